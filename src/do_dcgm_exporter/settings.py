@@ -1,0 +1,95 @@
+"""Settings: everything other rooms know of the configuration.
+
+Values are validated before a Settings exists; nothing here reads a file or the
+environment. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where the web server listens; an empty host means every address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where the engine is: a TCP host and port, or the path of a unix socket."""
+
+    host: str = "localhost"
+    port: int = 5555
+    socket_path: str = ""
+
+    def __str__(self) -> str:
+        if self.socket_path:
+            return f"unix://{self.socket_path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class SelectionMode(Enum):
+    """Which entities a device selection means, as the first letter says it."""
+
+    FLEX = "f"
+    WHOLE = "g"
+    PARTS = "i"
+    BOTH = "g+i"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSelection:
+    """A parsed ``-d``, ``-s`` or ``-p``.
+
+    ``indexes`` of None means all. For GPUs the letters mean GPUs and MIG GPU
+    instances, for switches switches and their links, for CPUs CPUs and cores.
+    """
+
+    mode: SelectionMode = SelectionMode.FLEX
+    indexes: frozenset[int] | None = None
+
+
+class LogFormat(Enum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One validated configuration."""
+
+    default_counters: Path
+    collectors: tuple[Path, ...]
+    address: ListenAddress
+    collect_interval: float
+    engine: EngineAddress
+    gpus: DeviceSelection
+    switches: DeviceSelection
+    cpus: DeviceSelection
+    show_hostname: bool
+    hostname_label: str
+    xid_window: float
+    clock_events_window: float
+    xid_zero_fill: bool
+    replace_blanks_in_model_name: bool
+    hpc_job_mapping_dir: Path | None
+    forward: bool
+    forward_url: str
+    forward_interval: float
+    forward_timeout: float
+    stale_after: float
+    dcgm_bindings: Path | None
+    log_format: LogFormat
+    log_level: str
