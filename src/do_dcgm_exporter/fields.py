@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _TABLE = Path(__file__).with_name("fields.csv")
@@ -81,7 +81,7 @@ def field_by_name(text: str) -> Field | None:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def all_fields() -> tuple[Field, ...]:
     """Return every field, in the order of their ids."""
     _, *rows = _TABLE.read_text(encoding="ascii").splitlines()
@@ -106,11 +106,11 @@ def all_fields() -> tuple[Field, ...]:
     return tuple(fields)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _by_id() -> dict[int, Field]:
     return {field.id: field for field in all_fields()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _by_spelling() -> dict[str, Field]:
     return {name.upper(): field for field in all_fields() for name in field.names}
