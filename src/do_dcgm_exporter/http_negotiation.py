@@ -1,0 +1,96 @@
+"""Which form of a page a client gets: format by Accept, coding by Accept-Encoding.
+
+The rules are those of RFC 9110, sections 12.4 and 12.5; the preference is ours. The
+text format 0.0.4 goes to whoever takes it, because it alone can keep the type of
+counters whose established names do not end in ``_total``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+_WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+
+
+class Format(Enum):
+    """A format the page exists in; the value is its Content-Type."""
+
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The format and coding of one answer."""
+
+    format: Format
+    gzip: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One element of an Accept or Accept-Encoding list."""
+
+    name: str
+    parameters: dict[str, str]
+    weight: float
+
+
+@lru_cache(maxsize=64)
+def negotiate(accept: str, accept_encoding: str) -> Form:
+    """Choose the form for a client that sent these two headers ("" for none)."""
+    return Form(_choose_format(accept), _wants_gzip(accept_encoding))
+
+
+def _choose_format(accept: str) -> Format:
+    """Return OpenMetrics only for a client that takes it and does not take the text.
+
+    One that takes neither gets the text: a scraper with an odd header is served
+    better by a page than by 406.
+    """
+    items = list(_items(accept))
+    if _accepts(items, "text/plain", "0.0.4"):
+        return Format.TEXT
+    if _accepts(items, "application/openmetrics-text", "1.0.0"):
+        return Format.OPENMETRICS
+    return Format.TEXT
+
+
+def _accepts(items: list[_Item], media_type: str, version: str) -> bool:
+    """Whether the most specific range that covers the type lets it through."""
+    ranges = (f"{media_type.split('/')[0]}/*", "*/*")
+    exact = [item for item in items if item.name == media_type]
+    for candidates in (
+        [item for item in exact if item.parameters.get("version") == version],
+        [item for item in exact if "version" not in item.parameters],
+        *([item for item in items if item.name == name] for name in ranges),
+    ):
+        if candidates:
+            return max(item.weight for item in candidates) > 0
+    return False
+
+
+def _wants_gzip(accept_encoding: str) -> bool:
+    """Whether gzip is acceptable and not less welcome than no coding."""
+    weights = {item.name: item.weight for item in _items(accept_encoding)}
+    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+
+
+def _items(header: str) -> Iterator[_Item]:
+    """Take a list header apart; an element with a malformed weight counts for nothing.
+
+    Commas in quoted parameters are not honoured: no media type or coding asked for
+    here has any, and what they leave behind matches nothing.
+    """
+    for element in header.lower().split(","):
+        name, *rest = (part.strip() for part in element.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        parameters = {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+        weight = parameters.pop("q", "1")
+        if name and _WEIGHT.fullmatch(weight):
+            yield _Item(name, parameters, float(weight))

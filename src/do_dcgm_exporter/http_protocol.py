@@ -1,0 +1,231 @@
+"""Connections: whole request heads in, answers out, within limits of time and number.
+
+Everything here runs on the server's event loop; no connection costs a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from http import HTTPStatus
+
+from do_dcgm_exporter.http_answer import Answer, refusal
+from do_dcgm_exporter.http_request import HeadLimits, Refused, check_size, head_end
+
+# At most this much of an answer is handed to the transport at once, because before
+# Python 3.12 it copies what the kernel does not take.
+_PIECE = 128 * 1024
+
+# A client that pipelines more than this lets the others have a turn in between.
+_ANSWERS_PER_TURN = 32
+
+_FULL = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may use up; times in seconds.
+
+    64 ``connections`` are several times what scrapers, an agent and people with
+    browsers keep open on one host, and cost little when all are held by slow
+    clients: at most a head and a piece of a page each. ``head_seconds`` run from
+    connecting or from the first byte of a later request, ``idle_seconds`` (longer
+    than common scrape intervals) between requests, ``answer_seconds`` until the
+    kernel has taken all of an answer, ``leave_seconds`` until the client has hung up
+    after the last one.
+    """
+
+    connections: int = 64
+    head_seconds: float = 10.0
+    idle_seconds: float = 180.0
+    answer_seconds: float = 30.0
+    leave_seconds: float = 2.0
+    head: HeadLimits = field(default_factory=HeadLimits)
+
+
+class Phase(Enum):
+    """What a connection is waiting for."""
+
+    HEAD = auto()  # the rest of a request
+    IDLE = auto()  # the first byte of another request
+    ANSWER = auto()  # the client to read
+    LEAVING = auto()  # the client to hang up; whatever it still sends is thrown away
+
+
+class Connections:
+    """The open connections, longest without a complete request first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, newcomer: Connection) -> bool:
+        """Take ``newcomer`` in, if need be for the first one that is not being answered."""
+        if len(self._open) >= self._limit:
+            oldest = next((c for c in self._open if c.phase is not Phase.ANSWER), None)
+            if oldest is None:
+                return False
+            self.remove(oldest)
+            oldest.end()
+        self._open[newcomer] = None
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._open.pop(connection, None)
+
+    def requested(self, connection: Connection) -> None:
+        """Note that ``connection`` has just made a complete request."""
+        self._open.move_to_end(connection)
+
+    def end_overdue(self, now: float) -> None:
+        """End every connection whose deadline has passed."""
+        self._end(c for c in self._open if c.deadline <= now)
+
+    def end_all(self) -> None:
+        """End every connection."""
+        self._end(self._open)
+
+    def _end(self, connections: Iterable[Connection]) -> None:
+        for connection in tuple(connections):
+            connection.end()
+
+
+class Connection(asyncio.Protocol):
+    """One client: takes heads out of the stream and sends what ``answer`` makes of them."""
+
+    def __init__(
+        self,
+        answer: Callable[[bytes], Answer],
+        connections: Connections,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self.phase = Phase.HEAD
+        self.deadline = clock() + limits.head_seconds
+        self._answer = answer
+        self._connections = connections
+        self._limits = limits
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._received = b""
+        self._unsent = memoryview(b"")
+        self._closes = False
+        self._writable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or turn the client away at once."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        # A client is being answered until the kernel has its last byte.
+        transport.set_write_buffer_limits(high=0)
+        if not self._connections.admit(self):
+            self.phase = Phase.LEAVING
+            transport.write(_FULL.data)
+            transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the client."""
+        self.phase = Phase.LEAVING
+        self._received = b""
+        self._unsent = memoryview(b"")
+        self._connections.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete with ``data``."""
+        if self.phase is not Phase.LEAVING:
+            self._received += data
+            self._proceed()
+
+    def pause_writing(self) -> None:
+        """Note that the kernel takes no more for now."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on with the answer, then with the requests behind it."""
+        self._writable = True
+        self._send_on()
+        self._proceed()
+
+    def end(self) -> None:
+        """Hang up: at once on a client that does not read."""
+        if self.phase is Phase.ANSWER:
+            self._transport.abort()
+        else:
+            self._transport.close()
+        self.phase = Phase.LEAVING
+
+    def _enter(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self.deadline = self._clock() + seconds
+
+    def _proceed(self) -> None:
+        """Answer what has arrived, in order; nothing is read while a client is behind."""
+        for _ in range(_ANSWERS_PER_TURN):
+            if self.phase is Phase.ANSWER:
+                self._transport.pause_reading()
+                return
+            if not self._answer_next():
+                self._transport.resume_reading()
+                return
+        self._transport.pause_reading()
+        self._loop.call_soon(self._proceed)
+
+    def _answer_next(self) -> bool:
+        """Answer the next request, if a whole one is there."""
+        if self.phase is Phase.LEAVING or self._transport.is_closing():
+            return False
+        try:
+            head = self._next_head()
+            if not head:
+                return False
+            answer = self._answer(head)
+        except Refused as refused:
+            answer = refusal(refused.status, refused.reason)
+        self._connections.requested(self)
+        self._closes = answer.closes
+        self._unsent = memoryview(answer.data)
+        self._send_on()
+        return True
+
+    def _next_head(self) -> bytes:
+        """Take the next whole head from what has arrived, if there is one."""
+        received = self._received.lstrip(b"\r\n")  # RFC 9112, 2.2
+        end = head_end(received)
+        head, self._received = received[:end], received[end:]
+        check_size(head or received, self._limits.head)
+        if received and self.phase is Phase.IDLE:
+            self._enter(Phase.HEAD, self._limits.head_seconds)
+        return head
+
+    def _send_on(self) -> None:
+        """Hand the transport as much of the answer as it takes."""
+        while self._unsent and self._writable:
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self._transport.write(piece)
+        if not self._writable:
+            if self.phase is not Phase.ANSWER:
+                self._enter(Phase.ANSWER, self._limits.answer_seconds)
+        elif self._closes:
+            self._leave()
+        else:
+            self._enter(Phase.IDLE, self._limits.idle_seconds)
+
+    def _leave(self) -> None:
+        """Say that nothing more comes, and let the client hang up.
+
+        Closing with unread bytes would reset the connection and could take the answer
+        from the client before it has read it (RFC 9112, 9.6).
+        """
+        self._enter(Phase.LEAVING, self._limits.leave_seconds)
+        self._received = b""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
