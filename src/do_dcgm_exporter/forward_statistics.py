@@ -1,0 +1,64 @@
+"""What became of the attempts to forward a page."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ForwardResult(Enum):
+    """How one attempt ended; the value is the ``result`` label it is counted under."""
+
+    SUCCESS = "success"
+    REDIRECT = "http_3xx"
+    REJECTED = "http_4xx"
+    SERVER_ERROR = "http_5xx"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    RESET = "reset"
+    UNREACHABLE = "unreachable"
+    BROKEN_ANSWER = "broken_answer"
+    ERROR = "error"
+    DROPPED = "dropped"  # no attempt: a page that was never sent, for a newer one came
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one attempt.
+
+    ``detail`` completes the sentence "the endpoint …". ``is_final`` says that the same
+    page need not be tried again: it is sent, or the endpoint will not have it.
+    """
+
+    result: ForwardResult
+    detail: str
+    is_final: bool = False
+
+
+class ForwardStatistics:
+    """Counts of results, written by the forwarder and read by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(ForwardResult, 0)
+        self._last_success: float | None = None
+
+    @property
+    def counts(self) -> dict[ForwardResult, int]:
+        """How often each result has been; every result is there from the start."""
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def last_success(self) -> float | None:
+        """The Unix time of the newest success, None before the first."""
+        with self._lock:
+            return self._last_success
+
+    def count(self, result: ForwardResult, unix_time: float) -> None:
+        """Count ``result``, which came at ``unix_time``."""
+        with self._lock:
+            self._counts[result] += 1
+            if result is ForwardResult.SUCCESS:
+                self._last_success = unix_time
