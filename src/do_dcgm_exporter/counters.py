@@ -15,11 +15,8 @@ from enum import Enum
 from pathlib import Path
 
 from .csv_lines import MalformedLineError, numbered_lines, split_columns
-from .errors import ConfigurationError
 from .fields import EntityLevel, Field, ValueType, all_fields, field_by_name
-
-# Whoever names a disk image by mistake shall get a sentence, not run out of memory.
-_LARGEST_FILE = 1 << 20
+from .files import read_file
 
 
 class CounterType(Enum):
@@ -123,7 +120,7 @@ def read_counter_set(default: Path, additional: Sequence[Path]) -> CounterSet:
     counters: list[Counter] = []
     judgements: list[Judgement] = []
     for path in (default, *additional):
-        part = parse_counters(_read(path), path, counters)
+        part = parse_counters(read_file(path, "counters file"), path, counters)
         counters += part.counters
         judgements += part.judgements
     return CounterSet(tuple(counters), tuple(judgements))
@@ -154,18 +151,6 @@ def parse_counters(content: str | bytes, path: Path, earlier: Sequence[Counter] 
             name, message = counter.name, _describe(counter)
         judgements.append(Judgement(path, number, verdict, name, message))
     return CounterSet(tuple(counters), tuple(judgements))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"cannot read the counters file {path}: {reason}") from error
-    if len(content) > _LARGEST_FILE:
-        raise ConfigurationError(f"the counters file {path} is larger than 1 MiB")
-    return content
 
 
 def _counter(line: bytes, path: Path, number: int) -> Counter:

@@ -1,0 +1,74 @@
+"""From command line, environment and file to Settings, the same way at start and at reload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigurationError
+from .option_parser import OptionParser
+from .settings import LogFormat, Settings
+
+_ETC = Path("/etc/do-dcgm-exporter")
+# Running from a clone: src/do_dcgm_exporter/ and etc/do-dcgm-exporter/ have one parent.
+_CHECKOUT_ETC = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"
+
+
+def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Read the whole configuration anew; raises ConfigurationError."""
+    parser = OptionParser()
+    return _settings(parser.parse_layers(parser.parse_flags(argv), environ))
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    interval = values["collect_interval"]
+    stale_after = values["stale_after"] or 3 * interval
+    if stale_after < interval:
+        raise ConfigurationError(
+            "stale-after is shorter than collect-interval, so every value would be stale:"
+            f" write at least {interval * 1000:.0f}"
+        )
+    return Settings(
+        default_counters=values["default_counters"] or _default_counters(),
+        collectors=tuple(
+            _default_collectors() if values["collectors"] is None else values["collectors"]
+        ),
+        address=values["address"],
+        collect_interval=interval,
+        engine=values["remote_hostengine_info"],
+        gpus=values["devices"],
+        switches=values["switch_devices"],
+        cpus=values["cpu_devices"],
+        show_hostname=values["hostname"],
+        hostname_label=values["hostname_label"],
+        xid_window=values["xid_count_window_size"],
+        clock_events_window=values["clock_events_count_window_size"],
+        xid_zero_fill=values["xid_zero_fill"],
+        replace_blanks_in_model_name=values["replace_blanks_in_model_name"],
+        hpc_job_mapping_dir=values["hpc_job_mapping_dir"],
+        forward=values["forward"],
+        forward_url=values["forward_url"],
+        forward_interval=values["forward_interval"],
+        forward_timeout=values["forward_timeout"],
+        stale_after=stale_after,
+        dcgm_bindings=values["dcgm_bindings"],
+        log_format=LogFormat(values["log_format"]),
+        log_level="debug" if values["debug"] else values["log_level"],
+    )
+
+
+def _default_counters() -> Path:
+    """Return the installed default counters, or those of the checkout the program runs from."""
+    installed = _ETC / "default-counters.csv"
+    in_checkout = _CHECKOUT_ETC / "default-counters.csv"
+    return (
+        in_checkout if os.path.exists(in_checkout) and not os.path.exists(installed) else installed
+    )
+
+
+def _default_collectors() -> tuple[Path, ...]:
+    """Return the user's installed file; a checkout's is a catalogue without a counter."""
+    installed = _ETC / "collectors.csv"
+    return (installed,) if os.path.exists(installed) else ()

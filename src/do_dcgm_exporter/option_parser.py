@@ -1,0 +1,252 @@
+"""The parser: flags over environment over configuration file over defaults.
+
+ConfigArgParse finds out whether an option is on the command line by looking for
+its name there, which misses ``-c5000``, and it appends to a list instead of
+replacing it. So the command line is parsed on its own, ConfigArgParse merges the
+environment and the file, and the flags are laid over the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import configargparse
+
+from . import __version__
+from .complaints import hint, located
+from .config_file import ConfigFile
+from .environment import CONFIG_FILE_VARIABLE, PREFIX, our_variables, variable
+from .errors import ConfigurationError
+from .option_values import parse_boolean
+from .options import CONFIG_FILE, GROUPS, OPTIONS, Option
+
+_OPTION_OF = {option.dest: option for option in OPTIONS}
+
+_DEVICES = (
+    "A SELECTION is f (a GPU's instances if it has any, else the GPU), g (whole devices),"
+    " i (their parts), g+i (both), or some of them: g:0,2-4 or i:0,2-4."
+)
+_EPILOG = (
+    "All but the last two groups can also be set in the environment"
+    f" ({PREFIX}COLLECT_INTERVAL=5000) and in the configuration file"
+    " (collect-interval = 5000, forward = false, collectors = [FILE, FILE])."
+    " A flag beats the environment, which beats the file. MS is milliseconds."
+)
+
+
+class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
+    """The parser of all options; whatever is wrong is a ConfigurationError."""
+
+    def __init__(self) -> None:
+        self._file = ConfigFile()
+        super().__init__(
+            prog="do-dcgm-exporter",
+            usage="do-dcgm-exporter [OPTION]...",
+            description="Serve the metrics of NVIDIA GPUs, read from DCGM, and forward them.",
+            epilog=_EPILOG,
+            formatter_class=_HelpFormatter,
+            argument_default=argparse.SUPPRESS,
+            add_help=False,
+            allow_abbrev=False,
+            add_config_file_help=False,
+            add_env_var_help=False,
+            config_file_parser_class=self._file,
+        )
+        for title, options in GROUPS.items():
+            group = self.add_argument_group(title, _DEVICES if title == "Devices" else None)
+            for option in options:
+                _add_option(group, option)
+        _add_configuration_file(self.add_argument_group("Configuration file"))
+        _add_modes(self.add_argument_group("Modes"))
+
+    def parse_flags(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse the command line alone; the namespace holds only what was given."""
+        flags, unknown = argparse.ArgumentParser.parse_known_args(
+            self, list(argv), argparse.Namespace()
+        )
+        if unknown:
+            known = [flag for option in OPTIONS for flag in option.flags]
+            suggestion = hint(unknown[0], known) or "; --help lists all options"
+            raise ConfigurationError(f"{unknown[0]!r} is not an option{suggestion}")
+        return flags
+
+    def parse_layers(self, flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+        """Return the value of every option, by its ``dest``."""
+        path = getattr(flags, "config_file", None) or environ.get(CONFIG_FILE_VARIABLE)
+        layered, _ = self.parse_known_args(
+            [],
+            config_file_contents=self._read_file(path),
+            env_vars=our_variables(environ),
+        )
+        defaults = {option.dest: option.default_value for option in OPTIONS}
+        return {**defaults, **vars(layered), **vars(flags)}
+
+    def _read_file(self, path: str | None) -> str:
+        """Read the named configuration file, or the usual one if it exists."""
+        if path is None and not os.path.lexists(CONFIG_FILE):
+            return ""
+        return self._file.read(Path(path or CONFIG_FILE))
+
+    def error(self, message: object) -> NoReturn:
+        """Raise what argparse would print after its usage text (overrides argparse)."""
+        raise ConfigurationError(re.sub("^argument ([^:]+): ", r"\1: ", str(message)))
+
+    def get_possible_config_keys(self, action: argparse.Action) -> list[str]:
+        """Return an action's keys in the file: none for modes (overrides ConfigArgParse)."""
+        if action.dest not in _OPTION_OF:
+            return []
+        return [flag.removeprefix("--") for flag in _long_flags(action.option_strings)]
+
+    def convert_item_to_command_line_arg(
+        self, action: argparse.Action | None, key: str, value: str | list[str]
+    ) -> list[str]:
+        """Spell a setting of the environment or the file as flags.
+
+        Overrides ConfigArgParse, which cannot say where a bad value stands, and
+        cannot turn off a switch.
+        """
+        if action is None:
+            raise ConfigurationError(f"{self._file.place(key)}: {_why_unknown(key)}")
+        option = _OPTION_OF[action.dest]
+        in_environment = key == variable(option)
+        with located(key if in_environment else self._file.place(key)):
+            return _spelled_as_flags(option, value, opposite=key.startswith("no-"))
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help for 80 columns in which paths and flags are not broken at their hyphens."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=79)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+class _Switch(argparse.Action):
+    """A flag that turns something on, with others that turn it off."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **rest)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, option_string == self.option_strings[0])
+
+
+def _add_option(group: Any, option: Option) -> None:
+    default = option.default.removeprefix("(").removesuffix(")")
+    common = {
+        "dest": option.dest,
+        "help": f"{option.help} (default: {default})",
+        "env_var": variable(option),
+    }
+    if option.parse is None:
+        group.add_argument(*option.flags, action=_Switch, **common)
+        return
+    group.add_argument(
+        *option.flags,
+        action="append" if option.repeatable else "store",
+        type=_argument(option.parse),
+        metavar=option.metavar,
+        **common,
+    )
+
+
+def _add_configuration_file(group: Any) -> None:
+    group.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help=f"read this file (default: {CONFIG_FILE} if it exists)",
+    )
+
+
+def _add_modes(group: Any) -> None:
+    group.add_argument(
+        "--simulate",
+        nargs="?",
+        const="",
+        metavar="SCENARIO",
+        help="start a simulated engine and use it (default scenario: h100x8)",
+    )
+    modes = group.add_mutually_exclusive_group()
+    modes.add_argument("--once", action="store_true", help="read once, print the page, and exit")
+    modes.add_argument(
+        "--check-config",
+        action="store_true",
+        help="judge every line of the counters files; exit with 2 if one is unknown or malformed",
+    )
+    modes.add_argument(
+        "--list-fields",
+        nargs="?",
+        const="",
+        metavar="PATTERN",
+        help="list the fields a counters file can name: all, or those whose name or id has"
+        " PATTERN in it or matches it (*UTIL*)",
+    )
+    modes.add_argument(
+        "--version",
+        action="version",
+        version=f"do-dcgm-exporter {__version__}",
+        help="print the version",
+    )
+    modes.add_argument("-h", "--help", action="help", help="print this help")
+
+
+def _argument(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """Return ``parse`` as argparse wants it, so that the flag gets named in the message."""
+
+    def parse_argument(text: str) -> object:
+        try:
+            return parse(text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def _spelled_as_flags(option: Option, value: str | list[str], *, opposite: bool) -> list[str]:
+    on_flag, *off_flags = _long_flags(option.flags)
+    if option.parse is None:
+        return [on_flag if parse_boolean(_one(value)) is not opposite else off_flags[0]]
+    texts = _several(value) if option.repeatable else [_one(value)]
+    for text in texts:
+        option.parse(text)
+    return [f"{on_flag}={text}" for text in texts]
+
+
+def _one(value: str | list[str]) -> str:
+    # ConfigArgParse takes [::1] for a list.
+    return value if isinstance(value, str) else f"[{', '.join(value)}]"
+
+
+def _several(value: str | list[str]) -> list[str]:
+    if isinstance(value, list):
+        if not value:
+            raise ConfigurationError("the list is empty; write /dev/null for no file")
+        return value
+    if value.startswith("["):
+        raise ConfigurationError("the list does not end on its line with ]")
+    return [value]
+
+
+def _why_unknown(key: str) -> str:
+    if key in ("config-file", "simulate", "once", "check-config", "list-fields", "version", "help"):
+        return "this can only be given on the command line"
+    known = [flag.removeprefix("--") for option in OPTIONS for flag in _long_flags(option.flags)]
+    return f"there is no such setting{hint(key, known)}"
+
+
+def _long_flags(flags: Sequence[str]) -> list[str]:
+    return [flag for flag in flags if flag.startswith("--")]

@@ -1,0 +1,96 @@
+"""What an option accepts: functions from its text to its value.
+
+Each raises ConfigurationError with what is wrong and what is allowed; the caller
+says which option it was and where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import ConfigurationError
+
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+# Labels that series have already (docs/metrics.md); a second one of the same name is invalid.
+_TAKEN_LABELS = frozenset(
+    {"gpu", "UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE", "GPU_I_ID"}
+    | {"nvlink", "nvswitch", "cpu", "cpucore", "hpc_job", "err_code", "err_msg"}
+    | {"xid", "clock_event", "window_size_in_ms", "link_status", "peer_gpu"}
+    | {"health_watch", "health_error_code", "health_error_severity"}
+)
+
+
+def parse_boolean(text: str) -> bool:
+    """Parse the value of a switch as the environment and the file give it."""
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        allowed = ", ".join(_BOOLEANS)
+        raise ConfigurationError(f"{text!r} is not one of {allowed}") from None
+
+
+def milliseconds(lowest: int, highest: int) -> Callable[[str], float]:
+    """Return the parser of a duration: milliseconds in the option, seconds in Settings."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch("[0-9]{1,12}", text) or not lowest <= int(text) <= highest:
+            raise ConfigurationError(
+                f"{text!r} is not a whole number of milliseconds from {lowest} to {highest}"
+            )
+        return int(text) / 1000
+
+    return parse
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Return the parser of an option that is one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ConfigurationError(f"{text!r} is not one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def parse_label_name(text: str) -> str:
+    """Parse the name of a label that no series has yet."""
+    if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", text) or text.startswith("__"):
+        raise ConfigurationError(
+            f"{text!r} is not a label name: letters, digits and underscores, no digit first"
+        )
+    if text in _TAKEN_LABELS:
+        raise ConfigurationError(f"{text!r} is the name of another label; write for example host")
+    return text
+
+
+def parse_path(text: str) -> Path:
+    """Parse a path, of which nothing is known but that it is not empty."""
+    if not text:
+        raise ConfigurationError("the path is empty")
+    return Path(text)
+
+
+def parse_directory(text: str) -> Path:
+    """Parse the path of a directory that exists."""
+    # os.path, since the tests of pathlib raise what the system says of a strange path.
+    if not os.path.isdir(text):
+        raise ConfigurationError(f"{text!r} is not a directory that can be read")
+    return Path(text)
+
+
+def parse_bindings_directory(text: str) -> Path:
+    """Parse the path of a directory with NVIDIA's Python bindings, or a stand-in for them."""
+    path = parse_directory(text)
+    if not os.path.isfile(path / "dcgm_structs.py"):
+        raise ConfigurationError(
+            f"{text} does not hold NVIDIA's Python bindings: there is no dcgm_structs.py"
+        )
+    return path

@@ -1,0 +1,213 @@
+"""Every option: its spellings, what it accepts, its default, its help.
+
+This table is the single list of options. The parser, the environment variables
+and the keys of the configuration file are all made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .addresses import parse_engine_address, parse_forward_url, parse_listen_address
+from .device_selection import parse_device_selection
+from .option_values import (
+    milliseconds,
+    one_of,
+    parse_bindings_directory,
+    parse_directory,
+    parse_label_name,
+    parse_path,
+)
+from .settings import LogFormat
+
+LOG_LEVELS = ("error", "warning", "info", "debug")
+
+CONFIG_FILE = Path("/etc/do-dcgm-exporter/do-dcgm-exporter.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    A switch has no ``parse``; its first two flags are ``--x`` and ``--no-x``.
+    ``default`` is what the help shows: of a switch ``on`` or ``off``, of the other
+    options the text that is parsed, unless it is in parentheses and worked out from
+    the rest of the configuration.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    default: str
+    parse: Callable[[str], object] | None = None
+    metavar: str | None = None
+    repeatable: bool = False
+
+    @property
+    def name(self) -> str:
+        """The key of the option in the configuration file."""
+        return next(flag[2:] for flag in self.flags if flag.startswith("--"))
+
+    @property
+    def dest(self) -> str:
+        """The option's attribute in the parsed namespace."""
+        return self.name.replace("-", "_")
+
+    @property
+    def default_value(self) -> object:
+        """The value when nobody sets the option; None when it has to be worked out."""
+        if self.parse is None:
+            return self.default == "on"
+        return None if self.default.startswith("(") else self.parse(self.default)
+
+
+GROUPS: dict[str, tuple[Option, ...]] = {
+    "Metrics": (
+        Option(
+            ("-f", "--collectors"),
+            "the user's counters, added to the default ones; may be given several times",
+            "(/etc/do-dcgm-exporter/collectors.csv if it exists)",
+            parse_path,
+            "FILE",
+            repeatable=True,
+        ),
+        Option(
+            ("--default-counters",),
+            "the default counters",
+            "(/etc/do-dcgm-exporter/default-counters.csv)",
+            parse_path,
+            "FILE",
+        ),
+        Option(
+            ("-c", "--collect-interval"),
+            "time between two readings",
+            "20000",
+            milliseconds(100, 3_600_000),
+            "MS",
+        ),
+        Option(
+            ("--stale-after",),
+            "a value older than this is not shown",
+            "(3 times the collect interval)",
+            milliseconds(100, 86_400_000),
+            "MS",
+        ),
+        Option(
+            ("-x", "--xid-count-window-size"),
+            "time over which DCGM_EXP_XID_ERRORS_COUNT counts",
+            "20000",
+            milliseconds(1000, 600_000),
+            "MS",
+        ),
+        Option(
+            ("--clock-events-count-window-size",),
+            "time over which DCGM_EXP_CLOCK_EVENTS_COUNT counts",
+            "20000",
+            milliseconds(1000, 600_000),
+            "MS",
+        ),
+        Option(
+            ("--xid-zero-fill", "--no-xid-zero-fill"),
+            "show XID 0 for a device that never had one, so that the series exists",
+            "on",
+        ),
+        Option(
+            ("--hpc-job-mapping-dir",),
+            "directory with a file of job ids per GPU, for the label hpc_job",
+            "(none)",
+            parse_directory,
+            "DIR",
+        ),
+    ),
+    "Devices": (
+        Option(("-d", "--devices"), "GPUs to read", "f", parse_device_selection, "SELECTION"),
+        Option(
+            ("-s", "--switch-devices"),
+            "NvSwitches to read; their parts are links",
+            "f",
+            parse_device_selection,
+            "SELECTION",
+        ),
+        Option(
+            ("-p", "--cpu-devices"),
+            "CPUs to read; their parts are cores",
+            "f",
+            parse_device_selection,
+            "SELECTION",
+        ),
+    ),
+    "Labels": (
+        Option(("--hostname", "--no-hostname", "-n"), "label every series with the host", "on"),
+        Option(
+            ("--hostname-label",), "the name of that label", "Hostname", parse_label_name, "NAME"
+        ),
+        Option(
+            ("--replace-blanks-in-model-name", "--no-replace-blanks-in-model-name"),
+            "write the model name with dashes instead of blanks",
+            "off",
+        ),
+    ),
+    "DCGM": (
+        Option(
+            ("-r", "--remote-hostengine-info"),
+            "where nv-hostengine listens: HOST:PORT, [IPV6]:PORT or unix:///PATH",
+            "localhost:5555",
+            parse_engine_address,
+            "ADDRESS",
+        ),
+        Option(
+            ("--dcgm-bindings",),
+            "directory of NVIDIA's Python bindings",
+            "(that of the DCGM package)",
+            parse_bindings_directory,
+            "DIR",
+        ),
+    ),
+    "Serving": (
+        Option(
+            ("-a", "--address"),
+            "where to serve /metrics: [HOST]:PORT or [IPV6]:PORT",
+            ":9401",
+            parse_listen_address,
+            "ADDRESS",
+        ),
+    ),
+    "Forwarding": (
+        Option(("--forward", "--no-forward"), "post the DCGM metrics to DigitalOcean", "on"),
+        Option(
+            ("--forward-url",),
+            "where to post them",
+            "http://169.254.169.254:80/v1/gpu_metrics",
+            parse_forward_url,
+            "URL",
+        ),
+        Option(
+            ("--forward-interval",),
+            "time between two posts",
+            "20000",
+            milliseconds(100, 3_600_000),
+            "MS",
+        ),
+        Option(
+            ("--forward-timeout",),
+            "time that one post may take",
+            "5000",
+            milliseconds(100, 60_000),
+            "MS",
+        ),
+    ),
+    "Logging": (
+        Option(
+            ("--log-format",),
+            "text or json",
+            "text",
+            one_of(*(format_.value for format_ in LogFormat)),
+            "FORMAT",
+        ),
+        Option(("--log-level",), ", ".join(LOG_LEVELS), "info", one_of(*LOG_LEVELS), "LEVEL"),
+        Option(("--debug", "--no-debug"), "the same as --log-level debug", "off"),
+    ),
+}
+
+OPTIONS = tuple(option for options in GROUPS.values() for option in options)
