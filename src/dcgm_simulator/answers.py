@@ -1,0 +1,184 @@
+"""What the hardware answers: (entity, field, time) → a status or a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dcgm_simulator import signals, unrecorded
+from dcgm_simulator.codes import EntityGroup, Sentinel, Status, sentinel
+from dcgm_simulator.fields import Field, field_table
+from dcgm_simulator.machine import INSTANCES_PER_GPU, SUFFIX, Entity, Instance, Machine
+from dcgm_simulator.signals import Load, Source
+
+NAME, MINOR, SERIAL, UUID, BUS_ID, CUDA_VISIBLE = 50, 55, 53, 54, 57, 68
+TEMPERATURES = frozenset({140, 150})
+POWER, ENERGY = 155, 156
+FB_TOTAL, FB_FREE, FB_USED, FB_RESERVED, FB_USED_SHARE = 250, 251, 252, 253, 254
+POISONED = frozenset({3, 81})
+"""Fields that NVML answered with an empty string (recorded)."""
+
+CLASSES = {
+    EntityGroup.GPU: "gpu",
+    EntityGroup.GPU_I: "gpu_i",
+    EntityGroup.GPU_CI: "gpu_ci",
+}
+UNRECORDED = {
+    EntityGroup.SWITCH: unrecorded.SWITCH,
+    EntityGroup.LINK: unrecorded.LINK,
+    EntityGroup.CPU: unrecorded.CPU,
+    EntityGroup.CPU_CORE: unrecorded.CPU_CORE,
+}
+GPU_LEVELS = frozenset(
+    {EntityGroup.NONE, EntityGroup.GPU, EntityGroup.GPU_I, EntityGroup.GPU_CI, EntityGroup.VGPU}
+)
+
+Answer = Source | Status
+"""A source of values, or the status every value of this field has here."""
+
+
+class Hardware:
+    """Answers for every entity of a machine."""
+
+    def __init__(self, machine: Machine, seed: int, start: int) -> None:
+        self._machine = machine
+        self._seed = seed
+        self._start = start
+        self._loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
+        self._answers: dict[tuple[Entity, int], Answer] = {}
+
+    def forget(self) -> None:
+        """Drop what is remembered of entities, because the machine changed."""
+        self._answers.clear()
+
+    def answer(self, entity: Entity, field: Field) -> Answer:
+        """Return how an entity answers for a field."""
+        key = (entity, field.id)
+        if key not in self._answers:
+            self._answers[key] = self._find(entity, field)
+        return self._answers[key]
+
+    def _find(self, entity: Entity, field: Field) -> Answer:
+        # A GLOBAL field is asked of the first GPU whatever the entity (DcgmCacheManager.cpp).
+        if field.is_global and self._machine.layout.gpus:
+            entity = Entity(EntityGroup.GPU, 0)
+        group = EntityGroup(entity.group)
+        if field.id in POISONED and self._machine.behaviour.empty_string_fails_call:
+            return signals.constant("")
+        instance = self._machine.instance(entity) if group in CLASSES else None
+        identity = self._identity(entity, field, instance if group != EntityGroup.GPU else None)
+        if identity is not None:
+            return identity
+        row = self._row(entity, field)
+        return self._unknown(group, field) if row is None else self._source(entity, field, row)
+
+    def _row(self, entity: Entity, field: Field) -> list[Any] | None:
+        group = EntityGroup(entity.group)
+        if group in UNRECORDED:
+            return UNRECORDED[group].get(field.id)
+        if group not in CLASSES:
+            return None
+        cut = group == EntityGroup.GPU and entity.id in self._machine.instances
+        name = "gpu_mig" if cut else CLASSES[group]
+        row: list[Any] | None = self._machine.recording["answers"][name].get(str(field.id))
+        return row
+
+    def _unknown(self, group: EntityGroup, field: Field) -> Answer:
+        """Answer for a field that no recording has."""
+        if field.type == "b":
+            return Status.NOT_SUPPORTED
+        if field.level != group and not (field.level in GPU_LEVELS and group in CLASSES):
+            return Status.NO_DATA
+        if group in CLASSES:
+            return signals.constant(sentinel(field.type, Sentinel.NOT_SUPPORTED))
+        return signals.constant(sentinel(field.type) if field.type == "s" else 0)
+
+    # --- values that say which entity it is ------------------------------------------
+
+    def _identity(self, entity: Entity, field: Field, instance: Instance | None) -> Source | None:
+        if instance is not None:
+            return self._instance_identity(entity, field, instance)
+        if entity.group == EntityGroup.GPU and field.id == NAME:
+            name = self._machine.recording["attributes"][0]["identifiers"]["deviceName"]
+            return signals.constant(name + SUFFIX)
+        return None
+
+    def _instance_identity(self, entity: Entity, field: Field, instance: Instance) -> Source | None:
+        machine = self._machine
+        nvml_path = f"MIG-{machine.uuid(instance.gpu)}/{instance.nvml_id}"
+        compute = "/0" if entity.group == EntityGroup.GPU_CI else ""
+        values: dict[int, Any] = {
+            NAME: instance.name,
+            UUID: machine.instance_uuid(instance),
+            CUDA_VISIBLE: nvml_path + compute,
+            FB_TOTAL: instance.profile.memory,
+        }
+        if field.id in values:
+            return signals.constant(values[field.id])
+        if field.id in (FB_FREE, FB_USED, FB_USED_SHARE):
+            return self._instance_memory(field, instance)
+        return None
+
+    def _instance_memory(self, field: Field, instance: Instance) -> Source:
+        total = instance.profile.memory
+        used = signals.between("i", total // 40, total // 2, f"{self._seed}/fb/{instance.id}")
+        return {
+            FB_USED: used,
+            FB_FREE: lambda time: total - int(used(time)),
+            FB_USED_SHARE: lambda time: int(used(time)) / total,
+        }[field.id]
+
+    # --- values that move --------------------------------------------------------------
+
+    def _source(self, entity: Entity, field: Field, row: list[Any]) -> Answer:
+        if row[1]:
+            return Status(row[1])
+        kind, _, shape, *numbers = row
+        name = f"{self._seed}/{entity}/{field.id}"
+        load = self._load(entity)
+        if shape == "constant":
+            return signals.constant(numbers[0])
+        if shape == "identity":
+            return signals.constant(numbers[0][self._position(entity) % len(numbers[0])])
+        if load is not None and entity.group == EntityGroup.GPU:
+            following = self._following(entity, field, load)
+            if following is not None:
+                return following
+        if shape == "counter":
+            return signals.counter(int(numbers[0]), numbers[1], self._start, name)
+        if shape == "linear" and load is not None:
+            lag = signals.LAG if field.id in TEMPERATURES else 0
+            return signals.linear(load, kind, *numbers, lag)
+        return signals.between(kind, *numbers, name)
+
+    def _position(self, entity: Entity) -> int:
+        """Return where an entity stands in a recorded list of identities."""
+        if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
+            gpu, number = divmod(entity.id, INSTANCES_PER_GPU)
+            return gpu * 4 + number % 4
+        return entity.id & 0xFFFF
+
+    def _load(self, entity: Entity) -> Load | None:
+        gpu = self._machine.gpu_of(entity)
+        return None if gpu is None else self._loads[gpu]
+
+    def _following(self, entity: Entity, field: Field, load: Load) -> Source | None:
+        """Return sources that must agree with another field of the same GPU."""
+        if field.id == ENERGY:
+            power = self._row(entity, self._field(POWER))
+            if power is not None and power[2] == "linear":
+                return signals.energy(load, 10**9 * (entity.id + 1), power[3], power[4], self._start)
+        if field.id in (FB_FREE, FB_USED_SHARE):
+            total, used, reserved = (
+                self._value_source(entity, number) for number in (FB_TOTAL, FB_USED, FB_RESERVED)
+            )
+            if field.id == FB_FREE:
+                return lambda time: total(time) - used(time) - reserved(time)
+            return lambda time: used(time) / (total(time) - reserved(time))
+        return None
+
+    def _field(self, field: int) -> Field:
+        return field_table(self._machine.behaviour.version)[field]
+
+    def _value_source(self, entity: Entity, field: int) -> Any:
+        answer = self.answer(entity, self._field(field))
+        return signals.constant(0) if isinstance(answer, Status) else answer

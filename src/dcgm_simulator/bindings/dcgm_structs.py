@@ -1,0 +1,169 @@
+"""Constants, errors and structures of DCGM, as in NVIDIA's dcgm_structs."""
+
+from __future__ import annotations
+
+import ctypes
+import string
+from typing import TYPE_CHECKING, Any
+
+from dcgm_simulator.codes import StatusError
+from dcgm_simulator.host import build_information
+from dcgm_simulator.wire import Function
+from simulated_library import BEHAVIOUR, LIBRARY, STRUCTURES, constants
+
+globals().update(constants("dcgm_structs"))
+globals().update(STRUCTURES)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+_MESSAGES = {
+    -1: "Bad parameter passed to function",
+    -3: "Generic unspecified error",
+    -5: "Setting not configured",
+    -6: "Feature not supported",
+    -10: "Object is in an undefined state",
+    -11: "Timeout",
+    -12: "API version mismatch",
+    -13: "Unknown field",
+    -14: "No data is available",
+    -16: "Field is not being updated",
+    -17: "Not permissioned",
+    -18: "GPU is unreachable",
+    -20: "Unable to find function",
+    -21: "The connection to the host engine is not valid any longer",
+    -22: "This GPU is not supported by DCGM",
+    -24: "Max limit reached for the object",
+    -26: "Duplicate key passed to function",
+    -31: "An input argument is not large enough",
+    -33: "This request is serviced by a module of DCGM that is not currently loaded",
+    -36: "Profiling is not supported for this group of GPUs or GPU",
+    -56: "NVML couldn't be loaded on this system",
+}
+"""What programs may have learned to look for; other codes are only numbered."""
+
+
+class DCGMError(Exception):
+    """A call failed; `value` is the status. Creating one picks the fitting subclass."""
+
+    _valClassMapping: dict[int, type[DCGMError]] = {}
+
+    def __new__(typ, value):
+        """Return an error of the subclass for a status."""
+        if typ is DCGMError:
+            typ = DCGMError._valClassMapping.get(value, typ)
+        made = Exception.__new__(typ)
+        made.info = None
+        made.value = value
+        return made
+
+    def __str__(self):
+        """Return the text of the status, and the additional information."""
+        text = _MESSAGES.get(self.value, f"DCGM Error with code {self.value}")
+        return text if self.info is None else f"{text.removesuffix('.')}: '{self.info}'"
+
+    def __eq__(self, other):
+        """Compare statuses; with what is no DCGMError, raise AttributeError as the real one."""
+        return self.value == other.value
+
+    def __hash__(self):
+        """Return the hash of the status."""
+        return hash(self.value)
+
+    def SetAdditionalInfo(self, msg):
+        """Add text to what `str` gives."""
+        self.info = msg
+
+
+def dcgmExceptionClass(error_code):
+    """Return the subclass of DCGMError for a status, or None."""
+    return DCGMError._valClassMapping.get(error_code)
+
+
+def _define_errors() -> None:
+    """Define DCGMError_NoData for DCGM_ST_NO_DATA, and so on."""
+    prefix = "DCGM_ST_"
+    for name, status in constants("dcgm_structs").items():
+        if name.startswith(prefix):
+            words = string.capwords(name.removeprefix(prefix), "_").replace("_", "")
+            class_name = f"DCGMError_{words}"
+            made = type(class_name, (DCGMError,), {"__new__": _maker(status), "__module__": __name__})
+            globals()[class_name] = made
+            DCGMError._valClassMapping[status] = made
+
+
+def _maker(status: int) -> Any:
+    return lambda typ, *_: DCGMError.__new__(typ, status)
+
+
+_define_errors()
+
+
+def make_dcgm_version(struct, ver):
+    """Return the version number of a structure: its size and a count."""
+    return ctypes.sizeof(struct) | (ver << 24)
+
+
+def _dcgmInit(libDcgmPath=None):
+    """Do what loads libdcgm in the real bindings; there is nothing to load."""
+
+
+def _dcgmShutdown():
+    """Close all connections."""
+    LIBRARY.shut_down()
+
+
+def _dcgmCheckReturn(ret):
+    """Raise the DCGMError for a status other than 0.
+
+    Raises DCGMError.
+    """
+    if ret != 0:
+        raise DCGMError(ret)
+    return ret
+
+
+def _hostengine_version_info(handle: Any, pointer: Any) -> int:
+    """dcgmHostengineVersionInfo(handle, dcgmVersionInfo_v2 *): the engine's version."""
+    return _fill_version_info(
+        pointer, lambda: LIBRARY.call(_number(handle), Function.HOSTENGINE_VERSION_INFO)
+    )
+
+
+def _version_info(pointer: Any) -> int:
+    """dcgmVersionInfo(dcgmVersionInfo_v2 *): the version of the bindings themselves."""
+    return _fill_version_info(pointer, lambda: build_information(BEHAVIOUR.version))
+
+
+def _fill_version_info(pointer: Any, ask: Any) -> int:
+    # What byref() gives has the structure in an attribute ctypes documents only by its use.
+    target = getattr(pointer, "_obj", pointer)
+    if target.version != dcgmVersionInfo_version2:
+        return -12
+    try:
+        target.rawBuildInfoString = ask()
+    except StatusError as error:
+        return error.status
+    return 0
+
+
+def _number(handle: Any) -> int:
+    return getattr(handle, "value", handle) or 0
+
+
+_C_FUNCTIONS = {
+    "dcgmHostengineVersionInfo": _hostengine_version_info,
+    "dcgmVersionInfo": _version_info,
+}
+
+
+def _dcgmGetFunctionPointer(name):
+    """Return a function of libdcgm that takes C arguments and returns a status.
+
+    Raises DCGMError_FunctionNotFound for all that are not simulated.
+    """
+    if name not in _C_FUNCTIONS:
+        raise DCGMError(DCGM_ST_FUNCTION_NOT_FOUND)
+    return _C_FUNCTIONS[name]

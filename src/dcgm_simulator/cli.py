@@ -1,0 +1,200 @@
+"""The command line of the simulator."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dcgm_simulator import SCENARIOS, VERSIONS
+from dcgm_simulator.host import Host
+from dcgm_simulator.process import ControlFailed, send_control
+from dcgm_simulator.server import Server
+
+DESCRIPTION = """\
+A simulated NVIDIA DCGM engine, for trying dashboards and exporters on a machine
+without a GPU. Every number is invented; model names end in "(simulated)".
+"""
+
+EXAMPLES = """\
+examples:
+  python3 -m dcgm_simulator                                 eight H100 on 127.0.0.1:5555
+  python3 -m dcgm_simulator --scenario hgx --port 0         NvSwitches too, on any free port
+  python3 -m dcgm_simulator --dcgm-version 3.3.9            as an older DCGM behaves
+  python3 -m dcgm_simulator control --help                  how to make things go wrong
+
+scenarios:
+"""
+
+CONTROL_EXAMPLES = """\
+examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555`:
+  xid --gpu 0 79                           GPU 0 reports XID 79
+  xid --gpu-instance 7 13                  an instance of GPU 1 reports XID 13
+  set --entity gpu:0 150 95                GPU 0 is 95 degrees hot, until...
+  set --entity gpu:0 150 unset             ...it may cool down
+  set --entity gpu:1 DCGM_FI_DEV_FAN_SPEED not-supported
+  set --entity gpu:1 155 status:-14        the value has status -14, no data
+  lose-gpu 3                               GPU 3 falls off the bus
+  mig --gpu 0 3g.40gb,2g.20gb,1g.10gb      GPU 0 is cut into instances
+  mig --gpu 0 off                          and made whole again
+  hang                                     the engine answers nobody, until `resume`
+  health --entity gpu:2 --system 16 fail --message "DBE detected"
+  status                                   who is connected and watches what, as JSON
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["control"]:
+        return control(control_parser().parse_args(given[1:]))
+    return serve(serve_parser().parse_args(given[1:] if given[:1] == ["serve"] else given))
+
+
+def serve_parser() -> argparse.ArgumentParser:
+    """Return the parser of `serve`, which is also the default."""
+    listed = "\n".join(f"  {name:14} {text}" for name, text in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="python3 -m dcgm_simulator [serve]",
+        description=DESCRIPTION,
+        epilog=EXAMPLES + listed,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
+    parser.add_argument("--dcgm-version", choices=VERSIONS, default=VERSIONS[-1], help="whose habits to have")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
+    parser.add_argument("--port", type=int, default=5555, help="default: 5555; 0 is any free one")
+    parser.add_argument("--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
+    parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
+    return parser
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until a signal ends it; return 1 when the address cannot be had."""
+    server = Server(Host(options.scenario, options.dcgm_version, options.seed))
+    try:
+        names = server.listen(options.host, options.port, options.domain_socket)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        print(f"dcgm-simulator: cannot listen on {where}: {error.strerror}", file=sys.stderr)
+        return 1
+    what = f"scenario {options.scenario}, DCGM {options.dcgm_version}"
+    where = " and ".join(names)
+    print(f"dcgm-simulator: SIMULATED engine, {what}, listening on {where}", flush=True)
+    server.run(sys.stdin.fileno() if options.until_eof else None)
+    return 0
+
+
+# --- control -----------------------------------------------------------------------------
+
+
+def control_parser() -> argparse.ArgumentParser:
+    """Return the parser of `control`."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m dcgm_simulator control",
+        description="Make a running simulated engine misbehave, or ask what it does.",
+        epilog=CONTROL_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1:5555", help="of the engine: HOST:PORT or its domain socket"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in PLAIN_COMMANDS.items():
+        commands.add_parser(name, help=text)
+    _add_xid(commands)
+    _add_set(commands)
+    _add_health(commands)
+    for name, text in FIELD_COMMANDS.items():
+        commands.add_parser(name, help=text).add_argument("field", help="id or name")
+    for name, text in GPU_COMMANDS.items():
+        commands.add_parser(name, help=text).add_argument("gpu", type=int)
+    mig = commands.add_parser("mig", help="cut a GPU into MIG instances")
+    mig.add_argument("--gpu", type=int, required=True)
+    mig.add_argument("profiles", help="comma-separated profiles, or 'off'")
+    commands.add_parser("skew", help="behave like another version").add_argument("version", choices=VERSIONS)
+    return parser
+
+
+PLAIN_COMMANDS = {
+    "hang": "accept connections and calls, but answer none",
+    "resume": "end `hang` and `refuse`",
+    "refuse": "refuse new connections",
+    "drop": "close all connections",
+    "xid119": "kernel-log XID 119: everything is blank until the engine is restarted",
+    "status": "connections, groups, watches and numbers of calls, as JSON",
+    "reset": "end all faults",
+}
+FIELD_COMMANDS = {
+    "freeze": "stop sampling a field; its timestamps stand still",
+    "thaw": "sample a frozen field again",
+}
+GPU_COMMANDS = {
+    "lose-gpu": "let a GPU fall off the bus",
+    "restore-gpu": "bring a lost GPU back",
+}
+
+Commands = Any
+"""What add_subparsers returns, whose type argparse keeps to itself."""
+
+
+def _add_xid(commands: Commands) -> None:
+    parser = commands.add_parser("xid", help="report an XID error")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--gpu", type=int)
+    where.add_argument("--gpu-instance", type=int, help="entity id, gpu * 7 + n")
+    where.add_argument("--compute-instance", type=int, help="entity id, gpu * 7 + n")
+    parser.add_argument("code", type=int)
+
+
+def _add_set(commands: Commands) -> None:
+    parser = commands.add_parser("set", help="give a field a value by hand")
+    parser.add_argument("--entity", required=True, help="for example gpu:0, gpu_i:7, switch:1")
+    parser.add_argument("field", help="id or name")
+    parser.add_argument(
+        "value",
+        help="number, text, blank, not-found, not-supported, no-permission, empty, "
+        "status:CODE, or unset",
+    )
+
+
+def _add_health(commands: Commands) -> None:
+    parser = commands.add_parser("health", help="let dcgmHealthCheck report an incident")
+    parser.add_argument("--entity", required=True, help="for example gpu:0")
+    parser.add_argument("--system", type=int, required=True, help="DCGM_HEALTH_WATCH_*: 16 is memory")
+    parser.add_argument("--code", type=int, default=1, help="DCGM_FR_*")
+    parser.add_argument("--message", default="simulated incident")
+    parser.add_argument("health", choices=("pass", "warn", "fail"))
+
+
+def control(options: argparse.Namespace) -> int:
+    """Send one command and print its result, if it has one."""
+    arguments = {key: value for key, value in vars(options).items() if key not in ("address", "command")}
+    name, arguments = translate(options.command, arguments)
+    try:
+        result = send_control(options.address, name, arguments)
+    except ControlFailed as error:
+        print(f"dcgm-simulator: {error}", file=sys.stderr)
+        return 1
+    if result is not None:
+        print(json.dumps(result, indent=2))
+    return 0
+
+
+def translate(command: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a command of the command line as the engine takes it."""
+    if command == "xid119":
+        return "xid", {"entity": "gpu:0", "code": 119}
+    if command == "xid":
+        kinds = {"gpu": "gpu", "gpu_instance": "gpu_i", "compute_instance": "gpu_ci"}
+        entity = next(f"{kinds[k]}:{arguments[k]}" for k in kinds if arguments[k] is not None)
+        return command, {"entity": entity, "code": arguments["code"]}
+    if command == "mig":
+        profiles = arguments["profiles"]
+        names = [] if profiles in ("off", "disable") else profiles.split(",")
+        return command, {"gpu": arguments["gpu"], "profiles": names}
+    return command, arguments

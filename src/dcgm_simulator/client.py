@@ -1,0 +1,231 @@
+"""The client side: what libdcgm is to NVIDIA's bindings, the `Library` is to these.
+
+A call runs in the thread that makes it and waits in a socket, which releases the
+GIL; calls of several threads on one connection take turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+from dcgm_simulator.codes import Status, StatusError
+from dcgm_simulator.versions import Behaviour
+from dcgm_simulator.wire import (
+    MAGIC,
+    FrameReader,
+    Function,
+    pack_frame,
+    pack_json,
+    signed,
+    unpack_json,
+)
+
+DEFAULT_PORT = 5555
+DEFAULT_CONNECT_TIMEOUT = 5.0
+CONNECT_RETRY = 0.05
+"""Seconds between attempts while the engine refuses (DcgmClientHandler.cpp)."""
+CALL_TIMEOUT_VARIABLE = "DCGM_SIMULATOR_CALL_TIMEOUT"
+CALL_TIMEOUT = 60.0
+"""Seconds after which a call to a hung engine fails with -11 (observed); the variable
+above shortens it for tests."""
+
+Address = str | tuple[str, int]
+"""The path of a unix socket, or host and port."""
+
+
+class Connection:
+    """One connection to an engine. Once dead it stays dead."""
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self._socket: socket.socket | None = _open(address, time.monotonic() + timeout)
+        self._reader = FrameReader()
+        self._turn = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._call_timeout = float(os.environ.get(CALL_TIMEOUT_VARIABLE, CALL_TIMEOUT))
+
+    def greet(self, version: str) -> None:
+        """Log in. Waits as long as the engine accepts but does not answer (observed).
+
+        A login that fails leaves a dead connection and no error (DcgmApi.cpp).
+        """
+        try:
+            self.call(Function.HELLO, pack_json({"magic": MAGIC, "version": version}), forever=True)
+        except StatusError:
+            self.close()
+
+    def call(self, function: Function, body: bytes, *, forever: bool = False) -> bytes:
+        """Make a call and return the body of its answer.
+
+        Raises StatusError -11 when no answer comes, -21 when the connection is dead.
+        """
+        deadline = None if forever else time.monotonic() + self._call_timeout
+        if not self._turn.acquire(timeout=-1 if deadline is None else self._call_timeout):
+            raise StatusError(Status.TIMEOUT)
+        try:
+            return self._exchange(function, body, deadline)
+        except TimeoutError:
+            raise StatusError(Status.TIMEOUT) from None
+        except (OSError, ValueError):
+            self.close()
+            raise StatusError(Status.CONNECTION_NOT_VALID) from None
+        finally:
+            self._turn.release()
+
+    def _exchange(self, function: Function, body: bytes, deadline: float | None) -> bytes:
+        connection = self._socket
+        if connection is None:
+            raise StatusError(Status.CONNECTION_NOT_VALID)
+        number = next(self._numbers)
+        connection.settimeout(_remaining(deadline))
+        connection.sendall(pack_frame(number, function, body))
+        while True:
+            frame = self._reader.next_frame()
+            if frame is None:
+                connection.settimeout(_remaining(deadline))
+                data = connection.recv(1 << 20)
+                if not data:
+                    raise ConnectionResetError
+                self._reader.feed(data)
+            # An answer with another number is late: its caller has given up.
+            elif frame[0] == number:
+                status = signed(frame[1])
+                if status:
+                    raise StatusError(status)
+                return frame[2]
+
+    def close(self) -> None:
+        """Close; a call that is under way in another thread ends with -21."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            connection.close()
+
+
+def _remaining(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    return remaining
+
+
+def _open(address: Address, deadline: float) -> socket.socket:
+    while True:
+        try:
+            return _open_once(address)
+        except OSError:
+            if time.monotonic() + CONNECT_RETRY >= deadline:
+                raise StatusError(Status.CONNECTION_NOT_VALID) from None
+        time.sleep(CONNECT_RETRY)
+
+
+def _open_once(address: Address) -> socket.socket:
+    if isinstance(address, str):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    connection = socket.create_connection(address, timeout=DEFAULT_CONNECT_TIMEOUT)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def parse_address(text: str, behaviour: Behaviour) -> Address:
+    """Return host and port of HOST[:PORT] or [IPV6]:PORT.
+
+    Raises StatusError -1 for anything else; IPv6 came with 4.x (observed).
+    """
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+        if not behaviour.accepts_ipv6:
+            raise StatusError(Status.BADPARAM)
+    elif ":" in text:
+        host, _, port = text.partition(":")
+    if not host or (port and not port.isdigit()) or int(port or DEFAULT_PORT) > 0xFFFF:
+        raise StatusError(Status.BADPARAM)
+    return host, int(port or DEFAULT_PORT)
+
+
+class Library:
+    """All connections of this process, by handle."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self._connections: dict[int, Connection] = {}
+        self._handles = itertools.count(1)
+        self._initialized = False
+
+    def initialize(self) -> None:
+        """Get ready; a second time does nothing."""
+        self._initialized = True
+
+    def shut_down(self) -> None:
+        """Close the connections of all handles."""
+        self._initialized = False
+        for handle in list(self._connections):
+            self.disconnect(handle)
+
+    def connect(self, address: str, *, is_unix_socket: bool, timeout_ms: int) -> int:
+        """Connect to an engine and return a handle, which may be dead: probe it.
+
+        Raises StatusError -21 when nothing listens there until the timeout.
+        """
+        if not self._initialized:
+            raise StatusError(Status.UNINITIALIZED)
+        timeout = timeout_ms / 1000 or DEFAULT_CONNECT_TIMEOUT
+        target = address if is_unix_socket else parse_address(address, self.behaviour)
+        connection = Connection(target, timeout)
+        handle = next(self._handles)
+        self._connections[handle] = connection
+        connection.greet(self.behaviour.version)
+        return handle
+
+    def disconnect(self, handle: int) -> None:
+        """Close a connection; harmless on a dead one, and twice."""
+        connection = self._connections.pop(handle, None)
+        if connection is not None:
+            connection.close()
+
+    def call(self, handle: int, function: Function, asked: Any = None) -> Any:
+        """Make a call whose body is JSON."""
+        return unpack_json(self.call_packed(handle, function, pack_json(asked)))
+
+    def call_packed(self, handle: int, function: Function, body: bytes) -> bytes:
+        """Make a call whose body is packed by the caller.
+
+        Raises StatusError with what the engine answered; -21 for an unknown handle.
+        """
+        connection = self._connections.get(handle)
+        if connection is None:
+            raise StatusError(Status.CONNECTION_NOT_VALID)
+        return connection.call(function, body)
+
+    def latest(
+        self, handle: int, function: Function, entities: list[tuple[int, int]], fields: list[int], flags: int
+    ) -> memoryview:
+        """Return the packed records of a latest-values call.
+
+        Raises StatusError -1 beyond the limits, which the library checks itself.
+        """
+        if not entities or not fields or len(entities) > self.behaviour.entity_limit or len(fields) > 128:
+            raise StatusError(Status.BADPARAM)
+        numbers = [number for entity in entities for number in entity]
+        body = struct.pack(
+            f"<IHH{len(numbers)}I{len(fields)}H", flags, len(entities), len(fields), *numbers, *fields
+        )
+        return memoryview(self.call_packed(handle, function, body))

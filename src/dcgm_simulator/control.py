@@ -1,0 +1,200 @@
+"""Commands that make a simulated engine misbehave, or tell what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dcgm_simulator.codes import EntityGroup, Sentinel, Value, sentinel
+from dcgm_simulator.faults import Override
+from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table, parse_field
+from dcgm_simulator.host import Host
+from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.xids import DRIVER_GONE
+
+SENTINELS = {
+    "blank": Sentinel.BLANK,
+    "not-found": Sentinel.NOT_FOUND,
+    "not-supported": Sentinel.NOT_SUPPORTED,
+    "no-permission": Sentinel.NO_PERMISSION,
+}
+STATUS_PREFIX = "status:"
+HEALTH = {"pass": 0, "warn": 10, "fail": 20}
+
+
+class ControlError(Exception):
+    """Raised when a command cannot be carried out; the text says why."""
+
+
+def parse_entity(text: str, machine: Machine) -> Entity:
+    """Return the entity meant by text like gpu:0, gpu_i:7 or switch:1.
+
+    Raises ControlError when there is no such entity.
+    """
+    kind, _, number = text.partition(":")
+    try:
+        entity = Entity(EntityGroup[kind.upper().replace("-", "_")], int(number))
+    except (KeyError, ValueError):
+        kinds = ", ".join(group.name.lower() for group in EntityGroup)
+        message = f"{text!r} is no entity; say KIND:ID, KIND being one of {kinds}"
+        raise ControlError(message) from None
+    if not machine.has(entity):
+        message = f"this machine has no entity {text}"
+        raise ControlError(message)
+    return entity
+
+
+def parse_value(text: str, field: Field) -> Value:
+    """Return the value meant for a field: a number, text or the name of a sentinel.
+
+    Raises ControlError when the field cannot have it.
+    """
+    if text in SENTINELS:
+        return sentinel(field.type, SENTINELS[text])
+    if field.type in "sb":
+        return "" if text == "empty" else text
+    try:
+        return float(text) if field.type == "d" else int(text, 0)
+    except ValueError:
+        message = f"{text!r} is no value for field {field.id}, which is a number"
+        raise ControlError(message) from None
+
+
+def find_field(text: str, host: Host) -> Field:
+    """Return the field meant by an id or a name.
+
+    Raises ControlError when the simulated version has none.
+    """
+    try:
+        return field_table(host.behaviour.version)[parse_field(text)]
+    except (KeyError, ValueError):
+        message = f"DCGM {host.behaviour.version} has no field {text}"
+        raise ControlError(message) from None
+
+
+def command_xid(host: Host, entity: str, code: int) -> dict[str, Any]:
+    """Report an XID on an entity."""
+    times = host.xids.report(parse_entity(entity, host.machine), code, host.clock())
+    if code == DRIVER_GONE:
+        host.faults.kill_driver(times[-1])
+    return {"timestamps": times}
+
+
+def command_set(host: Host, entity: str, field: str, value: str) -> None:
+    """Replace what a field of an entity answers, from its next sample on."""
+    target, known, now = parse_entity(entity, host.machine), find_field(field, host), host.clock()
+    if value == "unset":
+        host.faults.release(target, known.id, now)
+    elif value.startswith(STATUS_PREFIX):
+        status = int(value.removeprefix(STATUS_PREFIX))
+        host.faults.override(target, known.id, Override(now, status=status))
+    elif known.id in EVENT_FIELDS:
+        host.xids.report(target, int(value), now)
+    else:
+        host.faults.override(target, known.id, Override(now, value=parse_value(value, known)))
+
+
+def command_freeze(host: Host, field: str) -> None:
+    """Stop sampling a field on all entities."""
+    host.faults.freeze(find_field(field, host).id, host.clock())
+
+
+def command_thaw(host: Host, field: str) -> None:
+    """Sample a frozen field again."""
+    host.faults.thaw(find_field(field, host).id, host.clock())
+
+
+def command_lose_gpu(host: Host, gpu: int) -> None:
+    """Let a GPU fall off the bus; report XID 79 yourself if you want it."""
+    host.faults.lose(parse_entity(f"gpu:{gpu}", host.machine).id, host.clock())
+
+
+def command_restore_gpu(host: Host, gpu: int) -> None:
+    """Bring a lost GPU back."""
+    host.faults.restore(gpu, host.clock())
+
+
+def command_mig(host: Host, gpu: int, profiles: list[str]) -> None:
+    """Cut a GPU into instances, or make it whole with no profiles."""
+    try:
+        host.machine.cut(gpu, tuple(profiles))
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+    host.hardware.forget()
+    host.cache.forget_missing()
+
+
+def command_skew(host: Host, version: str) -> None:
+    """Behave like an engine of another version; connections stay."""
+    try:
+        host.skew(version)
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+
+
+def command_health(
+    host: Host, entity: str, system: int, health: str, code: int, message: str
+) -> None:
+    """Let dcgmHealthCheck report an incident, or none of this system with 'pass'."""
+    target = parse_entity(entity, host.machine)
+    same = [*target], system
+    host.incidents = [i for i in host.incidents if (i["entity"], i["system"]) != same]
+    if health != "pass":
+        incident = {"entity": [*target], "system": system, "health": HEALTH[health]}
+        host.incidents.append(incident | {"code": code, "message": message})
+
+
+def command_reset(host: Host) -> None:
+    """End all faults; values go on from where they would have been."""
+    host.incidents.clear()
+    host.faults.clear()
+
+
+def command_status(host: Host) -> dict[str, Any]:
+    """Return what clients have and do, for tests that look for leaks."""
+    registry = host.registry
+    return {
+        "scenario": host.scenario,
+        "dcgm_version": host.behaviour.version,
+        "seed": host.seed,
+        "connections": [
+            {"id": c.id, "client_version": c.client.version} for c in host.connections.values()
+        ],
+        "groups": [
+            {"id": n, "name": g.name, "owner": g.owner, "entities": len(g.entities)}
+            for n, g in registry.groups.items()
+        ],
+        "field_groups": [
+            {"id": n, "name": g.name, "owner": g.owner, "fields": g.fields}
+            for n, g in registry.field_groups.items()
+        ],
+        "watches": list(_watches(host)),
+        "calls": dict(host.calls),
+    }
+
+
+def _watches(host: Host) -> Any:
+    for (entity, field), series in host.cache.series.items():
+        for owner, watch in series.watches.items():
+            yield {
+                "entity": f"{EntityGroup(entity.group).name.lower()}:{entity.id}",
+                "field": field,
+                "interval_us": watch.interval,
+                "owner": owner,
+            }
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "xid": command_xid,
+    "set": command_set,
+    "freeze": command_freeze,
+    "thaw": command_thaw,
+    "lose-gpu": command_lose_gpu,
+    "restore-gpu": command_restore_gpu,
+    "mig": command_mig,
+    "skew": command_skew,
+    "health": command_health,
+    "reset": command_reset,
+    "status": command_status,
+}
+"""Commands about the simulated machine; the server adds those about connections."""

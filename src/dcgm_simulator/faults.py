@@ -1,0 +1,115 @@
+"""What has been made to go wrong, and since when.
+
+A sample shows the faults of the moment it was taken, as on real hardware: setting a
+value shows with the next sample of a watch, and history stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dcgm_simulator.codes import Value
+from dcgm_simulator.machine import Entity
+from dcgm_simulator.series import NEVER
+
+
+@dataclass
+class Span:
+    """From when to when, in µs, a fault holds."""
+
+    start: int
+    end: int = NEVER
+
+    def covers(self, time: int) -> bool:
+        """Return whether the fault holds at a time."""
+        return self.start <= time < self.end
+
+
+@dataclass
+class Override(Span):
+    """A value, or the status instead of one, given by hand."""
+
+    value: Value = 0
+    status: int = 0
+
+
+@dataclass
+class Faults:
+    """All faults injected so far."""
+
+    lost: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    frozen: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    overrides: dict[tuple[Entity, int], list[Override]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    driver_dead: Span | None = None
+    """Since a kernel-log XID 119 the engine no longer asks the driver."""
+    generation: int = 0
+    """Grows with every change, so that what was computed before can be told apart."""
+
+    @property
+    def none(self) -> bool:
+        """Return whether nothing was ever injected, which is the case to be fast in."""
+        return not self.generation
+
+    def lose(self, gpu: int, now: int) -> None:
+        """Make a GPU fall off the bus."""
+        if not covering(self.lost[gpu], now):
+            self.lost[gpu].append(Span(now))
+        self.generation += 1
+
+    def restore(self, gpu: int, now: int) -> None:
+        """Bring a lost GPU back."""
+        self._end(self.lost[gpu], now)
+
+    def freeze(self, field_id: int, now: int) -> None:
+        """Stop sampling a field; its timestamps stand still."""
+        self.frozen[field_id].append(Span(now))
+        self.generation += 1
+
+    def thaw(self, field_id: int, now: int) -> None:
+        """Sample a frozen field again."""
+        self._end(self.frozen[field_id], now)
+
+    def override(self, entity: Entity, field_id: int, override: Override) -> None:
+        """Replace what a field answers."""
+        self._end(self.overrides[entity, field_id], override.start)
+        self.overrides[entity, field_id].append(override)
+
+    def release(self, entity: Entity, field_id: int, now: int) -> None:
+        """Let a field answer by itself again."""
+        self._end(self.overrides[entity, field_id], now)
+
+    def kill_driver(self, now: int) -> None:
+        """Blank everything, until the engine is restarted."""
+        self.driver_dead = self.driver_dead or Span(now)
+        self.generation += 1
+
+    def clear(self) -> None:
+        """Forget every fault, past ones included."""
+        self.lost.clear()
+        self.frozen.clear()
+        self.overrides.clear()
+        self.driver_dead = None
+        self.generation += 1
+
+    def _end(self, spans: Iterable[Span], now: int) -> None:
+        for span in spans:
+            span.end = min(span.end, now)
+        self.generation += 1
+
+    def lost_since(self, gpu: int | None, time: int) -> int | None:
+        """Return since when a GPU is lost at a time, or None."""
+        span = covering(self.lost.get(gpu, ()), time) if gpu is not None else None
+        return span.start if span else None
+
+
+def covering(spans: Iterable[Span], time: int) -> Span | None:
+    """Return the newest span that covers a time."""
+    found = None
+    for span in spans:
+        if span.covers(time):
+            found = span
+    return found

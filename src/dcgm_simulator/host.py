@@ -1,0 +1,257 @@
+"""The simulated engine itself: connections, and the calls they make."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dcgm_simulator import skew, topology
+from dcgm_simulator.answers import Hardware
+from dcgm_simulator.cache import Cache
+from dcgm_simulator.codes import EntityGroup, Status, StatusError
+from dcgm_simulator.faults import Faults
+from dcgm_simulator.groups import Group, Registry
+from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.series import Watch
+from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour
+from dcgm_simulator.wire import Function, join_records, pack_json, pack_record, unpack_json
+from dcgm_simulator.xids import Xids
+
+LATEST_HEAD = struct.Struct("<IHH")
+"""flags, number of entities, number of fields."""
+LIVE_DATA = 1
+"""DCGM_FV_FLAG_LIVE_DATA: ask the hardware, not the cache."""
+MAX_DEVICES = 32
+
+
+def now_in_microseconds() -> int:
+    """Return the time as DCGM stamps samples."""
+    return time.time_ns() // 1000
+
+
+@dataclass
+class Connection:
+    """One connected client."""
+
+    id: int
+    client: Behaviour
+    """The version of its bindings."""
+
+
+class Host:
+    """An engine: one machine, one cache, the groups and connections of its clients."""
+
+    def __init__(
+        self, scenario: str, version: str, seed: int = 0, clock: Callable[[], int] = now_in_microseconds
+    ) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.clock = clock
+        self.connections: dict[int, Connection] = {}
+        self.calls: Counter[str] = Counter()
+        self.incidents: list[dict[str, Any]] = []
+        self._load(version)
+
+    def _load(self, version: str) -> None:
+        self.behaviour = behaviour(version)
+        self.machine = Machine(self.scenario, self.behaviour)
+        self.faults = Faults()
+        self.hardware = Hardware(self.machine, self.seed, self.clock())
+        self.cache = Cache(self.machine, self.hardware, self.faults)
+        self.xids = Xids(self.cache)
+        self.registry = Registry(self.machine, self.faults, self.clock)
+
+    def skew(self, version: str) -> None:
+        """Behave like another version from now on, as after an upgrade and restart.
+
+        Raises ValueError for a version that cannot be imitated.
+        """
+        behaviour(version)
+        self._load(version)
+
+    # --- connections ---------------------------------------------------------------------
+
+    def connect(self, number: int, version: str) -> None:
+        """Accept a client with bindings of a version."""
+        self.connections[number] = Connection(number, behaviour(version))
+
+    def disconnect(self, number: int) -> None:
+        """Forget a client, its watches and its groups."""
+        if self.connections.pop(number, None) is not None:
+            self.cache.unwatch_all(number, self.clock())
+            self.registry.drop_owner(number)
+
+    def call(self, number: int, function: Function, body: bytes) -> bytes:
+        """Answer a call.
+
+        Raises StatusError where the call fails, ValueError where it makes no sense.
+        """
+        connection = self.connections[number]
+        self.calls[function.name.lower()] += 1
+        self.cache.settle(self.clock())
+        refused = skew.refusal(function, connection.client, self.behaviour)
+        if refused is not None:
+            raise StatusError(refused)
+        packed = _PACKED.get(function)
+        if packed is not None:
+            return packed(self, body)
+        return pack_json(_HANDLERS[function](self, connection, unpack_json(body)))
+
+    # --- reading -------------------------------------------------------------------------
+
+    def latest_values(self, body: bytes) -> bytes:
+        """Return the newest values of some entities and fields, entity by entity."""
+        flags, entity_count, field_count = LATEST_HEAD.unpack_from(body)
+        numbers = struct.unpack_from(f"<{2 * entity_count}I{field_count}H", body, LATEST_HEAD.size)
+        if not 0 < entity_count <= self.behaviour.entity_limit or not 0 < field_count <= FIELDS_PER_CALL:
+            raise StatusError(Status.BADPARAM)
+        fields = numbers[2 * entity_count :]
+        now, latest, live = self.clock(), self.cache.latest_packed, bool(flags & LIVE_DATA)
+        entities = [Entity(*numbers[i : i + 2]) for i in range(0, 2 * entity_count, 2)]
+        return join_records([latest(entity, field, now, live) for entity in entities for field in fields])
+
+    def values_since(self, body: bytes) -> bytes:
+        """Return all samples since a time, and the time to ask from next."""
+        group, field_group, since = struct.unpack("<QQq", body)
+        now, fields = self.clock(), self.cache.fields()
+        numbers = self.registry.field_group(field_group).fields
+        known = [fields[number] for number in numbers if number in fields]
+        records = [
+            pack_record(record)
+            for entity in self.registry.group(group).entities
+            for field in known
+            for record in self.cache.history(entity, field, since, now)
+        ]
+        return struct.pack("<q", now + 1) + join_records(records)
+
+    # --- watching ------------------------------------------------------------------------
+
+    def watch_fields(self, connection: Connection, asked: list[Any]) -> None:
+        """Watch all fields of a field group on all entities of a group."""
+        group, field_group, interval, keep_age, keep_samples = asked
+        entities, fields = self._pairs(group, field_group)
+        if interval <= 0:
+            raise StatusError(Status.BADPARAM)
+        watch, now = Watch(interval, keep_age, keep_samples), self.clock()
+        profiling = self.machine.layout.profiling
+        for entity in entities:
+            for field in fields:
+                if profiling or not field.is_profiling:
+                    self.cache.watch(connection.id, entity, field, watch, now)
+        if not profiling and any(field.is_profiling for field in fields):
+            # The other fields of the group are watched nevertheless (observed on 4.2.3).
+            raise StatusError(Status.MODULE_NOT_LOADED)
+
+    def unwatch_fields(self, connection: Connection, asked: list[Any]) -> None:
+        """End this connection's watches of a field group on a group."""
+        entities, fields = self._pairs(*asked)
+        now = self.clock()
+        for entity in entities:
+            for field in fields:
+                self.cache.unwatch(connection.id, entity, field, now)
+
+    def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Any]]:
+        known = self.cache.fields()
+        numbers = self.registry.field_group(field_group).fields
+        return self.registry.group(group).entities, [known[number] for number in numbers]
+
+    # --- health --------------------------------------------------------------------------
+
+    def health_set(self, asked: list[Any]) -> None:
+        """Set which systems of a group's entities are watched."""
+        self.registry.group(asked[0]).health_systems = asked[1]
+
+    def health_check(self, group: int) -> list[Any]:
+        """Return overall health and incidents; a lost GPU is no incident (observed)."""
+        watched: Group = self.registry.group(group)
+        found = [
+            incident
+            for incident in self.incidents
+            if Entity(*incident["entity"]) in watched.entities
+            and incident["system"] & watched.health_systems
+        ]
+        return [max((incident["health"] for incident in found), default=0), found]
+
+    # --- machine -------------------------------------------------------------------------
+
+    def entities(self, asked: list[int]) -> list[int]:
+        """Return the ids of all entities of a kind."""
+        return self.machine.entities(asked[0])
+
+    def gpu_status(self, gpu: int) -> int:
+        """Return DcgmEntityStatus: 1 is OK, also for a lost GPU (observed on 4.x)."""
+        return int(gpu in self.machine.gpus())
+
+    def devices(self) -> list[int]:
+        """Return all GPU ids, of which an engine reports no more than 32."""
+        return self.machine.entities(EntityGroup.GPU)[:MAX_DEVICES]
+
+    def version_info(self) -> str:
+        """Return the engine's build information, as dcgmVersionInfo words it."""
+        return build_information(self.behaviour.version)
+
+
+def build_information(version: str) -> str:
+    """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
+    return f"version:{version};arch:x86_64;buildtype:Release;buildid:0;commit:simulated;branch:simulated"
+
+
+Handler = Callable[[Host, Connection, Any], Any]
+
+_PACKED: dict[Function, Callable[[Host, bytes], bytes]] = {
+    Function.LATEST_VALUES: Host.latest_values,
+    Function.LATEST_VALUES_OF_ENTITY: Host.latest_values,
+    Function.VALUES_SINCE: Host.values_since,
+}
+
+_HANDLERS: dict[Function, Handler] = {
+    Function.WATCH_FIELDS: Host.watch_fields,
+    Function.UNWATCH_FIELDS: Host.unwatch_fields,
+    Function.UPDATE_ALL_FIELDS: lambda host, _, asked: None,
+    Function.GROUP_CREATE: lambda host, who, asked: host.registry.create_group(who.id, *asked),
+    Function.GROUP_DESTROY: lambda host, _, asked: host.registry.destroy_group(asked),
+    Function.GROUP_ADD_ENTITY: lambda host, _, asked: host.registry.add_entity(
+        asked[0], Entity(*asked[1:])
+    ),
+    Function.GROUP_REMOVE_ENTITY: lambda host, _, asked: host.registry.remove_entity(
+        asked[0], Entity(*asked[1:])
+    ),
+    Function.GROUP_GET_INFO: lambda host, _, asked: [
+        host.registry.group(asked).name,
+        host.registry.group(asked).entities,
+    ],
+    Function.GROUP_GET_ALL_IDS: lambda host, _, asked: [0, 1, *host.registry.groups],
+    Function.FIELD_GROUP_CREATE: lambda host, who, asked: host.registry.create_field_group(
+        who.id, *asked
+    ),
+    Function.FIELD_GROUP_DESTROY: lambda host, _, asked: host.registry.destroy_field_group(asked),
+    Function.FIELD_GROUP_GET_INFO: lambda host, _, asked: [
+        host.registry.field_group(asked).name,
+        host.registry.field_group(asked).fields,
+    ],
+    Function.FIELD_GROUP_GET_ALL: lambda host, _, asked: [
+        [number, group.name, group.fields] for number, group in host.registry.field_groups.items()
+    ],
+    Function.GET_ALL_DEVICES: lambda host, _, asked: host.devices(),
+    Function.GET_ALL_SUPPORTED_DEVICES: lambda host, _, asked: host.devices(),
+    Function.GET_DEVICE_ATTRIBUTES: lambda host, _, asked: host.machine.attributes(asked),
+    Function.GET_ENTITY_GROUP_ENTITIES: lambda host, _, asked: host.entities(asked),
+    Function.GET_GPU_INSTANCE_HIERARCHY: lambda host, _, asked: topology.hierarchy(host.machine),
+    Function.GET_NVLINK_LINK_STATUS: lambda host, _, asked: topology.nvlink_status(host.machine),
+    Function.GET_NVLINK_P2P_STATUS: lambda host, _, asked: topology.p2p_status(host.machine),
+    Function.GET_CPU_HIERARCHY: lambda host, _, asked: topology.cpu_hierarchy(host.machine),
+    Function.GET_CPU_HIERARCHY_V2: lambda host, _, asked: topology.cpu_hierarchy(host.machine),
+    Function.GET_GPU_STATUS: lambda host, _, asked: host.gpu_status(asked),
+    Function.HEALTH_SET: lambda host, _, asked: host.health_set(asked),
+    Function.HEALTH_GET: lambda host, _, asked: host.registry.group(asked).health_systems,
+    Function.HEALTH_CHECK: lambda host, _, asked: host.health_check(asked),
+    Function.PROF_GET_SUPPORTED_METRIC_GROUPS: lambda host, _, asked: topology.profiling_groups(
+        host.machine, asked
+    ),
+    Function.MODULE_GET_STATUSES: lambda host, _, asked: topology.module_statuses(host.machine),
+    Function.HOSTENGINE_VERSION_INFO: lambda host, _, asked: host.version_info(),
+}

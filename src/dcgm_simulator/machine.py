@@ -1,0 +1,231 @@
+"""The machine a scenario stands for: its entities, their relations and identities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dcgm_simulator.codes import EntityGroup, Status, StatusError
+from dcgm_simulator.fields import load
+from dcgm_simulator.versions import Behaviour
+
+INSTANCES_PER_GPU = 7
+"""GPU_I and GPU_CI entity ids are gpuId * 7 + n (observed on H100, all versions)."""
+SUFFIX = " (simulated)"
+WHOLE_GPU = 0xFFFFFFFF
+
+SWITCH_LINKS = 64
+CORES_PER_CPU = 72
+
+
+class Entity(NamedTuple):
+    """What a value belongs to."""
+
+    group: int
+    id: int
+
+
+class Profile(NamedTuple):
+    """A size a GPU can be cut into, with the numbers NVML gives it on an H100 80GB."""
+
+    slices: int
+    gpu_instance_profile: int
+    compute_instance_profile: int
+    instance_ids: tuple[int, ...]
+    memory: int
+    """MiB."""
+
+
+PROFILES = {
+    "1g.10gb": Profile(1, 19, 0, (7, 8, 9, 10, 11, 12, 13), 9856),
+    "2g.20gb": Profile(2, 14, 1, (3, 4, 5), 20096),
+    "3g.40gb": Profile(3, 9, 2, (2, 1), 40448),
+    "4g.40gb": Profile(4, 5, 3, (1,), 40448),
+    "7g.80gb": Profile(7, 0, 4, (0,), 81079),
+}
+SLICES = 7
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A GPU instance that holds one compute instance; both have the same entity id."""
+
+    id: int
+    gpu: int
+    name: str
+    nvml_id: int
+
+    @property
+    def profile(self) -> Profile:
+        """Return the size of the instance."""
+        return PROFILES[self.name]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a scenario consists of."""
+
+    gpus: int
+    recording: str = "h100"
+    cut: tuple[int, ...] = ()
+    switches: int = 0
+    cpus: int = 0
+    profiling: bool = True
+    nvml: bool = True
+
+
+LAYOUTS = {
+    "h100x1": Layout(1),
+    "h100x8": Layout(8),
+    "h100x8-mig": Layout(8, cut=(0, 1)),
+    "hgx": Layout(8, switches=4),
+    "grace": Layout(2, cpus=2),
+    "a100-no-prof": Layout(2, recording="a100", profiling=False),
+    "no-nvml": Layout(0, nvml=False),
+}
+RECORDED_CUT = ("3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb")
+
+
+@dataclass
+class Machine:
+    """A simulated machine; only cutting GPUs into instances changes it."""
+
+    scenario: str
+    behaviour: Behaviour
+    layout: Layout = field(init=False)
+    recording: dict[str, Any] = field(init=False)
+    instances: dict[int, list[Instance]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Build the machine; raises KeyError for an unknown scenario."""
+        self.layout = LAYOUTS[self.scenario]
+        version = "4.2.3" if self.layout.recording == "a100" else self.behaviour.data
+        self.recording = load(f"{self.layout.recording}-{version}.json")
+        for gpu in self.layout.cut:
+            self.cut(gpu, RECORDED_CUT)
+
+    # --- what there is ---------------------------------------------------------------
+
+    def gpus(self) -> list[int]:
+        """Return the ids of the GPUs.
+
+        Raises StatusError -56 without the driver (observed).
+        """
+        if not self.layout.nvml:
+            raise StatusError(Status.NVML_NOT_LOADED)
+        return list(range(self.layout.gpus))
+
+    def entities(self, group: int) -> list[int]:
+        """Return the ids of all entities of a kind.
+
+        Raises StatusError as an engine does for kinds the machine cannot have.
+        """
+        if group == EntityGroup.GPU:
+            return self.gpus()
+        if group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
+            self.gpus()
+            return sorted(instance.id for cut in self.instances.values() for instance in cut)
+        if group == EntityGroup.SWITCH:
+            return list(range(self.layout.switches))
+        if group == EntityGroup.LINK and self.layout.switches:
+            return [self.link_id(switch, link) for switch, link in self._switch_links()]
+        if group in (EntityGroup.CPU, EntityGroup.CPU_CORE):
+            return self._processors(group)
+        if group == EntityGroup.CONNECTX and self.behaviour.major >= 4:
+            return []
+        raise StatusError(Status.NOT_SUPPORTED)
+
+    def _processors(self, group: int) -> list[int]:
+        if not self.layout.cpus:
+            raise StatusError(Status.MODULE_NOT_LOADED)
+        cores = 1 if group == EntityGroup.CPU else CORES_PER_CPU
+        return list(range(self.layout.cpus * cores))
+
+    def _switch_links(self) -> list[tuple[int, int]]:
+        return [(switch, link) for switch in range(self.layout.switches) for link in range(SWITCH_LINKS)]
+
+    def link_id(self, switch: int, link: int) -> int:
+        """Return the entity id of a link of an NvSwitch (facts: packing per version)."""
+        shift = self.behaviour.link_id_shift
+        return EntityGroup.SWITCH | link << 8 | (0 if shift is None else switch << shift)
+
+    def has(self, entity: Entity) -> bool:
+        """Return whether an entity exists."""
+        try:
+            return entity.id in self.entities(entity.group)
+        except StatusError:
+            return False
+
+    def gpu_of(self, entity: Entity) -> int | None:
+        """Return the GPU an entity is, or is a part of."""
+        if entity.group == EntityGroup.GPU:
+            return entity.id
+        if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
+            return entity.id // INSTANCES_PER_GPU
+        return None
+
+    def instance(self, entity: Entity) -> Instance | None:
+        """Return the instance behind a GPU_I or GPU_CI entity."""
+        cut = self.instances.get(entity.id // INSTANCES_PER_GPU, [])
+        return next((instance for instance in cut if instance.id == entity.id), None)
+
+    # --- cutting GPUs ----------------------------------------------------------------
+
+    def cut(self, gpu: int, names: tuple[str, ...]) -> None:
+        """Cut a GPU into instances, or make it whole again with no names.
+
+        Raises ValueError when the GPU or a profile does not exist, or they do not fit.
+        """
+        if gpu not in range(self.layout.gpus):
+            message = f"there is no GPU {gpu}"
+            raise ValueError(message)
+        unknown = [name for name in names if name not in PROFILES]
+        if unknown:
+            message = f"unknown MIG profile {unknown[0]}, known: {', '.join(PROFILES)}"
+            raise ValueError(message)
+        if sum(PROFILES[name].slices for name in names) > SLICES:
+            message = f"{','.join(names)} needs more than the {SLICES} slices of a GPU"
+            raise ValueError(message)
+        self.instances[gpu] = self._instances(gpu, names)
+        if not names:
+            del self.instances[gpu]
+
+    def _instances(self, gpu: int, names: tuple[str, ...]) -> list[Instance]:
+        taken: set[int] = set()
+        instances = []
+        # The engine lists the smallest profiles first (recorded).
+        for number, name in enumerate(sorted(names, key=lambda name: PROFILES[name].slices)):
+            nvml_id = next(i for i in (*PROFILES[name].instance_ids, *range(14, 32)) if i not in taken)
+            taken.add(nvml_id)
+            instances.append(Instance(gpu * INSTANCES_PER_GPU + number, gpu, name, nvml_id))
+        return instances
+
+    # --- who they are ----------------------------------------------------------------
+
+    def attributes(self, gpu: int) -> dict[str, Any]:
+        """Return what dcgmGetDeviceAttributes tells of a GPU.
+
+        Raises StatusError -1 when there is none.
+        """
+        if gpu not in self.gpus():
+            raise StatusError(Status.BADPARAM)
+        recorded = self.recording["attributes"][gpu]
+        identifiers = recorded["identifiers"]
+        name = {"deviceName": identifiers["deviceName"] + SUFFIX}
+        return recorded | {"identifiers": identifiers | name}
+
+    def uuid(self, gpu: int) -> str:
+        """Return the UUID of a GPU."""
+        return str(self.recording["attributes"][gpu]["identifiers"]["uuid"])
+
+    def instance_uuid(self, instance: Instance) -> str:
+        """Return the UUID of a GPU instance, in the style of the recordings."""
+        gpu = instance.gpu
+        return f"MIG-6b6b{gpu:04x}-4444-5555-{instance.nvml_id:04d}-{gpu:012d}"
+
+    def link_states(self, gpu: int) -> list[int]:
+        """Return the state of each NvLink of a GPU; none are supported under MIG (recorded)."""
+        states: list[int] = self.recording["nvlink"][gpu]
+        if gpu in self.instances:
+            states = [0] * len(states)
+        return states + [0] * (self.behaviour.nvlinks_per_gpu - len(states))

@@ -1,0 +1,198 @@
+"""A simulated engine as a child process, for tests and demonstrations."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dcgm_simulator.server import control_address
+from dcgm_simulator.wire import FrameReader, Function, pack_frame, pack_json, unpack_json
+
+START_TIMEOUT = 20.0
+STOP_TIMEOUT = 5.0
+
+
+class ControlFailed(Exception):
+    """Raised when an engine cannot be reached or refuses a command; the text says why."""
+
+
+class EngineFailed(Exception):
+    """Raised when a simulated engine does not start; carries what it said."""
+
+
+def send_control(address: str, command: str, arguments: dict[str, Any]) -> Any:
+    """Send a command to an engine on this machine and return its result.
+
+    Raises ControlFailed.
+    """
+    request = pack_json({"command": command, "arguments": arguments})
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(10)
+            connection.connect(control_address(address))
+            connection.sendall(pack_frame(1, Function.CONTROL, request))
+            status, body = _receive(connection)
+    except OSError as error:
+        message = f"no simulated engine answers at {address}: {error}"
+        raise ControlFailed(message) from None
+    if status:
+        raise ControlFailed(body.decode(errors="replace"))
+    answer = unpack_json(body)
+    if "error" in answer:
+        raise ControlFailed(answer["error"])
+    return answer["result"]
+
+
+def _receive(connection: socket.socket) -> tuple[int, bytes]:
+    reader = FrameReader()
+    while (frame := reader.next_frame()) is None:
+        data = connection.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError("connection closed")
+        reader.feed(data)
+    return frame[1], frame[2]
+
+
+class SimulatedEngine:
+    """A running simulated engine; stops when the `with` block ends, dies with its parent."""
+
+    def __init__(self, process: subprocess.Popen[str], address: str, options: dict[str, Any]) -> None:
+        self._process = process
+        self._options = options
+        self.address = address
+        """Where it listens: HOST:PORT."""
+
+    @classmethod
+    def start(
+        cls,
+        scenario: str = "h100x8",
+        dcgm_version: str = "4.6.0",
+        port: int = 0,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        domain_socket: Path | None = None,
+    ) -> SimulatedEngine:
+        """Start an engine and wait until it listens.
+
+        Raises EngineFailed with what it said when it does not.
+        """
+        options = {
+            "scenario": scenario,
+            "dcgm-version": dcgm_version,
+            "host": host,
+            "port": port,
+            "seed": seed,
+            "domain-socket": domain_socket,
+        }
+        process, address = _spawn(options)
+        return cls(process, address, options)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on."""
+        return int(self.address.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+        self._reap()
+
+    def stop(self) -> None:
+        """End it in an orderly way; twice does no harm."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+        try:
+            self._reap()
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _reap(self) -> None:
+        self._process.wait(STOP_TIMEOUT)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def suspend(self) -> None:
+        """Stop it as SIGSTOP does: the kernel accepts connections, nobody answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended engine go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start it anew on the same port, with nothing of its past."""
+        self.stop()
+        self._process, self.address = _spawn(self._options | {"port": self.port})
+
+    def control(self, *arguments: str) -> Any:
+        """Carry out a command of `python3 -m dcgm_simulator control`; return its result.
+
+        Raises ControlFailed.
+        """
+        # Imported late, because the command line itself starts engines.
+        from dcgm_simulator.cli import control_parser, translate
+
+        options = vars(control_parser().parse_args(arguments))
+        options.pop("address")
+        return send_control(self.address, *translate(options.pop("command"), options))
+
+    def __enter__(self) -> SimulatedEngine:
+        """Return the running engine."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the engine."""
+        self.stop()
+
+
+def _spawn(options: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "dcgm_simulator", "serve", "--until-eof"]
+    for name, value in options.items():
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    package_root = str(Path(__file__).resolve().parent.parent)
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(
+        command,
+        # The kernel closes this pipe when this process ends, however it does, and the
+        # child ends with it. PR_SET_PDEATHSIG would tie the child to one thread.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+    return process, _wait_until_listening(process)
+
+
+def _wait_until_listening(process: subprocess.Popen[str]) -> str:
+    if process.stdout is None:
+        raise EngineFailed("no output to read")
+    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+    line = process.stdout.readline() if ready else ""
+    if "listening on " not in line:
+        process.kill()
+        rest = process.stdout.read()
+        process.wait()
+        process.stdout.close()
+        raise EngineFailed((line + rest).strip() or "the simulated engine did not start")
+    return line.rpartition("listening on ")[2].split(" and ")[0].strip()

@@ -1,0 +1,94 @@
+"""Numbers that move: reproducible, smooth, and a little correlated, as on a busy machine.
+
+Every value is a function of the seed, the entity, the field and the time, so a
+sample can be computed when somebody reads it and is the same for every reader.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from dcgm_simulator.codes import Value
+
+PERIODS = (41.0, 127.0, 613.0)
+"""Seconds; a fast, a middle and a slow wave make up the load of a GPU."""
+WEIGHTS = (0.12, 0.18, 0.15)
+LAG = 8_000_000
+"""Microseconds by which temperature follows load."""
+
+Source = Callable[[int], Value]
+"""The value at a time, in microseconds since 1970."""
+
+
+class Load:
+    """How busy one GPU is: a sum of three waves around its own mean."""
+
+    def __init__(self, seed: int, gpu: int) -> None:
+        generator = random.Random(f"{seed}/gpu{gpu}")
+        self._mean = generator.uniform(0.45, 0.54)
+        self._waves = [
+            (weight, math.tau / (period * generator.uniform(0.8, 1.25)), generator.uniform(0, math.tau))
+            for weight, period in zip(WEIGHTS, PERIODS)
+        ]
+        self._last: tuple[int, float] = (-1, 0.0)
+
+    def at(self, time: int) -> float:
+        """Return the load, between 0 and 1."""
+        if self._last[0] != time:
+            seconds = time / 1e6
+            waves = sum(w * math.sin(speed * seconds + phase) for w, speed, phase in self._waves)
+            self._last = time, min(1.0, max(0.0, self._mean + waves))
+        return self._last[1]
+
+    def integral(self, start: int, end: int) -> float:
+        """Return the load summed over time, in seconds."""
+        first, last = start / 1e6, end / 1e6
+        waves = sum(
+            w / speed * (math.cos(speed * first + phase) - math.cos(speed * last + phase))
+            for w, speed, phase in self._waves
+        )
+        return self._mean * (last - first) + waves
+
+
+def constant(value: Value) -> Source:
+    """Return a source that never changes."""
+    return lambda _time: value
+
+
+def linear(load: Load, kind: str, offset: float, slope: float, lag: int = 0) -> Source:
+    """Return a source that follows a GPU's load."""
+    if kind == "d":
+        return lambda time: max(0.0, offset + slope * load.at(time - lag))
+    return lambda time: max(0, round(offset + slope * load.at(time - lag)))
+
+
+def counter(start: int, rate: float, since: int, name: str) -> Source:
+    """Return a source that grows by `rate` per second from `start`, at a pace of its own."""
+    pace = rate * random.Random(name).uniform(0.7, 1.3)
+    return lambda time: start + max(0, int(pace * (time - since) / 1e6))
+
+
+def energy(load: Load, start: int, offset: float, slope: float, since: int) -> Source:
+    """Return the energy in mJ that a power of offset + slope * load watts has used."""
+
+    def value(time: int) -> Value:
+        seconds = (time - since) / 1e6
+        return start + int(1000 * (offset * seconds + slope * load.integral(since, time)))
+
+    return value
+
+
+def between(kind: str, low: float, high: float, name: str) -> Source:
+    """Return a source that wanders slowly between two bounds."""
+    generator = random.Random(name)
+    speed = math.tau / generator.uniform(90, 400)
+    phase = generator.uniform(0, math.tau)
+
+    def value(time: int) -> Value:
+        share = 0.5 + 0.5 * math.sin(speed * time / 1e6 + phase)
+        number = low + (high - low) * share
+        return float(number) if kind == "d" else round(number)
+
+    return value

@@ -1,0 +1,83 @@
+"""What differs between the DCGM versions that can be imitated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")
+"""Versions that can be imitated, oldest first; data files count in this order."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The habits of one version, as observed on real engines or read in their headers."""
+
+    version: str
+    entity_limit: int
+    """Entities per group and per latest-values call (DCGM_GROUP_MAX_ENTITIES)."""
+    unknown_field_fails_call: bool
+    """Whether one unknown field id spoils a whole latest-values call (observed on 4.5.3)."""
+    blank_on_error: bool
+    """Whether a value with a status other than 0 is blank, not 0 (observed on 4.5.3)."""
+    empty_string_fails_call: bool
+    """Whether an empty string in the cache makes the call fail with -3 (observed on 3.3.9)."""
+    freezes_profiling_of_lost_gpu: bool
+    """Whether 10xx of a lost GPU keep value and timestamp, not turn blank (observed on 4.2.3)."""
+    accepts_ipv6: bool
+    nvlinks_per_gpu: int
+    """DCGM_NVLINK_MAX_LINKS_PER_GPU."""
+    link_id_shift: int | None
+    """Bits the device id is shifted by in a link's entity id; None drops the id (4.0.0–4.2.3)."""
+    data: str
+    """The version whose recordings are used."""
+
+    @property
+    def index(self) -> int:
+        """Return the position in VERSIONS."""
+        return VERSIONS.index(self.version)
+
+    @property
+    def major(self) -> int:
+        """Return 3 or 4."""
+        return int(self.version.split(".")[0])
+
+    @property
+    def is_46(self) -> bool:
+        """Return whether the protocol is that of 4.6, which older engines do not know."""
+        return self.version == "4.6.0"
+
+
+BEHAVIOURS = {
+    "3.3.9": Behaviour("3.3.9", 64, False, False, True, False, False, 18, 16, "3.3.9"),
+    "4.2.3": Behaviour("4.2.3", 1024, False, False, False, True, True, 18, None, "4.2.3"),
+    "4.5.3": Behaviour("4.5.3", 1024, True, True, False, False, True, 18, 24, "4.5.3"),
+    "4.6.0": Behaviour("4.6.0", 1024, True, True, False, False, True, 36, 24, "4.5.3"),
+}
+
+FIELDS_PER_CALL = 128
+FIELDS_PER_GROUP = 127
+"""The header says 128, the check refuses 128 (observed on 3.3.9)."""
+GROUPS_PER_ENGINE = 64
+DEFAULT_GROUPS = 2
+
+
+def behaviour(version: str) -> Behaviour:
+    """Return the habits of a version.
+
+    Raises ValueError for a version that cannot be imitated.
+    """
+    try:
+        return BEHAVIOURS[version]
+    except KeyError:
+        known = ", ".join(VERSIONS)
+        message = f"DCGM version {version!r} cannot be simulated, only {known}"
+        raise ValueError(message) from None
+
+
+def history_at(rows: list[list[object]], index: int) -> object | None:
+    """Return the value a data-file history has at a version index; None where it has none."""
+    value: object | None = None
+    for since, candidate in rows:
+        if isinstance(since, int) and since <= index:
+            value = candidate
+    return value
