@@ -1,0 +1,79 @@
+"""The command: parse the options, run the mode that was asked for, report errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from .check_config import check_config
+from .configuration import load_settings
+from .counters import CounterSet, read_counter_set
+from .errors import ExporterError
+from .listing import list_fields
+from .option_parser import OptionParser
+from .settings import Settings
+from .simulation import simulated_engine
+
+__all__ = ["load_settings", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except ExporterError as error:
+        print(f"do-dcgm-exporter: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _run(argv: Sequence[str]) -> int:
+    flags = OptionParser().parse_flags(argv)
+    if hasattr(flags, "list_fields"):
+        _print(list_fields(flags.list_fields))
+        return 0
+    with ExitStack() as stack:
+        adapt: Callable[[Settings], Settings] = _unchanged
+        if hasattr(flags, "simulate"):
+            # A mistake in the configuration shows before an engine is started.
+            load_settings(argv, os.environ)
+            adapt = stack.enter_context(simulated_engine(flags.simulate))
+
+        def load() -> tuple[Settings, CounterSet]:
+            settings = adapt(load_settings(argv, os.environ))
+            return settings, read_counter_set(settings.default_counters, settings.collectors)
+
+        return _run_mode(flags, load)
+
+
+def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, CounterSet]]) -> int:
+    settings, counter_set = load()
+    if hasattr(flags, "check_config"):
+        report, status = check_config(settings, counter_set)
+        _print(report)
+        return status
+    # Imported here, since they bring the whole machinery with them.
+    if hasattr(flags, "once"):
+        from .once import run_once  # noqa: PLC0415
+
+        return run_once(settings, counter_set)
+    from .service import run  # noqa: PLC0415
+
+    return run(settings, counter_set, load)
+
+
+def _unchanged(settings: Settings) -> Settings:
+    return settings
+
+
+def _print(text: str) -> None:
+    """Write a report to stdout, whatever its encoding and however soon its reader leaves."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
