@@ -1,0 +1,134 @@
+"""Find NVIDIA's Python bindings for DCGM and load them.
+
+The directory decides the DCGM major version: its ``dcgm_structs`` loads exactly
+``libdcgm.so.3`` or ``libdcgm.so.4``. Only the flat modules are used; ``pydcgm``'s
+classes keep handles and field groups in class-level tables that a reconnecting
+client fills for ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from do_dcgm_exporter.errors import ExporterError
+
+# Where the packages datacenter-gpu-manager-4-core and datacenter-gpu-manager (3.x) put them.
+SEARCH_PATH = (
+    Path("/usr/share/datacenter-gpu-manager-4/bindings/python3"),
+    Path("/usr/local/dcgm/bindings/python3"),
+)
+
+# dcgm_structs first: the others import it.
+_MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent")
+
+# A file only the simulator's bindings directory has.
+_SIMULATOR_MARKER = "SIMULATED"
+
+# Size and value offset of dcgmFieldValue_v2, the same in every release from 3.1 to 4.6.
+FIELD_VALUE_SIZE = 4128
+FIELD_VALUE_OFFSET = 32
+
+
+class BindingsError(ExporterError):
+    """Raised when no bindings can be loaded, with what was tried and what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """Loaded bindings: the two modules the adapter calls, and where they came from.
+
+    ``health_errors`` names the codes of dcgm_errors.h as this release numbers them.
+    """
+
+    directory: Path
+    structs: ModuleType
+    agent: ModuleType
+    health_errors: Mapping[int, str]
+    simulated: bool
+
+
+def load_bindings(directory: Path | None = None) -> Bindings:
+    """Load the bindings in ``directory``, or the first that load from the search path.
+
+    Raises BindingsError when there are none, or when none finds its libdcgm.
+    """
+    candidates = (directory,) if directory else SEARCH_PATH
+    present = [path for path in candidates if (path / "dcgm_structs.py").is_file()]
+    if not present:
+        looked = " and ".join(str(path) for path in candidates)
+        raise BindingsError(
+            f"DCGM's Python bindings are not in {looked}: install datacenter-gpu-manager-4-core"
+        )
+    failures = []
+    for path in present:
+        try:
+            return _load(path)
+        except BindingsError as error:
+            failures.append(str(error))
+    raise BindingsError("; ".join(failures))
+
+
+def _load(directory: Path) -> Bindings:
+    structs, _, _, agent = _import_from(directory)
+    _check_layout(structs, directory)
+    try:
+        structs._dcgmInit()
+        agent.dcgmInit()
+    except structs.DCGMError as error:
+        raise BindingsError(
+            f"the bindings in {directory} cannot load their libdcgm ({_words(structs, error)})"
+        ) from error
+    simulated = (directory / _SIMULATOR_MARKER).exists()
+    return Bindings(directory, structs, agent, _health_errors(), simulated)
+
+
+def _health_errors() -> Mapping[int, str]:
+    """Names of health errors by code, where the directory tells them."""
+    try:
+        errors = importlib.import_module("dcgm_errors")
+    except ImportError:
+        return {0: "DCGM_FR_OK"}
+    return {
+        number: name
+        for name, number in vars(errors).items()
+        # DCGM_FR_EC_… are categories, numbered on their own.
+        if re.match("DCGM_FR_(?!EC_)", name) and isinstance(number, int)
+    }
+
+
+def _import_from(directory: Path) -> list[ModuleType]:
+    """Import the flat modules from ``directory``, dropping any of another directory.
+
+    The directory goes to the end of sys.path: it also holds modules with names as
+    general as ``common``, which must not hide anybody else's.
+    """
+    for name in (*_MODULES, "dcgm_errors"):
+        loaded = sys.modules.get(name)
+        if loaded is not None and Path(str(loaded.__file__)).parent != directory:
+            del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if Path(entry) not in SEARCH_PATH]
+    if str(directory) not in sys.path:
+        sys.path.append(str(directory))
+    try:
+        return [importlib.import_module(name) for name in _MODULES]
+    except (ImportError, SyntaxError, OSError) as error:
+        raise BindingsError(f"the bindings in {directory} do not import: {error}") from error
+
+
+def _check_layout(structs: ModuleType, directory: Path) -> None:
+    """Refuse bindings whose values are laid out otherwise than the decoder reads them."""
+    layout = structs.c_dcgmFieldValue_v2
+    if (ctypes.sizeof(layout), layout.value.offset) != (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET):
+        raise BindingsError(f"the bindings in {directory} have an unknown value layout")
+
+
+def _words(structs: ModuleType, error: Exception) -> str:
+    """DCGM's own text for an error; the bindings' ``_dcgmErrorString`` is broken."""
+    return str(error) or f"DCGM error {getattr(error, 'value', '?')}"

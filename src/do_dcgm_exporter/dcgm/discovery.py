@@ -1,0 +1,149 @@
+"""Ask an engine which entities this machine has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.hostengine import HostEngine, MigNode
+from do_dcgm_exporter.topology import (
+    ComputeInstance,
+    Core,
+    Gpu,
+    GpuInstance,
+    Link,
+    Topology,
+)
+
+_Answer = TypeVar("_Answer")
+
+# How long a kind that the engine refused is not asked for again: sysmon or NSCQ
+# may come with a package, not within a cycle.
+_ASK_AGAIN_AFTER = 300.0
+
+# DCGM_FI_DEV_NAME: on a GPU instance it is the profile, such as "3g.40gb".
+_NAME_FIELD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Which entities exist, without who they are; equal while nothing has changed."""
+
+    gpu_ids: tuple[int, ...] = ()
+    mig_nodes: tuple[MigNode, ...] = ()
+    switch_ids: tuple[int, ...] = ()
+    link_ids: tuple[int, ...] = ()
+    cores_by_cpu: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+
+@dataclass(slots=True)
+class Discovery:
+    """Takes inventories of one engine, remembering which kinds it refused."""
+
+    engine: HostEngine
+    clock: Callable[[], float] = time.monotonic
+    absent: dict[EntityKind, str] = field(default_factory=dict)
+    _refused_at: dict[EntityKind, float] = field(default_factory=dict)
+
+    def inventory(self) -> Inventory:
+        """Which entities exist now: three calls on a machine with GPUs alone."""
+        switch_ids = self._entity_ids(EntityKind.SWITCH)
+        return Inventory(
+            gpu_ids=self.engine.gpu_ids(),
+            mig_nodes=self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, ()),
+            switch_ids=switch_ids,
+            link_ids=self._entity_ids(EntityKind.LINK) if switch_ids else (),
+            cores_by_cpu=tuple(self._cores().items()),
+        )
+
+    def topology(self, inventory: Inventory, known: Mapping[int, Gpu]) -> Topology:
+        """Who the entities of ``inventory`` are.
+
+        ``known`` supplies what a lost GPU's driver no longer tells.
+        """
+        instances = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.GPU_INSTANCE]
+        parts = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.COMPUTE_INSTANCE]
+        profiles = self._profiles([node.entity for node in instances])
+        return Topology(
+            gpus=tuple(self._gpu(gpu_id, known.get(gpu_id)) for gpu_id in inventory.gpu_ids),
+            gpu_instances=tuple(
+                GpuInstance(n.entity.id, n.parent.id, n.instance_id, profiles.get(n.entity, ""))
+                for n in sorted(instances)
+            ),
+            compute_instances=tuple(
+                ComputeInstance(n.entity.id, n.parent.id) for n in sorted(parts)
+            ),
+            switches=inventory.switch_ids,
+            links=tuple(self._links(inventory)),
+            cpus=tuple(cpu for cpu, _ in inventory.cores_by_cpu),
+            cores=tuple(Core(core, cpu) for cpu, cores in inventory.cores_by_cpu for core in cores),
+            absent=dict(self.absent),
+        )
+
+    def _gpu(self, gpu_id: int, known: Gpu | None) -> Gpu:
+        try:
+            told = self.engine.device_identity(gpu_id)
+        except CallRefused:
+            return known or Gpu(gpu_id, "", "", "")
+        uuid, pci_bus_id, model = ("" if text.startswith("<<<") else text for text in told)
+        if known is not None and uuid in ("", known.uuid):
+            return Gpu(gpu_id, known.uuid, pci_bus_id or known.pci_bus_id, model or known.model)
+        return Gpu(gpu_id, uuid, pci_bus_id, model)
+
+    def _profiles(self, instances: list[Entity]) -> Mapping[Entity, str]:
+        """Profile names by instance, asked of the driver: nothing is watched yet."""
+        profiles: dict[Entity, str] = {}
+        size = self.engine.entities_per_call
+        for start in range(0, len(instances), size):
+            for value in self.engine.live(instances[start : start + size], [_NAME_FIELD]):
+                if isinstance(value.payload, str) and not value.payload.startswith("<<<"):
+                    profiles[value.entity] = value.payload
+        return profiles
+
+    def _links(self, inventory: Inventory) -> Iterable[Link]:
+        """Unpack link ids: type in bits 0-7, index from bit 8, the switch where there is room.
+
+        3.x packs the switch's id from bit 16, 4.3.1 and later from bit 24; 4.0.0 to 4.2.3
+        lose it, so that links of several switches cannot be told apart.
+        """
+        release = self.engine.versions.engine_release
+        if (4,) <= release < (4, 3):
+            if len(inventory.switch_ids) > 1:
+                self.absent[EntityKind.LINK] = "this engine's link ids do not name the switch"
+                return
+            only = inventory.switch_ids[0] if inventory.switch_ids else 0
+            yield from (Link(raw, only, raw >> 8 & 0xFFFF) for raw in inventory.link_ids)
+        elif release < (4,):
+            yield from (Link(raw, raw >> 16, raw >> 8 & 0xFF) for raw in inventory.link_ids)
+        else:
+            yield from (Link(raw, raw >> 24, raw >> 8 & 0xFFFF) for raw in inventory.link_ids)
+
+    def _entity_ids(self, kind: EntityKind) -> tuple[int, ...]:
+        none: tuple[int, ...] = ()
+        return tuple(sorted(set(self._ask(kind, lambda: self.engine.entity_ids(kind), none))))
+
+    def _cores(self) -> Mapping[int, tuple[int, ...]]:
+        cpus = self._entity_ids(EntityKind.CPU)
+        if not cpus:
+            return {}
+        none: Mapping[int, tuple[int, ...]] = {}
+        cores = self._ask(EntityKind.CPU_CORE, self.engine.cores_by_cpu, none)
+        return {cpu: cores.get(cpu, ()) for cpu in cpus}
+
+    def _ask(self, kind: EntityKind, ask: Callable[[], _Answer], none: _Answer) -> _Answer:
+        refused_at = self._refused_at.get(kind)
+        if refused_at is not None and self.clock() - refused_at < _ASK_AGAIN_AFTER:
+            return none
+        try:
+            answer = ask()
+        except CallRefused as error:
+            self._refused_at[kind] = self.clock()
+            self.absent[kind] = str(error)
+            return none
+        self._refused_at.pop(kind, None)
+        self.absent.pop(kind, None)
+        return answer

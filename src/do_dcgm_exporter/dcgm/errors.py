@@ -1,0 +1,85 @@
+"""DCGM's errors as ours: what failed, and what it means for the connection."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from do_dcgm_exporter.errors import ExporterError
+
+
+class Status(IntEnum):
+    """The ``dcgmReturn_t`` codes this program acts on (dcgm_structs.h)."""
+
+    OK = 0
+    BAD_PARAMETER = -1
+    GENERIC_ERROR = -3
+    NOT_SUPPORTED = -6
+    UNINITIALIZED = -10
+    TIMEOUT = -11
+    VERSION_MISMATCH = -12
+    UNKNOWN_FIELD = -13
+    NO_DATA = -14
+    STALE_DATA = -15
+    NOT_WATCHED = -16
+    NO_PERMISSION = -17
+    GPU_IS_LOST = -18
+    FUNCTION_NOT_FOUND = -20
+    CONNECTION_NOT_VALID = -21
+    MAX_LIMIT = -24
+    INSUFFICIENT_SIZE = -31
+    MODULE_NOT_LOADED = -33
+    NVML_NOT_LOADED = -56
+    NVML_DRIVER_TIMEOUT = -57
+
+
+class EngineError(ExporterError):
+    """Raised when an engine call fails; ``code`` is DCGM's, 0 where DCGM gave none."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EngineUnavailable(EngineError):
+    """Raised when the connection is of no use any more: only a new one can help."""
+
+
+class VersionSkew(EngineUnavailable):
+    """Raised when client library and engine are of releases that do not fit together."""
+
+
+class NvmlNotLoaded(EngineUnavailable):
+    """Raised when the engine runs without NVML, that is without a working driver."""
+
+
+class CallRefused(EngineError):
+    """Raised when the engine refuses one call and the connection stays good."""
+
+
+# Where only a new connection can help, and what it means.
+_FATAL = {
+    Status.CONNECTION_NOT_VALID: "the connection to the engine is gone",
+    Status.TIMEOUT: "the engine did not answer in time",
+    Status.UNINITIALIZED: "the DCGM library is not initialised",
+    Status.NVML_DRIVER_TIMEOUT: "the driver did not answer the engine in time",
+    Status.MAX_LIMIT: "the engine has no room for more groups, a client of it leaks them:"
+    " restart nvidia-dcgm",
+}
+
+
+_SKEW = (Status.VERSION_MISMATCH, Status.FUNCTION_NOT_FOUND)
+
+
+def engine_error(code: int, words: str, call: str) -> EngineError:
+    """The error of ours for DCGM's ``code``, met in ``call``."""
+    if code in _FATAL:
+        return EngineUnavailable(f"{_FATAL[Status(code)]} ({call})", code)
+    if code in _SKEW:
+        return VersionSkew(f"the engine does not understand {call} ({words})", code)
+    if code == Status.NVML_NOT_LOADED:
+        return NvmlNotLoaded(
+            "the engine runs without NVML: install or load the NVIDIA driver,"
+            " then restart nvidia-dcgm",
+            code,
+        )
+    return CallRefused(f"the engine refused {call} ({words})", code)

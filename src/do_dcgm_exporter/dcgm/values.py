@@ -1,0 +1,181 @@
+"""What the engine answered for one field of one entity, and what it is worth.
+
+A raw value becomes a number, a text, or a named reason for there being nothing.
+Sentinels are those of dcgm_structs.h; that an NVML failure arrives as status 0
+with a sentinel and a fresh timestamp was observed on DCGM 3.3.9, 4.2.3 and 4.5.3.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import Status
+
+# version, entityGroupId, entityId, fieldId, fieldType, status, unused, ts
+_HEADER = struct.Struct("=IIIHhiIq")
+_INTEGER = struct.Struct("=q")
+_DOUBLE = struct.Struct("=d")
+_TEXT = struct.Struct("256s")
+
+# fieldType holds the ASCII code of one of these (dcgm_fields.h, DCGM_FT_*).
+_INTEGER_TYPE, _TIMESTAMP_TYPE, _DOUBLE_TYPE, _STRING_TYPE = (ord(letter) for letter in "itds")
+
+_KINDS = {int(kind): kind for kind in EntityKind}
+
+
+class RawValue(NamedTuple):
+    """One value as the engine gave it.
+
+    ``payload`` is an int, float or str by the field's type, None for a blob.
+    ``timestamp`` is in microseconds since 1970 by the engine's clock.
+    """
+
+    entity: Entity
+    field_id: int
+    status: int
+    timestamp: int
+    payload: int | float | str | None
+
+
+class Nothing(Enum):
+    """Why there is no value; the text is the ``reason`` label of the exporter's count."""
+
+    BLANK = "blank"
+    NOT_FOUND = "not_found"
+    NOT_SUPPORTED = "not_supported"
+    NOT_PERMITTED = "not_permitted"
+    NO_DATA = "no_data"
+    NOT_WATCHED = "not_watched"
+    UNKNOWN_FIELD = "unknown_field"
+    MODULE_NOT_LOADED = "module_not_loaded"
+    STALE = "stale"
+    GPU_LOST = "gpu_lost"
+    NOT_OFFERED = "profiling_not_offered"
+    POISONED = "poisoned"
+    NOT_A_NUMBER = "not_a_number"
+    ENTITIES_ABSENT = "entities_absent"
+    FUNCTION_ABSENT = "function_absent"
+    DUPLICATE = "duplicate"
+    ENGINE_ERROR = "engine_error"
+
+
+Reading = int | float | str | Nothing
+
+_BY_STATUS: dict[int, Nothing] = {
+    Status.NO_DATA: Nothing.NO_DATA,
+    Status.NOT_WATCHED: Nothing.NOT_WATCHED,
+    Status.UNKNOWN_FIELD: Nothing.UNKNOWN_FIELD,
+    Status.NOT_SUPPORTED: Nothing.NOT_SUPPORTED,
+    Status.NO_PERMISSION: Nothing.NOT_PERMITTED,
+    Status.GPU_IS_LOST: Nothing.GPU_LOST,
+    Status.STALE_DATA: Nothing.STALE,
+    Status.MODULE_NOT_LOADED: Nothing.MODULE_NOT_LOADED,
+}
+
+# The order in which DCGM numbers its sentinels upwards from the blank one.
+_SENTINEL_MEANINGS = (
+    Nothing.BLANK,
+    Nothing.NOT_FOUND,
+    Nothing.NOT_SUPPORTED,
+    Nothing.NOT_PERMITTED,
+)
+_INTEGER_SENTINELS = {
+    first + step: meaning
+    for first in (0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0)
+    for step, meaning in enumerate(_SENTINEL_MEANINGS)
+}
+_DOUBLE_BLANK = float(2**47)
+_DOUBLE_SENTINELS = {
+    _DOUBLE_BLANK + step: meaning for step, meaning in enumerate(_SENTINEL_MEANINGS)
+}
+_TEXT_SENTINELS = {
+    "<<<NULL>>>": Nothing.BLANK,
+    "<<<NOT_FOUND>>>": Nothing.NOT_FOUND,
+    "<<<NOT_SUPPORTED>>>": Nothing.NOT_SUPPORTED,
+    "<<<NOT_PERM>>>": Nothing.NOT_PERMITTED,
+}
+
+
+def decode_values(answer: ctypes.Array[Any], count: int) -> Iterator[RawValue]:
+    """Yield the ``count`` values of a ctypes array of ``c_dcgmFieldValue_v2``.
+
+    The buffer is read directly: walking the structures attribute by attribute costs
+    several times as much, and NVIDIA's classes decode text strictly on every access.
+    """
+    for offset in range(0, count * FIELD_VALUE_SIZE, FIELD_VALUE_SIZE):
+        _, kind, entity_id, field_id, field_type, status, _, timestamp = _HEADER.unpack_from(
+            answer, offset
+        )
+        if kind not in _KINDS or field_id == 0:
+            continue  # a slot the engine left empty
+        payload = _payload(answer, offset + FIELD_VALUE_OFFSET, field_type)
+        yield RawValue(Entity(_KINDS[kind], entity_id), field_id, status, timestamp, payload)
+
+
+def _payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> int | float | str | None:
+    if field_type in (_INTEGER_TYPE, _TIMESTAMP_TYPE):
+        integer: int = _INTEGER.unpack_from(answer, offset)[0]
+        return integer
+    if field_type == _DOUBLE_TYPE:
+        double: float = _DOUBLE.unpack_from(answer, offset)[0]
+        return double
+    if field_type == _STRING_TYPE:
+        text: bytes = _TEXT.unpack_from(answer, offset)[0]
+        return text.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return None
+
+
+def read_value(raw: RawValue, now: float, max_age: float) -> Reading:
+    """What ``raw`` is worth at ``now`` (Unix seconds): its payload, or why it counts for nothing.
+
+    A value older than ``max_age`` seconds by its own timestamp is stale; pass
+    ``math.inf`` for fields whose last value stands.
+    """
+    if raw.status != Status.OK:
+        return _BY_STATUS.get(raw.status, Nothing.ENGINE_ERROR)
+    sentinel = _sentinel(raw.payload)
+    if sentinel is not None:
+        return sentinel
+    if now - raw.timestamp / 1e6 > max_age:
+        return Nothing.STALE
+    assert raw.payload is not None, "_sentinel names a blob's reason"
+    return raw.payload
+
+
+def _sentinel(payload: int | float | str | None) -> Nothing | None:
+    if isinstance(payload, int):
+        return _INTEGER_SENTINELS.get(payload)
+    if isinstance(payload, float):
+        return _double_sentinel(payload)
+    if isinstance(payload, str):
+        return _text_sentinel(payload)
+    return Nothing.NOT_A_NUMBER
+
+
+def _double_sentinel(payload: float) -> Nothing | None:
+    if math.isnan(payload) or math.isinf(payload):
+        return Nothing.NOT_A_NUMBER
+    if payload >= _DOUBLE_BLANK:
+        # Sums and averages of sentinels land above the four exact ones.
+        return _DOUBLE_SENTINELS.get(payload, Nothing.BLANK)
+    return None
+
+
+def _text_sentinel(payload: str) -> Nothing | None:
+    if not payload:
+        return Nothing.BLANK
+    if payload.startswith("<<<") and payload.endswith(">>>"):
+        return _TEXT_SENTINELS.get(payload, Nothing.BLANK)
+    return None
+
+
+def number_text(value: int | float) -> str:
+    """A number as the NVIDIA exporters print it: integers plain, doubles with six decimals."""
+    return str(value) if isinstance(value, int) else f"{value:f}"

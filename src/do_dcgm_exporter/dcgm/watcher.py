@@ -1,0 +1,124 @@
+"""Make the engine sample fields: groups, field groups and watches of one connection.
+
+One connection holds one watch per entity and field, so callers must give every field
+of an entity to one watch only. Nothing is ever unwatched: disconnecting ends it all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from do_dcgm_exporter.dcgm.bisection import split_off_culprits
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL, HostEngine, Watch
+
+_log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What the engine keeps of a watch: the longer of an age in seconds and so many samples."""
+
+    seconds: float
+    samples: int
+
+
+# Enough for the latest value; an unbounded number is how engines grow for ever.
+LATEST_ONLY = Retention(0.0, 2)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Starts watches on one connection; ``refused`` names what the engine would not watch."""
+
+    engine: HostEngine
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def watch(
+        self,
+        entities: Sequence[Entity],
+        field_ids: Sequence[int],
+        interval: float,
+        retention: Retention = LATEST_ONLY,
+    ) -> list[Watch]:
+        """Sample ``field_ids`` on ``entities`` every ``interval`` seconds.
+
+        Fields that the engine refuses are left out and noted in ``refused``.
+        """
+        wanted = [field_id for field_id in field_ids if field_id not in self.refused]
+        return [
+            watch
+            for some_entities in _chunks(entities, self.engine.entities_per_call)
+            for some_fields in _chunks(wanted, FIELDS_PER_CALL)
+            for watch in self._watch_batch(some_entities, some_fields, interval, retention)
+        ]
+
+    def _watch_batch(
+        self,
+        entities: Sequence[Entity],
+        field_ids: Sequence[int],
+        interval: float,
+        retention: Retention,
+    ) -> list[Watch]:
+        group, taken = self.engine.create_group(entities)
+        if not taken:
+            return []
+        watches: list[Watch] = []
+
+        def works(some: Sequence[int]) -> bool:
+            try:
+                watches.append(self._start(group, taken, some, interval, retention))
+            except CallRefused as error:
+                self._refuse_if_alone(some, error)
+                return False
+            return True
+
+        known, _ = split_off_culprits(field_ids, self._is_known)
+        split_off_culprits(known, works)
+        return watches
+
+    def _is_known(self, field_ids: Sequence[int]) -> bool:
+        """Whether the engine knows all of ``field_ids``; it refuses a group with any other.
+
+        Asked before watching, so that even many unknown fields cost no field groups.
+        """
+        try:
+            self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
+        except CallRefused as error:
+            self._refuse_if_alone(field_ids, error)
+            return False
+        return True
+
+    def _start(
+        self,
+        group: object,
+        entities: tuple[Entity, ...],
+        field_ids: Sequence[int],
+        interval: float,
+        retention: Retention,
+    ) -> Watch:
+        field_group = self.engine.create_field_group(field_ids)
+        watch = Watch(group, field_group, entities, tuple(field_ids))
+        try:
+            self.engine.watch(watch, interval, retention.seconds, retention.samples)
+        except CallRefused:
+            # An engine has 64 field groups for everybody: what failed must be given back.
+            self.engine.destroy_field_group(field_group)
+            raise
+        return watch
+
+    def _refuse_if_alone(self, field_ids: Sequence[int], error: CallRefused) -> None:
+        if len(field_ids) == 1:
+            self.refused[field_ids[0]] = str(error)
+            _log.info("field %d is not watched: %s", field_ids[0], error)
+
+
+def _chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
