@@ -1,0 +1,190 @@
+"""Families about XIDs: the last one, how many in a window, how many ever, and when.
+
+    DCGM_FI_DEV_XID_ERRORS{gpu="3",…,err_code="79",err_msg="GPU has fallen off the bus"} 79
+    DCGM_EXP_XID_ERRORS_COUNT{gpu="3",…,window_size_in_ms="20000",xid="79"} 1
+    DCGM_EXP_XID_ERRORS_TOTAL{gpu="3",…,xid="79"} 1
+    DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS{gpu="3",…,xid="79"} 1795444713.079149
+
+They outlive a lost GPU, for XID 79 is the loss.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
+from do_dcgm_exporter.collectors.xid_texts import xid_text
+from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.values import Nothing, RawValue, number_text
+from do_dcgm_exporter.field_plan import XID_FIELD
+from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.samples import Family, MetricType, Sample
+from do_dcgm_exporter.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class XidCollector:
+    """Follows field 230 on GPUs, GPU instances and compute instances.
+
+    ``shown`` are the entities that always have a series; a GPU instance outside of it
+    gets one with its first XID. ``watches`` are those of field 230.
+    """
+
+    engine: HostEngine
+    topology: Topology
+    labels: LabelBlocks
+    log: XidLog
+    watches: Sequence[Watch]
+    shown: Sequence[Entity]
+    zero_fill: bool
+    name: str = "xid"
+
+    def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
+        """Take new XIDs into the log, then yield the XID families asked for."""
+        self._follow(readings)
+        makers: Mapping[Special, Callable[[Entity, Readings], Iterator[Sample]]] = {
+            Special.XID_ERRORS_COUNT: self._count_samples,
+            Special.XID_ERRORS_TOTAL: self._total_samples,
+            Special.XID_LAST_TIMESTAMP_SECONDS: self._timestamp_samples,
+        }
+        for counter in counters.counters:
+            if counter.special is not None and counter.special in makers:
+                yield self._family(counter, makers[counter.special], readings)
+            elif counter.field and counter.field.id == XID_FIELD and not _is_label(counter):
+                yield self._family(counter, self._last_xid_samples, readings)
+
+    def _follow(self, readings: Readings) -> None:
+        """Ask for the events behind every entity whose newest one is new."""
+        for watch in self.watches:
+            fresh = [raw for raw in self._latest(watch, readings) if self._is_new(raw)]
+            if fresh:
+                for entity, events in self._events_since(watch, fresh).items():
+                    self.log.add(entity, events)
+
+    def _latest(self, watch: Watch, readings: Readings) -> Iterator[RawValue]:
+        for entity in watch.entities:
+            raw = readings.raw.get((entity, XID_FIELD))
+            if raw is not None:
+                yield raw
+
+    def _is_new(self, raw: RawValue) -> bool:
+        return _xid_in(raw) is not None and raw.timestamp > self.log.of(raw.entity).read_until
+
+    def _events_since(
+        self, watch: Watch, fresh: Sequence[RawValue]
+    ) -> Mapping[Entity, list[XidEvent]]:
+        since = min(self.log.of(raw.entity).read_until + 1 for raw in fresh)
+        try:
+            raws = self.engine.since(watch, since)
+        except CallRefused:
+            raws = []
+        events: dict[Entity, list[XidEvent]] = {}
+        # The latest value counts even where the engine does not tell its history.
+        for raw in (*raws, *fresh):
+            xid = _xid_in(raw)
+            event = XidEvent(raw.timestamp, xid) if xid is not None else None
+            known = events.setdefault(raw.entity, [])
+            if event is not None and event not in known:
+                known.append(event)
+        return events
+
+    def _family(
+        self,
+        counter: Counter,
+        samples: Callable[[Entity, Readings], Iterator[Sample]],
+        readings: Readings,
+    ) -> Family:
+        return Family(
+            counter.name,
+            MetricType(counter.type.value),
+            counter.help,
+            tuple(sample for entity in self._entities() for sample in samples(entity, readings)),
+        )
+
+    def _entities(self) -> list[Entity]:
+        """Those always shown, and any instance with an XID, by kind and index."""
+        told = {
+            self.topology.shown_entity(entity)
+            for watch in self.watches
+            for entity in watch.entities
+            if self.log.of(entity).newest is not None
+        }
+        return sorted({*self.shown, *told})
+
+    def _sources(self, entity: Entity) -> list[Entity]:
+        """``entity`` and the compute instances that carry its labels."""
+        parts = (
+            part.entity
+            for part in self.topology.compute_instances
+            if entity.kind is EntityKind.GPU_INSTANCE and part.gpu_instance_id == entity.id
+        )
+        return [entity, *parts]
+
+    def _last_xid_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+        newest = [self.log.of(source).newest for source in self._sources(entity)]
+        known = max((event for event in newest if event is not None), default=None)
+        if known is not None:
+            xid = known.xid
+        elif self._answers_no_data(entity, readings) and self.zero_fill:
+            xid = 0
+        else:
+            value = readings.get(entity, XID_FIELD)
+            readings.drop(value if isinstance(value, Nothing) else Nothing.NO_DATA)
+            return
+        attributes = (("err_code", str(xid)), ("err_msg", xid_text(xid)))
+        for block in self.labels.with_labels(entity, attributes=attributes):
+            yield Sample(block, str(xid))
+
+    @staticmethod
+    def _answers_no_data(entity: Entity, readings: Readings) -> bool:
+        raw = readings.raw.get((entity, XID_FIELD))
+        return raw is not None and raw.status == Status.NO_DATA
+
+    def _count_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+        counts: Tally[int] = sum(
+            (self.log.in_window(source, readings.now) for source in self._sources(entity)), Tally()
+        )
+        window = ("window_size_in_ms", str(round(self.log.window * 1000)))
+        yield from self._by_xid(entity, counts, (window,))
+
+    def _total_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+        totals: Tally[int] = sum(
+            (self.log.of(source).totals for source in self._sources(entity)), Tally()
+        )
+        yield from self._by_xid(entity, totals, ())
+
+    def _by_xid(
+        self, entity: Entity, counts: Tally[int], labels: tuple[tuple[str, str], ...]
+    ) -> Iterator[Sample]:
+        """One sample per XID, or one of 0 without the ``xid`` label where there is none."""
+        if not counts:
+            yield from (Sample(b, "0") for b in self.labels.with_labels(entity, labels))
+        for xid, count in sorted(counts.items()):
+            for block in self.labels.with_labels(entity, (*labels, ("xid", str(xid)))):
+                yield Sample(block, str(count))
+
+    def _timestamp_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+        newest: dict[int, int] = {}
+        for source in self._sources(entity):
+            for xid, timestamp in self.log.of(source).newest_by_xid.items():
+                newest[xid] = max(timestamp, newest.get(xid, 0))
+        for xid, timestamp in sorted(newest.items()):
+            for block in self.labels.with_labels(entity, (("xid", str(xid)),)):
+                yield Sample(block, number_text(timestamp / 1e6))
+
+
+def _xid_in(raw: RawValue) -> int | None:
+    """The XID of a value of field 230; None for a blank or for no error."""
+    if raw.status != Status.OK or not isinstance(raw.payload, int):
+        return None
+    return raw.payload if 0 < raw.payload < 0x7FFFFFF0 else None
+
+
+def _is_label(counter: Counter) -> bool:
+    return counter.type is CounterType.LABEL

@@ -1,0 +1,92 @@
+"""Remembers XIDs: how many, which, when. It outlives connections to the engine.
+
+The engine replays what it has kept to every new connection, so the log notes how far
+it has read on each entity and takes nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from do_dcgm_exporter.dcgm.entities import Entity
+
+# These arrive twice, by NVML event and from the kernel log, 0.75 s apart (observed).
+_REPORTED_TWICE = frozenset({79, 119, 120})
+_TWICE_WITHIN = 2_000_000
+
+
+class XidEvent(NamedTuple):
+    """An XID and when the engine handled it, in microseconds since 1970."""
+
+    timestamp: int
+    xid: int
+
+
+@dataclass(slots=True)
+class XidHistory:
+    """What is known of one entity. ``read_until`` is the last timestamp taken."""
+
+    read_until: int = -1
+    recent: deque[XidEvent] = field(default_factory=deque)
+    totals: Tally[int] = field(default_factory=Tally)
+    newest_by_xid: dict[int, int] = field(default_factory=dict)
+    newest: XidEvent | None = None
+
+
+class XidLog:
+    """XIDs of all entities. ``counting_from`` (µs) is where the totals begin.
+
+    An XID from before that is shown as the last one and in the window, but not counted
+    in the totals: they would grow by the same XIDs at each restart of this program.
+    """
+
+    def __init__(self, counting_from: int, window: float) -> None:
+        self._counting_from = counting_from
+        self.window = window
+        self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
+
+    def of(self, entity: Entity) -> XidHistory:
+        """The history of ``entity``."""
+        return self._histories[entity]
+
+    def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
+        """Take those ``events`` that are new."""
+        history = self._histories[entity]
+        for event in sorted(events):
+            if event.timestamp <= history.read_until:
+                continue
+            history.read_until = event.timestamp
+            if not _is_second_report(event, history):
+                self._count(event, history)
+
+    def forget(self, entity: Entity) -> None:
+        """Drop what is known of an instance that is gone; its id may be given out again."""
+        self._histories[entity] = XidHistory(read_until=self._histories[entity].read_until)
+
+    def in_window(self, entity: Entity, now: float) -> Tally[int]:
+        """How often each XID came within the window before ``now`` (Unix seconds)."""
+        since = (now - self.window) * 1e6
+        recent = self._histories[entity].recent
+        while recent and recent[0].timestamp < since:
+            recent.popleft()
+        return Tally(event.xid for event in recent)
+
+    def _count(self, event: XidEvent, history: XidHistory) -> None:
+        history.newest = event
+        history.newest_by_xid[event.xid] = event.timestamp
+        history.recent.append(event)
+        if event.timestamp >= self._counting_from:
+            history.totals[event.xid] += 1
+
+
+def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
+    earlier = history.newest_by_xid.get(event.xid)
+    return (
+        event.xid in _REPORTED_TWICE
+        and earlier is not None
+        and event.timestamp - earlier <= _TWICE_WITHIN
+    )

@@ -1,0 +1,33 @@
+"""What must outlive a connection: the events counted so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collectors.clock_log import ClockLog
+from do_dcgm_exporter.collectors.xid_log import XidLog
+from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """The logs of both kinds of events."""
+
+    xids: XidLog
+    clocks: ClockLog
+
+    @classmethod
+    def starting_at(cls, now: float, settings: Settings) -> Logs:
+        """Empty logs whose totals count from ``now`` (Unix seconds)."""
+        return cls(XidLog(int(now * 1e6), settings.xid_window), ClockLog(settings.clock_events_window))
+
+    def adjust(self, settings: Settings, before: Topology, after: Topology) -> None:
+        """Follow a new configuration and topology: what was an instance may be another now."""
+        self.xids.window = settings.xid_window
+        self.clocks.window = settings.clock_events_window
+        kept = set(after.mig_parts)
+        for part in before.mig_parts:
+            if part not in kept:
+                self.xids.forget(part.entity)
+                self.clocks.forget(part.entity)

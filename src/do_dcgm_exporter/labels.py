@@ -1,0 +1,83 @@
+"""The rendered label blocks of every entity.
+
+A block is the entity's own labels, the host name, the ``label`` counters and, last,
+attributes such as ``hpc_job``. All but values of label counters and jobs stay the same
+from cycle to cycle, so blocks are rendered anew only when one of those changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.counters import Counter
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.exposition import label_block
+from do_dcgm_exporter.field_plan import carries
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.topology import Label, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    label_values: tuple[Label, ...]
+    jobs: tuple[str, ...]
+    plain: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class LabelBlocks:
+    """Label blocks of one topology.
+
+    ``identities`` are the entities' own labels with the host name, ``label_counters``
+    the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
+    """
+
+    topology: Topology
+    identities: Mapping[Entity, tuple[Label, ...]]
+    label_counters: Sequence[Counter]
+    _blocks: dict[Entity, _Block] = field(default_factory=dict)
+
+    def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
+        """Take the values of label counters and the jobs of this cycle."""
+        for entity, identity in self.identities.items():
+            values = self._label_values(entity, readings)
+            names = jobs.get(self._job_key(entity), ()) if jobs else ()
+            block = self._blocks.get(entity)
+            if block is None or (block.label_values, block.jobs) != (values, names):
+                plain = _render(identity + values, names)
+                self._blocks[entity] = _Block(values, names, plain)
+
+    def of(self, entity: Entity) -> tuple[str, ...]:
+        """The blocks of ``entity``: one, or one per job."""
+        return self._blocks[entity].plain
+
+    def with_labels(
+        self, entity: Entity, labels: Sequence[Label] = (), attributes: Sequence[Label] = ()
+    ) -> tuple[str, ...]:
+        """The blocks of ``entity`` with further ``labels`` and ``attributes`` (both sorted)."""
+        block = self._blocks[entity]
+        own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
+        return _render((*own, *attributes), block.jobs)
+
+    def _label_values(self, entity: Entity, readings: Readings) -> tuple[Label, ...]:
+        found = []
+        for counter in self.label_counters:
+            if counter.field is not None and carries(entity.kind, counter):
+                value = readings.get(entity, counter.field.id)
+                if isinstance(value, str | int | float):
+                    found.append((counter.name, str(value)))
+        return tuple(sorted(found))
+
+    def _job_key(self, entity: Entity) -> str:
+        if entity.kind is EntityKind.GPU_INSTANCE:
+            instance = self.topology.gpu_instance(entity.id)
+            return f"{instance.gpu_id}.{instance.instance_id}"
+        return str(entity.id) if entity.kind is EntityKind.GPU else ""
+
+
+def _render(labels: Sequence[Label], jobs: Sequence[str]) -> tuple[str, ...]:
+    block = label_block(labels)
+    if not jobs:
+        return (block,)
+    return tuple(f"{block},{label_block([('hpc_job', job)])}" for job in jobs)

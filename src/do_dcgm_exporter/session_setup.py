@@ -1,0 +1,179 @@
+"""Set a session up: discover, plan, watch, and equip it with its collectors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
+from do_dcgm_exporter.collectors.fields import FieldCollector
+from do_dcgm_exporter.collectors.health import HealthCollector
+from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
+from do_dcgm_exporter.collectors.p2p import P2PCollector
+from do_dcgm_exporter.collectors.xid import XidCollector
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.counters import CounterType
+from do_dcgm_exporter.dcgm.batch_reader import BatchReader
+from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
+from do_dcgm_exporter.event_logs import Logs
+from do_dcgm_exporter.field_plan import (
+    GPU_KINDS,
+    LIFE_SIGN_FIELDS,
+    XID_FIELD,
+    XID_KINDS,
+    FieldPlan,
+    of_kind,
+    plan_fields,
+)
+from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.profiling import ProfilingWatch
+from do_dcgm_exporter.session import Batch, Collector, Session
+from do_dcgm_exporter.topology import Gpu, Label, Selection, Topology, entity_labels, select
+
+# All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
+_XID_RETENTION = Retention(600.0, 0)
+
+
+def open_session(
+    engine: HostEngine, configuration: Configuration, logs: Logs, known_gpus: Mapping[int, Gpu]
+) -> Session:
+    """Discover what ``engine`` has and watch what ``configuration`` asks for.
+
+    ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
+    Raises EngineUnavailable.
+    """
+    discovery = Discovery(engine)
+    inventory = discovery.inventory()
+    topology = discovery.topology(inventory, known_gpus)
+    scope = _Scope(topology, select(topology, configuration.settings), configuration)
+    watcher = Watcher(engine)
+    scope.watch_fields(watcher)
+    xid_watches = scope.watch_xids(watcher)
+    profiling = scope.watch_profiling(engine, watcher)
+    labels = _label_blocks(topology, configuration)
+    return Session(
+        engine=engine,
+        configuration=configuration,
+        discovery=discovery,
+        inventory=inventory,
+        topology=topology,
+        selection=scope.selection,
+        batches=tuple(scope.batches(watcher.refused)),
+        refused_fields=watcher.refused,
+        reader=BatchReader(engine),
+        profiling=profiling,
+        labels=labels,
+        collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
+        nvlink=NvLinkCollector(engine, scope.selection.gpus),
+    )
+
+
+_NOTHING: tuple[tuple[int, ...], tuple[Entity, ...]] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is asked for on which entities of one topology."""
+
+    topology: Topology
+    selection: Selection
+    configuration: Configuration
+
+    @property
+    def interval(self) -> float:
+        return self.configuration.settings.collect_interval
+
+    def plans(self) -> Iterator[tuple[FieldPlan, tuple[Entity, ...]]]:
+        """A plan for every kind with selected entities, and those entities."""
+        for kind in EntityKind:
+            entities = of_kind(self.selection.entities, kind)
+            if entities:
+                yield plan_fields(kind, self.configuration.counters), entities
+
+    def watch_fields(self, watcher: Watcher) -> None:
+        """Watch everything but XIDs and profiling."""
+        gpus = [gpu.entity for gpu in self.selection.gpus]
+        watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
+        for plan, entities in self.plans():
+            watcher.watch(entities, plan.plain, self.interval)
+            watcher.watch(entities, plan.labels, self.interval)
+
+    def watch_xids(self, watcher: Watcher) -> list[Watch]:
+        """Watch field 230 wherever an XID of the GPUs in scope may be reported."""
+        entities = [entity for kind in XID_KINDS for entity in self.of_gpus_in_scope(kind)]
+        return watcher.watch(entities, [XID_FIELD], self.interval, _XID_RETENTION)
+
+    def watch_profiling(self, engine: HostEngine, watcher: Watcher) -> ProfilingWatch:
+        """Watch profiling fields where they are asked for and offered."""
+        wanted = {
+            entity: plan.profiling
+            for plan, entities in self.plans()
+            if plan.kind in GPU_KINDS and plan.profiling
+            for entity in entities
+        }
+        profiling = ProfilingWatch(engine, watcher, self.topology, self.interval, wanted)
+        profiling.start()
+        return profiling
+
+    def of_gpus_in_scope(self, kind: EntityKind) -> tuple[Entity, ...]:
+        """All entities of one XID kind on the GPUs in scope, selected or not."""
+        in_scope = {gpu.id for gpu in self.selection.gpus}
+        parts = (*self.topology.gpus, *self.topology.mig_parts)
+        return tuple(
+            part.entity
+            for part in parts
+            if part.entity.kind is kind and self.topology.gpu_id_of(part.entity) in in_scope
+        )
+
+    def batches(self, refused: Container[int]) -> Iterator[Batch]:
+        """One batch per kind: with its fields, the signs of life and the XIDs of the kind."""
+        planned = {plan.kind: (plan.all_fields, entities) for plan, entities in self.plans()}
+        for kind in EntityKind:
+            field_ids, entities = planned.get(kind, _NOTHING)
+            if kind in XID_KINDS:
+                entities = self.of_gpus_in_scope(kind)
+                field_ids = (*field_ids, XID_FIELD)
+            if kind is EntityKind.GPU:
+                field_ids = (*field_ids, *LIFE_SIGN_FIELDS)
+            known = tuple(field_id for field_id in field_ids if field_id not in refused)
+            if entities and known:
+                yield Batch(entities, known)
+
+    def collectors(
+        self,
+        engine: HostEngine,
+        labels: LabelBlocks,
+        logs: Logs,
+        profiling: ProfilingWatch,
+        xid_watches: Sequence[Watch],
+    ) -> tuple[Collector, ...]:
+        """The collectors, each with the entities it is about."""
+        topology, gpus = self.topology, self.selection.gpus
+        on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
+        with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
+        zero_fill = self.configuration.settings.xid_zero_fill
+        return (
+            FieldCollector(topology, labels, self.selection.entities, profiling),
+            XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
+            ClockEventCollector(topology, labels, logs.clocks, on_gpus),
+            HealthCollector(engine, topology, labels, gpus),
+            P2PCollector(engine, labels, gpus),
+        )
+
+
+def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
+    settings = configuration.settings
+    host: tuple[Label, ...] = ()
+    if settings.show_hostname:
+        host = ((settings.hostname_label, socket.gethostname()),)
+    identities = {
+        entity: labels + host for entity, labels in entity_labels(topology, settings).items()
+    }
+    counters = configuration.counters.counters
+    return LabelBlocks(
+        topology, identities, [c for c in counters if c.type is CounterType.LABEL]
+    )
