@@ -15,10 +15,14 @@ _GZIP_LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the newest page holds what it should, and if not, why (one sentence)."""
+    """Whether the newest page holds what it should, and if not, why (one sentence).
+
+    ``notes`` are sentences about single things that are missing from a healthy page.
+    """
 
     healthy: bool
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

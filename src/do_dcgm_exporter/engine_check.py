@@ -1,0 +1,43 @@
+"""Ask a live engine which counters this machine's GPUs do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.one_shot import OneShot, read_once
+from do_dcgm_exporter.settings import Settings
+
+
+def unsupported_fields(settings: Settings, counters: Sequence[Counter]) -> Mapping[str, str] | None:
+    """Why each counter that gave no sample gave none; None when no engine could be asked."""
+    configuration = Configuration(settings, CounterSet(tuple(counters)))
+    try:
+        found = read_once(configuration, CallCount())
+    except ExporterError:
+        return None
+    present = {family.name for family in found.result.snapshot.families}
+    return {
+        counter.name: _reason(counter, found)
+        for counter in counters
+        if counter.name not in present and _should_be_present(counter)
+    }
+
+
+def _should_be_present(counter: Counter) -> bool:
+    """Labels are not families, and the families about XIDs may wait for the first one."""
+    if counter.field is None:
+        return counter.special in (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS)
+    return counter.type is not CounterType.LABEL
+
+
+def _reason(counter: Counter, found: OneShot) -> str:
+    if counter.field is None:
+        return "this machine or its DCGM cannot tell it"
+    refused = found.session.refused_fields.get(counter.field.id)
+    if refused:
+        return refused
+    return f"no {counter.field.level.value} entity of this machine has a value for it"

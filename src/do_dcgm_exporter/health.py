@@ -1,0 +1,35 @@
+"""Whether the newest page is whole, in words for /health."""
+
+from __future__ import annotations
+
+from do_dcgm_exporter.publication import Health
+from do_dcgm_exporter.session import CycleResult
+from do_dcgm_exporter.topology import Topology
+
+
+def health_of(result: CycleResult, topology: Topology) -> Health:
+    """The health of a successful cycle: GPUs that are not there make it bad.
+
+    What leaves only single fields out is told as a note, and the health stays good.
+    """
+    if not topology.gpus:
+        return Health(False, "the engine knows no GPU")
+    if not result.gpus_up:
+        return Health(False, "the device selection (-d) matches no GPU of this machine")
+    lost = [f"{gpu} ({topology.gpu(gpu).uuid})" for gpu, up in result.gpus_up.items() if not up]
+    if lost:
+        return Health(False, f"the driver has lost GPU {', '.join(lost)}")
+    return Health(True, notes=tuple(_notes(result)))
+
+
+def _notes(result: CycleResult) -> list[str]:
+    notes = []
+    if result.profiling_reason:
+        notes.append(result.profiling_reason)
+    if result.poisoned_fields:
+        fields = ", ".join(str(field_id) for field_id in sorted(result.poisoned_fields))
+        notes.append(f"left out for now, because the engine fails on them: fields {fields}")
+    failed = [outcome.name for outcome in result.outcomes if not outcome.succeeded]
+    if failed:
+        notes.append(f"collectors that failed: {', '.join(failed)}")
+    return notes

@@ -1,0 +1,82 @@
+"""A few cycles without a server: for ``--once`` and for checking counters against GPUs.
+
+They run on a daemon thread, because a hung engine blocks its caller for ever and a
+person at a terminal should not have to wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.bindings import load_bindings
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.event_logs import Logs
+from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.session import CycleResult, Session
+from do_dcgm_exporter.session_setup import open_session
+
+_CONNECT_TIMEOUT = 2.0
+_LONGEST = 20.0
+# Profiling values take two or three seconds to come.
+_LONGEST_WARM_UP = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """What a session found once everything it watches had time to come."""
+
+    session: Session
+    result: CycleResult
+
+
+def read_once(configuration: Configuration, calls: CallCount) -> OneShot:
+    """Connect, read until profiling values have come, disconnect.
+
+    Raises ExporterError when there is no engine, or none that answers in time.
+    """
+    answers: list[OneShot | ExporterError] = []
+
+    def work() -> None:
+        try:
+            with _session(configuration, calls) as session:
+                answers.append(OneShot(session, _read_warm(session)))
+        except ExporterError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=work, name="one-shot", daemon=True)
+    thread.start()
+    thread.join(_LONGEST)
+    if not answers:
+        address = configuration.settings.engine
+        raise EngineUnavailable(f"the engine at {address} did not answer for {_LONGEST:g} s")
+    if isinstance(answers[0], ExporterError):
+        raise answers[0]
+    return answers[0]
+
+
+@contextmanager
+def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session]:
+    settings = configuration.settings
+    bindings = load_bindings(settings.dcgm_bindings)
+    engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
+    try:
+        logs = Logs.starting_at(time.time(), settings)
+        yield open_session(engine, configuration, logs, known_gpus={})
+    finally:
+        engine.disconnect()
+
+
+def _read_warm(session: Session) -> CycleResult:
+    deadline = time.monotonic() + _LONGEST_WARM_UP
+    result = session.read(time.time())
+    while result.warming_up and time.monotonic() < deadline:
+        time.sleep(WARM_UP_INTERVAL)
+        result = session.read(time.time())
+    return result

@@ -1,0 +1,164 @@
+"""The running service: wires the rooms, obeys signals, reloads, stops.
+
+The main thread only waits for signals. Everything else is a daemon thread, so that
+the process can end although one of them is blocked in a DCGM call.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+from do_dcgm_exporter import __version__, sd_notify
+from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.counters import CounterSet, Verdict
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.forwarder import Forwarder, is_loopback_url
+from do_dcgm_exporter.logs import set_up_logging
+from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.supervisor import Supervisor
+from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.web import MetricsServer
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# systemd and people expect the end within 2 s; the rest is the interpreter's.
+_GOODBYE_SECONDS = 1.0
+
+Reload = Callable[[], tuple[Settings, CounterSet]]
+
+
+def run(settings: Settings, counters: CounterSet, reload: Reload) -> int:
+    """Serve until SIGTERM or SIGINT; ``reload`` re-reads all configuration on SIGHUP.
+
+    Raises CannotListen when the address cannot be listened on.
+    """
+    # Blocked before any thread starts, so that all of them leave signals to sigwait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    set_up_logging(settings)
+    service = Service(Configuration(settings, counters))
+    service.start()
+    while True:
+        received = signal.sigwait(_SIGNALS)
+        if received != signal.SIGHUP:
+            break
+        service.reload(reload)
+    _log.info("stopping (signal=%s)", signal.Signals(received).name)
+    service.stop()
+    return 0
+
+
+class Service:
+    """All threads of the process and the order in which they start and stop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        settings = configuration.settings
+        calls = CallCount()
+        self._configuration = configuration
+        self._statistics = ForwardStatistics()
+        self._telemetry = Telemetry(calls, self._statistics)
+        self._publisher = Publisher(self._telemetry)
+        self._server = MetricsServer(settings.address, self._publisher.publication)
+        self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
+        self._agent = Agent(
+            configuration,
+            self._publisher,
+            calls,
+            may_forward_simulated=is_loopback_url(settings.forward_url),
+        )
+        self._forwarder: Forwarder | None = None
+
+    def start(self) -> None:
+        """Listen first: systemd is told READY whatever DCGM does."""
+        _log_judgements(self._configuration.counters)
+        self._server.start()
+        _log.info("do-dcgm-exporter %s listens on port %d", __version__, self._server.port)
+        self._agent.start()
+        self._supervisor.start()
+        self._start_forwarder()
+        sd_notify.notify(sd_notify.READY, sd_notify.status("serving"))
+
+    def reload(self, read: Reload) -> None:
+        """Take a new configuration, or keep the old one if the new one is wrong."""
+        sd_notify.notify(sd_notify.reloading())
+        try:
+            self._reconfigure(Configuration(*read()))
+            self._telemetry.last_reload_successful = True
+        except ExporterError as error:
+            _log.error("the configuration was not reloaded, the old one goes on: %s", error)
+            self._telemetry.last_reload_successful = False
+        self._publisher.refresh()
+        sd_notify.notify(sd_notify.READY)
+
+    def stop(self) -> None:
+        """Stop everything, waiting for none but the agent, and for that not long."""
+        sd_notify.notify(sd_notify.STOPPING)
+        self._supervisor.stop()
+        self._stop_forwarder()
+        self._agent.stop(_GOODBYE_SECONDS)
+        self._server.stop()
+
+    def _reconfigure(self, new: Configuration) -> None:
+        old = self._configuration.settings
+        settings = _with_what_needs_a_restart(new.settings, old)
+        self._configuration = Configuration(settings, new.counters)
+        set_up_logging(settings)
+        _log_judgements(new.counters)
+        self._supervisor.collect_interval = settings.collect_interval
+        self._agent.reconfigure(self._configuration, is_loopback_url(settings.forward_url))
+        if _forwarding(settings) != _forwarding(old):
+            self._stop_forwarder()
+            self._start_forwarder()
+        _log.info("configuration reloaded (counters=%d)", len(new.counters.counters))
+
+    def _start_forwarder(self) -> None:
+        settings = self._configuration.settings
+        if settings.forward:
+            self._forwarder = Forwarder(
+                settings.forward_url,
+                settings.forward_interval,
+                settings.forward_timeout,
+                self._publisher.publication,
+                self._statistics,
+                __version__,
+            )
+            self._forwarder.start()
+
+    def _stop_forwarder(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.stop()
+            self._forwarder = None
+
+
+def _forwarding(settings: Settings) -> tuple[object, ...]:
+    return (
+        settings.forward,
+        settings.forward_url,
+        settings.forward_interval,
+        settings.forward_timeout,
+    )
+
+
+def _with_what_needs_a_restart(new: Settings, old: Settings) -> Settings:
+    """``new`` with the address and the bindings of ``old``, saying so where they differ."""
+    if new.address != old.address:
+        _log.warning("the address %s is taken at the next restart, until then %s stays",
+                     new.address, old.address)
+    if new.dcgm_bindings != old.dcgm_bindings:
+        _log.warning("the bindings %s are taken at the next restart, until then %s stay",
+                     new.dcgm_bindings, old.dcgm_bindings)
+    return replace(new, address=old.address, dcgm_bindings=old.dcgm_bindings)
+
+
+def _log_judgements(counters: CounterSet) -> None:
+    for judgement in counters.judgements:
+        if judgement.verdict is not Verdict.OK:
+            _log.warning("%s", judgement)

@@ -1,0 +1,178 @@
+"""The exporter's own metrics, rendered by prometheus_client.
+
+Names are fixed: alerts are built on them. Counters are given to prometheus_client as
+finished families, because its Counter adds ``_created`` series in the releases that
+Ubuntu 22.04 and Debian 12 ship.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from do_dcgm_exporter import __version__
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.exposition import Rendered
+from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.session import CycleResult
+
+_PREFIX = "do_dcgm_exporter_"
+
+
+# eq=False: a registry keeps its collectors by identity.
+@dataclass(slots=True, eq=False)
+class Telemetry:
+    """The state behind the exporter's own metrics; the publisher keeps it current."""
+
+    calls: CallCount
+    forward: ForwardStatistics
+    versions: Versions = field(default_factory=Versions)
+    engine_up: bool = False
+    last_reload_successful: bool = True
+    last_success: float = 0.0
+    collect_seconds: float = 0.0
+    cycle: CycleResult | None = None
+    dropped: Tally[Nothing] = field(default_factory=Tally)
+
+    def record(self, cycle: CycleResult, versions: Versions, seconds: float, now: float) -> None:
+        """Take a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
+        self.cycle = cycle
+        self.versions = versions
+        self.engine_up = True
+        self.collect_seconds = seconds
+        self.last_success = now
+        self.dropped.update(cycle.dropped)
+
+    def record_outage(self, engine_up: bool) -> None:
+        """Forget what the last cycle said of the machine: none of it is known any more."""
+        self.cycle = None
+        self.engine_up = engine_up
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the exporter's own families (prometheus_client's collector protocol)."""
+        cycle = self.cycle
+        gpus = cycle.gpus_up if cycle else {}
+        yield self._build_info(cycle.driver_version if cycle else "")
+        yield _gauge("hostengine_up", "1 while the engine answers.", [((), self.engine_up)])
+        yield _gauge("gpus", "GPUs in scope that the engine knows.", [((), len(gpus))])
+        yield _gauge(
+            "gpu_up",
+            "1 while the driver answers for the GPU, 0 once it is lost.",
+            [((str(gpu),), up) for gpu, up in gpus.items()],
+            ["gpu"],
+        )
+        yield _gauge(
+            "nvlink_state",
+            "State of a GPU's NvLink: 1 disabled, 2 down, 3 up.",
+            [
+                ((str(gpu), str(link)), state)
+                for (gpu, link), state in (cycle.nvlink_states if cycle else {}).items()
+            ],
+            ["gpu", "nvlink"],
+        )
+        yield from self._collecting(cycle)
+        yield from self._counting()
+
+    def _build_info(self, driver_version: str) -> Metric:
+        labels = {
+            "version": __version__,
+            "dcgm_client": self.versions.client,
+            "hostengine": self.versions.engine,
+            "driver": driver_version,
+        }
+        return _gauge(
+            "build_info",
+            "Versions: the exporter, DCGM's client library, the engine, the driver.",
+            [(tuple(labels.values()), 1)],
+            list(labels),
+        )
+
+    def _collecting(self, cycle: CycleResult | None) -> Iterator[Metric]:
+        outcomes = cycle.outcomes if cycle else ()
+        yield _gauge(
+            "collector_success",
+            "1 if the collector worked in the last cycle.",
+            [((outcome.name,), outcome.succeeded) for outcome in outcomes],
+            ["collector"],
+        )
+        yield _gauge(
+            "collector_duration_seconds",
+            "Time the collector took in the last cycle.",
+            [((outcome.name,), outcome.seconds) for outcome in outcomes],
+            ["collector"],
+        )
+        yield _gauge(
+            "collect_duration_seconds",
+            "Time the last successful cycle took.",
+            [((), self.collect_seconds)],
+        )
+        yield _gauge(
+            "last_success_timestamp_seconds",
+            "Unix time of the last successful cycle, 0 before the first.",
+            [((), self.last_success)],
+        )
+
+    def _counting(self) -> Iterator[Metric]:
+        yield _counter(
+            "values_dropped",
+            "Values asked for and not exported, by reason.",
+            [((reason.value,), self.dropped[reason]) for reason in Nothing],
+            ["reason"],
+        )
+        yield _counter(
+            "forward_attempts",
+            "Attempts to post a page to the DigitalOcean endpoint, by result.",
+            [((result.value,), count) for result, count in self.forward.counts.items()],
+            ["result"],
+        )
+        yield _gauge(
+            "forward_last_success_timestamp_seconds",
+            "Unix time of the last page the endpoint took, 0 before the first.",
+            [((), self.forward.last_success or 0.0)],
+        )
+        yield _gauge(
+            "config_last_reload_successful",
+            "1 unless the last reload was refused.",
+            [((), self.last_reload_successful)],
+        )
+        yield _counter("engine_calls", "Calls made to the engine.", [((), self.calls.calls)])
+
+
+class TelemetryPage:
+    """Renders the exporter's own metrics and those of its process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(telemetry)
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> Rendered:
+        """Both formats; the OpenMetrics form ends the page with ``# EOF``."""
+        return Rendered(generate_latest(self._registry), generate_openmetrics(self._registry))  # type: ignore[no-untyped-call]
+
+
+_Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _gauge(name: str, text: str, samples: _Samples, labels: Iterable[str] = ()) -> Metric:
+    return _filled(GaugeMetricFamily(_PREFIX + name, text, labels=list(labels)), samples)
+
+
+def _counter(name: str, text: str, samples: _Samples, labels: Iterable[str] = ()) -> Metric:
+    return _filled(CounterMetricFamily(_PREFIX + name, text, labels=list(labels)), samples)
+
+
+def _filled(
+    family: GaugeMetricFamily | CounterMetricFamily, samples: _Samples
+) -> GaugeMetricFamily | CounterMetricFamily:
+    for labels, value in samples:
+        family.add_metric(labels, float(value))
+    return family
