@@ -1,0 +1,51 @@
+# make help tells what there is. Everything is made in .venv, .venv-oldest and build.
+
+export PYTHONPATH := src
+PYTHON := .venv/bin/python
+SCENARIO ?= h100x8
+
+.PHONY: help run test test-newest test-oldest lint bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
+	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
+
+test: test-newest test-oldest ## every test, with the newest and the oldest libraries
+
+test-newest: .venv/test build/prometheus/usr/bin/promtool
+	rm -f .coverage .coverage.*
+	.venv/bin/coverage run -m pytest tests
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report --fail-under=90 --skip-covered
+
+test-oldest: .venv-oldest/test build/prometheus/usr/bin/promtool
+	.venv-oldest/bin/python -m pytest tests/unit tests/e2e
+
+lint: .venv/test ## ruff and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/test ## what a cycle and a scrape cost, as a table
+	$(PYTHON) -m tests.bench
+
+clean: ## remove everything that was made
+	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run: tests/requirements/run.txt
+	tools/make-venv .venv $^
+	touch $@
+
+.venv/test: tests/requirements/test.txt .venv/run
+	tools/make-venv .venv $<
+	touch $@
+
+.venv-oldest/test: tests/requirements/oldest.txt tests/requirements/test.txt
+	tools/make-venv .venv-oldest $^
+	touch $@
+
+build/prometheus/usr/bin/promtool:
+	tools/get-prometheus build/prometheus
