@@ -212,9 +212,14 @@ def shape(rows: list[Row], utilization: dict[tuple[int, int], float]) -> Row:
     """Describe how one field behaves over entities and time.
 
     constant: one value; identity: one value per entity; counter: start, growth per
-    second; linear: offset and slope over GPU utilization; between: lowest, highest.
+    second; linear: offset and slope over GPU utilization; between: lowest, highest;
+    mixed: a status per entity, and the value of those without (DCGM 3.3.9 under MIG).
     """
+    statuses = {row[2]: row[4] for row in rows}
     kind, status = rows[-1][3], rows[-1][4]
+    if len(set(statuses.values())) > 1:
+        value = next(row[5] for row in rows if not row[4])
+        return [kind, 0, "mixed", [status for _, status in sorted(statuses.items())], value]
     if status:
         return [kind, status]
     real = [row for row in rows if not is_blank(row[5])] or rows

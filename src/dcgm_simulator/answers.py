@@ -137,6 +137,9 @@ class Hardware:
         load = self._load(entity)
         if shape == "constant":
             return signals.constant(numbers[0])
+        if shape == "mixed":
+            status = numbers[0][self._position(entity) % len(numbers[0])]
+            return Status(status) if status else signals.constant(numbers[1])
         if shape == "identity":
             return signals.constant(numbers[0][self._position(entity) % len(numbers[0])])
         if load is not None and entity.group == EntityGroup.GPU:

@@ -240,6 +240,11 @@ class Cache:
         self._expected.append((sample, entity, field.id))
         self._expected.sort()
 
+    def forget_events(self) -> None:
+        """Drop all events, those to come included."""
+        self.events.clear()
+        self._expected.clear()
+
     def settle(self, now: int) -> None:
         """Record the events whose time has come."""
         while self._expected and self._expected[0][0].timestamp <= now:

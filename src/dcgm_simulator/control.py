@@ -145,9 +145,13 @@ def command_health(
 
 
 def command_reset(host: Host) -> None:
-    """End all faults; values go on from where they would have been."""
+    """End all faults, forget all events, and undo changes to MIG instances."""
     host.incidents.clear()
     host.faults.clear()
+    host.machine.restore()
+    host.hardware.forget()
+    host.cache.forget_events()
+    host.cache.forget_missing()
 
 
 def command_status(host: Host) -> dict[str, Any]:

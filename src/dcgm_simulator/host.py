@@ -17,7 +17,7 @@ from dcgm_simulator.faults import Faults
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import Watch
-from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour
+from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour, build_information
 from dcgm_simulator.wire import Function, join_records, pack_json, pack_record, unpack_json
 from dcgm_simulator.xids import Xids
 
@@ -193,11 +193,6 @@ class Host:
     def version_info(self) -> str:
         """Return the engine's build information, as dcgmVersionInfo words it."""
         return build_information(self.behaviour.version)
-
-
-def build_information(version: str) -> str:
-    """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
-    return f"version:{version};arch:x86_64;buildtype:Release;buildid:0;commit:simulated;branch:simulated"
 
 
 Handler = Callable[[Host, Connection, Any], Any]

@@ -101,8 +101,7 @@ class Machine:
         self.layout = LAYOUTS[self.scenario]
         version = "4.2.3" if self.layout.recording == "a100" else self.behaviour.data
         self.recording = load(f"{self.layout.recording}-{version}.json")
-        for gpu in self.layout.cut:
-            self.cut(gpu, RECORDED_CUT)
+        self.restore()
 
     # --- what there is ---------------------------------------------------------------
 
@@ -170,6 +169,12 @@ class Machine:
         return next((instance for instance in cut if instance.id == entity.id), None)
 
     # --- cutting GPUs ----------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Cut the GPUs as the scenario has them."""
+        self.instances.clear()
+        for gpu in self.layout.cut:
+            self.cut(gpu, RECORDED_CUT)
 
     def cut(self, gpu: int, names: tuple[str, ...]) -> None:
         """Cut a GPU into instances, or make it whole again with no names.

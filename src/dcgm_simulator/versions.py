@@ -81,3 +81,8 @@ def history_at(rows: list[list[object]], index: int) -> object | None:
         if isinstance(since, int) and since <= index:
             value = candidate
     return value
+
+
+def build_information(version: str) -> str:
+    """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
+    return f"version:{version};arch:x86_64;buildtype:Release;buildid:0;commit:simulated;branch:simulated"

@@ -6,18 +6,20 @@ import ctypes
 import warnings
 from typing import Any
 
-from dcgm_simulator.fields import field_ids_by_name, field_table
-from dcgm_simulator.layouts import PrintableStructure
-from simulated_library import BEHAVIOUR, constants
+from dcgm_simulator.fields import field_ids_by_name as _field_ids_by_name
+from dcgm_simulator.fields import field_table as _field_table
+from dcgm_simulator.layouts import PrintableStructure as _PrintableStructure
+from simulated_library import BEHAVIOUR as _BEHAVIOUR
+from simulated_library import constants as _constants
 
-_CONSTANTS = constants("dcgm_fields")
+_CONSTANTS = _constants("dcgm_fields")
 globals().update(_CONSTANTS)
 
-_FIELDS = field_table(BEHAVIOUR.version)
+_FIELDS = _field_table(_BEHAVIOUR.version)
 _BY_TAG = {field.tag: field for field in _FIELDS.values()}
 
 
-class c_dcgm_field_output_format_t(PrintableStructure):
+class c_dcgm_field_output_format_t(_PrintableStructure):
     """How nvidia-smi and dcgmi print a field."""
 
     _fields_ = [
@@ -32,7 +34,7 @@ class c_dcgm_field_output_format_t(PrintableStructure):
 _SINCE_4 = [("nvmlFieldId", ctypes.c_int), ("entityLevel", ctypes.c_uint)]
 
 
-class c_dcgm_field_meta_t(PrintableStructure):
+class c_dcgm_field_meta_t(_PrintableStructure):
     """What DCGM knows of a field; `fieldType` is one character."""
 
     _fields_ = [
@@ -41,7 +43,7 @@ class c_dcgm_field_meta_t(PrintableStructure):
         ("size", ctypes.c_ubyte),
         ("tag", ctypes.c_char * 48),
         ("scope", ctypes.c_int),
-        *(_SINCE_4 if BEHAVIOUR.major >= 4 else []),
+        *(_SINCE_4 if _BEHAVIOUR.major >= 4 else []),
         ("valueFormat", ctypes.POINTER(c_dcgm_field_output_format_t)),
     ]
 
@@ -78,7 +80,7 @@ def _metadata(field: Any) -> c_dcgm_field_meta_t:
     made = c_dcgm_field_meta_t()
     made.fieldId, made.fieldType, made.tag = field.id, field.type, field.tag
     made.scope = field.scope
-    if BEHAVIOUR.major >= 4:
+    if _BEHAVIOUR.major >= 4:
         made.entityLevel = field.level
     form = c_dcgm_field_output_format_t()
     form.shortName, form.unit = field.short_name[:9], field.unit[:3]
@@ -91,9 +93,9 @@ def __getattr__(name: str) -> Any:
 
     Raises AttributeError where the imitated version does not know the name.
     """
-    field = field_ids_by_name().get(name) if name.isupper() else None
+    field = _field_ids_by_name().get(name) if name.isupper() else None
     current = _FIELDS.get(field) if field is not None else None
-    if not BEHAVIOUR.is_46 or current is None or current.name not in _CONSTANTS:
+    if not _BEHAVIOUR.is_46 or current is None or current.name not in _CONSTANTS:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     warnings.warn(

@@ -6,13 +6,21 @@ import ctypes
 import string
 from typing import TYPE_CHECKING, Any
 
-from dcgm_simulator.codes import StatusError
-from dcgm_simulator.host import build_information
-from dcgm_simulator.wire import Function
-from simulated_library import BEHAVIOUR, LIBRARY, STRUCTURES, constants
+from dcgm_simulator.codes import StatusError as _StatusError
+from dcgm_simulator.versions import build_information as _build_information
+from dcgm_simulator.wire import Function as _Function
+from simulated_library import BEHAVIOUR as _BEHAVIOUR
+from simulated_library import LIBRARY as _LIBRARY
+from simulated_library import STRUCTURES as _STRUCTURES
+from simulated_library import constants as _constants
 
-globals().update(constants("dcgm_structs"))
-globals().update(STRUCTURES)
+_CONSTANTS = _constants("dcgm_structs")
+if _BEHAVIOUR.index < 2:
+    # A stray comma in the bindings before 4.5 makes a tuple of this one, so that a
+    # driver timeout raises the bare DCGMError there.
+    _CONSTANTS["DCGM_ST_NVML_DRIVER_TIMEOUT"] = (-57,)
+globals().update(_CONSTANTS)
+globals().update(_STRUCTURES)
 
 if TYPE_CHECKING:
 
@@ -85,7 +93,7 @@ def dcgmExceptionClass(error_code):
 def _define_errors() -> None:
     """Define DCGMError_NoData for DCGM_ST_NO_DATA, and so on."""
     prefix = "DCGM_ST_"
-    for name, status in constants("dcgm_structs").items():
+    for name, status in _CONSTANTS.items():
         if name.startswith(prefix):
             words = string.capwords(name.removeprefix(prefix), "_").replace("_", "")
             class_name = f"DCGMError_{words}"
@@ -112,7 +120,7 @@ def _dcgmInit(libDcgmPath=None):
 
 def _dcgmShutdown():
     """Close all connections."""
-    LIBRARY.shut_down()
+    _LIBRARY.shut_down()
 
 
 def _dcgmCheckReturn(ret):
@@ -128,13 +136,13 @@ def _dcgmCheckReturn(ret):
 def _hostengine_version_info(handle: Any, pointer: Any) -> int:
     """dcgmHostengineVersionInfo(handle, dcgmVersionInfo_v2 *): the engine's version."""
     return _fill_version_info(
-        pointer, lambda: LIBRARY.call(_number(handle), Function.HOSTENGINE_VERSION_INFO)
+        pointer, lambda: _LIBRARY.call(_number(handle), _Function.HOSTENGINE_VERSION_INFO)
     )
 
 
 def _version_info(pointer: Any) -> int:
     """dcgmVersionInfo(dcgmVersionInfo_v2 *): the version of the bindings themselves."""
-    return _fill_version_info(pointer, lambda: build_information(BEHAVIOUR.version))
+    return _fill_version_info(pointer, lambda: _build_information(_BEHAVIOUR.version))
 
 
 def _fill_version_info(pointer: Any, ask: Any) -> int:
@@ -144,7 +152,7 @@ def _fill_version_info(pointer: Any, ask: Any) -> int:
         return -12
     try:
         target.rawBuildInfoString = ask()
-    except StatusError as error:
+    except _StatusError as error:
         return error.status
     return 0
 

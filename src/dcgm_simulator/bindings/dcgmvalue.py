@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulated_library import BEHAVIOUR, constants
+from simulated_library import BEHAVIOUR as _BEHAVIOUR
+from simulated_library import constants as _constants
 
-globals().update(constants("dcgmvalue"))
+globals().update(_constants("dcgmvalue"))
 
 if TYPE_CHECKING:
 
@@ -33,7 +34,7 @@ def DCGM_STR_IS_BLANK(val):
     return val.startswith("<<<") and ">>>" in val
 
 
-if BEHAVIOUR.major >= 4:
+if _BEHAVIOUR.major >= 4:
 
     def DCGM_INT8_IS_BLANK(val):
         """Return whether an 8-bit integer stands for no value."""

@@ -1,0 +1,43 @@
+"""How the functions of the simulated dcgm_agent make their calls."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import dcgm_structs
+from dcgm_simulator.codes import StatusError
+from dcgm_simulator.wire import Function
+from simulated_library import LIBRARY
+
+
+def raising(function: Any) -> Any:
+    """Turn a failed call into the DCGMError NVIDIA's bindings raise."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except StatusError as error:
+            status = int(error.status)
+        return dcgm_structs._dcgmCheckReturn(status)
+
+    return call
+
+
+def number(handle: Any) -> int:
+    """Return the number in a handle or id, which may be a c_void_p."""
+    return getattr(handle, "value", handle) or 0
+
+
+def ask(handle: Any, function: Function, asked: Any = None) -> Any:
+    """Make a call and return its answer.
+
+    Raises StatusError.
+    """
+    return LIBRARY.call(number(handle), function, asked)
+
+
+def text(value: Any) -> str:
+    """Return a string that may have been given as bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,121 @@
+"""Watching fields and reading their values: a part of the simulated dcgm_agent."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import Any
+
+import dcgm_structs
+from dcgm_simulator.wire import COUNT, RECORD_SIZE, Function, split_texts
+from simulated_calls import ask, number, raising
+from simulated_library import LIBRARY
+
+_V1 = struct.Struct("<IHhi4xq8s")
+"""The first 32 bytes of dcgmFieldValue_v1."""
+_V2_SIZE = ctypes.sizeof(dcgm_structs.c_dcgmFieldValue_v2)
+_V1_SIZE = ctypes.sizeof(dcgm_structs.c_dcgmFieldValue_v1)
+_V2_VALUE = 32
+_V1_VALUE = 24
+
+
+@raising
+def dcgmWatchFields(dcgm_handle, groupId, fieldGroupId, updateFreq, maxKeepAge, maxKeepSamples):
+    """Watch fields, every `updateFreq` µs."""
+    asked = [number(groupId), number(fieldGroupId), updateFreq, maxKeepAge, maxKeepSamples]
+    ask(dcgm_handle, Function.WATCH_FIELDS, asked)
+    return 0
+
+
+@raising
+def dcgmUnwatchFields(dcgm_handle, groupId, fieldGroupId):
+    """End watches; what was sampled stays readable."""
+    ask(dcgm_handle, Function.UNWATCH_FIELDS, [number(groupId), number(fieldGroupId)])
+    return 0
+
+
+@raising
+def dcgmUpdateAllFields(dcgm_handle, waitForUpdate):
+    """Sample the fields that are due."""
+    ask(dcgm_handle, Function.UPDATE_ALL_FIELDS, waitForUpdate)
+    return 0
+
+
+@raising
+def dcgmEntitiesGetLatestValues(dcgmHandle, entities, fieldIds, flags):
+    """Return the newest value of each field of each entity, entity by entity."""
+    pairs = [(entity.entityGroupId, entity.entityId) for entity in entities]
+    body = LIBRARY.latest(
+        number(dcgmHandle), Function.LATEST_VALUES, pairs, list(fieldIds), flags
+    )
+    values = (dcgm_structs.c_dcgmFieldValue_v2 * (len(pairs) * len(fieldIds)))()
+    target = memoryview(values).cast("B")
+    (count,) = COUNT.unpack_from(body)
+    place = 0
+    for offset in range(COUNT.size, COUNT.size + count * RECORD_SIZE, RECORD_SIZE):
+        target[place : place + RECORD_SIZE] = body[offset : offset + RECORD_SIZE]
+        place += _V2_SIZE
+    for index, text in split_texts(body, count):
+        start = index * _V2_SIZE + _V2_VALUE
+        target[start : start + len(text)] = text
+    return values
+
+
+@raising
+def dcgmEntityGetLatestValues(dcgmHandle, entityGroup, entityId, fieldIds):
+    """Return the newest value of each field of one entity."""
+    body = LIBRARY.latest(
+        number(dcgmHandle),
+        Function.LATEST_VALUES_OF_ENTITY,
+        [(entityGroup, entityId)],
+        list(fieldIds),
+        0,
+    )
+    values = (dcgm_structs.c_dcgmFieldValue_v1 * len(fieldIds))()
+    _fill_v1(values, body)
+    return values
+
+
+def _fill_v1(values: Any, body: memoryview) -> None:
+    """Fill dcgmFieldValue_v1 structures from the records in a body."""
+    target = memoryview(values).cast("B")
+    (count,) = COUNT.unpack_from(body)
+    version = dcgm_structs.dcgmFieldValue_version1
+    for index in range(count):
+        record = body[COUNT.size + index * RECORD_SIZE :]
+        field, kind, status = struct.unpack_from("<Hhi", record, 12)
+        (stamp,) = struct.unpack_from("<q", record, 24)
+        place = index * _V1_SIZE
+        _V1.pack_into(target, place, version, field, kind, status, stamp, bytes(record[32:40]))
+    for index, text in split_texts(body, count):
+        start = index * _V1_SIZE + _V1_VALUE
+        target[start : start + len(text)] = text
+
+
+dcgmFieldValueEntityEnumeration_f = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    ctypes.c_uint32,
+    ctypes.c_uint32,
+    ctypes.POINTER(dcgm_structs.c_dcgmFieldValue_v1),
+    ctypes.c_int32,
+    ctypes.c_void_p,
+)
+
+
+@raising
+def dcgmGetValuesSince_v2(dcgm_handle, groupId, fieldGroupId, sinceTimestamp, enumCB, userData):
+    """Call back with each sample since a time, both ends included; return the next time."""
+    asked = struct.pack("<QQq", number(groupId), number(fieldGroupId), sinceTimestamp)
+    answer = LIBRARY.call_packed(number(dcgm_handle), Function.VALUES_SINCE, asked)
+    (following,) = struct.unpack_from("<q", answer)
+    body = memoryview(answer)[8:]
+    (count,) = COUNT.unpack_from(body)
+    values = (dcgm_structs.c_dcgmFieldValue_v1 * count)()
+    _fill_v1(values, body)
+    for index in range(count):
+        entity = struct.unpack_from("<II", body, COUNT.size + index * RECORD_SIZE + 4)
+        one = ctypes.pointer(values[index])
+        if enumCB(*entity, one, 1, None):
+            # The caller asked to stop; the library then leaves the time as it was given.
+            return sinceTimestamp
+    return following

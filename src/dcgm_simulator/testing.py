@@ -1,0 +1,63 @@
+"""For tests: bindings of several versions in one process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcgm_simulator import bindings_directory
+
+FLAT_MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
+"""The modules of a bindings directory; their names are global to a process."""
+PRIVATE_MODULES = (
+    "simulated_library", "simulated_calls", "simulated_entities", "simulated_samples"
+)  # fmt: skip
+VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """The modules of one bindings directory, loaded for themselves."""
+
+    structs: Any
+    agent: Any
+    fields: Any
+    values: Any
+    pydcgm: Any
+
+    @property
+    def version(self) -> str:
+        """Return the version the bindings say they have."""
+        pairs = self.agent.dcgmVersionInfo().rawBuildInfoString.split(";")
+        return dict(pair.split(":", 1) for pair in pairs if ":" in pair)["version"]
+
+
+def load_bindings(version: str = "", directory: Path | None = None) -> Bindings:
+    """Load a bindings directory anew, whatever was loaded before.
+
+    The simulated one imitates `version`. The modules stay usable after the next
+    load, because each refers to its own siblings; only `sys.modules` forgets them.
+    """
+    _forget()
+    path = str(directory or bindings_directory())
+    if version:
+        os.environ[VERSION_VARIABLE] = version
+    sys.path.insert(0, path)
+    try:
+        loaded = {name: importlib.import_module(name) for name in reversed(FLAT_MODULES)}
+        loaded["dcgm_structs"]._dcgmInit()
+        loaded["dcgm_agent"].dcgmInit()
+    finally:
+        sys.path.remove(path)
+        os.environ.pop(VERSION_VARIABLE, None)
+        _forget()
+    return Bindings(*(loaded[name] for name in FLAT_MODULES))
+
+
+def _forget() -> None:
+    for name in (*FLAT_MODULES, *PRIVATE_MODULES):
+        sys.modules.pop(name, None)
