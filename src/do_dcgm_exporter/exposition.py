@@ -14,16 +14,14 @@ from do_dcgm_exporter.topology import Label
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_OPENMETRICS_TYPES = {
-    MetricType.GAUGE: "gauge",
-    # A counter's sample must end in _total there, which would rename DCGM's; none does.
-    MetricType.COUNTER: "unknown",
-    MetricType.UNTYPED: "unknown",
-}
+OPENMETRICS_END = b"# EOF\n"
+
+# A counter's samples end in this there, and its family is named without it.
+_TOTAL = "_total"
 
 
 class Rendered(NamedTuple):
-    """The same families in both formats; OpenMetrics without its closing ``# EOF``."""
+    """The same families in both formats; OpenMetrics without the end of a page."""
 
     text: bytes
     openmetrics: bytes
@@ -50,8 +48,13 @@ def _text_head(family: Family) -> str:
 
 
 def _openmetrics_head(family: Family) -> str:
-    text = _escape_help(family.help).replace('"', '\\"')
-    return _head(family.name, text, _OPENMETRICS_TYPES[family.type])
+    """A counter that is not named as one is ``unknown``: its name matters more than its type."""
+    name, type_word = family.name, family.type.value
+    if family.type is MetricType.COUNTER and name.endswith(_TOTAL):
+        name = name[: -len(_TOTAL)]
+    elif family.type is not MetricType.GAUGE:
+        type_word = "unknown"
+    return _head(name, _escape_help(family.help).replace('"', '\\"'), type_word)
 
 
 def _head(name: str, text: str, type_word: str) -> str:
@@ -60,7 +63,12 @@ def _head(name: str, text: str, type_word: str) -> str:
 
 def _samples(family: Family) -> str:
     name = family.name
-    return "".join(f"{name}{{{sample.labels}}} {sample.value}\n" for sample in family.samples)
+    return "".join(
+        f"{name}{{{sample.labels}}} {sample.value}\n"
+        if sample.labels
+        else f"{name} {sample.value}\n"
+        for sample in family.samples
+    )
 
 
 def _escape_help(text: str) -> str:

@@ -99,12 +99,16 @@ class ProfilingWatch:
     def _offered_by_gpu(self) -> Mapping[int | None, frozenset[int]]:
         """Profiling fields by GPU; a GPU that offers none is left out."""
         offered: dict[int | None, frozenset[int]] = {}
-        refusal = ""
+        refused: dict[int, str] = {}
         for gpu_id in self._gpu_ids():
             try:
                 offered[gpu_id] = self.engine.profiling_field_ids(gpu_id)
             except CallRefused as error:
-                refusal = f"no profiling metrics on GPU {gpu_id}: {error}"
+                refused[gpu_id] = str(error)
+        refusal = ""
+        if refused:
+            gpus = ", ".join(map(str, refused))
+            refusal = f"no profiling metrics on GPU {gpus}: {next(iter(refused.values()))}"
         if refusal != self.reason:
             _log.log(
                 logging.WARNING if refusal else logging.INFO,

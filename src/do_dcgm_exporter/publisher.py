@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.exposition import Rendered, render
+from do_dcgm_exporter.exposition import OPENMETRICS_END, Rendered, render
 from do_dcgm_exporter.publication import Body, Health, Page, Publication
 from do_dcgm_exporter.session import CycleResult
-from do_dcgm_exporter.telemetry import Telemetry, TelemetryPage
+from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
 
 STARTING = Health(False, "starting: no cycle has ended yet")
 _NO_FAMILIES = Rendered(b"", b"")
@@ -27,7 +27,7 @@ class Publisher:
         self, telemetry: Telemetry, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._telemetry = telemetry
-        self._telemetry_page = TelemetryPage(telemetry)
+        self._own = TelemetryRegistry(telemetry)
         self._clock = clock
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
@@ -117,10 +117,10 @@ class Publisher:
         self.publication.publish(self._page())
 
     def _page(self) -> Page:
-        own = self._telemetry_page.render()
+        own = render(self._own.families())
         return Page(
             text=Body(self._families.text + own.text),
-            openmetrics=Body(self._families.openmetrics + own.openmetrics),
+            openmetrics=Body(self._families.openmetrics + own.openmetrics + OPENMETRICS_END),
             forwarded=self._families.text if self._forwardable else b"",
             health=self._health,
         )

@@ -1,8 +1,9 @@
-"""The exporter's own metrics, rendered by prometheus_client.
+"""The exporter's own metrics and those of its process, through prometheus_client.
 
 Names are fixed: alerts are built on them. Counters are given to prometheus_client as
 finished families, because its Counter adds ``_created`` series in the releases that
-Ubuntu 22.04 and Debian 12 ship.
+Ubuntu 22.04 and Debian 12 ship. The families it gathers are rendered by exposition.py
+with all others: its own renderers of the two formats took half of a cycle's CPU time.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.exposition import Rendered
+from do_dcgm_exporter.exposition import label_block
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.samples import Family, MetricType, Sample
 from do_dcgm_exporter.session import CycleResult
 
 _PREFIX = "do_dcgm_exporter_"
@@ -146,17 +147,34 @@ class Telemetry:
         yield _counter("engine_calls", "Calls made to the engine.", [((), self.calls.calls)])
 
 
-class TelemetryPage:
-    """Renders the exporter's own metrics and those of its process."""
+class TelemetryRegistry:
+    """Gathers the exporter's own families and those of its process."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(telemetry)
         ProcessCollector(registry=self._registry)
 
-    def render(self) -> Rendered:
-        """Both formats; the OpenMetrics form ends the page with ``# EOF``."""
-        return Rendered(generate_latest(self._registry), generate_openmetrics(self._registry))  # type: ignore[no-untyped-call]
+    def families(self) -> tuple[Family, ...]:
+        """All families as they are now."""
+        return tuple(_family(metric) for metric in self._registry.collect())
+
+
+def _family(metric: Metric) -> Family:
+    suffix = "_total" if metric.type == "counter" else ""
+    return Family(
+        metric.name + suffix,
+        MetricType(metric.type),
+        metric.documentation,
+        tuple(
+            Sample(label_block(sample.labels.items()), _number(sample.value))
+            for sample in metric.samples
+        ),
+    )
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 _Samples = Iterable[tuple[tuple[str, ...], float]]
