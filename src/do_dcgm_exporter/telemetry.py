@@ -174,7 +174,8 @@ def _family(metric: Metric) -> Family:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    number = float(value)  # process metrics come as int
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 _Samples = Iterable[tuple[tuple[str, ...], float]]
