@@ -10,8 +10,8 @@ import re
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from .errors import ConfigurationError
-from .settings import EngineAddress, ListenAddress
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.settings import EngineAddress, ListenAddress
 
 DEFAULT_LISTEN_PORT = 9401
 DEFAULT_ENGINE_PORT = 5555

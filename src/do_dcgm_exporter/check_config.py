@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .counters import CounterSet, Judgement, Verdict
-from .settings import Settings
+from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
+from do_dcgm_exporter.settings import Settings
 
 # People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
 _MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
@@ -18,7 +18,7 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     The engine is asked, if there is one, what its GPUs do not support.
     """
     # Only this mode of the program needs it.
-    from .engine_check import unsupported_fields  # noqa: PLC0415
+    from do_dcgm_exporter.engine_check import unsupported_fields  # noqa: PLC0415
 
     reasons = unsupported_fields(settings, counter_set.counters)
     judged = tuple(_with_engine(judgement, reasons or {}) for judgement in counter_set.judgements)

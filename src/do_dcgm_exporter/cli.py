@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from .check_config import check_config
-from .configuration import load_settings
-from .counters import CounterSet, read_counter_set
-from .errors import ExporterError
-from .listing import list_fields
-from .option_parser import OptionParser
-from .settings import Settings
-from .simulation import simulated_engine
+from do_dcgm_exporter.check_config import check_config
+from do_dcgm_exporter.configuration import load_settings
+from do_dcgm_exporter.counters import CounterSet, read_counter_set
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.listing import list_fields
+from do_dcgm_exporter.option_parser import OptionParser
+from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.simulation import simulated_engine
 
 __all__ = ["load_settings", "main"]
 
@@ -56,10 +56,10 @@ def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, Coun
         return status
     # Imported here, since they bring the whole machinery with them.
     if hasattr(flags, "once"):
-        from .once import run_once  # noqa: PLC0415
+        from do_dcgm_exporter.once import run_once  # noqa: PLC0415
 
         return run_once(settings, counter_set)
-    from .service import run  # noqa: PLC0415
+    from do_dcgm_exporter.service import run  # noqa: PLC0415
 
     return run(settings, counter_set, load)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-from .errors import ConfigurationError
+from do_dcgm_exporter.errors import ConfigurationError
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import configargparse
 
-from .errors import ConfigurationError
-from .files import read_file
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.files import read_file
 
 
 class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]

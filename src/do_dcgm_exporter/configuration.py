@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError
-from .option_parser import OptionParser
-from .settings import LogFormat, Settings
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.option_parser import OptionParser
+from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC
+from do_dcgm_exporter.settings import LogFormat, Settings
 
-_ETC = Path("/etc/do-dcgm-exporter")
 # Running from a clone: src/do_dcgm_exporter/ and etc/do-dcgm-exporter/ have one parent.
 _CHECKOUT_ETC = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"
 
 
-def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+def load_settings(argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC) -> Settings:
     """Read the whole configuration anew; raises ConfigurationError."""
     parser = OptionParser()
-    return _settings(parser.parse_layers(parser.parse_flags(argv), environ))
+    flags = parser.parse_flags(argv)
+    return _settings(parser.parse_layers(flags, environ, etc / CONFIG_FILE_NAME), etc)
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
+def _settings(values: Mapping[str, Any], etc: Path) -> Settings:
     interval = values["collect_interval"]
     stale_after = values["stale_after"] or 3 * interval
     if stale_after < interval:
@@ -31,10 +32,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             f" write at least {interval * 1000:.0f}"
         )
     return Settings(
-        default_counters=values["default_counters"] or _default_counters(),
-        collectors=tuple(
-            _default_collectors() if values["collectors"] is None else values["collectors"]
-        ),
+        default_counters=values["default_counters"] or _default_counters(etc),
+        collectors=tuple(values["collectors"] or _default_collectors(etc)),
         address=values["address"],
         collect_interval=interval,
         engine=values["remote_hostengine_info"],
@@ -59,16 +58,14 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     )
 
 
-def _default_counters() -> Path:
-    """Return the installed default counters, or those of the checkout the program runs from."""
-    installed = _ETC / "default-counters.csv"
-    in_checkout = _CHECKOUT_ETC / "default-counters.csv"
-    return (
-        in_checkout if os.path.exists(in_checkout) and not os.path.exists(installed) else installed
-    )
+def _default_counters(etc: Path) -> Path:
+    """Return the installed default counters, or those of the clone the program runs from."""
+    installed = etc / "default-counters.csv"
+    in_clone = _CHECKOUT_ETC / "default-counters.csv"
+    return in_clone if os.path.exists(in_clone) and not os.path.exists(installed) else installed
 
 
-def _default_collectors() -> tuple[Path, ...]:
-    """Return the user's installed file; a checkout's is a catalogue without a counter."""
-    installed = _ETC / "collectors.csv"
+def _default_collectors(etc: Path) -> tuple[Path, ...]:
+    """Return the user's installed file; that of a clone has no counter switched on."""
+    installed = etc / "collectors.csv"
     return (installed,) if os.path.exists(installed) else ()

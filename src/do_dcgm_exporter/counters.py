@@ -14,9 +14,9 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 
-from .csv_lines import MalformedLineError, numbered_lines, split_columns
-from .fields import EntityLevel, Field, ValueType, all_fields, field_by_name
-from .files import read_file
+from do_dcgm_exporter.csv_lines import MalformedLineError, numbered_lines, split_columns
+from do_dcgm_exporter.fields import EntityLevel, Field, ValueType, all_fields, field_by_name
+from do_dcgm_exporter.files import read_file
 
 
 class CounterType(Enum):
@@ -74,7 +74,9 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        subject = " ".join(filter(None, (self.verdict.value, self.name)))
+        # A name may be anything that stood in the file: no control characters, no novels.
+        name = self.name if self.name.isprintable() else ascii(self.name)
+        subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from .errors import ConfigurationError
-from .settings import DeviceSelection, SelectionMode
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.settings import DeviceSelection, SelectionMode
 
 # Far above any machine; the bound keeps "0-99999999999" from filling the memory.
 _HIGHEST_INDEX = 4095

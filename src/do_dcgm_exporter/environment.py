@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from .complaints import hint, located
-from .errors import ConfigurationError
-from .option_values import parse_boolean
-from .options import OPTIONS, Option
+from do_dcgm_exporter.complaints import hint, located
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.option_values import parse_boolean
+from do_dcgm_exporter.options import OPTIONS, Option
 
 PREFIX = "DO_DCGM_EXPORTER_"
 CONFIG_FILE_VARIABLE = f"{PREFIX}CONFIG_FILE"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import ConfigurationError
+from do_dcgm_exporter.errors import ConfigurationError
 
 # Whoever names a disk image by mistake shall get a sentence, not run out of memory.
 _LARGEST_FILE = 1 << 20

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from .counters import Special
-from .errors import ExporterError
-from .fields import Field, all_fields
+from do_dcgm_exporter.counters import Special
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.fields import Field, all_fields
 
 _HEADER = ("ID", "NAME", "TYPE", "ENTITY", "UNIT", "OTHER NAMES")
 

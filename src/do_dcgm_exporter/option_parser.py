@@ -18,13 +18,13 @@ from typing import Any, NoReturn
 
 import configargparse
 
-from . import __version__
-from .complaints import hint, located
-from .config_file import ConfigFile
-from .environment import CONFIG_FILE_VARIABLE, PREFIX, our_variables, variable
-from .errors import ConfigurationError
-from .option_values import parse_boolean
-from .options import CONFIG_FILE, GROUPS, OPTIONS, Option
+from do_dcgm_exporter import __version__
+from do_dcgm_exporter.complaints import hint, located
+from do_dcgm_exporter.config_file import ConfigFile
+from do_dcgm_exporter.environment import CONFIG_FILE_VARIABLE, PREFIX, our_variables, variable
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.option_values import parse_boolean
+from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS, Option
 
 _OPTION_OF = {option.dest: option for option in OPTIONS}
 
@@ -76,22 +76,23 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             raise ConfigurationError(f"{unknown[0]!r} is not an option{suggestion}")
         return flags
 
-    def parse_layers(self, flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-        """Return the value of every option, by its ``dest``."""
-        path = getattr(flags, "config_file", None) or environ.get(CONFIG_FILE_VARIABLE)
+    def parse_layers(
+        self, flags: argparse.Namespace, environ: Mapping[str, str], usual_file: Path
+    ) -> dict[str, Any]:
+        """Return the value of every option, by its ``dest``.
+
+        The configuration file is the one that flags or environment name, else
+        ``usual_file`` if it exists.
+        """
+        named = getattr(flags, "config_file", None) or environ.get(CONFIG_FILE_VARIABLE)
+        text = ""
+        if named or os.path.lexists(usual_file):
+            text = self._file.read(Path(named or usual_file))
         layered, _ = self.parse_known_args(
-            [],
-            config_file_contents=self._read_file(path),
-            env_vars=our_variables(environ),
+            [], config_file_contents=text, env_vars=our_variables(environ)
         )
         defaults = {option.dest: option.default_value for option in OPTIONS}
         return {**defaults, **vars(layered), **vars(flags)}
-
-    def _read_file(self, path: str | None) -> str:
-        """Read the named configuration file, or the usual one if it exists."""
-        if path is None and not os.path.lexists(CONFIG_FILE):
-            return ""
-        return self._file.read(Path(path or CONFIG_FILE))
 
     def error(self, message: object) -> NoReturn:
         """Raise what argparse would print after its usage text (overrides argparse)."""
@@ -168,7 +169,7 @@ def _add_configuration_file(group: Any) -> None:
     group.add_argument(
         "--config-file",
         metavar="FILE",
-        help=f"read this file (default: {CONFIG_FILE} if it exists)",
+        help=f"read this file (default: {ETC / CONFIG_FILE_NAME} if it exists)",
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import ConfigurationError
+from do_dcgm_exporter.errors import ConfigurationError
 
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),

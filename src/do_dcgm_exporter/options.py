@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .addresses import parse_engine_address, parse_forward_url, parse_listen_address
-from .device_selection import parse_device_selection
-from .option_values import (
+from do_dcgm_exporter.addresses import parse_engine_address, parse_forward_url, parse_listen_address
+from do_dcgm_exporter.device_selection import parse_device_selection
+from do_dcgm_exporter.option_values import (
     milliseconds,
     one_of,
     parse_bindings_directory,
@@ -20,11 +20,12 @@ from .option_values import (
     parse_label_name,
     parse_path,
 )
-from .settings import LogFormat
+from do_dcgm_exporter.settings import LogFormat
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
-CONFIG_FILE = Path("/etc/do-dcgm-exporter/do-dcgm-exporter.conf")
+ETC = Path("/etc/do-dcgm-exporter")
+CONFIG_FILE_NAME = "do-dcgm-exporter.conf"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .addresses import is_loopback, parse_engine_address
-from .errors import ConfigurationError
-from .settings import Settings
+from do_dcgm_exporter.addresses import is_loopback, parse_engine_address
+from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.settings import Settings
 
 DEFAULT_SCENARIO = "h100x8"
 
@@ -18,12 +18,12 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
     """Run a simulated engine; give the function that points settings at it.
 
     An empty scenario means the default one. Raises ConfigurationError when there is
-    no such scenario or no simulator.
+    no such scenario or no simulator, ExporterError when it does not start.
     """
     try:
         # A package of its own, which production machines do not have.
         from dcgm_simulator import SCENARIOS, bindings_directory  # noqa: PLC0415
-        from dcgm_simulator.process import SimulatedEngine  # noqa: PLC0415
+        from dcgm_simulator.process import EngineFailed, SimulatedEngine  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "--simulate needs the simulator: install the package dcgm-simulator"
@@ -33,7 +33,11 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
         raise ConfigurationError(
             f"--simulate: there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}"
         )
-    with SimulatedEngine.start(scenario=scenario) as engine:
+    try:
+        started = SimulatedEngine.start(scenario=scenario)
+    except EngineFailed as error:
+        raise ExporterError(f"the simulated engine does not start: {error}") from error
+    with started as engine:
         address = parse_engine_address(engine.address)
 
         def point_at_it(settings: Settings) -> Settings:
