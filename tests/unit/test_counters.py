@@ -1,0 +1,304 @@
+"""A counters CSV is read generously, and every line gets a verdict."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from do_dcgm_exporter.counters import (
+    Counter,
+    CounterSet,
+    CounterType,
+    Special,
+    Verdict,
+    parse_counters,
+    read_counter_set,
+)
+from do_dcgm_exporter.errors import ConfigurationError
+
+FUZZ = settings(deadline=None)
+PATH = Path("some.csv")
+ROOT = Path(__file__).resolve().parents[2]
+GO_PAGE = ROOT.parent / "shared" / "facts" / "samples" / "go-do-dcgm-exporter-8gpu.http"
+ETC = ROOT / "etc" / "do-dcgm-exporter"
+
+
+def parse_one(content: str | bytes) -> Counter:
+    """Parse a CSV that holds one good line."""
+    parsed = parse_counters(content, PATH)
+    assert [judgement.verdict for judgement in parsed.judgements] == [Verdict.OK], parsed
+    return parsed.counters[0]
+
+
+def verdicts(parsed: CounterSet) -> list[tuple[int, Verdict]]:
+    return [(judgement.line, judgement.verdict) for judgement in parsed.judgements]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("DCGM_FI_DEV_GPU_TEMP,gauge,Some help.", id="bare"),
+        pytest.param("DCGM_FI_DEV_GPU_TEMP, gauge, Some help.", id="spaces"),
+        pytest.param("\tDCGM_FI_DEV_GPU_TEMP\t,\tgauge\t,\tSome help.\t", id="tabs"),
+        pytest.param('"DCGM_FI_DEV_GPU_TEMP","gauge","Some help."', id="quotes"),
+        pytest.param(' "DCGM_FI_DEV_GPU_TEMP" , "gauge" , "Some help." ', id="spaced quotes"),
+        pytest.param("DCGM_FI_DEV_GPU_TEMP, GAUGE, Some help.", id="type in upper case"),
+        pytest.param("dcgm_fi_dev_gpu_temp, Gauge, Some help.", id="name in lower case"),
+        pytest.param("150, gauge, Some help.", id="id"),
+        pytest.param("\ufeffDCGM_FI_DEV_GPU_TEMP, gauge, Some help.", id="byte order mark"),
+        pytest.param("DCGM_FI_DEV_GPU_TEMP, gauge, Some help.\r\n", id="line end of Windows"),
+        pytest.param("# a comment\n \t# one more\n\n  \n150, gauge, Some help.", id="comments"),
+    ],
+)
+def test_a_line_may_be_written_in_many_ways(line: str) -> None:
+    counter = parse_one(line)
+    assert (counter.name, counter.type, counter.help) == (
+        "DCGM_FI_DEV_GPU_TEMP",
+        CounterType.GAUGE,
+        "Some help.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "help_text"),
+    [
+        pytest.param("temperature, in C, now", "temperature, in C, now", id="commas"),
+        pytest.param('say "hello"', 'say "hello"', id="quotes within"),
+        pytest.param('"a ""quoted"" word"', 'a "quoted" word', id="doubled quotes"),
+        pytest.param('"one", "two"', '"one", "two"', id="more after a quoted column"),
+        pytest.param("", "", id="none"),
+        pytest.param(r"C:\new", r"C:\new", id="backslash"),
+        pytest.param("in °C", "in °C", id="beyond ASCII"),
+    ],
+)
+def test_the_rest_of_the_line_is_the_help(written: str, help_text: str) -> None:
+    assert parse_one(f"DCGM_FI_DEV_GPU_TEMP, gauge, {written}").help == help_text
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        pytest.param("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_POWER_USAGE", id="3.x"),
+        pytest.param("DCGM_FI_DEV_BOARD_POWER_WATTS", "DCGM_FI_DEV_BOARD_POWER_WATTS", id="4.6"),
+        pytest.param("dcgm_fi_dev_board_power_watts", "DCGM_FI_DEV_BOARD_POWER_WATTS", id="lower"),
+        pytest.param("DCGM_POWER_USAGE", "dcgm_power_usage", id="oldest, in upper case"),
+        pytest.param("155", "DCGM_FI_DEV_POWER_USAGE", id="id"),
+    ],
+)
+def test_the_metric_has_the_name_that_was_written_in_its_proper_case(
+    written: str, printed: str
+) -> None:
+    counter = parse_one(f"{written}, gauge, x")
+    assert counter.name == printed
+    assert counter.field is not None
+    assert counter.field.id == 155
+
+
+@pytest.mark.parametrize("special", Special)
+def test_the_exporters_own_families_are_counters_too(special: Special) -> None:
+    counter = parse_one(f"{special.value.lower()}, gauge, x")
+    assert (counter.name, counter.special, counter.field) == (special.value, special, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "type_"),
+    [
+        ("gauge", CounterType.GAUGE),
+        ("counter", CounterType.COUNTER),
+        ("label", CounterType.LABEL),
+        ("untyped", CounterType.UNTYPED),
+        ("histogram", CounterType.UNTYPED),
+        ("summary", CounterType.UNTYPED),
+    ],
+)
+def test_a_number_is_never_a_histogram_or_summary(written: str, type_: CounterType) -> None:
+    assert parse_one(f"DCGM_FI_DEV_GPU_TEMP, {written}, x").type is type_
+
+
+@pytest.mark.parametrize("number", [449, 856, 857])
+def test_rates_and_error_numbers_are_gauges_whatever_the_file_says(number: int) -> None:
+    assert parse_one(f"{number}, counter, x").type is CounterType.GAUGE
+    assert parse_one(f"{number}, label, x").type is CounterType.LABEL
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "message"),
+    [
+        pytest.param("hello world", Verdict.MALFORMED, "three columns", id="prose"),
+        pytest.param("DCGM_FI_DEV_SM_CLOCK, gauge", Verdict.MALFORMED, "three col", id="no help"),
+        pytest.param(", gauge, x", Verdict.MALFORMED, "names no field", id="no name"),
+        pytest.param('"DCGM_FI_DEV_SM_CLOCK, gauge, x', Verdict.MALFORMED, "quotes", id="quote"),
+        pytest.param('100, gauge, "x', Verdict.MALFORMED, "help text", id="quote in help"),
+        pytest.param("100, gouge, x", Verdict.MALFORMED, "'gouge' is none of gauge", id="type"),
+        pytest.param("100, , x", Verdict.MALFORMED, "'' is none of gauge", id="no type"),
+        pytest.param(b"100, gauge, \xff", Verdict.MALFORMED, "byte 13", id="not UTF-8"),
+        pytest.param("100, gauge, \ud800", Verdict.MALFORMED, "UTF-8", id="surrogate"),
+        pytest.param("100, gauge, \0", Verdict.MALFORMED, "NUL", id="NUL"),
+        pytest.param("100, gauge, " + 9999 * "x", Verdict.MALFORMED, "longer", id="long line"),
+        pytest.param("DCGM_FI_DEV_GPU_TMP, gauge, x", Verdict.UNKNOWN, "GPU_TEMP?", id="typo"),
+        pytest.param("node_load1, gauge, x", Verdict.UNKNOWN, "no DCGM field", id="other name"),
+        pytest.param("7777, gauge, x", Verdict.UNKNOWN, "no DCGM field", id="unused id"),
+        pytest.param("53, gauge, x", Verdict.UNSUPPORTED, "use type label", id="text"),
+        pytest.param("75, gauge, x", Verdict.UNSUPPORTED, "binary", id="blob"),
+        pytest.param("75, label, x", Verdict.UNSUPPORTED, "binary", id="blob as label"),
+        pytest.param("210, gauge, x", Verdict.UNSUPPORTED, "internal", id="internal"),
+        pytest.param("1300, gauge, x", Verdict.UNSUPPORTED, "ConnectX", id="ConnectX"),
+        pytest.param(
+            "DCGM_EXP_P2P_STATUS, label, x", Verdict.UNSUPPORTED, "label", id="own family as label"
+        ),
+    ],
+)
+def test_a_bad_line_is_judged_and_the_next_one_works(
+    line: str | bytes, verdict: Verdict, message: str
+) -> None:
+    raw = line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
+    parsed = parse_counters(raw + b"\nDCGM_FI_DEV_GPU_TEMP, gauge, x", PATH)
+    assert verdicts(parsed) == [(1, verdict), (2, Verdict.OK)]
+    assert message in parsed.judgements[0].message
+    assert [counter.line for counter in parsed.counters] == [2]
+
+
+def test_a_judgement_reads_as_file_line_verdict_name_and_reason() -> None:
+    parsed = parse_counters("# x\nDCGM_FI_DEV_SERIAL, gauge, x", PATH)
+    assert str(parsed.judgements[0]) == (
+        "some.csv:2: unsupported DCGM_FI_DEV_SERIAL:"
+        " field 53 holds a text, not a number: use type label"
+    )
+
+
+def test_a_judgement_shows_no_control_characters_of_the_file() -> None:
+    parsed = parse_counters("\x1b[2J, gauge, x", PATH)
+    assert str(parsed.judgements[0]).startswith("some.csv:1: unknown '\\x1b[2J': no DCGM field")
+
+
+def test_the_first_of_two_lines_for_a_field_stands_also_in_another_spelling() -> None:
+    parsed = parse_counters(
+        "DCGM_FI_DEV_GPU_TEMP, gauge, first\nDCGM_FI_DEV_GPU_TEMP_CELSIUS, gauge, second", PATH
+    )
+    assert [counter.help for counter in parsed.counters] == ["first"]
+    assert parsed.judgements[1].verdict is Verdict.DUPLICATE
+    assert "some.csv:1 as DCGM_FI_DEV_GPU_TEMP" in parsed.judgements[1].message
+
+
+def test_a_line_that_was_rejected_takes_no_name() -> None:
+    parsed = parse_counters("53, gauge, x\n53, label, x", PATH)
+    assert verdicts(parsed) == [(1, Verdict.UNSUPPORTED), (2, Verdict.OK)]
+
+
+def test_the_users_file_cannot_redefine_a_default_counter(tmp_path: Path) -> None:
+    default, own = tmp_path / "default.csv", tmp_path / "own.csv"
+    default.write_text("DCGM_EXP_XID_ERRORS_COUNT, gauge, first\n150, gauge, x\n")
+    own.write_text("100, gauge, x\ndcgm_exp_xid_errors_count, counter, second\n")
+    both = read_counter_set(default, [own])
+    assert [counter.name for counter in both.counters] == [
+        "DCGM_EXP_XID_ERRORS_COUNT",
+        "DCGM_FI_DEV_GPU_TEMP",
+        "DCGM_FI_DEV_SM_CLOCK",
+    ]
+    duplicate = both.judgements[-1]
+    assert (duplicate.path, duplicate.line, duplicate.verdict) == (own, 2, Verdict.DUPLICATE)
+    assert f"{default}:1" in duplicate.message
+    assert both.tally() == {Verdict.OK: 3, Verdict.DUPLICATE: 1}
+
+
+@pytest.mark.parametrize("name", ["missing.csv", ".", "a\0b"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read the counters file"):
+        read_counter_set(tmp_path / name, [])
+
+
+def test_a_file_that_is_no_counters_file_at_all_is_not_loaded_into_memory() -> None:
+    with pytest.raises(ConfigurationError, match="larger than 1 MiB"):
+        read_counter_set(Path("/dev/zero"), [])
+
+
+@FUZZ
+@given(st.one_of(st.binary(), st.text(), st.text(alphabet='DCGM_150,gauge"# \t\r\n\0é')))
+def test_any_content_gives_a_verdict_for_every_line_that_says_something(
+    content: bytes | str,
+) -> None:
+    parsed = parse_counters(content, PATH)
+    assert len(parsed.counters) == parsed.tally()[Verdict.OK]
+    lines = [judgement.line for judgement in parsed.judgements]
+    assert lines == sorted(set(lines))
+
+
+@FUZZ
+@given(st.text(alphabet=st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"])))
+def test_a_quoted_help_text_comes_out_as_it_went_in(help_text: str) -> None:
+    quoted = help_text.replace('"', '""')
+    assert parse_one(f'150, gauge, "{quoted}"').help == help_text
+
+
+# What ships in /etc.
+
+
+def shipped_default() -> CounterSet:
+    return read_counter_set(ETC / "default-counters.csv", [])
+
+
+def test_every_shipped_default_line_is_ok() -> None:
+    assert set(shipped_default().tally()) == {Verdict.OK}
+
+
+def test_the_default_set_is_the_union_of_the_exporters_it_replaces() -> None:
+    ids = {counter.field.id for counter in shipped_default().counters if counter.field}
+    assert ids == {
+        *(1, 66, 100, 101, 112, 140, 150, 155, 156, 158, 159, 160, 164, 190, 191, 202),
+        *(203, 204, 206, 207, 230, *range(240, 246), *range(250, 255), *range(310, 314)),
+        *(390, 391, 393, 394, 395, 409, 419, 429, 439, 449, 526, *range(856, 863), 870),
+        *range(1001, 1013),
+    }
+    assert {counter.special for counter in shipped_default().counters if counter.special} == {
+        Special.XID_ERRORS_COUNT,
+        Special.CLOCK_EVENTS_COUNT,
+        Special.XID_ERRORS_TOTAL,
+        Special.CLOCK_EVENTS_TOTAL,
+        Special.XID_LAST_TIMESTAMP_SECONDS,
+    }
+
+
+def test_the_default_set_has_the_names_dashboards_know_the_right_way_round() -> None:
+    fields = [counter for counter in shipped_default().counters if counter.field]
+    assert all(counter.field and counter.name == counter.field.name for counter in fields)
+    names = {counter.field.id: counter.name for counter in fields if counter.field}
+    assert [names[number] for number in (190, 191, 240, 241)] == [
+        "DCGM_FI_DEV_PSTATE",
+        "DCGM_FI_DEV_FAN_SPEED",
+        "DCGM_FI_DEV_POWER_VIOLATION",
+        "DCGM_FI_DEV_THERMAL_VIOLATION",
+    ]
+
+
+@pytest.mark.skipif(not GO_PAGE.exists(), reason="the facts are not beside this checkout")
+def test_the_default_set_has_every_family_of_the_go_exporter_in_words_of_its_own() -> None:
+    page = GO_PAGE.read_text(encoding="utf-8", errors="replace")
+    theirs = dict(re.findall("(?m)^# HELP ([^ ]+) (.*)$", page))
+    ours = {counter.name: counter.help for counter in shipped_default().counters}
+    assert theirs.keys() <= ours.keys()
+    assert not [name for name, help_text in theirs.items() if ours[name] == help_text]
+
+
+def test_violations_are_said_to_be_nanoseconds() -> None:
+    violations = [c for c in shipped_default().counters if c.name.endswith("_VIOLATION")]
+    assert len(violations) == 6
+    assert all(c.help.endswith("in ns.") for c in violations)
+
+
+def test_the_shipped_file_of_the_user_changes_nothing() -> None:
+    assert parse_counters((ETC / "collectors.csv").read_bytes(), PATH) == CounterSet()
+
+
+def test_every_line_of_the_catalogue_works_when_its_comment_sign_goes() -> None:
+    text = (ETC / "collectors.csv").read_text(encoding="utf-8")
+    switched_on = re.sub("(?m)^#(?=DCGM_)", "", text)
+    catalogue = parse_counters(switched_on, PATH, shipped_default().counters)
+    assert set(catalogue.tally()) == {Verdict.OK}
+    assert len(catalogue.counters) > 100
+    assert {Special.GPU_HEALTH_STATUS, Special.P2P_STATUS} == {
+        counter.special for counter in catalogue.counters if counter.special
+    }

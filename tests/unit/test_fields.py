@@ -1,0 +1,108 @@
+"""The field table knows every field by id and by every name it ever had."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from do_dcgm_exporter.fields import (
+    EntityLevel,
+    ValueType,
+    all_fields,
+    field_by_id,
+    field_by_name,
+)
+
+FUZZ = settings(deadline=None)
+FACTS = Path(__file__).resolve().parents[3] / "shared" / "facts" / "fields.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        pytest.param("DCGM_FI_DEV_GPU_TEMP", 150, id="name of 3.x"),
+        pytest.param("DCGM_FI_DEV_GPU_TEMP_CELSIUS", 150, id="name of 4.6"),
+        pytest.param("dcgm_fi_dev_gpu_temp", 150, id="lower case"),
+        pytest.param("dcgm_gpu_temp", 150, id="name of the first exporters"),
+        pytest.param("150", 150, id="id"),
+        pytest.param("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", 112, id="name of 4.0"),
+        pytest.param("DCGM_FI_DEV_GPU_TEMP_TLIMIT", 153, id="name in the bindings alone"),
+    ],
+)
+def test_a_field_is_found_by_any_spelling(text: str, number: int) -> None:
+    field = field_by_name(text)
+    assert field is not None
+    assert field.id == number
+
+
+@pytest.mark.parametrize("text", ["", "DCGM_FI_DEV_NOTHING", "0", "99999", "9" * 5000, "²", "1.5"])
+def test_what_names_no_field_finds_nothing(text: str) -> None:
+    assert field_by_name(text) is None
+
+
+@FUZZ
+@given(st.text())
+def test_any_text_can_be_looked_up(text: str) -> None:
+    field = field_by_name(text)
+    assert field is None or field in all_fields()
+
+
+def test_the_name_of_dcgm_3_is_preferred_and_else_the_oldest() -> None:
+    assert [field_by_id(number).name for number in (112, 878, 1200, 1084)] == [  # type: ignore[union-attr]
+        "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
+        "DCGM_FI_DEV_NVSWITCH_LINK_DEVICE_UUID",
+        "DCGM_FI_DEV_NVLINK_COUNT_TX_PACKETS",
+        "DCGM_FI_PROF_SM_CYCLES_ELAPSED_TOTAL",
+    ]
+
+
+def test_no_two_fields_share_an_id_or_a_spelling() -> None:
+    ids = [field.id for field in all_fields()]
+    spellings = [name.upper() for field in all_fields() for name in field.names]
+    assert len(ids) == len(set(ids))
+    assert len(spellings) == len(set(spellings))
+
+
+def test_a_field_knows_its_type_level_and_scope() -> None:
+    driver, power, dram = (field_by_id(number) for number in (1, 155, 1005))
+    assert driver is not None
+    assert power is not None
+    assert dram is not None
+    assert (driver.value_type, driver.level, driver.is_global) == (
+        ValueType.STRING,
+        EntityLevel.NONE,
+        True,
+    )
+    assert (power.value_type, power.level, power.unit) == (ValueType.DOUBLE, EntityLevel.GPU, "W")
+    assert (dram.level, dram.is_global) == (EntityLevel.GPU_I, False)
+
+
+def test_profiling_fields_are_told_by_their_name_and_not_by_a_range_of_ids() -> None:
+    profiling = {field.id for field in all_fields() if field.is_profiling}
+    assert {1001, 1012, 1075, 1096, 1532, 1533} <= profiling
+    assert not {999, 1100, 1110, 1531} & profiling
+
+
+def test_only_four_fields_are_internal() -> None:
+    assert [field.id for field in all_fields() if field.internal_only] == [210, 211, 220, 221]
+
+
+@pytest.mark.skipif(not FACTS.exists(), reason="the facts are not beside this checkout")
+def test_the_table_says_what_the_headers_of_dcgm_say() -> None:
+    with FACTS.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [field.id for field in all_fields()] == [int(row["id"]) for row in rows]
+    for field, row in zip(all_fields(), rows, strict=True):
+        versions = [row[f"name_{version}"] for version in ("3.3.9", "4.5.3", "4.6.0")]
+        assert set(filter(None, versions)) <= set(field.names)
+        assert field.name == next(filter(None, versions))
+        assert field.value_type.value == row["type"]
+        assert field.level.value == row["entity_level"]
+        assert field.is_global == (row["scope"] == "GLOBAL")
+        assert field.internal_only == (row["internal_only"] == "1")
+        # The header cuts units at the slash and writes # for those without one.
+        assert row["unit"] in ("", "#") or field.unit.startswith(row["unit"])
