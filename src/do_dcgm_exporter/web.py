@@ -183,10 +183,22 @@ class MetricsServer:
             listener.listen(_KERNEL_BACKLOG)
         self._turn()
         await self._stopping.wait()
+        await self._finish_accepting()
         for server in servers:
             server.close()
         self._connections.end_all()
         await asyncio.sleep(0)  # the turn in which connections are lost
+
+    async def _finish_accepting(self) -> None:
+        """Accept nobody more, and let those in who are on the doorstep.
+
+        A server that closes before a client it has accepted is connected forgets that
+        client's socket without closing it.
+        """
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+        if accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepting, timeout=_STOP_SECONDS / 2)
 
     def _connect(self) -> Connection:
         return Connection(self._answer, self._connections, self._limits, self._clock)
