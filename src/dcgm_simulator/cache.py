@@ -142,23 +142,23 @@ class Cache:
             return override.status, None
         if field.id in EVENT_FIELDS and not live:
             return self._latest_event(entity, field, now)
-        answer = self._hardware.answer(entity, field)
-        series = self.series.get(self._place(entity, field))
         if live:
             return self._live(entity, field, now)
+        series = self.series.get(self._place(entity, field))
         timestamp = None if series is None else series.last(now)
         if series is None or timestamp is None:
             return Status.NOT_WATCHED, None
+        answer = self._hardware.answer(entity, field)
         if isinstance(answer, Status):
             return answer, None
         return Status.OK, self.sample(entity, field, series, timestamp)
 
     def _live(self, entity: Entity, field: Field, now: int) -> tuple[int, Sample | None]:
+        if not field.is_global and not self._machine.has(entity):
+            return Status.BADPARAM, None
         answer = self._hardware.answer(entity, field)
         if isinstance(answer, Status):
             return answer, None
-        if not field.is_global and not self._machine.has(entity):
-            return Status.BADPARAM, None
         series = Series()
         series.watch(0, Watch(SECOND, 0, 1), now - 10 * SECOND)
         return Status.OK, self.sample(entity, field, series, now)

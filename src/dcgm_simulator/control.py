@@ -150,6 +150,7 @@ def command_reset(host: Host) -> None:
     host.faults.clear()
     host.machine.restore()
     host.hardware.forget()
+    host.xids.reset()
     host.cache.forget_events()
     host.cache.forget_missing()
 

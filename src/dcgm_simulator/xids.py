@@ -22,6 +22,10 @@ class Xids:
         self._cache = cache
         self._busy_until = 0
 
+    def reset(self) -> None:
+        """Forget the XIDs that wait to be handled."""
+        self._busy_until = 0
+
     def report(self, entity: Entity, code: int, now: int) -> list[int]:
         """Record an XID for an entity and return the times, in µs, of its samples."""
         first = max(now, self._busy_until)

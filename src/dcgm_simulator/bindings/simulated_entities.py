@@ -78,7 +78,9 @@ def _fill_rows(array: Any, name: str, rows: Any) -> None:
     for entry, (entity, values) in zip(array, rows):
         entry.entityId = entity
         target = getattr(entry, name)
-        target[: len(values)] = values
+        # A newer engine knows of more links than older bindings have room for.
+        fitting = values[: len(target)]
+        target[: len(fitting)] = fitting
 
 
 if BEHAVIOUR.index >= 2:

@@ -1,0 +1,209 @@
+"""Reading: limits of a call, statuses and blanks of a value."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+GENERIC, BADPARAM = -3, -1
+NOT_WATCHED, UNKNOWN_FIELD, NO_DATA = -16, -13, -14
+INT64_BLANK = 0x7FFFFFFFFFFFFFF0
+FP64_BLANK = 140737488355328.0
+NVSWITCH_TEMPERATURE, FAN_SPEED, XID = 858, 191, 230
+
+
+def entity_limit(target: Any) -> int:
+    return 64 if target.version < (4,) else 1024
+
+
+def test_a_value_that_nobody_watches_is_not_watched(target: Any, handle: Any) -> None:
+    value = target.one(handle, 393)
+    assert (value.status, value.ts) == (NOT_WATCHED, 0)
+
+
+def test_an_unknown_entity_is_not_watched_either(target: Any, handle: Any) -> None:
+    assert target.one(handle, 150, (1, 30)).status == NOT_WATCHED
+
+
+def test_a_value_with_a_status_is_zero_before_4_5_and_blank_since(target: Any, handle: Any) -> None:
+    value = target.one(handle, 393)
+    assert value.value.i64 == (INT64_BLANK if target.version >= (4, 5) else 0)
+
+
+def test_values_exist_when_watching_returns(target: Any, handle: Any) -> None:
+    before = time.time_ns() // 1000
+    target.watch(handle, [(1, 0)], [150, 155, 54])
+    temperature, power, uuid = target.latest(handle, [(1, 0)], [150, 155, 54])
+    assert [value.status for value in (temperature, power, uuid)] == [0, 0, 0]
+    assert [chr(value.fieldType) for value in (temperature, power, uuid)] == ["i", "d", "s"]
+    assert 0 < temperature.value.i64 < 120
+    assert 0.0 < power.value.dbl < 1500.0
+    assert uuid.value.str.startswith("GPU-")
+    assert abs(temperature.ts - before) < 5_000_000
+
+
+def test_reply_is_complete_and_names_entity_and_field(target: Any, handle: Any) -> None:
+    gpus, fields = target.gpus(handle), [150, 155, 252]
+    target.watch(handle, gpus, fields)
+    values = target.latest(handle, gpus, fields)
+    found = {(value.entityGroupId, value.entityId, value.fieldId) for value in values}
+    assert found == {(*gpu, field) for gpu in gpus for field in fields}
+
+
+def test_one_entity_can_be_read_by_itself(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [54, 150])
+    uuid, temperature = target.agent.dcgmEntityGetLatestValues(handle, 1, 0, [54, 150])
+    assert (uuid.fieldId, uuid.status) == (54, 0)
+    assert uuid.value.str == target.one(handle, 54).value.str
+    assert temperature.version == target.structs.dcgmFieldValue_version1
+
+
+def test_call_takes_as_many_entities_as_a_group(target: Any, handle: Any) -> None:
+    limit = entity_limit(target)
+    many = [(1, number % 1000) for number in range(limit)]
+    assert len(target.latest(handle, many, [150])) == limit
+    with target.failing(BADPARAM):
+        target.latest(handle, [*many, (1, 0)], [150])
+
+
+def test_call_takes_128_fields(target: Any, handle: Any) -> None:
+    assert len(target.latest(handle, [(1, 0)], [150] * 128)) == 128
+    with target.failing(BADPARAM):
+        target.latest(handle, [(1, 0)], [150] * 129)
+
+
+@pytest.mark.parametrize(("entities", "fields"), [([], [150]), ([(1, 0)], [])])
+def test_call_for_nothing_is_a_bad_parameter(
+    target: Any, handle: Any, entities: list[Any], fields: list[int]
+) -> None:
+    with target.failing(BADPARAM):
+        target.latest(handle, entities, fields)
+
+
+def test_unknown_field_spoils_the_call_since_4_5_and_only_itself_before(
+    target: Any, handle: Any
+) -> None:
+    target.watch(handle, [(1, 0)], [150])
+    if target.version >= (4, 5):
+        with target.failing(GENERIC):
+            target.latest(handle, [(1, 0)], [150, 4999])
+        return
+    known, unknown = target.latest(handle, [(1, 0)], [150, 4999])
+    assert (known.status, unknown.status) == (0, UNKNOWN_FIELD)
+
+
+def test_empty_string_spoils_the_call_on_3_and_is_a_value_since(target: Any, faults: Any) -> None:
+    handle = target.connect()
+    faults.control("set", "--entity", "gpu:0", "54", "empty")
+    target.watch(handle, [(1, 0)], [54, 150])
+    if target.version < (4,):
+        with target.failing(GENERIC):
+            target.latest(handle, [(1, 0)], [150, 54])
+        assert target.one(handle, 150).status == 0
+    else:
+        assert target.one(handle, 54).value.str == ""
+
+
+@pytest.mark.scenario("h100x8")
+def test_real_empty_strings_of_fields_3_and_81_spoil_calls_on_3(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [3, 81])
+    for field in (3, 81):
+        if target.version < (4,):
+            with target.failing(GENERIC):
+                target.one(handle, field)
+        else:
+            assert target.one(handle, field).value.str.startswith("<<<")
+
+
+@pytest.mark.scenario("h100x8")
+def test_what_the_hardware_lacks_is_a_sentinel_with_status_0(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [FAN_SPEED])
+    value = target.one(handle, FAN_SPEED)
+    assert (value.status, value.value.i64) == (0, INT64_BLANK + 2)
+    assert value.ts > 0
+
+
+def test_a_field_of_another_kind_of_entity_has_no_data(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [NVSWITCH_TEMPERATURE])
+    value = target.one(handle, NVSWITCH_TEMPERATURE)
+    assert (value.status, value.ts) == (NO_DATA, 0)
+
+
+def test_global_fields_answer_for_entities_that_do_not_exist(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [1])
+    real, invented = target.latest(handle, [(1, 0), (1, 29)], [1])
+    assert (invented.status, invented.value.str) == (0, real.value.str)
+    assert invented.entityId == 29
+
+
+def test_mixed_kinds_of_entities_in_one_call_work(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [150])
+    gpu, switch = target.latest(handle, [(1, 0), (3, 0)], [150])
+    assert (gpu.status, switch.status) == (0, NOT_WATCHED)
+
+
+def test_live_data_needs_no_watch(target: Any, handle: Any) -> None:
+    value = target.latest(handle, [(1, 0)], [150], flags=1)[0]
+    assert value.status == 0
+    assert 0 < value.value.i64 < 120
+
+
+def test_counters_never_fall(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [156])
+    first = target.one(handle, 156)
+    time.sleep(0.25)
+    second = target.one(handle, 156)
+    assert second.ts > first.ts
+    assert second.value.i64 >= first.value.i64
+
+
+@pytest.mark.scenario("h100x8")
+def test_framebuffer_adds_up(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [250, 251, 252, 253])
+    values = [value.value.i64 for value in target.latest(handle, [(1, 0)], [250, 251, 252, 253])]
+    assert values[0] == sum(values[1:])
+
+
+SENTINELS = {
+    "blank": (INT64_BLANK, FP64_BLANK, "<<<NULL>>>"),
+    "not-found": (INT64_BLANK + 1, FP64_BLANK + 1, "<<<NOT_FOUND>>>"),
+    "not-supported": (INT64_BLANK + 2, FP64_BLANK + 2, "<<<NOT_SUPPORTED>>>"),
+    "no-permission": (INT64_BLANK + 3, FP64_BLANK + 3, "<<<NOT_PERM>>>"),
+}
+
+
+@pytest.mark.parametrize("name", SENTINELS)
+def test_values_set_by_hand_show_with_the_next_sample(target: Any, faults: Any, name: str) -> None:
+    handle = target.connect()
+    for field in ("150", "155", "85"):
+        faults.control("set", "--entity", "gpu:0", field, name)
+    target.watch(handle, [(1, 0)], [150, 155, 85], interval=0.05)
+    time.sleep(0.1)
+    number, double, text = target.latest(handle, [(1, 0)], [150, 155, 85])
+    assert (number.value.i64, double.value.dbl, text.value.str) == SENTINELS[name]
+    assert number.status == 0
+
+
+def test_a_status_set_by_hand_shows_at_once_until_it_is_unset(target: Any, faults: Any) -> None:
+    handle = target.connect()
+    target.watch(handle, [(1, 0)], [150])
+    faults.control("set", "--entity", "gpu:0", "150", "status:-33")
+    assert target.one(handle, 150).status == -33
+    faults.control("set", "--entity", "gpu:0", "150", "unset")
+    assert target.one(handle, 150).status == 0
+
+
+def test_a_frozen_field_keeps_its_timestamp(target: Any, faults: Any) -> None:
+    handle = target.connect()
+    target.watch(handle, [(1, 0)], [150, 155], interval=0.05)
+    faults.control("freeze", "150")
+    before = target.one(handle, 150).ts
+    time.sleep(0.15)
+    frozen, moving = target.latest(handle, [(1, 0)], [150, 155])
+    assert (frozen.status, frozen.ts) == (0, before)
+    assert moving.ts > before
+    faults.control("thaw", "150")
+    time.sleep(0.1)
+    assert target.one(handle, 150).ts > before

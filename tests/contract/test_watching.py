@@ -1,0 +1,175 @@
+"""Watching: whose watch it is, when it samples, what stays when it ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+MODULE_NOT_LOADED, NOT_WATCHED = -33, -16
+FP64_BLANK = 140737488355328.0
+GRAPHICS_ACTIVE = 1001
+
+
+def test_values_refresh_by_themselves(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [150], interval=0.05)
+    first = target.one(handle, 150).ts
+    time.sleep(0.3)
+    assert target.one(handle, 150).ts - first >= 100_000
+
+
+def test_the_last_watch_of_a_connection_replaces_its_interval(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [150], interval=0.05)
+    target.watch(handle, [(1, 0)], [150, 155], interval=30)
+    time.sleep(0.1)
+    first = target.one(handle, 150).ts
+    time.sleep(0.3)
+    assert target.one(handle, 150).ts == first
+
+
+def test_any_unwatch_ends_the_watch_and_old_values_stay(target: Any, handle: Any) -> None:
+    first = target.watch(handle, [(1, 0)], [150], interval=0.05)
+    target.watch(handle, [(1, 0)], [150, 155], interval=0.05)
+    target.agent.dcgmUnwatchFields(handle, *first)
+    frozen = target.one(handle, 150)
+    assert frozen.status == 0
+    time.sleep(0.2)
+    assert target.one(handle, 150).ts == frozen.ts
+    assert target.one(handle, 155).ts > frozen.ts
+
+
+def test_destroying_groups_ends_no_watch(target: Any, handle: Any) -> None:
+    group, field_group = target.watch(handle, [(1, 0)], [150], interval=0.05)
+    target.agent.dcgmFieldGroupDestroy(handle, field_group)
+    target.agent.dcgmGroupDestroy(handle, group)
+    before = target.one(handle, 150).ts
+    time.sleep(0.2)
+    assert target.one(handle, 150).ts > before
+
+
+def test_values_stay_when_the_connection_that_watched_is_gone(target: Any) -> None:
+    first, second = target.connect(), target.connect()
+    target.watch(first, [(1, 1)], [151], interval=0.05)
+    target.agent.dcgmDisconnect(first)
+    time.sleep(0.1)
+    value = target.one(second, 151, (1, 1))
+    assert value.status == 0
+    time.sleep(0.2)
+    assert target.one(second, 151, (1, 1)).ts == value.ts
+
+
+def test_one_connection_sees_what_another_watches(target: Any) -> None:
+    first, second = target.connect(), target.connect()
+    target.watch(first, [(1, 2)], [150])
+    assert target.one(second, 150, (1, 2)).status == 0
+
+
+def test_updating_all_fields_samples_nothing_early(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [150], interval=30)
+    before = target.one(handle, 150).ts
+    target.agent.dcgmUpdateAllFields(handle, 1)
+    assert target.one(handle, 150).ts == before
+
+
+@pytest.mark.scenario("h100x8")
+def test_profiling_is_blank_when_its_watch_starts_then_real(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 3)], [GRAPHICS_ACTIVE], interval=0.2)
+    value = target.one(handle, GRAPHICS_ACTIVE, (1, 3))
+    assert (value.status, value.value.dbl) == (0, FP64_BLANK)
+    deadline = time.monotonic() + 10
+    while value.value.dbl >= FP64_BLANK and time.monotonic() < deadline:
+        time.sleep(0.1)
+        value = target.one(handle, GRAPHICS_ACTIVE, (1, 3))
+    assert 0.0 <= value.value.dbl <= 1.0
+
+
+@pytest.mark.scenario("h100x8")
+def test_watching_profiling_anew_more_slowly_leaves_no_gap(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1)
+    time.sleep(0.4)
+    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE, 150], interval=0.3)
+    for _ in range(6):
+        assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
+        time.sleep(0.1)
+
+
+@pytest.mark.scenario("a100-no-prof")
+def test_without_the_profiling_module_watching_fails_yet_watches_the_rest(
+    target: Any, handle: Any
+) -> None:
+    with target.failing(MODULE_NOT_LOADED):
+        target.watch(handle, [(1, 0)], [150, GRAPHICS_ACTIVE])
+    temperature, profiling = target.latest(handle, [(1, 0)], [150, GRAPHICS_ACTIVE])
+    assert (temperature.status, profiling.status) == (0, NOT_WATCHED)
+
+
+def test_inforom_fields_refresh_only_every_30_seconds(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 0)], [84], interval=0.05)
+    before = target.one(handle, 84).ts
+    time.sleep(0.3)
+    assert target.one(handle, 84).ts == before
+
+
+def test_samples_since_a_time_include_that_time(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 0)], [150], interval=0.05)
+    time.sleep(0.3)
+    _, samples = target.since(handle, *groups, 0)
+    stamps = [stamp for _, _, stamp, _ in samples]
+    assert len(stamps) >= 3
+    assert stamps == sorted(stamps)
+    _, later = target.since(handle, *groups, stamps[1])
+    assert later[0][2] == stamps[1]
+
+
+def test_chaining_the_time_returned_neither_loses_nor_repeats(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 0)], [150], interval=0.05)
+    chained, following = [], 0
+    for _ in range(4):
+        time.sleep(0.12)
+        following, samples = target.since(handle, *groups, following)
+        chained += [stamp for _, _, stamp, _ in samples]
+    _, whole = target.since(handle, *groups, 0)
+    assert chained == [stamp for _, _, stamp, _ in whole if stamp < following]
+
+
+def test_callback_that_wants_no_more_ends_the_call(target: Any, handle: Any) -> None:
+    group, field_group = target.watch(handle, target.gpus(handle), [150, 155])
+    seen: list[int] = []
+
+    def once(_group: int, entity: int, _values: Any, _count: int, _data: Any) -> int:
+        seen.append(entity)
+        return 1
+
+    callback = target.agent.dcgmFieldValueEntityEnumeration_f(once)
+    target.agent.dcgmGetValuesSince_v2(handle, group, field_group, 0, callback, None)
+    assert len(seen) == 1
+
+
+def test_old_samples_go_when_newer_ones_arrive(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 0)], [150], interval=0.1, keep=(1.0, 0))
+    time.sleep(1.6)
+    _, samples = target.since(handle, *groups, 0)
+    assert samples[-1][2] - samples[0][2] <= 1_200_000
+
+
+def test_health_of_a_sound_machine_has_no_incidents(target: Any, handle: Any) -> None:
+    group = target.group(handle, target.gpus(handle))
+    target.agent.dcgmHealthSet(handle, group, target.structs.DCGM_HEALTH_WATCH_ALL)
+    response = target.agent.dcgmHealthCheck(handle, group)
+    version = 4 if target.version < (4,) else 5
+    assert response.version == getattr(target.structs, f"dcgmHealthResponse_version{version}")
+    assert response.incidentCount == 0
+
+
+def test_injected_incident_is_reported_for_its_gpu(target: Any, faults: Any) -> None:
+    handle = target.connect()
+    group = target.group(handle, target.gpus(handle))
+    target.agent.dcgmHealthSet_v2(handle, group, 0xFFFFFFFF, 1_000_000, 600.0)
+    faults.control("health", "--entity", "gpu:1", "--system", "16", "--message", "DBE", "fail")
+    response = target.agent.dcgmHealthCheck(handle, group)
+    incident = response.incidents[0]
+    assert (response.overallHealth, response.incidentCount) == (20, 1)
+    assert (incident.system, incident.health, incident.error.msg) == (16, 20, "DBE")
+    assert (incident.entityInfo.entityGroupId, incident.entityInfo.entityId) == (1, 1)
