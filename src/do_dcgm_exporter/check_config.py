@@ -18,7 +18,7 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     The engine is asked, if there is one, what its GPUs do not support.
     """
     # Only this mode of the program needs it.
-    from do_dcgm_exporter.engine_check import unsupported_fields  # noqa: PLC0415
+    from do_dcgm_exporter.engine_check import unsupported_fields
 
     reasons = unsupported_fields(settings, counter_set.counters)
     judged = tuple(_with_engine(judgement, reasons or {}) for judgement in counter_set.judgements)

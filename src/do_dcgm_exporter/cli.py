@@ -56,10 +56,10 @@ def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, Coun
         return status
     # Imported here, since they bring the whole machinery with them.
     if hasattr(flags, "once"):
-        from do_dcgm_exporter.once import run_once  # noqa: PLC0415
+        from do_dcgm_exporter.once import run_once
 
         return run_once(settings, counter_set)
-    from do_dcgm_exporter.service import run  # noqa: PLC0415
+    from do_dcgm_exporter.service import run
 
     return run(settings, counter_set, load)
 

@@ -14,6 +14,9 @@ import configargparse
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.files import read_file
 
+# The time ConfigArgParse takes for a line grows with the square of its length.
+_LONGEST_LINE = 4096
+
 
 class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
     """The parser of one configuration file: first ``read`` it, then ``parse`` its text."""
@@ -57,6 +60,8 @@ class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
         place = f"{self._path}:{number}"
         if "\0" in line:
             raise ConfigurationError(f"{place}: the line holds a NUL, so it is not text")
+        if len(line) > _LONGEST_LINE:
+            raise ConfigurationError(f"{place}: the line is longer than {_LONGEST_LINE} characters")
         try:
             settings: dict[str, object] = super().parse([line])
         except configargparse.ConfigFileParserException as error:

@@ -22,8 +22,8 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
     """
     try:
         # A package of its own, which production machines do not have.
-        from dcgm_simulator import SCENARIOS, bindings_directory  # noqa: PLC0415
-        from dcgm_simulator.process import EngineFailed, SimulatedEngine  # noqa: PLC0415
+        from dcgm_simulator import SCENARIOS, bindings_directory
+        from dcgm_simulator.process import EngineFailed, SimulatedEngine
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "--simulate needs the simulator: install the package dcgm-simulator"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,11 +138,8 @@ def test_a_configuration_error_is_one_sentence_and_status_2(
 ) -> None:
     config_file.write_text("collect-intervall = 5")
     assert run() == 2
-    assert capsys.readouterr() == (
-        "",
-        f"do-dcgm-exporter: {config_file}:1: collect-intervall: there is no such setting;"
-        " did you mean collect-interval?\n",
-    )
+    sentence = "collect-intervall: there is no such setting; did you mean collect-interval?"
+    assert capsys.readouterr() == ("", f"do-dcgm-exporter: {config_file}:1: {sentence}\n")
 
 
 def test_a_missing_counters_file_stops_the_command(
@@ -276,27 +274,21 @@ class FakeEngine:
     """A simulated engine that says whether it runs."""
 
     address = "127.0.0.1:41234"
-    running: list[str] = []
+    running: str | None = None
 
     @classmethod
-    def start(cls, scenario: str) -> FakeEngine:
-        if scenario == "broken":
-            raise EngineFailed("no free port")
-        cls.running = [scenario]
-        return cls()
-
-    def __enter__(self) -> FakeEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        FakeEngine.running = []
+    @contextmanager
+    def start(cls, scenario: str) -> Iterator[FakeEngine]:
+        cls.running = scenario
+        yield cls()
+        cls.running = None
 
 
 @pytest.fixture
 def simulator(modules: Modules, tmp_path: Path) -> None:
     modules.provide(
         "dcgm_simulator",
-        SCENARIOS={"h100x8": "", "grace": "", "broken": ""},
+        SCENARIOS={"h100x8": "", "grace": ""},
         bindings_directory=lambda: tmp_path,
     )
     modules.provide("dcgm_simulator.process", SimulatedEngine=FakeEngine, EngineFailed=EngineFailed)
@@ -322,12 +314,12 @@ def test_the_service_uses_the_simulated_engine_also_after_a_reload(
     modules.provide("do_dcgm_exporter.service", run=run_service)
     assert run(*flags) == 0
     [(running, settings, reloaded)] = seen
-    assert running == [scenario]
+    assert running == scenario
     assert settings == reloaded
     assert settings.engine == EngineAddress("127.0.0.1", 41234)
     assert settings.dcgm_bindings == tmp_path
     assert str(settings.address) == ":9401"
-    assert FakeEngine.running == []
+    assert FakeEngine.running is None
 
 
 @pytest.mark.usefixtures("simulator")
@@ -353,20 +345,28 @@ def test_an_unknown_scenario_lists_those_there_are(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--simulate", "h200") == 2
-    assert "no scenario 'h200'; there are h100x8, grace, broken" in capsys.readouterr().err
+    assert "no scenario 'h200'; there are h100x8, grace" in capsys.readouterr().err
+
+
+def fail_to_start(*_: object, **__: object) -> None:
+    raise EngineFailed("no free port")
 
 
 @pytest.mark.usefixtures("simulator")
 def test_a_simulated_engine_that_does_not_start_is_an_error(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("--simulate", "broken") == 1
+    monkeypatch.setattr(FakeEngine, "start", fail_to_start)
+    assert run("--simulate") == 1
     assert "the simulated engine does not start: no free port" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("simulator")
-def test_a_mistake_in_the_configuration_shows_before_an_engine_starts(run: Run) -> None:
-    assert run("--simulate", "broken", "-c", "x") == 2
+def test_a_mistake_in_the_configuration_shows_before_an_engine_starts(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "start", fail_to_start)
+    assert run("--simulate", "-c", "x") == 2
 
 
 def test_without_the_simulator_its_package_is_named(

@@ -59,6 +59,7 @@ def test_the_grammar_is_that_of_configargparse(
             id="with its opposite",
         ),
         pytest.param("a = b\0", ":1: the line holds a NUL", id="NUL"),
+        pytest.param("a = b" + " " * 9999 + "c", ":1: the line is longer", id="long line"),
         pytest.param("a = [[1]]", ":1: a: write the list as", id="list of lists"),
     ],
 )

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from do_dcgm_exporter.configuration import load_settings
@@ -24,7 +25,7 @@ from do_dcgm_exporter.settings import (
     Settings,
 )
 
-FUZZ = settings(deadline=None)
+FUZZ = hypothesis.settings(deadline=None)
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"
 SWITCHES = {
     "forward": "forward",
