@@ -68,7 +68,9 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, required=True, help="directory with facts, recordings")
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="directory with facts, recordings"
+    )
     parser.add_argument("--dcgm-repository", type=Path, required=True, help="clone of NVIDIA/DCGM")
     return parser.parse_args()
 

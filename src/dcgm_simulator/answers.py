@@ -62,6 +62,9 @@ class Hardware:
         if field.is_global and self._machine.layout.gpus:
             entity = Entity(EntityGroup.GPU, 0)
         group = EntityGroup(entity.group)
+        if group == EntityGroup.LINK and entity.id & 0xFF == EntityGroup.GPU:
+            # NvLinks of GPUs may be watched since 4.5, but give nothing (observed on 4.5.3).
+            return Status.NO_DATA
         if field.id in POISONED and self._machine.behaviour.empty_string_fails_call:
             return signals.constant("")
         instance = self._machine.instance(entity) if group in CLASSES else None
@@ -150,8 +153,8 @@ class Hardware:
             return signals.counter(int(numbers[0]), numbers[1], self._start, name)
         if shape == "linear" and load is not None:
             lag = signals.LAG if field.id in TEMPERATURES else 0
-            return signals.linear(load, kind, *numbers, lag)
-        return signals.between(kind, *numbers, name)
+            return signals.linear(load, kind, numbers[0], numbers[1], lag)
+        return signals.between(kind, numbers[0], numbers[1], name)
 
     def _position(self, entity: Entity) -> int:
         """Return where an entity stands in a recorded list of identities."""
@@ -169,7 +172,9 @@ class Hardware:
         if field.id == ENERGY:
             power = self._row(entity, self._field(POWER))
             if power is not None and power[2] == "linear":
-                return signals.energy(load, 10**9 * (entity.id + 1), power[3], power[4], self._start)
+                return signals.energy(
+                    load, 10**9 * (entity.id + 1), power[3], power[4], self._start
+                )
         if field.id in (FB_FREE, FB_USED_SHARE):
             total, used, reserved = (
                 self._value_source(entity, number) for number in (FB_TOTAL, FB_USED, FB_RESERVED)

@@ -184,7 +184,11 @@ class Cache:
             samples = [self.sample(entity, field, series, time) for time in times]
         else:
             samples = []
-        unique = {sample.timestamp: sample for sample in samples} if field.id not in EVENT_FIELDS else None
+        unique = (
+            {sample.timestamp: sample for sample in samples}
+            if field.id not in EVENT_FIELDS
+            else None
+        )
         kept = samples if unique is None else list(unique.values())
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in kept]
 

@@ -64,10 +64,16 @@ def serve_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
-    parser.add_argument("--dcgm-version", choices=VERSIONS, default=VERSIONS[-1], help="whose habits to have")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
+    parser.add_argument(
+        "--dcgm-version", choices=VERSIONS, default=VERSIONS[-1], help="whose habits to have"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1"
+    )
     parser.add_argument("--port", type=int, default=5555, help="default: 5555; 0 is any free one")
-    parser.add_argument("--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well")
+    parser.add_argument(
+        "--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
     return parser
@@ -116,7 +122,9 @@ def control_parser() -> argparse.ArgumentParser:
     mig = commands.add_parser("mig", help="cut a GPU into MIG instances")
     mig.add_argument("--gpu", type=int, required=True)
     mig.add_argument("profiles", help="comma-separated profiles, or 'off'")
-    commands.add_parser("skew", help="behave like another version").add_argument("version", choices=VERSIONS)
+    commands.add_parser("skew", help="behave like another version").add_argument(
+        "version", choices=VERSIONS
+    )
     return parser
 
 
@@ -165,7 +173,9 @@ def _add_set(commands: Commands) -> None:
 def _add_health(commands: Commands) -> None:
     parser = commands.add_parser("health", help="let dcgmHealthCheck report an incident")
     parser.add_argument("--entity", required=True, help="for example gpu:0")
-    parser.add_argument("--system", type=int, required=True, help="DCGM_HEALTH_WATCH_*: 16 is memory")
+    parser.add_argument(
+        "--system", type=int, required=True, help="DCGM_HEALTH_WATCH_*: 16 is memory"
+    )
     parser.add_argument("--code", type=int, default=1, help="DCGM_FR_*")
     parser.add_argument("--message", default="simulated incident")
     parser.add_argument("health", choices=("pass", "warn", "fail"))
@@ -173,7 +183,9 @@ def _add_health(commands: Commands) -> None:
 
 def control(options: argparse.Namespace) -> int:
     """Send one command and print its result, if it has one."""
-    arguments = {key: value for key, value in vars(options).items() if key not in ("address", "command")}
+    arguments = {
+        key: value for key, value in vars(options).items() if key not in ("address", "command")
+    }
     name, arguments = translate(options.command, arguments)
     try:
         result = send_control(options.address, name, arguments)

@@ -216,16 +216,31 @@ class Library:
         return connection.call(function, body)
 
     def latest(
-        self, handle: int, function: Function, entities: list[tuple[int, int]], fields: list[int], flags: int
+        self,
+        handle: int,
+        function: Function,
+        entities: list[tuple[int, int]],
+        fields: list[int],
+        flags: int,
     ) -> memoryview:
         """Return the packed records of a latest-values call.
 
         Raises StatusError -1 beyond the limits, which the library checks itself.
         """
-        if not entities or not fields or len(entities) > self.behaviour.entity_limit or len(fields) > 128:
+        if (
+            not entities
+            or not fields
+            or len(entities) > self.behaviour.entity_limit
+            or len(fields) > 128
+        ):
             raise StatusError(Status.BADPARAM)
         numbers = [number for entity in entities for number in entity]
         body = struct.pack(
-            f"<IHH{len(numbers)}I{len(fields)}H", flags, len(entities), len(fields), *numbers, *fields
+            f"<IHH{len(numbers)}I{len(fields)}H",
+            flags,
+            len(entities),
+            len(fields),
+            *numbers,
+            *fields,
         )
         return memoryview(self.call_packed(handle, function, body))

@@ -78,7 +78,10 @@ def _field(field: int, row: Any) -> Field:
 def field_ids_by_name() -> dict[str, int]:
     """Return every name any version gave a field, in upper case, with the field's id."""
     return {
-        row[0].upper(): int(key) for key, rows in load("fields.json").items() for _, row in rows if row
+        row[0].upper(): int(key)
+        for key, rows in load("fields.json").items()
+        for _, row in rows
+        if row
     }
 
 

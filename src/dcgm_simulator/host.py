@@ -46,7 +46,11 @@ class Host:
     """An engine: one machine, one cache, the groups and connections of its clients."""
 
     def __init__(
-        self, scenario: str, version: str, seed: int = 0, clock: Callable[[], int] = now_in_microseconds
+        self,
+        scenario: str,
+        version: str,
+        seed: int = 0,
+        clock: Callable[[], int] = now_in_microseconds,
     ) -> None:
         self.scenario = scenario
         self.seed = seed
@@ -107,12 +111,17 @@ class Host:
         """Return the newest values of some entities and fields, entity by entity."""
         flags, entity_count, field_count = LATEST_HEAD.unpack_from(body)
         numbers = struct.unpack_from(f"<{2 * entity_count}I{field_count}H", body, LATEST_HEAD.size)
-        if not 0 < entity_count <= self.behaviour.entity_limit or not 0 < field_count <= FIELDS_PER_CALL:
+        if (
+            not 0 < entity_count <= self.behaviour.entity_limit
+            or not 0 < field_count <= FIELDS_PER_CALL
+        ):
             raise StatusError(Status.BADPARAM)
         fields = numbers[2 * entity_count :]
         now, latest, live = self.clock(), self.cache.latest_packed, bool(flags & LIVE_DATA)
         entities = [Entity(*numbers[i : i + 2]) for i in range(0, 2 * entity_count, 2)]
-        return join_records([latest(entity, field, now, live) for entity in entities for field in fields])
+        return join_records(
+            [latest(entity, field, now, live) for entity in entities for field in fields]
+        )
 
     def values_since(self, body: bytes) -> bytes:
         """Return all samples since a time, and the time to ask from next."""

@@ -1,14 +1,8 @@
-"""The C structures of the bindings, with the layouts of each version (dcgm_structs.h).
-
-A structure reads its text fields as `str`, as those of NVIDIA's bindings do, and so
-raises UnicodeDecodeError for bytes that are none.
-"""
+"""The C structures of the bindings, with the layouts of each version (dcgm_structs.h)."""
 
 from __future__ import annotations
 
-import ctypes
 from ctypes import (
-    Structure,
     c_byte,
     c_char,
     c_double,
@@ -24,42 +18,13 @@ from ctypes import (
 )
 from typing import Any
 
+from dcgm_simulator.structures import DcgmStructure, DcgmUnion, PrintableStructure
 from dcgm_simulator.versions import Behaviour
 
 TEXT = c_char * 256
 DEVICES = 32
 SWITCHES = 12
 INSTANCES = 32 * 14
-
-
-class Converting:
-    """Turns bytes into text on reading, text into bytes on writing."""
-
-    def __getattribute__(self, key: str) -> Any:
-        """Return a field, decoded if it is text."""
-        value = super().__getattribute__(key)
-        return value.decode("utf-8") if isinstance(value, bytes) else value
-
-    def __setattr__(self, key: str, value: Any) -> None:
-        """Set a field, encoding text."""
-        super().__setattr__(key, value.encode("utf-8") if isinstance(value, str) else value)
-
-
-class DcgmStructure(Converting, Structure):
-    """Base of all structures (_DcgmStructure in the bindings)."""
-
-
-class DcgmUnion(Converting, ctypes.Union):
-    """Base of all unions."""
-
-
-class PrintableStructure(DcgmStructure):
-    """A structure that prints its fields (_PrintableStructure in the bindings)."""
-
-    def __str__(self) -> str:
-        """Return the name and all fields."""
-        shown = ", ".join(f"{name}: {getattr(self, name)}" for name, *_ in self._fields_)
-        return f"{type(self).__name__}({shown})"
 
 
 Fields = list[tuple[str, Any]]
@@ -97,10 +62,14 @@ class Layouts:
         self._add("c_dcgmConnectV2Params_v2", second)
         if behaviour.index >= 2:
             self._add("c_dcgmConnectV3Params_v1", [*first, ("timeoutMs", c_uint)])
-        self._add("c_dcgmVersionInfo_v2", [("version", c_uint32), ("rawBuildInfoString", c_char * 512)])
+        self._add(
+            "c_dcgmVersionInfo_v2", [("version", c_uint32), ("rawBuildInfoString", c_char * 512)]
+        )
 
     def _groups(self, behaviour: Behaviour) -> None:
-        pair = self._add("c_dcgmGroupEntityPair_t", [("entityGroupId", c_uint32), ("entityId", c_uint32)])
+        pair = self._add(
+            "c_dcgmGroupEntityPair_t", [("entityGroupId", c_uint32), ("entityId", c_uint32)]
+        )
         pair.__eq__ = _same_entity
         pair.__hash__ = None
         self._add(
@@ -128,7 +97,12 @@ class Layouts:
         )
 
     def _values(self) -> None:
-        value: Fields = [("i64", c_int64), ("dbl", c_double), ("str", TEXT), ("blob", c_byte * 4096)]
+        value: Fields = [
+            ("i64", c_int64),
+            ("dbl", c_double),
+            ("str", TEXT),
+            ("blob", c_byte * 4096),
+        ]
         union = type("c_dcgmFieldValue_v1_value", (DcgmUnion,), {"_fields_": value})
         self.all["c_dcgmFieldValue_v1_value"] = union
         common: Fields = [("fieldId", c_ushort), ("fieldType", c_short), ("status", c_int)]
@@ -147,8 +121,18 @@ class Layouts:
         )
         thermals = self._add("c_dcgmDeviceThermals_v1", numbers("slowdownTemp", "shutdownTemp"))
         limits = ("cur", "default", "enforced", "min", "max")
-        power = self._add("c_dcgmDevicePowerLimits_v1", numbers(*(f"{name}PowerLimit" for name in limits)))
-        texts = ("brandName", "deviceName", "pciBusId", "serial", "uuid", "vbios", "inforomImageVersion")
+        power = self._add(
+            "c_dcgmDevicePowerLimits_v1", numbers(*(f"{name}PowerLimit" for name in limits))
+        )
+        texts = (
+            "brandName",
+            "deviceName",
+            "pciBusId",
+            "serial",
+            "uuid",
+            "vbios",
+            "inforomImageVersion",
+        )
         identifiers = self._add(
             "c_dcgmDeviceIdentifiers_v1",
             [
@@ -160,7 +144,9 @@ class Layouts:
                 ("virtualizationMode", c_uint32),
             ],
         )
-        memory = self._add("c_dcgmDeviceMemoryUsage_v1", numbers("bar1Total", "fbTotal", "fbUsed", "fbFree"))
+        memory = self._add(
+            "c_dcgmDeviceMemoryUsage_v1", numbers("bar1Total", "fbTotal", "fbUsed", "fbFree")
+        )
         modes = ("persistenceModeEnabled", "migModeEnabled", "confidentialComputeMode")
         settings = self._add("c_dcgmDeviceSettings_v2", numbers(*modes))
         self._add(
@@ -177,12 +163,20 @@ class Layouts:
         )
 
     def _mig(self) -> None:
-        ids = ("nvmlGpuIndex", "nvmlInstanceId", "nvmlComputeInstanceId", "nvmlMigProfileId", "nvmlProfileSlices")
+        ids = (
+            "nvmlGpuIndex",
+            "nvmlInstanceId",
+            "nvmlComputeInstanceId",
+            "nvmlMigProfileId",
+            "nvmlProfileSlices",
+        )
         info = self._add(
             "c_dcgmMigEntityInfo_t", [("gpuUuid", c_char * 128), *((name, c_uint) for name in ids)]
         )
         pair = self.all["c_dcgmGroupEntityPair_t"]
-        entry = self._add("c_dcgmMigHierarchyInfo_v2", [("entity", pair), ("parent", pair), ("info", info)])
+        entry = self._add(
+            "c_dcgmMigHierarchyInfo_v2", [("entity", pair), ("parent", pair), ("info", info)]
+        )
         self._add(
             "c_dcgmMigHierarchy_v2",
             [("version", c_uint), ("count", c_uint), ("entityList", entry * INSTANCES)],
@@ -198,7 +192,8 @@ class Layouts:
         )
         links = 64 if behaviour.major == 3 else 256
         switch = self._add(
-            "c_dcgmNvLinkNvSwitchLinkStatus_v2", [("entityId", c_uint32), ("linkState", c_uint32 * links)]
+            "c_dcgmNvLinkNvSwitchLinkStatus_v2",
+            [("entityId", c_uint32), ("linkState", c_uint32 * links)],
         )
         self._add(
             f"c_dcgmNvLinkStatus_v{number}",
@@ -212,7 +207,8 @@ class Layouts:
         )
         if behaviour.index >= 2:
             peers = self._add(
-                "c_dcgmNvLinkGpuP2PStatus_v1", [("entityId", c_uint), ("linkStatus", c_uint * DEVICES)]
+                "c_dcgmNvLinkGpuP2PStatus_v1",
+                [("entityId", c_uint), ("linkStatus", c_uint * DEVICES)],
             )
             self._add(
                 "c_dcgmNvLinkP2PStatus_v1",
@@ -264,7 +260,9 @@ class Layouts:
             )
 
     def _modules(self) -> None:
-        module = self._add("c_dcgmModuleGetStatusesModule_t", [("id", c_uint32), ("status", c_uint32)])
+        module = self._add(
+            "c_dcgmModuleGetStatusesModule_t", [("id", c_uint32), ("status", c_uint32)]
+        )
         self._add(
             "c_dcgmModuleGetStatuses_v1",
             [("version", c_uint), ("numStatuses", c_uint32), ("statuses", module * 16)],

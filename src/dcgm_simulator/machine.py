@@ -141,7 +141,9 @@ class Machine:
         return list(range(self.layout.cpus * cores))
 
     def _switch_links(self) -> list[tuple[int, int]]:
-        return [(switch, link) for switch in range(self.layout.switches) for link in range(SWITCH_LINKS)]
+        return [
+            (switch, link) for switch in range(self.layout.switches) for link in range(SWITCH_LINKS)
+        ]
 
     def link_id(self, switch: int, link: int) -> int:
         """Return the entity id of a link of an NvSwitch (facts: packing per version)."""
@@ -200,7 +202,9 @@ class Machine:
         instances = []
         # The engine lists the smallest profiles first (recorded).
         for number, name in enumerate(sorted(names, key=lambda name: PROFILES[name].slices)):
-            nvml_id = next(i for i in (*PROFILES[name].instance_ids, *range(14, 32)) if i not in taken)
+            nvml_id = next(
+                i for i in (*PROFILES[name].instance_ids, *range(14, 32)) if i not in taken
+            )
             taken.add(nvml_id)
             instances.append(Instance(gpu * INSTANCES_PER_GPU + number, gpu, name, nvml_id))
         return instances
@@ -214,7 +218,7 @@ class Machine:
         """
         if gpu not in self.gpus():
             raise StatusError(Status.BADPARAM)
-        recorded = self.recording["attributes"][gpu]
+        recorded: dict[str, Any] = self.recording["attributes"][gpu]
         identifiers = recorded["identifiers"]
         name = {"deviceName": identifiers["deviceName"] + SUFFIX}
         return recorded | {"identifiers": identifiers | name}

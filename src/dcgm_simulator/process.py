@@ -63,7 +63,9 @@ def _receive(connection: socket.socket) -> tuple[int, bytes]:
 class SimulatedEngine:
     """A running simulated engine; stops when the `with` block ends, dies with its parent."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], address: str, options: dict[str, Any]
+    ) -> None:
         self._process = process
         self._options = options
         self.address = address

@@ -121,9 +121,11 @@ class Server:
         signal.set_wakeup_fd(wake_writer.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        self._register(wake_reader, lambda reader: reader.recv(64) and None)
+        self._register(wake_reader, _drain)
         if lifeline is not None:
-            self._selector.register(lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline))
+            self._selector.register(
+                lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline)
+            )
         while self._running:
             for key, events in self._selector.select():
                 key.data(events)
@@ -266,6 +268,10 @@ class Server:
         for client in list(self._clients.values()):
             if not client.is_control:
                 self._close(client)
+
+
+def _drain(reader: socket.socket) -> None:
+    reader.recv(64)
 
 
 def _name(listener: socket.socket) -> str:

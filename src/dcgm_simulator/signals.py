@@ -29,7 +29,11 @@ class Load:
         generator = random.Random(f"{seed}/gpu{gpu}")
         self._mean = generator.uniform(0.45, 0.54)
         self._waves = [
-            (weight, math.tau / (period * generator.uniform(0.8, 1.25)), generator.uniform(0, math.tau))
+            (
+                weight,
+                math.tau / (period * generator.uniform(0.8, 1.25)),
+                generator.uniform(0, math.tau),
+            )
             for weight, period in zip(WEIGHTS, PERIODS)
         ]
         self._last: tuple[int, float] = (-1, 0.0)

@@ -36,7 +36,7 @@ def refusal(function: Function, client: Behaviour, engine: Behaviour) -> Status 
     newer_links = client.nvlinks_per_gpu > engine.nvlinks_per_gpu
     if function is Function.GET_NVLINK_LINK_STATUS and newer_links:
         return Status.VER_MISMATCH
-    if function in NEW_IN_4 and engine.major < 4 or function in NEW_IN_45 and engine.index < 2:
+    if (function in NEW_IN_4 and engine.major < 4) or (function in NEW_IN_45 and engine.index < 2):
         return Status.FUNCTION_NOT_FOUND
     return None
 

@@ -32,8 +32,8 @@ class Bindings:
     @property
     def version(self) -> str:
         """Return the version the bindings say they have."""
-        pairs = self.agent.dcgmVersionInfo().rawBuildInfoString.split(";")
-        return dict(pair.split(":", 1) for pair in pairs if ":" in pair)["version"]
+        text: str = self.agent.dcgmVersionInfo().rawBuildInfoString
+        return dict(pair.split(":", 1) for pair in text.split(";") if ":" in pair)["version"]
 
 
 def load_bindings(version: str = "", directory: Path | None = None) -> Bindings:

@@ -30,8 +30,12 @@ def hierarchy(machine: Machine) -> list[list[Any]]:
             own, gpu_entity = [EntityGroup.GPU_I, instance.id], [EntityGroup.GPU, gpu]
             compute = [EntityGroup.GPU_CI, instance.id]
             profile = instance.profile
-            rows.append([own, gpu_entity, _info(machine, instance, WHOLE_GPU, profile.gpu_instance_profile)])
-            rows.append([compute, own, _info(machine, instance, 0, profile.compute_instance_profile)])
+            rows.append(
+                [own, gpu_entity, _info(machine, instance, WHOLE_GPU, profile.gpu_instance_profile)]
+            )
+            rows.append(
+                [compute, own, _info(machine, instance, 0, profile.compute_instance_profile)]
+            )
     return rows
 
 
@@ -44,7 +48,9 @@ def nvlink_status(machine: Machine) -> dict[str, Any]:
     """Return the state of every link of every GPU and NvSwitch."""
     return {
         "gpus": [[gpu, machine.link_states(gpu)] for gpu in machine.gpus()],
-        "switches": [[switch, [LINK_UP] * SWITCH_LINKS] for switch in machine.entities(EntityGroup.SWITCH)],
+        "switches": [
+            [switch, [LINK_UP] * SWITCH_LINKS] for switch in machine.entities(EntityGroup.SWITCH)
+        ],
     }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
 from dcgm_simulator.process import SimulatedEngine
 from dcgm_simulator.testing import Bindings, load_bindings
 
@@ -180,9 +181,7 @@ def engines() -> Iterator[Engines]:
 
 
 @pytest.fixture
-def target(
-    request: pytest.FixtureRequest, dcgm_version: str, engines: Engines
-) -> Iterator[Target]:
+def target(request: pytest.FixtureRequest, dcgm_version: str, engines: Engines) -> Iterator[Target]:
     """What to test; a `scenario` marker asks for another simulated machine."""
     marker = request.node.get_closest_marker("scenario")
     config = request.config

@@ -125,7 +125,7 @@ def test_grace_cpus_own_their_cores(target: Any, handle: Any) -> None:
     hierarchy = target.agent.dcgmGetCpuHierarchy(handle)
     assert hierarchy.numCpus == 2
     owned = [
-        sum(bin(word).count("1") for word in cpu.ownedCores.bitmask)
+        sum(word.bit_count() for word in cpu.ownedCores.bitmask)
         for cpu in hierarchy.cpus[: hierarchy.numCpus]
     ]
     assert owned == [72, 72]
@@ -133,9 +133,7 @@ def test_grace_cpus_own_their_cores(target: Any, handle: Any) -> None:
 
 
 @pytest.mark.scenario("no-nvml")
-def test_without_the_driver_connecting_works_and_listing_does_not(
-    target: Any, handle: Any
-) -> None:
+def test_without_the_driver_connecting_works_and_listing_does_not(target: Any, handle: Any) -> None:
     with target.failing(NVML_NOT_LOADED):
         target.agent.dcgmGetAllDevices(handle)
     with target.failing(NVML_NOT_LOADED):

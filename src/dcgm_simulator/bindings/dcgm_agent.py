@@ -6,10 +6,9 @@ Names that NVIDIA's module does not have begin with an underscore here.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import dcgm_structs
-from dcgm_simulator.codes import StatusError as _StatusError
-from dcgm_simulator.wire import Function as _Function
 from simulated_calls import ask as _ask
 from simulated_calls import number as _number
 from simulated_calls import raising as _raising
@@ -37,6 +36,9 @@ from simulated_samples import (  # noqa: F401
     dcgmWatchFields,
 )
 
+from dcgm_simulator.codes import StatusError as _StatusError
+from dcgm_simulator.wire import Function as _Function
+
 if _BEHAVIOUR.major >= 4:
     from simulated_entities import dcgmGetCpuHierarchy_v2  # noqa: F401
 if _BEHAVIOUR.index >= 2:
@@ -47,27 +49,29 @@ if _BEHAVIOUR.index >= 2:
 
 
 @_raising
-def dcgmInit():
+def dcgmInit() -> Any:
     """Get the library ready."""
     _LIBRARY.initialize()
     return 0
 
 
 @_raising
-def dcgmShutdown():
+def dcgmShutdown() -> Any:
     """Close the connections of all handles."""
     _LIBRARY.shut_down()
     return 0
 
 
 @_raising
-def dcgmConnect(ip_address):
+def dcgmConnect(ip_address: Any) -> Any:
     """Connect with default parameters."""
     return ctypes.c_void_p(_LIBRARY.connect(_text(ip_address), is_unix_socket=False, timeout_ms=0))
 
 
 @_raising
-def dcgmConnect_v2(ip_address, connectParams, version=dcgm_structs.c_dcgmConnectV2Params_version):
+def dcgmConnect_v2(
+    ip_address: Any, connectParams: Any, version: Any = dcgm_structs.c_dcgmConnectV2Params_version
+) -> Any:
     """Connect to HOST:PORT or, with addressIsUnixSocket, to a socket's path."""
     connectParams.version = version
     handle = _LIBRARY.connect(
@@ -79,7 +83,7 @@ def dcgmConnect_v2(ip_address, connectParams, version=dcgm_structs.c_dcgmConnect
 
 
 @_raising
-def dcgmDisconnect(dcgm_handle):
+def dcgmDisconnect(dcgm_handle: Any) -> Any:
     """Close a connection; harmless on a dead one, and twice."""
     _LIBRARY.disconnect(_number(dcgm_handle))
     return 0
@@ -89,8 +93,10 @@ if _BEHAVIOUR.index >= 2:
 
     @_raising
     def dcgmConnect_v3(
-        connection_string, connectParams, version=dcgm_structs.c_dcgmConnectV3Params_version
-    ):
+        connection_string: Any,
+        connectParams: Any,
+        version: Any = dcgm_structs.c_dcgmConnectV3Params_version,
+    ) -> Any:
         """Connect to tcp://HOST:PORT or unix://PATH."""
         connectParams.version = version
         scheme, found, address = _text(connection_string).partition("://")
@@ -103,7 +109,7 @@ if _BEHAVIOUR.index >= 2:
 
 
 @_raising
-def dcgmVersionInfo():
+def dcgmVersionInfo() -> Any:
     """Return the version of the bindings, not of the engine."""
     made = dcgm_structs.c_dcgmVersionInfo_v2()
     made.version = dcgm_structs.dcgmVersionInfo_version2
@@ -115,34 +121,36 @@ def dcgmVersionInfo():
 
 
 @_raising
-def dcgmGroupCreate(dcgm_handle, type, groupName):
+def dcgmGroupCreate(dcgm_handle: Any, type: Any, groupName: Any) -> Any:
     """Create a group of entities and return its id."""
     return ctypes.c_void_p(_ask(dcgm_handle, _Function.GROUP_CREATE, [type, _text(groupName)]))
 
 
 @_raising
-def dcgmGroupDestroy(dcgm_handle, group_id):
+def dcgmGroupDestroy(dcgm_handle: Any, group_id: Any) -> Any:
     """Destroy a group; its watches go on."""
     _ask(dcgm_handle, _Function.GROUP_DESTROY, _number(group_id))
     return 0
 
 
 @_raising
-def dcgmGroupAddDevice(dcgm_handle, group_id, gpu_id):
+def dcgmGroupAddDevice(dcgm_handle: Any, group_id: Any, gpu_id: Any) -> Any:
     """Add a GPU to a group."""
     _ask(dcgm_handle, _Function.GROUP_ADD_ENTITY, [_number(group_id), 1, gpu_id])
     return 0
 
 
 @_raising
-def dcgmGroupAddEntity(dcgm_handle, group_id, entityGroupId, entityId):
+def dcgmGroupAddEntity(dcgm_handle: Any, group_id: Any, entityGroupId: Any, entityId: Any) -> Any:
     """Add an entity to a group."""
     _ask(dcgm_handle, _Function.GROUP_ADD_ENTITY, [_number(group_id), entityGroupId, entityId])
     return 0
 
 
 @_raising
-def dcgmGroupRemoveEntity(dcgm_handle, group_id, entityGroupId, entityId):
+def dcgmGroupRemoveEntity(
+    dcgm_handle: Any, group_id: Any, entityGroupId: Any, entityId: Any
+) -> Any:
     """Remove an entity from a group."""
     _ask(dcgm_handle, _Function.GROUP_REMOVE_ENTITY, [_number(group_id), entityGroupId, entityId])
     return 0
@@ -153,7 +161,7 @@ _GROUP_INFO_VERSION = getattr(dcgm_structs, f"c_dcgmGroupInfo_version{_GROUP_INF
 
 
 @_raising
-def dcgmGroupGetInfo(dcgm_handle, group_id, version=_GROUP_INFO_VERSION):
+def dcgmGroupGetInfo(dcgm_handle: Any, group_id: Any, version: Any = _GROUP_INFO_VERSION) -> Any:
     """Return name and entities of a group."""
     if version != _GROUP_INFO_VERSION:
         raise _StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
@@ -166,27 +174,27 @@ def dcgmGroupGetInfo(dcgm_handle, group_id, version=_GROUP_INFO_VERSION):
 
 
 @_raising
-def dcgmGroupGetAllIds(dcgmHandle):
+def dcgmGroupGetAllIds(dcgmHandle: Any) -> Any:
     """Return the ids of all groups of the engine."""
     return _ask(dcgmHandle, _Function.GROUP_GET_ALL_IDS)
 
 
 @_raising
-def dcgmFieldGroupCreate(dcgm_handle, fieldIds, fieldGroupName):
+def dcgmFieldGroupCreate(dcgm_handle: Any, fieldIds: Any, fieldGroupName: Any) -> Any:
     """Create a group of fields and return its id."""
     asked = [_text(fieldGroupName), list(fieldIds)]
     return ctypes.c_void_p(_ask(dcgm_handle, _Function.FIELD_GROUP_CREATE, asked))
 
 
 @_raising
-def dcgmFieldGroupDestroy(dcgm_handle, fieldGroupId):
+def dcgmFieldGroupDestroy(dcgm_handle: Any, fieldGroupId: Any) -> Any:
     """Destroy a field group; its watches go on."""
     _ask(dcgm_handle, _Function.FIELD_GROUP_DESTROY, _number(fieldGroupId))
     return 0
 
 
 @_raising
-def dcgmFieldGroupGetInfo(dcgm_handle, fieldGroupId):
+def dcgmFieldGroupGetInfo(dcgm_handle: Any, fieldGroupId: Any) -> Any:
     """Return name and fields of a field group."""
     name, fields = _ask(dcgm_handle, _Function.FIELD_GROUP_GET_INFO, _number(fieldGroupId))
     made = dcgm_structs.c_dcgmFieldGroupInfo_v1()
@@ -201,21 +209,23 @@ def dcgmFieldGroupGetInfo(dcgm_handle, fieldGroupId):
 
 
 @_raising
-def dcgmHealthSet(dcgm_handle, groupId, systems):
+def dcgmHealthSet(dcgm_handle: Any, groupId: Any, systems: Any) -> Any:
     """Watch the health of a group's entities."""
     _ask(dcgm_handle, _Function.HEALTH_SET, [_number(groupId), systems])
     return 0
 
 
 @_raising
-def dcgmHealthSet_v2(dcgm_handle, groupId, systems, updateInterval, maxKeepAge):
+def dcgmHealthSet_v2(
+    dcgm_handle: Any, groupId: Any, systems: Any, updateInterval: Any, maxKeepAge: Any
+) -> Any:
     """Watch the health of a group's entities; the interval makes no difference here."""
     _ask(dcgm_handle, _Function.HEALTH_SET, [_number(groupId), systems])
     return 0
 
 
 @_raising
-def dcgmHealthGet(dcgm_handle, groupId):
+def dcgmHealthGet(dcgm_handle: Any, groupId: Any) -> Any:
     """Return which systems of a group are watched."""
     return _ask(dcgm_handle, _Function.HEALTH_GET, _number(groupId))
 
@@ -225,7 +235,7 @@ _HEALTH_VERSION = getattr(dcgm_structs, f"dcgmHealthResponse_version{_HEALTH_NUM
 
 
 @_raising
-def dcgmHealthCheck(dcgm_handle, groupId, version=_HEALTH_VERSION):
+def dcgmHealthCheck(dcgm_handle: Any, groupId: Any, version: Any = _HEALTH_VERSION) -> Any:
     """Return the overall health and what is wrong."""
     if version != _HEALTH_VERSION:
         raise _StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)

@@ -6,11 +6,12 @@ import ctypes
 import warnings
 from typing import Any
 
-from dcgm_simulator.fields import field_ids_by_name as _field_ids_by_name
-from dcgm_simulator.fields import field_table as _field_table
-from dcgm_simulator.layouts import PrintableStructure as _PrintableStructure
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import constants as _constants
+
+from dcgm_simulator.fields import field_ids_by_name as _field_ids_by_name
+from dcgm_simulator.fields import field_table as _field_table
+from dcgm_simulator.structures import PrintableStructure as _PrintableStructure
 
 _CONSTANTS = _constants("dcgm_fields")
 globals().update(_CONSTANTS)
@@ -22,11 +23,11 @@ _BY_TAG = {field.tag: field for field in _FIELDS.values()}
 class c_dcgm_field_output_format_t(_PrintableStructure):
     """How nvidia-smi and dcgmi print a field."""
 
-    _fields_ = [
+    _fields_ = (
         ("shortName", ctypes.c_char * 10),
         ("unit", ctypes.c_char * 4),
         ("width", ctypes.c_short),
-    ]
+    )
 
 
 # The bindings of 3.3.9 lack two members that the library has: what follows is shifted
@@ -37,7 +38,7 @@ _SINCE_4 = [("nvmlFieldId", ctypes.c_int), ("entityLevel", ctypes.c_uint)]
 class c_dcgm_field_meta_t(_PrintableStructure):
     """What DCGM knows of a field; `fieldType` is one character."""
 
-    _fields_ = [
+    _fields_ = (
         ("fieldId", ctypes.c_short),
         ("fieldType", ctypes.c_char),
         ("size", ctypes.c_ubyte),
@@ -45,32 +46,32 @@ class c_dcgm_field_meta_t(_PrintableStructure):
         ("scope", ctypes.c_int),
         *(_SINCE_4 if _BEHAVIOUR.major >= 4 else []),
         ("valueFormat", ctypes.POINTER(c_dcgm_field_output_format_t)),
-    ]
+    )
 
 
-def DcgmFieldsInit():
+def DcgmFieldsInit() -> Any:
     """Do what fills the field table in the real library; it is always filled here."""
 
 
-def DcgmFieldGetById(fieldId):
+def DcgmFieldGetById(fieldId: Any) -> Any:
     """Return the metadata of a field, or None where the version does not know it."""
     field = _FIELDS.get(fieldId)
     return None if field is None else _metadata(field)
 
 
-def DcgmFieldGetByTag(tag):
+def DcgmFieldGetByTag(tag: Any) -> Any:
     """Return the metadata of the field with a tag, or None."""
     field = _BY_TAG.get(tag)
     return None if field is None else _metadata(field)
 
 
-def DcgmFieldGetTagById(fieldId):
+def DcgmFieldGetTagById(fieldId: Any) -> Any:
     """Return the tag of a field, or None."""
     field = _FIELDS.get(fieldId)
     return None if field is None else field.tag
 
 
-def DcgmFieldGetIdByTag(fieldTag):
+def DcgmFieldGetIdByTag(fieldTag: Any) -> Any:
     """Return the id of the field with a tag, or None."""
     field = _BY_TAG.get(fieldTag)
     return None if field is None else field.id

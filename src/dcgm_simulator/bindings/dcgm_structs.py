@@ -6,13 +6,14 @@ import ctypes
 import string
 from typing import TYPE_CHECKING, Any
 
-from dcgm_simulator.codes import StatusError as _StatusError
-from dcgm_simulator.versions import build_information as _build_information
-from dcgm_simulator.wire import Function as _Function
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import LIBRARY as _LIBRARY
 from simulated_library import STRUCTURES as _STRUCTURES
 from simulated_library import constants as _constants
+
+from dcgm_simulator.codes import StatusError as _StatusError
+from dcgm_simulator.versions import build_information as _build_information
+from dcgm_simulator.wire import Function as _Function
 
 _CONSTANTS = _constants("dcgm_structs")
 if _BEHAVIOUR.index < 2:
@@ -53,41 +54,43 @@ _MESSAGES = {
 """What programs may have learned to look for; other codes are only numbered."""
 
 
+_CLASSES: dict[Any, type[DCGMError]] = {}
+"""Subclasses of DCGMError by status."""
+
+
 class DCGMError(Exception):
     """A call failed; `value` is the status. Creating one picks the fitting subclass."""
 
-    _valClassMapping: dict[int, type[DCGMError]] = {}
-
-    def __new__(typ, value):
+    def __new__(typ, value: Any) -> Any:
         """Return an error of the subclass for a status."""
         if typ is DCGMError:
-            typ = DCGMError._valClassMapping.get(value, typ)
+            typ = _CLASSES.get(value, typ)
         made = Exception.__new__(typ)
         made.info = None
         made.value = value
         return made
 
-    def __str__(self):
+    def __str__(self) -> Any:
         """Return the text of the status, and the additional information."""
         text = _MESSAGES.get(self.value, f"DCGM Error with code {self.value}")
         return text if self.info is None else f"{text.removesuffix('.')}: '{self.info}'"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> Any:
         """Compare statuses; with what is no DCGMError, raise AttributeError as the real one."""
         return self.value == other.value
 
-    def __hash__(self):
+    def __hash__(self) -> Any:
         """Return the hash of the status."""
         return hash(self.value)
 
-    def SetAdditionalInfo(self, msg):
+    def SetAdditionalInfo(self, msg: Any) -> Any:
         """Add text to what `str` gives."""
         self.info = msg
 
 
-def dcgmExceptionClass(error_code):
+def dcgmExceptionClass(error_code: Any) -> Any:
     """Return the subclass of DCGMError for a status, or None."""
-    return DCGMError._valClassMapping.get(error_code)
+    return _CLASSES.get(error_code)
 
 
 def _define_errors() -> None:
@@ -97,9 +100,11 @@ def _define_errors() -> None:
         if name.startswith(prefix):
             words = string.capwords(name.removeprefix(prefix), "_").replace("_", "")
             class_name = f"DCGMError_{words}"
-            made = type(class_name, (DCGMError,), {"__new__": _maker(status), "__module__": __name__})
+            made = type(
+                class_name, (DCGMError,), {"__new__": _maker(status), "__module__": __name__}
+            )
             globals()[class_name] = made
-            DCGMError._valClassMapping[status] = made
+            _CLASSES[status] = made
 
 
 def _maker(status: int) -> Any:
@@ -109,21 +114,21 @@ def _maker(status: int) -> Any:
 _define_errors()
 
 
-def make_dcgm_version(struct, ver):
+def make_dcgm_version(struct: Any, ver: Any) -> Any:
     """Return the version number of a structure: its size and a count."""
     return ctypes.sizeof(struct) | (ver << 24)
 
 
-def _dcgmInit(libDcgmPath=None):
+def _dcgmInit(libDcgmPath: Any = None) -> Any:
     """Do what loads libdcgm in the real bindings; there is nothing to load."""
 
 
-def _dcgmShutdown():
+def _dcgmShutdown() -> Any:
     """Close all connections."""
     _LIBRARY.shut_down()
 
 
-def _dcgmCheckReturn(ret):
+def _dcgmCheckReturn(ret: Any) -> Any:
     """Raise the DCGMError for a status other than 0.
 
     Raises DCGMError.
@@ -148,7 +153,7 @@ def _version_info(pointer: Any) -> int:
 def _fill_version_info(pointer: Any, ask: Any) -> int:
     # What byref() gives has the structure in an attribute ctypes documents only by its use.
     target = getattr(pointer, "_obj", pointer)
-    if target.version != dcgmVersionInfo_version2:
+    if target.version != _CONSTANTS["dcgmVersionInfo_version2"]:
         return -12
     try:
         target.rawBuildInfoString = ask()
@@ -167,11 +172,11 @@ _C_FUNCTIONS = {
 }
 
 
-def _dcgmGetFunctionPointer(name):
+def _dcgmGetFunctionPointer(name: Any) -> Any:
     """Return a function of libdcgm that takes C arguments and returns a status.
 
     Raises DCGMError_FunctionNotFound for all that are not simulated.
     """
     if name not in _C_FUNCTIONS:
-        raise DCGMError(DCGM_ST_FUNCTION_NOT_FOUND)
+        raise DCGMError(_CONSTANTS["DCGM_ST_FUNCTION_NOT_FOUND"])
     return _C_FUNCTIONS[name]

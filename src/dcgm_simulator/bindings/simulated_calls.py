@@ -6,9 +6,10 @@ import functools
 from typing import Any
 
 import dcgm_structs
+from simulated_library import LIBRARY
+
 from dcgm_simulator.codes import StatusError
 from dcgm_simulator.wire import Function
-from simulated_library import LIBRARY
 
 
 def raising(function: Any) -> Any:

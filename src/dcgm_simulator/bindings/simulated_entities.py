@@ -5,34 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import dcgm_structs
-from dcgm_simulator.codes import StatusError
-from dcgm_simulator.wire import Function
 from simulated_calls import ask, raising
 from simulated_library import BEHAVIOUR
 
+from dcgm_simulator.codes import StatusError
+from dcgm_simulator.wire import Function
+
 
 @raising
-def dcgmGetAllDevices(dcgm_handle):
+def dcgmGetAllDevices(dcgm_handle: Any) -> Any:
     """Return the ids of all GPUs."""
     return ask(dcgm_handle, Function.GET_ALL_DEVICES)
 
 
 @raising
-def dcgmGetAllSupportedDevices(dcgm_handle):
+def dcgmGetAllSupportedDevices(dcgm_handle: Any) -> Any:
     """Return the ids of all GPUs DCGM supports."""
     return ask(dcgm_handle, Function.GET_ALL_SUPPORTED_DEVICES)
 
 
 @raising
-def dcgmGetEntityGroupEntities(dcgm_handle, entityGroup, flags):
+def dcgmGetEntityGroupEntities(dcgm_handle: Any, entityGroup: Any, flags: Any) -> Any:
     """Return the ids of all entities of a kind."""
     return ask(dcgm_handle, Function.GET_ENTITY_GROUP_ENTITIES, [entityGroup, flags])
 
 
 @raising
 def dcgmGetDeviceAttributes(
-    dcgm_handle, gpuId, version=dcgm_structs.dcgmDeviceAttributes_version3
-):
+    dcgm_handle: Any, gpuId: Any, version: Any = dcgm_structs.dcgmDeviceAttributes_version3
+) -> Any:
     """Return identity, limits and memory of a GPU."""
     if version != dcgm_structs.dcgmDeviceAttributes_version3:
         raise StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
@@ -46,7 +47,7 @@ def dcgmGetDeviceAttributes(
 
 
 @raising
-def dcgmGetGpuInstanceHierarchy(dcgm_handle):
+def dcgmGetGpuInstanceHierarchy(dcgm_handle: Any) -> Any:
     """Return all MIG instances with their parents."""
     rows = ask(dcgm_handle, Function.GET_GPU_INSTANCE_HIERARCHY)
     made = dcgm_structs.c_dcgmMigHierarchy_v2()
@@ -61,7 +62,7 @@ def dcgmGetGpuInstanceHierarchy(dcgm_handle):
 
 
 @raising
-def dcgmGetNvLinkLinkStatus(dcgm_handle):
+def dcgmGetNvLinkLinkStatus(dcgm_handle: Any) -> Any:
     """Return the state of each NvLink of all GPUs and NvSwitches."""
     answer = ask(dcgm_handle, Function.GET_NVLINK_LINK_STATUS)
     number = {3: 3, 4: 5 if BEHAVIOUR.is_46 else 4}[BEHAVIOUR.major]
@@ -87,8 +88,8 @@ if BEHAVIOUR.index >= 2:
 
     @raising
     def dcgmGetNvLinkP2PStatus(
-        dcgm_handle, inOutStatus, version=dcgm_structs.dcgmNvLinkP2PStatus_version1
-    ):
+        dcgm_handle: Any, inOutStatus: Any, version: Any = dcgm_structs.dcgmNvLinkP2PStatus_version1
+    ) -> Any:
         """Fill in which GPUs reach which others by NvLink."""
         inOutStatus.version = version
         rows = ask(dcgm_handle, Function.GET_NVLINK_P2P_STATUS)
@@ -111,7 +112,7 @@ def _cpu_hierarchy(handle: Any, function: Function, number: int) -> Any:
 
 
 @raising
-def dcgmGetCpuHierarchy(dcgm_handle):
+def dcgmGetCpuHierarchy(dcgm_handle: Any) -> Any:
     """Return which CPU owns which cores."""
     return _cpu_hierarchy(dcgm_handle, Function.GET_CPU_HIERARCHY, 1)
 
@@ -119,13 +120,13 @@ def dcgmGetCpuHierarchy(dcgm_handle):
 if BEHAVIOUR.major >= 4:
 
     @raising
-    def dcgmGetCpuHierarchy_v2(dcgm_handle):
+    def dcgmGetCpuHierarchy_v2(dcgm_handle: Any) -> Any:
         """Return which CPU owns which cores, with serial numbers."""
         return _cpu_hierarchy(dcgm_handle, Function.GET_CPU_HIERARCHY_V2, 2)
 
 
 @raising
-def dcgmModuleGetStatuses(dcgmHandle):
+def dcgmModuleGetStatuses(dcgmHandle: Any) -> Any:
     """Return which modules of the engine are loaded."""
     rows = ask(dcgmHandle, Function.MODULE_GET_STATUSES)
     made = dcgm_structs.c_dcgmModuleGetStatuses_v1()
@@ -137,7 +138,7 @@ def dcgmModuleGetStatuses(dcgmHandle):
 
 
 @raising
-def dcgmProfGetSupportedMetricGroups(dcgmHandle, gpuId):
+def dcgmProfGetSupportedMetricGroups(dcgmHandle: Any, gpuId: Any) -> Any:
     """Return which profiling fields a GPU has."""
     groups = ask(dcgmHandle, Function.PROF_GET_SUPPORTED_METRIC_GROUPS, gpuId)
     made = dcgm_structs.c_dcgmProfGetMetricGroups_v3()

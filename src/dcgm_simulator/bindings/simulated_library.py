@@ -32,10 +32,10 @@ if importlib.util.find_spec("dcgm_simulator") is None:
     _find_package()
 
 # After the path is known.
-from dcgm_simulator.client import Library  # noqa: E402
-from dcgm_simulator.fields import load  # noqa: E402
-from dcgm_simulator.layouts import Layouts  # noqa: E402
-from dcgm_simulator.versions import VERSIONS, behaviour, history_at  # noqa: E402
+from dcgm_simulator.client import Library
+from dcgm_simulator.fields import load
+from dcgm_simulator.layouts import Layouts
+from dcgm_simulator.versions import VERSIONS, behaviour, history_at
 
 BEHAVIOUR = behaviour(os.environ.get(VERSION_VARIABLE, VERSIONS[-1]))
 LIBRARY = Library(BEHAVIOUR)

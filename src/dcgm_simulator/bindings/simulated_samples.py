@@ -7,9 +7,10 @@ import struct
 from typing import Any
 
 import dcgm_structs
-from dcgm_simulator.wire import COUNT, RECORD_SIZE, Function, split_texts
 from simulated_calls import ask, number, raising
 from simulated_library import LIBRARY
+
+from dcgm_simulator.wire import COUNT, RECORD_SIZE, Function, split_texts
 
 _V1 = struct.Struct("<IHhi4xq8s")
 """The first 32 bytes of dcgmFieldValue_v1."""
@@ -20,7 +21,14 @@ _V1_VALUE = 24
 
 
 @raising
-def dcgmWatchFields(dcgm_handle, groupId, fieldGroupId, updateFreq, maxKeepAge, maxKeepSamples):
+def dcgmWatchFields(
+    dcgm_handle: Any,
+    groupId: Any,
+    fieldGroupId: Any,
+    updateFreq: Any,
+    maxKeepAge: Any,
+    maxKeepSamples: Any,
+) -> Any:
     """Watch fields, every `updateFreq` µs."""
     asked = [number(groupId), number(fieldGroupId), updateFreq, maxKeepAge, maxKeepSamples]
     ask(dcgm_handle, Function.WATCH_FIELDS, asked)
@@ -28,26 +36,24 @@ def dcgmWatchFields(dcgm_handle, groupId, fieldGroupId, updateFreq, maxKeepAge, 
 
 
 @raising
-def dcgmUnwatchFields(dcgm_handle, groupId, fieldGroupId):
+def dcgmUnwatchFields(dcgm_handle: Any, groupId: Any, fieldGroupId: Any) -> Any:
     """End watches; what was sampled stays readable."""
     ask(dcgm_handle, Function.UNWATCH_FIELDS, [number(groupId), number(fieldGroupId)])
     return 0
 
 
 @raising
-def dcgmUpdateAllFields(dcgm_handle, waitForUpdate):
+def dcgmUpdateAllFields(dcgm_handle: Any, waitForUpdate: Any) -> Any:
     """Sample the fields that are due."""
     ask(dcgm_handle, Function.UPDATE_ALL_FIELDS, waitForUpdate)
     return 0
 
 
 @raising
-def dcgmEntitiesGetLatestValues(dcgmHandle, entities, fieldIds, flags):
+def dcgmEntitiesGetLatestValues(dcgmHandle: Any, entities: Any, fieldIds: Any, flags: Any) -> Any:
     """Return the newest value of each field of each entity, entity by entity."""
     pairs = [(entity.entityGroupId, entity.entityId) for entity in entities]
-    body = LIBRARY.latest(
-        number(dcgmHandle), Function.LATEST_VALUES, pairs, list(fieldIds), flags
-    )
+    body = LIBRARY.latest(number(dcgmHandle), Function.LATEST_VALUES, pairs, list(fieldIds), flags)
     values = (dcgm_structs.c_dcgmFieldValue_v2 * (len(pairs) * len(fieldIds)))()
     target = memoryview(values).cast("B")
     (count,) = COUNT.unpack_from(body)
@@ -62,7 +68,9 @@ def dcgmEntitiesGetLatestValues(dcgmHandle, entities, fieldIds, flags):
 
 
 @raising
-def dcgmEntityGetLatestValues(dcgmHandle, entityGroup, entityId, fieldIds):
+def dcgmEntityGetLatestValues(
+    dcgmHandle: Any, entityGroup: Any, entityId: Any, fieldIds: Any
+) -> Any:
     """Return the newest value of each field of one entity."""
     body = LIBRARY.latest(
         number(dcgmHandle),
@@ -103,7 +111,14 @@ dcgmFieldValueEntityEnumeration_f = ctypes.CFUNCTYPE(
 
 
 @raising
-def dcgmGetValuesSince_v2(dcgm_handle, groupId, fieldGroupId, sinceTimestamp, enumCB, userData):
+def dcgmGetValuesSince_v2(
+    dcgm_handle: Any,
+    groupId: Any,
+    fieldGroupId: Any,
+    sinceTimestamp: Any,
+    enumCB: Any,
+    userData: Any,
+) -> Any:
     """Call back with each sample since a time, both ends included; return the next time."""
     asked = struct.pack("<QQq", number(groupId), number(fieldGroupId), sinceTimestamp)
     answer = LIBRARY.call_packed(number(dcgm_handle), Function.VALUES_SINCE, asked)

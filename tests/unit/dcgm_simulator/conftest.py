@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 import pytest
+
 from dcgm_simulator import VERSIONS
 from dcgm_simulator.testing import Bindings, load_bindings
 

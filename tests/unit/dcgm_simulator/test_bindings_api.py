@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from dcgm_simulator.testing import Bindings
 
 MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
@@ -19,16 +20,40 @@ NOT_OF_THE_MODULE = ("annotations", "TYPE_CHECKING", "Any")
 TUPLES = ("DCGM_ST_NVML_DRIVER_TIMEOUT",)
 """Constants the lists leave out because, before 4.5, a stray comma makes them tuples."""
 
-EXPECTED_FUNCTIONS = """
-    dcgmInit dcgmShutdown dcgmConnect_v2 dcgmDisconnect dcgmVersionInfo dcgmGetAllDevices
-    dcgmGetAllSupportedDevices dcgmGetDeviceAttributes dcgmGetEntityGroupEntities
-    dcgmGetGpuInstanceHierarchy dcgmGetNvLinkLinkStatus dcgmGroupCreate dcgmGroupDestroy
-    dcgmGroupAddEntity dcgmGroupGetInfo dcgmFieldGroupCreate dcgmFieldGroupDestroy
-    dcgmWatchFields dcgmUnwatchFields dcgmUpdateAllFields dcgmEntitiesGetLatestValues
-    dcgmEntityGetLatestValues dcgmGetValuesSince_v2 dcgmHealthSet dcgmHealthSet_v2
-    dcgmHealthCheck dcgmProfGetSupportedMetricGroups dcgmGetCpuHierarchy dcgmModuleGetStatuses
-    dcgmConnect_v3 dcgmGetNvLinkP2PStatus dcgmGetCpuHierarchy_v2
-""".split()
+EXPECTED_FUNCTIONS = [
+    "dcgmInit",
+    "dcgmShutdown",
+    "dcgmConnect_v2",
+    "dcgmDisconnect",
+    "dcgmVersionInfo",
+    "dcgmGetAllDevices",
+    "dcgmGetAllSupportedDevices",
+    "dcgmGetDeviceAttributes",
+    "dcgmGetEntityGroupEntities",
+    "dcgmGetGpuInstanceHierarchy",
+    "dcgmGetNvLinkLinkStatus",
+    "dcgmGroupCreate",
+    "dcgmGroupDestroy",
+    "dcgmGroupAddEntity",
+    "dcgmGroupGetInfo",
+    "dcgmFieldGroupCreate",
+    "dcgmFieldGroupDestroy",
+    "dcgmWatchFields",
+    "dcgmUnwatchFields",
+    "dcgmUpdateAllFields",
+    "dcgmEntitiesGetLatestValues",
+    "dcgmEntityGetLatestValues",
+    "dcgmGetValuesSince_v2",
+    "dcgmHealthSet",
+    "dcgmHealthSet_v2",
+    "dcgmHealthCheck",
+    "dcgmProfGetSupportedMetricGroups",
+    "dcgmGetCpuHierarchy",
+    "dcgmModuleGetStatuses",
+    "dcgmConnect_v3",
+    "dcgmGetNvLinkP2PStatus",
+    "dcgmGetCpuHierarchy_v2",
+]
 
 
 @pytest.fixture
@@ -54,7 +79,9 @@ def offered(module: ModuleType) -> Iterator[tuple[str, Any]]:
         if name.startswith("_") or name in (*NOT_OF_THE_MODULE, *TUPLES) or inspect.ismodule(value):
             continue
         origin = getattr(value, "__module__", "") or ""
-        if origin.startswith(("dcgm_simulator.", "simulated_")) and not name.startswith(("c_", "Dcgm", "dcgm")):
+        if origin.startswith(("dcgm_simulator.", "simulated_")) and not name.startswith(
+            ("c_", "Dcgm", "dcgm")
+        ):
             continue
         yield name, value
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from dcgm_simulator.codes import is_sentinel
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
