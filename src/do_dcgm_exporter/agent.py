@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
@@ -22,6 +21,7 @@ from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import CycleResult, Session
 from do_dcgm_exporter.session_setup import open_session
 from do_dcgm_exporter.topology import Topology
@@ -107,7 +107,7 @@ class Agent:
             result = self._read()
         except (EngineError, BindingsError) as error:
             return self._fail(number, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A bug must not leave an old page standing: it is an outage like any other.
             _log.exception("internal error in a cycle")
             return self._fail(number, error)
@@ -128,9 +128,7 @@ class Agent:
         settings = configuration.settings
         if self._bindings is None:
             self._bindings = load_bindings(settings.dcgm_bindings)
-        engine = HostEngine.connect(
-            self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls
-        )
+        engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
         try:
             known = {gpu.id: gpu for gpu in self._known.gpus}
             session = open_session(engine, configuration, self._logs, known)
@@ -187,7 +185,7 @@ class Agent:
 def _log_session(session: Session) -> None:
     versions, topology = session.engine.versions, session.topology
     _log.info(
-        "connected to the engine (engine=%s client=%s gpus=%d gpu_instances=%d switches=%d cpus=%d)",
+        "connected (engine=%s client=%s gpus=%d gpu_instances=%d switches=%d cpus=%d)",
         versions.engine,
         versions.client,
         len(topology.gpus),

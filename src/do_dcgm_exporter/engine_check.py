@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.one_shot import OneShot, read_once
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
 
 

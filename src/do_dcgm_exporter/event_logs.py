@@ -20,7 +20,9 @@ class Logs:
     @classmethod
     def starting_at(cls, now: float, settings: Settings) -> Logs:
         """Empty logs whose totals count from ``now`` (Unix seconds)."""
-        return cls(XidLog(int(now * 1e6), settings.xid_window), ClockLog(settings.clock_events_window))
+        return cls(
+            XidLog(int(now * 1e6), settings.xid_window), ClockLog(settings.clock_events_window)
+        )
 
     def adjust(self, settings: Settings, before: Topology, after: Topology) -> None:
         """Follow a new configuration and topology: what was an instance may be another now."""

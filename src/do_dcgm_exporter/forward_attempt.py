@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from do_dcgm_exporter.forward_statistics import ForwardResult, Outcome
 
@@ -89,12 +89,23 @@ _deadline: ContextVar[Deadline] = ContextVar("_deadline")
 
 class _PlainConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        return _deadline.get().connect(self.host, self.port)
+        return _connect(self)
 
 
 class _TlsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _deadline.get().connect(self.host, self.port)
+        return _connect(self)
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Make the connection that urllib3 asks for.
+
+    urllib3 ignores a bare ECONNRESET, taking it for one that was met while sending.
+    """
+    try:
+        return _deadline.get().connect(connection.host, connection.port)
+    except OSError as error:
+        raise NewConnectionError(connection, "no connection") from error
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -62,7 +62,7 @@ def _choose_format(accept: str) -> Format:
 
 def _accepts(items: list[_Item], media_type: str, version: str) -> bool:
     """Whether the most specific range that covers the type lets it through."""
-    ranges = (f"{media_type.split('/')[0]}/*", "*/*")
+    ranges = (f"{media_type.split('/', maxsplit=1)[0]}/*", "*/*")
     exact = [item for item in items if item.name == media_type]
     for candidates in (
         [item for item in exact if item.parameters.get("version") == version],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.errors import ExporterError
@@ -12,6 +11,7 @@ from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.one_shot import read_once
 from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.telemetry import Telemetry
 

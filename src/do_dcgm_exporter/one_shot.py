@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.dcgm.bindings import load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import CycleResult, Session
 from do_dcgm_exporter.session_setup import open_session
 

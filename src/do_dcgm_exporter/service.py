@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from do_dcgm_exporter import __version__, sd_notify
 from do_dcgm_exporter.agent import Agent
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.counters import CounterSet, Verdict
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.errors import ExporterError
@@ -21,6 +20,7 @@ from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.forwarder import Forwarder, is_loopback_url
 from do_dcgm_exporter.logs import set_up_logging
 from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.supervisor import Supervisor
 from do_dcgm_exporter.telemetry import Telemetry
@@ -150,11 +150,17 @@ def _forwarding(settings: Settings) -> tuple[object, ...]:
 def _with_what_needs_a_restart(new: Settings, old: Settings) -> Settings:
     """``new`` with the address and the bindings of ``old``, saying so where they differ."""
     if new.address != old.address:
-        _log.warning("the address %s is taken at the next restart, until then %s stays",
-                     new.address, old.address)
+        _log.warning(
+            "the address %s is taken at the next restart, until then %s stays",
+            new.address,
+            old.address,
+        )
     if new.dcgm_bindings != old.dcgm_bindings:
-        _log.warning("the bindings %s are taken at the next restart, until then %s stay",
-                     new.dcgm_bindings, old.dcgm_bindings)
+        _log.warning(
+            "the bindings %s are taken at the next restart, until then %s stay",
+            new.dcgm_bindings,
+            old.dcgm_bindings,
+        )
     return replace(new, address=old.address, dcgm_bindings=old.dcgm_bindings)
 
 

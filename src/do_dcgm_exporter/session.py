@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from do_dcgm_exporter.collectors.nvlink import LinkStates, NvLinkCollector
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
@@ -29,6 +27,7 @@ from do_dcgm_exporter.hpc_jobs import read_jobs
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.samples import Family, Snapshot
 from do_dcgm_exporter.topology import Gpu, Selection, Topology
 
@@ -190,7 +189,7 @@ def _attempt(
         answer = collect()
     except EngineUnavailable:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001
         # The one place for any exception: a source that fails must not take the others along.
         _log.exception("a collector failed (collector=%s)", name)
         outcomes.append(CollectorOutcome(name, False, time.perf_counter() - started))

@@ -12,7 +12,6 @@ from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
 from do_dcgm_exporter.collectors.xid import XidCollector
-from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.counters import CounterType
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery
@@ -31,6 +30,7 @@ from do_dcgm_exporter.field_plan import (
 )
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.profiling import ProfilingWatch
+from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import Batch, Collector, Session
 from do_dcgm_exporter.topology import Gpu, Label, Selection, Topology, entity_labels, select
 
@@ -174,6 +174,4 @@ def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBloc
         entity: labels + host for entity, labels in entity_labels(topology, settings).items()
     }
     counters = configuration.counters.counters
-    return LabelBlocks(
-        topology, identities, [c for c in counters if c.type is CounterType.LABEL]
-    )
+    return LabelBlocks(topology, identities, [c for c in counters if c.type is CounterType.LABEL])

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.settings import DeviceSelection, SelectionMode, Settings
 
-
 Label = tuple[str, str]
 
 
@@ -244,7 +243,6 @@ def entity_labels(topology: Topology, settings: Settings) -> Mapping[Entity, tup
             ("cpu", str(core.cpu_id)),
         )
     return labels
-
 
 
 def _gpu_labels(gpu: Gpu, settings: Settings) -> tuple[Label, ...]:

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from do_dcgm_exporter.counters import read_counter_set
-from do_dcgm_exporter.fields import EntityLevel, ValueType, all_fields
 from tests.bench.scraping import scrape
 from tests.bench.subject import Case, Subject, running
+
+from do_dcgm_exporter.counters import read_counter_set
+from do_dcgm_exporter.fields import EntityLevel, ValueType, all_fields
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _DEFAULT_COUNTERS = _REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"

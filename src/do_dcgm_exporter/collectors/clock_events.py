@@ -1,7 +1,7 @@
 """Families about clock events (throttle reasons), from the cycle's own samples of field 112.
 
-    DCGM_EXP_CLOCK_EVENTS_COUNT{gpu="0",…,clock_event="power_cap",window_size_in_ms="20000"} 1
-    DCGM_EXP_CLOCK_EVENTS_TOTAL{gpu="0",…,clock_event="power_cap"} 3
+DCGM_EXP_CLOCK_EVENTS_COUNT{gpu="0",…,clock_event="power_cap",window_size_in_ms="20000"} 1
+DCGM_EXP_CLOCK_EVENTS_TOTAL{gpu="0",…,clock_event="power_cap"} 3
 """
 
 from __future__ import annotations

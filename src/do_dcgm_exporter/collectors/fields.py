@@ -1,8 +1,8 @@
 """Families of watched fields, one per counter.
 
-    # HELP DCGM_FI_DEV_GPU_TEMP GPU core temperature (in °C).
-    # TYPE DCGM_FI_DEV_GPU_TEMP gauge
-    DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-…",…,Hostname="droplet"} 41
+# HELP DCGM_FI_DEV_GPU_TEMP GPU core temperature (in °C).
+# TYPE DCGM_FI_DEV_GPU_TEMP gauge
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-…",…,Hostname="droplet"} 41
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class FieldCollector:
                 continue  # the XID collector knows more about it
             samples = tuple(self._samples(counter, counter.field.id, readings, lost))
             if samples:
-                yield Family(
-                    counter.name, MetricType(counter.type.value), counter.help, samples
-                )
+                yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def _samples(
         self, counter: Counter, field_id: int, readings: Readings, lost: frozenset[Entity]

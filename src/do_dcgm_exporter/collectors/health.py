@@ -1,6 +1,6 @@
 """DCGM's health watches, one sample per GPU and watched system.
 
-    DCGM_EXP_GPU_HEALTH_STATUS{gpu="0",…,health_error_code="DCGM_FR_OK",health_watch="PCIE"} 0
+DCGM_EXP_GPU_HEALTH_STATUS{gpu="0",…,health_error_code="DCGM_FR_OK",health_watch="PCIE"} 0
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ class HealthCollector:
             if counter.special is Special.GPU_HEALTH_STATUS:
                 self._check_if_due()
                 samples = tuple(self._samples(readings))
-                yield Family(
-                    counter.name, MetricType(counter.type.value), counter.help, samples
-                )
+                yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def _check_if_due(self) -> None:
         now = self.clock()

@@ -1,6 +1,6 @@
 """The state of every GPU's own NvLinks, for the exporter's own metrics.
 
-    do_dcgm_exporter_nvlink_state{gpu="0",nvlink="0"} 3
+do_dcgm_exporter_nvlink_state{gpu="0",nvlink="0"} 3
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """NvLink peer-to-peer state of every ordered pair of GPUs.
 
-    DCGM_EXP_P2P_STATUS{gpu="0",…,link_status="OK",peer_gpu="1"} 0
+DCGM_EXP_P2P_STATUS{gpu="0",…,link_status="OK",peer_gpu="1"} 0
 """
 
 from __future__ import annotations

@@ -48,9 +48,7 @@ class BatchReader:
                 some_fields = healthy[first_field : first_field + FIELDS_PER_CALL]
                 yield from self._read_batch(some_entities, some_fields)
 
-    def _read_batch(
-        self, entities: Sequence[Entity], field_ids: Sequence[int]
-    ) -> list[RawValue]:
+    def _read_batch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
         try:
             return self.engine.latest(entities, field_ids)
         except CallRefused as error:

@@ -83,7 +83,7 @@ def _load(directory: Path) -> Bindings:
         agent.dcgmInit()
     except structs.DCGMError as error:
         raise BindingsError(
-            f"the bindings in {directory} cannot load their libdcgm ({_words(structs, error)})"
+            f"the bindings in {directory} cannot load their libdcgm ({_words(error)})"
         ) from error
     simulated = (directory / _SIMULATOR_MARKER).exists()
     return Bindings(directory, structs, agent, _health_errors(), simulated)
@@ -129,6 +129,6 @@ def _check_layout(structs: ModuleType, directory: Path) -> None:
         raise BindingsError(f"the bindings in {directory} have an unknown value layout")
 
 
-def _words(structs: ModuleType, error: Exception) -> str:
+def _words(error: Exception) -> str:
     """DCGM's own text for an error; the bindings' ``_dcgmErrorString`` is broken."""
     return str(error) or f"DCGM error {getattr(error, 'value', '?')}"

@@ -115,7 +115,9 @@ class HostEngine:
         try:
             engine.handle = engine._call_library("dcgmConnect_v2", where, parameters)
         except EngineError as error:
-            raise EngineUnavailable(f"no engine answers at {address} ({error})", error.code) from error
+            raise EngineUnavailable(
+                f"no engine answers at {address} ({error})", error.code
+            ) from error
         try:
             engine._probe()
         except EngineError:
