@@ -46,7 +46,7 @@ def _receive_answer(connection: socket.socket, buffer: bytearray) -> None:
     received = connection.recv_into(buffer)
     head, separator, _ = bytes(buffer[:received]).partition(b"\r\n\r\n")
     match = re.search(rb"content-length: (\d+)", head.lower())
-    assert separator and match, "no whole head in the first bytes"
+    assert match, "no whole head in the first bytes"
     missing = len(head) + len(separator) + int(match.group(1)) - received
     while missing > 0:
         missing -= connection.recv_into(buffer)

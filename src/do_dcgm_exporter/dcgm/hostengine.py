@@ -8,6 +8,7 @@ into ours. Calls may block for a minute or for ever when the engine hangs (obser
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,11 @@ OPTIONAL_FUNCTIONS = frozenset({"dcgmGetCpuHierarchy", "dcgmGetNvLinkP2PStatus"}
 
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
 FIELDS_PER_CALL = 127
+
+# Field groups' names must be unique over all clients of an engine, and clients in
+# containers may have the same process id.
+_NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
+_serial_numbers = itertools.count(1)
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -92,7 +98,6 @@ class HostEngine:
     handle: Any
     count: CallCount
     versions: Versions = field(default_factory=Versions)
-    _names: Iterator[str] = field(default_factory=lambda: _unique_names())
 
     @classmethod
     def connect(
@@ -223,7 +228,7 @@ class HostEngine:
 
     def create_group(self, entities: Iterable[Entity]) -> tuple[Any, tuple[Entity, ...]]:
         """A new group and the entities it took; it refuses lost and unsupported ones."""
-        group = self._call("dcgmGroupCreate", self._constant("DCGM_GROUP_EMPTY"), next(self._names))
+        group = self._call("dcgmGroupCreate", self._constant("DCGM_GROUP_EMPTY"), _unique_name())
         taken = []
         for entity in entities:
             try:
@@ -235,7 +240,7 @@ class HostEngine:
 
     def create_field_group(self, field_ids: Sequence[int]) -> Any:
         """A new field group; CallRefused when the engine does not know one of the ids."""
-        return self._call("dcgmFieldGroupCreate", list(field_ids), next(self._names))
+        return self._call("dcgmFieldGroupCreate", list(field_ids), _unique_name())
 
     def destroy_field_group(self, field_group: Any) -> None:
         """Give a field group back; an engine has 64 for all its clients together."""
@@ -375,10 +380,5 @@ def _bits(words: Sequence[int]) -> Iterator[int]:
         yield from (index * 64 + bit for bit in range(64) if word >> bit & 1)
 
 
-def _unique_names() -> Iterator[str]:
-    """Names for groups: field groups' must be unique over all clients of an engine."""
-    prefix = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
-    number = 0
-    while True:
-        number += 1
-        yield f"{prefix}-{number}"
+def _unique_name() -> str:
+    return f"{_NAME_PREFIX}-{next(_serial_numbers)}"
