@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             transport.write(_FULL.data)
             transport.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client."""
         self.phase = Phase.LEAVING
         self._received = b""

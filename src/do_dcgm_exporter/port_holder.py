@@ -109,7 +109,7 @@ def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
     for descriptor in proc.glob("[0-9]*/fd/*") if wanted else ():
         try:
-            if os.readlink(descriptor) in wanted:
+            if str(descriptor.readlink()) in wanted:
                 process = descriptor.parent.parent
                 return Holder((process / "comm").read_text().strip(), int(process.name))
         except OSError:

@@ -31,7 +31,7 @@ def process(proc: Path, pid: int, command: str, *targets: str) -> None:
 def sockets(proc: Path, table: str, *rows: tuple[str, str, int]) -> None:
     (proc / "net").mkdir(exist_ok=True)
     lines = (
-        f"   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 {inode} 1\n"
+        f" 0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 {inode}\n"
         for local, state, inode in rows
     )
     (proc / "net" / table).write_text(TABLE_HEAD + "".join(lines))

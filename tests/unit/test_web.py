@@ -72,7 +72,7 @@ class Harness:
     def ask(self, what: str, **headers: str) -> http.client.HTTPResponse:
         lines = (f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
         head = "\r\n".join((f"{what} HTTP/1.1", "Host: localhost", *lines, "\r\n"))
-        return answer(self.connect(head.encode()), what.split()[0])
+        return answer(self.connect(head.encode()), what.partition(" ")[0])
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock on, between what has been sent before and what will be after."""
@@ -115,13 +115,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def serving(limits: Limits = Limits(), first: Page | None = None, **options) -> Iterator[Harness]:
+def serving(
+    limits: Limits | None = None, first: Page | None = None, **options
+) -> Iterator[Harness]:
     clock = Clock()
     publication = Publication(first or page())
     address = ListenAddress("127.0.0.1", 0)
-    server = MetricsServer(
-        address, publication, limits=limits, clock=clock, heartbeat=0.01, **options
-    )
+    options |= {"limits": limits or Limits(), "clock": clock, "heartbeat": 0.01}
+    server = MetricsServer(address, publication, **options)
     server.start()
     harness = Harness(server, publication, clock)
     try:
@@ -280,10 +281,10 @@ class TestConnections:
         assert 2 == received.count(b"HTTP/1.1 200 OK")
 
     def test_expecting_to_continue_gets_a_final_answer_at_once(self, web):
-        head = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        head = SCRAPE[:-2] + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
 
-        assert everything(web.connect(head)).startswith(b"HTTP/1.1 405 ")
-        assert everything(web.connect(head.replace(b"POST", b"GET"))).startswith(b"HTTP/1.1 413 ")
+        assert everything(web.connect(head)).startswith(b"HTTP/1.1 413 ")
+        assert everything(web.connect(head.replace(b"GET", b"POST"))).startswith(b"HTTP/1.1 405 ")
 
     @pytest.mark.parametrize(
         ("data", "status"),
@@ -386,7 +387,7 @@ class TestTime:
         everything(client)
         web.pass_time(2)
 
-        with pytest.raises(OSError):
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
             while True:
                 client.sendall(b"x" * 100_000)
 
