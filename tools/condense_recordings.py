@@ -42,7 +42,9 @@ GPU_UTILIZATION = 203
 FIELD_PATTERN = re.compile(
     r"PopulateOneFieldWithFormatting\(\s*(?P<name>\w+),\s*DCGM_FT_(?P<type>\w+),\s*[^,]+,"
     r'\s*"(?P<tag>[^"]*)",\s*DCGM_F[SE]_(?P<scope>\w+),\s*(?P<nvml>[^,]+),'
-    r'\s*"(?P<short>[^"]*)",\s*(?:"(?P<text>[^"]*)"|(?:\(char \*\))?\w+\(DCGM_FIELD_UNIT_(?P<unit>\w+)\)),\s*DCGM_FE_(?P<level>\w+),'
+    r'\s*"(?P<short>[^"]*)",'
+    r'\s*(?:"(?P<text>[^"]*)"|(?:\(char \*\))?\w+\(DCGM_FIELD_UNIT_(?P<unit>\w+)\)),'
+    r"\s*DCGM_FE_(?P<level>\w+),"
 )
 COMMENT_PATTERN = re.compile(r"/\*.*?\*/", re.DOTALL)
 DEFINE_PATTERN = re.compile(r"^#define\s+(DCGM_FI_\w+)\s+(\w+)", re.MULTILINE)
@@ -67,6 +69,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Return where the sources are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--shared", type=Path, required=True, help="directory with facts, recordings"
@@ -79,6 +82,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_levels(path: Path) -> dict[int, dict[str, str]]:
+    """Return the rows of fields.csv by id."""
     with path.open() as stream:
         return {int(row["id"]): row for row in csv.DictReader(stream)}
 
@@ -93,6 +97,7 @@ def condense_fields(repository: Path, levels: dict[int, dict[str, str]]) -> dict
 def read_field_table(
     repository: Path, version: str, levels: dict[int, dict[str, str]]
 ) -> dict[int, Row]:
+    """Return field id → name, type, scope, level, tag, short name, unit in a version."""
     header = show(repository, version, "dcgmlib/dcgm_fields.h")
     header += show(repository, version, "dcgmlib/dcgm_fields_internal.hpp")
     source = show(repository, version, "dcgmlib/src/dcgm_fields.cpp")
@@ -127,11 +132,13 @@ def looped_fields(
 
 
 def resolve(names: dict[str, str], name: str) -> int:
+    """Return the number behind a macro, through other macros if need be."""
     value = names[name]
     return int(value) if value.isdigit() else resolve(names, value)
 
 
 def show(repository: Path, version: str, path: str) -> str:
+    """Return a file of a release."""
     command = ["git", "-C", str(repository), "show", f"v{version}:{path}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -163,6 +170,7 @@ def condense_constants(directory: Path) -> dict[str, dict[str, Row]]:
 
 
 def is_constant(name: str) -> bool:
+    """Return whether a name is DCGM's, not one of Python's that it imports."""
     return name.startswith(("DCGM_", "DCGM", "c_dcgm", "dcgm", "Dcgm")) or name.isupper()
 
 
@@ -170,6 +178,7 @@ def is_constant(name: str) -> bool:
 
 
 def load_recording(path: Path) -> dict[str, Any]:
+    """Return a recording."""
     with gzip.open(path, "rt") as stream:
         recording: dict[str, Any] = json.load(stream)
     return recording
@@ -239,12 +248,14 @@ def shape(rows: list[Row], utilization: dict[tuple[int, int], float]) -> Row:
 
 
 def is_blank(value: Any) -> bool:
+    """Return whether a value stands for none."""
     if isinstance(value, str):
         return value.startswith("<<<")
     return value >= 0x7FFFFFFFFFFFFFF0 if isinstance(value, int) else value >= 140737488355328.0
 
 
 def growth(rows: list[Row], by_entity: dict[int, list[Any]]) -> float:
+    """Return by how much a counter grows per second, on average."""
     seconds = max(row[1] for row in rows) - min(row[1] for row in rows)
     gained = [series[-1] - series[0] for series in by_entity.values()]
     return sum(gained) / len(gained) / (seconds or 1)
@@ -267,6 +278,7 @@ def fit(rows: list[Row], utilization: dict[tuple[int, int], float], values: list
 
 
 def rounded(number: float) -> float:
+    """Return a number with six digits, which is more than plausible needs."""
     return float(f"{number:.6g}")
 
 
@@ -279,10 +291,12 @@ def write_rows(name: str, table: dict[str, Any]) -> None:
 
 
 def write_json(name: str, machine: dict[str, Any]) -> None:
+    """Write the data of a machine."""
     (DATA / name).write_text(lines(machine) + "\n")
 
 
 def lines(value: Any, depth: int = 0) -> str:
+    """Return JSON with one line per entry of the upper levels."""
     if not isinstance(value, dict) or depth == 3:
         return json.dumps(value, separators=(",", ":"))
     body = ",\n".join(f"{json.dumps(key)}:{lines(item, depth + 1)}" for key, item in value.items())

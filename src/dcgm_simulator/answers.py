@@ -136,25 +136,29 @@ class Hardware:
         if row[1]:
             return Status(row[1])
         kind, _, shape, *numbers = row
+        if shape == "mixed":
+            status = self._own(entity, numbers[0])
+            return Status(status) if status else signals.constant(numbers[1])
+        if shape in ("constant", "identity"):
+            value = numbers[0] if shape == "constant" else self._own(entity, numbers[0])
+            return signals.constant(value)
+        return self._following(entity, field) or self._moving(entity, field, kind, shape, numbers)
+
+    def _moving(
+        self, entity: Entity, field: Field, kind: str, shape: str, numbers: list[Any]
+    ) -> Source:
         name = f"{self._seed}/{entity}/{field.id}"
         load = self._load(entity)
-        if shape == "constant":
-            return signals.constant(numbers[0])
-        if shape == "mixed":
-            status = numbers[0][self._position(entity) % len(numbers[0])]
-            return Status(status) if status else signals.constant(numbers[1])
-        if shape == "identity":
-            return signals.constant(numbers[0][self._position(entity) % len(numbers[0])])
-        if load is not None and entity.group == EntityGroup.GPU:
-            following = self._following(entity, field, load)
-            if following is not None:
-                return following
         if shape == "counter":
             return signals.counter(int(numbers[0]), numbers[1], self._start, name)
         if shape == "linear" and load is not None:
             lag = signals.LAG if field.id in TEMPERATURES else 0
             return signals.linear(load, kind, numbers[0], numbers[1], lag)
         return signals.between(kind, numbers[0], numbers[1], name)
+
+    def _own(self, entity: Entity, values: list[Any]) -> Any:
+        """Return an entity's own of the values recorded per entity."""
+        return values[self._position(entity) % len(values)]
 
     def _position(self, entity: Entity) -> int:
         """Return where an entity stands in a recorded list of identities."""
@@ -165,10 +169,13 @@ class Hardware:
 
     def _load(self, entity: Entity) -> Load | None:
         gpu = self._machine.gpu_of(entity)
-        return None if gpu is None else self._loads[gpu]
+        return self._loads[gpu] if gpu is not None and gpu < len(self._loads) else None
 
-    def _following(self, entity: Entity, field: Field, load: Load) -> Source | None:
+    def _following(self, entity: Entity, field: Field) -> Source | None:
         """Return sources that must agree with another field of the same GPU."""
+        load = self._load(entity)
+        if load is None or entity.group != EntityGroup.GPU:
+            return None
         if field.id == ENERGY:
             power = self._row(entity, self._field(POWER))
             if power is not None and power[2] == "linear":

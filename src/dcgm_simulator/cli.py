@@ -82,17 +82,29 @@ def serve_parser() -> argparse.ArgumentParser:
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it; return 1 when the address cannot be had."""
     server = Server(Host(options.scenario, options.dcgm_version, options.seed))
+    server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)
     except OSError as error:
         where = f"{options.host}:{options.port}"
-        print(f"dcgm-simulator: cannot listen on {where}: {error.strerror}", file=sys.stderr)
-        return 1
+        return fail(f"cannot listen on {where}: {error.strerror}")
     what = f"scenario {options.scenario}, DCGM {options.dcgm_version}"
     where = " and ".join(names)
-    print(f"dcgm-simulator: SIMULATED engine, {what}, listening on {where}", flush=True)
+    say(f"dcgm-simulator: SIMULATED engine, {what}, listening on {where}")
     server.run(sys.stdin.fileno() if options.until_eof else None)
     return 0
+
+
+def say(text: str) -> None:
+    """Write a line to standard output at once, for whoever waits for it."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def fail(text: str) -> int:
+    """Say in one line what went wrong, and return the exit status."""
+    sys.stderr.write(f"dcgm-simulator: {text}\n")
+    return 1
 
 
 # --- control -----------------------------------------------------------------------------
@@ -190,10 +202,9 @@ def control(options: argparse.Namespace) -> int:
     try:
         result = send_control(options.address, name, arguments)
     except ControlFailed as error:
-        print(f"dcgm-simulator: {error}", file=sys.stderr)
-        return 1
+        return fail(str(error))
     if result is not None:
-        print(json.dumps(result, indent=2))
+        say(json.dumps(result, indent=2))
     return 0
 
 

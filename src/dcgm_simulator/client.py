@@ -6,6 +6,7 @@ GIL; calls of several threads on one connection take turns.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -103,10 +104,8 @@ class Connection:
         """Close; a call that is under way in another thread ends with -21."""
         connection, self._socket = self._socket, None
         if connection is not None:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             connection.close()
 
 

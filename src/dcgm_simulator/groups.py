@@ -95,6 +95,15 @@ class Registry:
             raise StatusError(Status.NOT_CONFIGURED)
         return self.groups[number]
 
+    def group_ids(self) -> list[int]:
+        """Return the ids of all groups, the engine's own included."""
+        return [*range(FIRST_GROUP), *self.groups]
+
+    def group_info(self, number: int) -> tuple[str, list[Entity]]:
+        """Return name and entities of a group."""
+        group = self.group(number)
+        return group.name, group.entities
+
     def destroy_group(self, number: int) -> None:
         """Destroy a group; what it watched stays watched (observed)."""
         if number not in self.groups:
@@ -162,6 +171,15 @@ class Registry:
         if number not in self.field_groups:
             raise StatusError(Status.NO_DATA)
         return self.field_groups[number]
+
+    def field_group_info(self, number: int) -> tuple[str, list[int]]:
+        """Return name and fields of a field group."""
+        group = self.field_group(number)
+        return group.name, group.fields
+
+    def all_field_groups(self) -> list[tuple[int, str, list[int]]]:
+        """Return id, name and fields of each field group."""
+        return [(number, group.name, group.fields) for number, group in self.field_groups.items()]
 
     def destroy_field_group(self, number: int) -> None:
         """Destroy a field group; what it watched stays watched (observed)."""

@@ -100,10 +100,14 @@ class Host:
         refused = skew.refusal(function, connection.client, self.behaviour)
         if refused is not None:
             raise StatusError(refused)
-        packed = _PACKED.get(function)
-        if packed is not None:
-            return packed(self, body)
-        return pack_json(_HANDLERS[function](self, connection, unpack_json(body)))
+        if function in _PACKED:
+            return _PACKED[function](self, body)
+        if function in _PLAIN:
+            return pack_json(_PLAIN[function](self))
+        asked = unpack_json(body)
+        if function in _ASKING:
+            return pack_json(_ASKING[function](self, asked))
+        return pack_json(_OWNING[function](self, connection, asked))
 
     # --- reading -------------------------------------------------------------------------
 
@@ -163,6 +167,9 @@ class Host:
             for field in fields:
                 self.cache.unwatch(connection.id, entity, field, now)
 
+    def update_all_fields(self) -> None:
+        """Sample what is due, which nothing can tell from sampling when it is read."""
+
     def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Any]]:
         known = self.cache.fields()
         numbers = self.registry.field_group(field_group).fields
@@ -204,58 +211,51 @@ class Host:
         return build_information(self.behaviour.version)
 
 
-Handler = Callable[[Host, Connection, Any], Any]
-
 _PACKED: dict[Function, Callable[[Host, bytes], bytes]] = {
     Function.LATEST_VALUES: Host.latest_values,
     Function.LATEST_VALUES_OF_ENTITY: Host.latest_values,
     Function.VALUES_SINCE: Host.values_since,
 }
-
-_HANDLERS: dict[Function, Handler] = {
+_PLAIN: dict[Function, Callable[[Host], Any]] = {
+    Function.UPDATE_ALL_FIELDS: Host.update_all_fields,
+    Function.GET_ALL_DEVICES: Host.devices,
+    Function.GET_ALL_SUPPORTED_DEVICES: Host.devices,
+    Function.GET_GPU_INSTANCE_HIERARCHY: lambda host: topology.hierarchy(host.machine),
+    Function.GET_NVLINK_LINK_STATUS: lambda host: topology.nvlink_status(host.machine),
+    Function.GET_NVLINK_P2P_STATUS: lambda host: topology.p2p_status(host.machine),
+    Function.GET_CPU_HIERARCHY: lambda host: topology.cpu_hierarchy(host.machine),
+    Function.GET_CPU_HIERARCHY_V2: lambda host: topology.cpu_hierarchy(host.machine),
+    Function.MODULE_GET_STATUSES: lambda host: topology.module_statuses(host.machine),
+    Function.HOSTENGINE_VERSION_INFO: Host.version_info,
+    Function.GROUP_GET_ALL_IDS: lambda host: host.registry.group_ids(),
+    Function.FIELD_GROUP_GET_ALL: lambda host: host.registry.all_field_groups(),
+}
+_ASKING: dict[Function, Callable[[Host, Any], Any]] = {
+    Function.GROUP_DESTROY: lambda host, asked: host.registry.destroy_group(asked),
+    Function.GROUP_ADD_ENTITY: lambda host, asked: host.registry.add_entity(
+        asked[0], Entity(*asked[1:])
+    ),
+    Function.GROUP_REMOVE_ENTITY: lambda host, asked: host.registry.remove_entity(
+        asked[0], Entity(*asked[1:])
+    ),
+    Function.GROUP_GET_INFO: lambda host, asked: host.registry.group_info(asked),
+    Function.FIELD_GROUP_DESTROY: lambda host, asked: host.registry.destroy_field_group(asked),
+    Function.FIELD_GROUP_GET_INFO: lambda host, asked: host.registry.field_group_info(asked),
+    Function.GET_DEVICE_ATTRIBUTES: lambda host, asked: host.machine.attributes(asked),
+    Function.GET_ENTITY_GROUP_ENTITIES: Host.entities,
+    Function.GET_GPU_STATUS: Host.gpu_status,
+    Function.HEALTH_SET: Host.health_set,
+    Function.HEALTH_GET: lambda host, asked: host.registry.group(asked).health_systems,
+    Function.HEALTH_CHECK: Host.health_check,
+    Function.PROF_GET_SUPPORTED_METRIC_GROUPS: lambda host, asked: topology.profiling_groups(
+        host.machine, asked
+    ),
+}
+_OWNING: dict[Function, Callable[[Host, Connection, Any], Any]] = {
     Function.WATCH_FIELDS: Host.watch_fields,
     Function.UNWATCH_FIELDS: Host.unwatch_fields,
-    Function.UPDATE_ALL_FIELDS: lambda host, _, asked: None,
     Function.GROUP_CREATE: lambda host, who, asked: host.registry.create_group(who.id, *asked),
-    Function.GROUP_DESTROY: lambda host, _, asked: host.registry.destroy_group(asked),
-    Function.GROUP_ADD_ENTITY: lambda host, _, asked: host.registry.add_entity(
-        asked[0], Entity(*asked[1:])
-    ),
-    Function.GROUP_REMOVE_ENTITY: lambda host, _, asked: host.registry.remove_entity(
-        asked[0], Entity(*asked[1:])
-    ),
-    Function.GROUP_GET_INFO: lambda host, _, asked: [
-        host.registry.group(asked).name,
-        host.registry.group(asked).entities,
-    ],
-    Function.GROUP_GET_ALL_IDS: lambda host, _, asked: [0, 1, *host.registry.groups],
     Function.FIELD_GROUP_CREATE: lambda host, who, asked: host.registry.create_field_group(
         who.id, *asked
     ),
-    Function.FIELD_GROUP_DESTROY: lambda host, _, asked: host.registry.destroy_field_group(asked),
-    Function.FIELD_GROUP_GET_INFO: lambda host, _, asked: [
-        host.registry.field_group(asked).name,
-        host.registry.field_group(asked).fields,
-    ],
-    Function.FIELD_GROUP_GET_ALL: lambda host, _, asked: [
-        [number, group.name, group.fields] for number, group in host.registry.field_groups.items()
-    ],
-    Function.GET_ALL_DEVICES: lambda host, _, asked: host.devices(),
-    Function.GET_ALL_SUPPORTED_DEVICES: lambda host, _, asked: host.devices(),
-    Function.GET_DEVICE_ATTRIBUTES: lambda host, _, asked: host.machine.attributes(asked),
-    Function.GET_ENTITY_GROUP_ENTITIES: lambda host, _, asked: host.entities(asked),
-    Function.GET_GPU_INSTANCE_HIERARCHY: lambda host, _, asked: topology.hierarchy(host.machine),
-    Function.GET_NVLINK_LINK_STATUS: lambda host, _, asked: topology.nvlink_status(host.machine),
-    Function.GET_NVLINK_P2P_STATUS: lambda host, _, asked: topology.p2p_status(host.machine),
-    Function.GET_CPU_HIERARCHY: lambda host, _, asked: topology.cpu_hierarchy(host.machine),
-    Function.GET_CPU_HIERARCHY_V2: lambda host, _, asked: topology.cpu_hierarchy(host.machine),
-    Function.GET_GPU_STATUS: lambda host, _, asked: host.gpu_status(asked),
-    Function.HEALTH_SET: lambda host, _, asked: host.health_set(asked),
-    Function.HEALTH_GET: lambda host, _, asked: host.registry.group(asked).health_systems,
-    Function.HEALTH_CHECK: lambda host, _, asked: host.health_check(asked),
-    Function.PROF_GET_SUPPORTED_METRIC_GROUPS: lambda host, _, asked: topology.profiling_groups(
-        host.machine, asked
-    ),
-    Function.MODULE_GET_STATUSES: lambda host, _, asked: topology.module_statuses(host.machine),
-    Function.HOSTENGINE_VERSION_INFO: lambda host, _, asked: host.version_info(),
 }

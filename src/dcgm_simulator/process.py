@@ -193,8 +193,6 @@ def _wait_until_listening(process: subprocess.Popen[str]) -> str:
     line = process.stdout.readline() if ready else ""
     if "listening on " not in line:
         process.kill()
-        rest = process.stdout.read()
-        process.wait()
-        process.stdout.close()
+        rest, _ = process.communicate()
         raise EngineFailed((line + rest).strip() or "the simulated engine did not start")
     return line.rpartition("listening on ")[2].split(" and ")[0].strip()

@@ -61,6 +61,7 @@ class Server:
         self._listeners: list[socket.socket] = []
         self._hanging = False
         self._running = True
+        self._waker: socket.socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._socket_path: Path | None = None
         self._commands: dict[str, Callable[..., Any]] = {
@@ -111,17 +112,21 @@ class Server:
             listener.close()
         self._listeners = []
 
+    def catch_signals(self) -> None:
+        """Let SIGTERM and SIGINT end `run`, also when they come before it."""
+        reader, waker = socket.socketpair()
+        waker.setblocking(False)
+        # A handler alone would not end the wait of select: PEP 475 resumes it.
+        signal.set_wakeup_fd(waker.fileno())
+        self._waker = waker
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        self._register(reader, _drain)
+
     # --- serving -------------------------------------------------------------------------
 
     def run(self, lifeline: int | None = None) -> None:
-        """Serve until SIGTERM, SIGINT, `stop`, or the file descriptor `lifeline` ends."""
-        wake_reader, wake_writer = socket.socketpair()
-        wake_writer.setblocking(False)
-        # A handler alone would not end the wait of select: PEP 475 resumes it.
-        signal.set_wakeup_fd(wake_writer.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stop())
-        self._register(wake_reader, _drain)
+        """Serve until told to stop, or the file descriptor `lifeline` ends."""
         if lifeline is not None:
             self._selector.register(
                 lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline)
@@ -200,8 +205,7 @@ class Server:
             if function is Function.HELLO:
                 self._greet(client, unpack_json(body))
                 return Status.OK, b""
-            if not client.greeted:
-                raise ValueError("no greeting")
+            # A client that did not greet has no connection, and fails there.
             return Status.OK, self.host.call(client.id, function, body)
         except StatusError as error:
             return error.status, b""

@@ -34,7 +34,7 @@ class Load:
                 math.tau / (period * generator.uniform(0.8, 1.25)),
                 generator.uniform(0, math.tau),
             )
-            for weight, period in zip(WEIGHTS, PERIODS)
+            for weight, period in zip(WEIGHTS, PERIODS, strict=True)
         ]
         self._last: tuple[int, float] = (-1, 0.0)
 

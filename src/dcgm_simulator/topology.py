@@ -14,6 +14,7 @@ from dcgm_simulator.machine import (
 )
 
 LINK_UP = 3
+P2P_OK, P2P_NOT_SUPPORTED = 0, 5
 MODULES = {
     "core": 0, "nvswitch": 1, "vgpu": 2, "introspect": 3, "health": 4,
     "policy": 5, "config": 6, "diag": 7, "profiling": 8, "sysmon": 9, "mndiag": 10,
@@ -55,14 +56,13 @@ def nvlink_status(machine: Machine) -> dict[str, Any]:
 
 
 def p2p_status(machine: Machine) -> list[list[Any]]:
-    """Return per GPU its id and the NvLink peer status to every other one (0 is OK)."""
-    gpus = machine.gpus()
-    not_supported = 5
-    return [
-        [gpu, [0 if gpu not in machine.instances and peer not in machine.instances else not_supported
-               for peer in gpus]]
-        for gpu in gpus
-    ]  # fmt: skip
+    """Return per GPU its id and the NvLink peer status to every other one."""
+    gpus, cut = machine.gpus(), machine.instances
+
+    def status(gpu: int, peer: int) -> int:
+        return P2P_NOT_SUPPORTED if gpu in cut or peer in cut else P2P_OK
+
+    return [[gpu, [status(gpu, peer) for peer in gpus]] for gpu in gpus]
 
 
 def cpu_hierarchy(machine: Machine) -> list[list[Any]]:

@@ -85,4 +85,12 @@ def history_at(rows: list[list[object]], index: int) -> object | None:
 
 def build_information(version: str) -> str:
     """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
-    return f"version:{version};arch:x86_64;buildtype:Release;buildid:0;commit:simulated;branch:simulated"
+    parts = {
+        "version": version,
+        "arch": "x86_64",
+        "buildtype": "Release",
+        "buildid": "0",
+        "commit": "simulated",
+        "branch": "simulated",
+    }
+    return ";".join(f"{name}:{value}" for name, value in parts.items())

@@ -168,7 +168,7 @@ def dcgmGroupGetInfo(dcgm_handle: Any, group_id: Any, version: Any = _GROUP_INFO
     name, entities = _ask(dcgm_handle, _Function.GROUP_GET_INFO, _number(group_id))
     made = getattr(dcgm_structs, f"c_dcgmGroupInfo_v{_GROUP_INFO_NUMBER}")()
     made.version, made.groupName, made.count = version, name, len(entities)
-    for entry, (group, entity) in zip(made.entityList, entities):
+    for entry, (group, entity) in zip(made.entityList, entities, strict=False):
         entry.entityGroupId, entry.entityId = group, entity
     return made
 
@@ -242,7 +242,7 @@ def dcgmHealthCheck(dcgm_handle: Any, groupId: Any, version: Any = _HEALTH_VERSI
     overall, incidents = _ask(dcgm_handle, _Function.HEALTH_CHECK, _number(groupId))
     made = getattr(dcgm_structs, f"c_dcgmHealthResponse_v{_HEALTH_NUMBER}")()
     made.version, made.overallHealth, made.incidentCount = version, overall, len(incidents)
-    for entry, incident in zip(made.incidents, incidents):
+    for entry, incident in zip(made.incidents, incidents, strict=False):
         entry.system, entry.health = incident["system"], incident["health"]
         entry.error.code, entry.error.msg = incident["code"], incident["message"]
         entry.entityInfo.entityGroupId, entry.entityInfo.entityId = incident["entity"]

@@ -53,10 +53,10 @@ def dcgmGetGpuInstanceHierarchy(dcgm_handle: Any) -> Any:
     made = dcgm_structs.c_dcgmMigHierarchy_v2()
     made.version = dcgm_structs.c_dcgmMigHierarchy_version2
     made.count = len(rows)
-    for entry, (entity, parent, info) in zip(made.entityList, rows):
+    for entry, (entity, parent, info) in zip(made.entityList, rows, strict=False):
         entry.entity.entityGroupId, entry.entity.entityId = entity
         entry.parent.entityGroupId, entry.parent.entityId = parent
-        for (name, _), value in zip(entry.info._fields_, info):
+        for (name, _), value in zip(entry.info._fields_, info, strict=False):
             setattr(entry.info, name, value)
     return made
 
@@ -76,7 +76,7 @@ def dcgmGetNvLinkLinkStatus(dcgm_handle: Any) -> Any:
 
 def _fill_rows(array: Any, name: str, rows: Any) -> None:
     """Fill entity id and a list of numbers into each structure of an array."""
-    for entry, (entity, values) in zip(array, rows):
+    for entry, (entity, values) in zip(array, rows, strict=False):
         entry.entityId = entity
         target = getattr(entry, name)
         # A newer engine knows of more links than older bindings have room for.
@@ -102,7 +102,7 @@ def _cpu_hierarchy(handle: Any, function: Function, number: int) -> Any:
     made = getattr(dcgm_structs, f"c_dcgmCpuHierarchy_v{number}")()
     made.version = getattr(dcgm_structs, f"dcgmCpuHierarchy_version{number}")
     made.numCpus = len(rows)
-    for entry, (cpu, first, last, serial) in zip(made.cpus, rows):
+    for entry, (cpu, first, last, serial) in zip(made.cpus, rows, strict=False):
         entry.cpuId = cpu
         for core in range(first, last + 1):
             entry.ownedCores.bitmask[core // 64] |= 1 << core % 64
@@ -132,7 +132,7 @@ def dcgmModuleGetStatuses(dcgmHandle: Any) -> Any:
     made = dcgm_structs.c_dcgmModuleGetStatuses_v1()
     made.version = dcgm_structs.dcgmModuleGetStatuses_version1
     made.numStatuses = len(rows)
-    for entry, (module, status) in zip(made.statuses, rows):
+    for entry, (module, status) in zip(made.statuses, rows, strict=False):
         entry.id, entry.status = module, status
     return made
 
@@ -144,7 +144,7 @@ def dcgmProfGetSupportedMetricGroups(dcgmHandle: Any, gpuId: Any) -> Any:
     made = dcgm_structs.c_dcgmProfGetMetricGroups_v3()
     made.version = dcgm_structs.dcgmProfGetMetricGroups_version3
     made.gpuId, made.numMetricGroups = gpuId, len(groups)
-    for entry, group in zip(made.metricGroups, groups):
+    for entry, group in zip(made.metricGroups, groups, strict=False):
         entry.majorId, entry.minorId = group["majorId"], group["minorId"]
         entry.numFieldIds = len(group["fieldIds"])
         entry.fieldIds[: entry.numFieldIds] = group["fieldIds"]
