@@ -17,6 +17,9 @@ FB_TOTAL, FB_FREE, FB_USED, FB_RESERVED, FB_USED_SHARE = 250, 251, 252, 253, 254
 POISONED = frozenset({3, 81})
 """Fields that NVML answered with an empty string (recorded)."""
 
+STILL_START, STILL_AT = 1_800_000_000_000_000, 1_800_000_600_000_000
+"""When a machine that stands still was started, and the moment it stands still at, in µs."""
+
 CLASSES = {
     EntityGroup.GPU: "gpu",
     EntityGroup.GPU_I: "gpu_i",
@@ -39,10 +42,11 @@ Answer = Source | Status
 class Hardware:
     """Answers for every entity of a machine."""
 
-    def __init__(self, machine: Machine, seed: int, start: int) -> None:
+    def __init__(self, machine: Machine, seed: int, start: int, *, still: bool = False) -> None:
         self._machine = machine
         self._seed = seed
-        self._start = start
+        self._start = STILL_START if still else start
+        self._still = still
         self._loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
         self._answers: dict[tuple[Entity, int], Answer] = {}
 
@@ -54,7 +58,10 @@ class Hardware:
         """Return how an entity answers for a field."""
         key = (entity, field.id)
         if key not in self._answers:
-            self._answers[key] = self._find(entity, field)
+            found = self._find(entity, field)
+            if self._still and not isinstance(found, Status):
+                found = signals.constant(found(STILL_AT))
+            self._answers[key] = found
         return self._answers[key]
 
     def _find(self, entity: Entity, field: Field) -> Answer:

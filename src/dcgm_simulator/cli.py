@@ -75,13 +75,18 @@ def serve_parser() -> argparse.ArgumentParser:
         "--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well"
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
+    parser.add_argument(
+        "--still", action="store_true", help="values stand still, for pages to compare; time goes on"
+    )
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
     return parser
 
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it; return 1 when the address cannot be had."""
-    server = Server(Host(options.scenario, options.dcgm_version, options.seed))
+    server = Server(
+        Host(options.scenario, options.dcgm_version, options.seed, still=options.still)
+    )
     server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)
@@ -134,6 +139,8 @@ def control_parser() -> argparse.ArgumentParser:
     mig = commands.add_parser("mig", help="cut a GPU into MIG instances")
     mig.add_argument("--gpu", type=int, required=True)
     mig.add_argument("profiles", help="comma-separated profiles, or 'off'")
+    passing = commands.add_parser("pass-time", help="set the engine's clock ahead")
+    passing.add_argument("seconds", type=float)
     commands.add_parser("skew", help="behave like another version").add_argument(
         "version", choices=VERSIONS
     )

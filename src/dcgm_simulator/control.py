@@ -144,6 +144,11 @@ def command_health(
         host.incidents.append(incident | {"code": code, "message": message})
 
 
+def command_pass_time(host: Host, seconds: float) -> None:
+    """Let time pass at once: samples are taken and stamped as if it had."""
+    host.pass_time(seconds)
+
+
 def command_reset(host: Host) -> None:
     """End all faults, forget all events, and undo changes to MIG instances."""
     host.incidents.clear()
@@ -199,6 +204,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "mig": command_mig,
     "skew": command_skew,
     "health": command_health,
+    "pass-time": command_pass_time,
     "reset": command_reset,
     "status": command_status,
 }

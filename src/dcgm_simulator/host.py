@@ -51,10 +51,14 @@ class Host:
         version: str,
         seed: int = 0,
         clock: Callable[[], int] = now_in_microseconds,
+        *,
+        still: bool = False,
     ) -> None:
         self.scenario = scenario
         self.seed = seed
-        self.clock = clock
+        self._clock = clock
+        self._ahead = 0
+        self._still = still
         self.connections: dict[int, Connection] = {}
         self.calls: Counter[str] = Counter()
         self.incidents: list[dict[str, Any]] = []
@@ -64,10 +68,18 @@ class Host:
         self.behaviour = behaviour(version)
         self.machine = Machine(self.scenario, self.behaviour)
         self.faults = Faults()
-        self.hardware = Hardware(self.machine, self.seed, self.clock())
+        self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
         self.cache = Cache(self.machine, self.hardware, self.faults)
         self.xids = Xids(self.cache)
         self.registry = Registry(self.machine, self.faults, self.clock)
+
+    def clock(self) -> int:
+        """Return the time as samples are stamped, in µs."""
+        return self._clock() + self._ahead
+
+    def pass_time(self, seconds: float) -> None:
+        """Set the clock ahead."""
+        self._ahead += round(seconds * 1e6)
 
     def skew(self, version: str) -> None:
         """Behave like another version from now on, as after an upgrade and restart.

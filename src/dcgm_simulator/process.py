@@ -80,8 +80,10 @@ class SimulatedEngine:
         seed: int = 0,
         host: str = "127.0.0.1",
         domain_socket: Path | None = None,
+        *,
+        still: bool = False,
     ) -> SimulatedEngine:
-        """Start an engine and wait until it listens.
+        """Start an engine and wait until it listens; `still` makes values stand still.
 
         Raises EngineFailed with what it said when it does not.
         """
@@ -92,6 +94,7 @@ class SimulatedEngine:
             "port": port,
             "seed": seed,
             "domain-socket": domain_socket,
+            "still": still,
         }
         process, address = _spawn(options)
         return cls(process, address, options)
@@ -169,7 +172,9 @@ class SimulatedEngine:
 def _spawn(options: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "dcgm_simulator", "serve", "--until-eof"]
     for name, value in options.items():
-        if value is not None:
+        if value is True:
+            command.append(f"--{name}")
+        elif value is not None and value is not False:
             command += [f"--{name}", str(value)]
     package_root = str(Path(__file__).resolve().parent.parent)
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
