@@ -76,7 +76,9 @@ def serve_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument(
-        "--still", action="store_true", help="values stand still, for pages to compare; time goes on"
+        "--still",
+        action="store_true",
+        help="values stand still, for pages to compare; time goes on",
     )
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
     return parser
@@ -84,9 +86,7 @@ def serve_parser() -> argparse.ArgumentParser:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it; return 1 when the address cannot be had."""
-    server = Server(
-        Host(options.scenario, options.dcgm_version, options.seed, still=options.still)
-    )
+    server = Server(Host(options.scenario, options.dcgm_version, options.seed, still=options.still))
     server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)
