@@ -1,0 +1,236 @@
+"""Plain values that many tests start from, each with a default for what does not matter."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dcgm_simulator.process import SimulatedEngine
+
+from do_dcgm_exporter.addresses import parse_engine_address
+from do_dcgm_exporter.counters import CounterSet, parse_counters, read_counter_set
+from do_dcgm_exporter.dcgm.bindings import Bindings
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.values import RawValue
+from do_dcgm_exporter.event_logs import Logs
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.samples import Family, Snapshot
+from do_dcgm_exporter.session import CycleResult, Session
+from do_dcgm_exporter.session_setup import open_session
+from do_dcgm_exporter.settings import (
+    DeviceSelection,
+    EngineAddress,
+    ListenAddress,
+    LogFormat,
+    Settings,
+)
+from do_dcgm_exporter.topology import Gpu, GpuInstance
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+DEFAULT_COUNTERS = REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"
+
+NOW = 1_800_000_000.0
+"""Unix time in seconds at which tests without an engine take place."""
+MICROSECONDS = 1_000_000
+
+HOSTENGINE_UP = "do_dcgm_exporter_hostengine_up"
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def settings(**changes: object) -> Settings:
+    """The default settings with ``changes``."""
+    values: dict[str, object] = {
+        "default_counters": DEFAULT_COUNTERS,
+        "collectors": (),
+        "address": ListenAddress("", 9401),
+        "collect_interval": 20.0,
+        "engine": EngineAddress(),
+        "gpus": DeviceSelection(),
+        "switches": DeviceSelection(),
+        "cpus": DeviceSelection(),
+        "show_hostname": True,
+        "hostname_label": "Hostname",
+        "xid_window": 20.0,
+        "clock_events_window": 20.0,
+        "xid_zero_fill": True,
+        "replace_blanks_in_model_name": False,
+        "hpc_job_mapping_dir": None,
+        "forward": True,
+        "forward_url": "http://169.254.169.254:80/v1/gpu_metrics",
+        "forward_interval": 20.0,
+        "forward_timeout": 5.0,
+        "stale_after": 60.0,
+        "dcgm_bindings": None,
+        "log_format": LogFormat.TEXT,
+        "log_level": "info",
+    }
+    return Settings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def counter_set(*lines: str) -> CounterSet:
+    """The counters of CSV ``lines``; without any, the shipped default set."""
+    if not lines:
+        return read_counter_set(DEFAULT_COUNTERS, ())
+    counters = parse_counters("\n".join(lines), Path("test.csv"))
+    assert len(lines) == len(counters.counters), counters.judgements
+    return counters
+
+
+def configuration(*lines: str, **changes: object) -> Configuration:
+    """Settings with ``changes`` and the counters of ``lines``."""
+    return Configuration(settings(**changes), counter_set(*lines))
+
+
+def gpu(number: int) -> Entity:
+    """A GPU as DCGM addresses it."""
+    return Entity(EntityKind.GPU, number)
+
+
+def gpu_instance(number: int) -> Entity:
+    """A MIG GPU instance as DCGM addresses it."""
+    return Entity(EntityKind.GPU_INSTANCE, number)
+
+
+def compute_instance(number: int) -> Entity:
+    """A MIG compute instance as DCGM addresses it."""
+    return Entity(EntityKind.COMPUTE_INSTANCE, number)
+
+
+def some_gpu(number: int) -> Gpu:
+    """A GPU with an identity."""
+    return Gpu(number, f"GPU-{number}", f"00000000:0{number}:00.0", "NVIDIA H100 80GB HBM3")
+
+
+def some_instance(number: int, gpu_id: int, instance_id: int) -> GpuInstance:
+    """A GPU instance with a profile."""
+    return GpuInstance(number, gpu_id, instance_id, "1g.10gb")
+
+
+def raw(
+    entity: Entity,
+    field_id: int,
+    payload: float | str | None,
+    *,
+    status: int = 0,
+    timestamp: float = NOW,
+) -> RawValue:
+    """What the engine answered; ``timestamp`` is in Unix seconds."""
+    return RawValue(entity, field_id, status, int(timestamp * MICROSECONDS), payload)
+
+
+def readings_of(*raws: RawValue, now: float = NOW, stale_after: float = 60.0) -> Readings:
+    """The readings of a cycle at ``now``."""
+    readings = Readings(now, stale_after)
+    readings.add(raws)
+    return readings
+
+
+Series = Mapping[str, str]
+"""Values as printed, by label block."""
+
+
+def series_of(families: tuple[Family, ...] | list[Family], name: str) -> Series:
+    """The samples of one family; it must have no series twice."""
+    (family,) = [family for family in families if family.name == name]
+    samples = {sample.labels: sample.value for sample in family.samples}
+    assert len(samples) == len(family.samples)
+    return samples
+
+
+def labels_of(block: str) -> dict[str, str]:
+    """The labels of a block whose values need no escaping, in their order."""
+    return dict(re.findall(r'(\w+)="([^"]*)"', block))
+
+
+@dataclass
+class Bench:
+    """A simulated engine of one test and what connects to it.
+
+    Time is the engine's: it goes on with the real one, and jumps by ``pass_time``.
+    """
+
+    engine: SimulatedEngine
+    bindings: Bindings
+    calls: CallCount = field(default_factory=CallCount)
+    ahead: float = 0.0
+    connections: list[HostEngine] = field(default_factory=list)
+
+    @property
+    def now(self) -> float:
+        """Unix time by the engine's clock."""
+        return time.time() + self.ahead
+
+    def pass_time(self, seconds: float) -> None:
+        """Set the engine's clock ahead."""
+        self.engine.control("pass-time", str(seconds))
+        self.ahead += seconds
+
+    def connect(self) -> HostEngine:
+        """A new connection, closed when the test ends."""
+        address = parse_engine_address(self.engine.address)
+        engine = HostEngine.connect(self.bindings, address, 2.0, self.calls)
+        self.connections.append(engine)
+        return engine
+
+    def logs(self, **changes: object) -> Logs:
+        """Logs that begin now."""
+        return Logs.starting_at(self.now, settings(**changes))
+
+    def session(
+        self,
+        *lines: str,
+        logs: Logs | None = None,
+        known: Mapping[int, Gpu] | None = None,
+        **changes: object,
+    ) -> Session:
+        """A session for the counters of ``lines`` (the default set without any)."""
+        return open_session(
+            self.connect(),
+            configuration(*lines, **changes),
+            logs or self.logs(**changes),
+            known or {},
+        )
+
+    def read(self, session: Session) -> CycleResult:
+        """Run a cycle now."""
+        return session.read(self.now)
+
+    def snapshot(self, session: Session) -> Snapshot:
+        """The families of a cycle now; every collector must work."""
+        result = self.read(session)
+        assert [] == [outcome.name for outcome in result.outcomes if not outcome.succeeded]
+        return result.snapshot
+
+    def series(self, session: Session, name: str) -> Series:
+        """The samples of one family of a cycle now."""
+        return series_of(self.snapshot(session).families, name)
+
+    def names(self, session: Session) -> set[str]:
+        """The families of a cycle now."""
+        return {family.name for family in self.snapshot(session).families}
+
+    def calls_made(self, function: str) -> int:
+        """How many calls of ``function`` the engine has answered."""
+        calls: Mapping[str, int] = self.engine.control("status")["calls"]
+        return calls.get(function, 0)
+
+    def close(self) -> None:
+        """Disconnect all and stop the engine."""
+        for connection in self.connections:
+            connection.disconnect()
+        self.engine.stop()

@@ -1,0 +1,53 @@
+"""What all tests share: simulated engines, bindings of several releases, one option."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import dcgm_simulator
+import pytest
+from dcgm_simulator import testing
+from dcgm_simulator.process import SimulatedEngine
+
+from do_dcgm_exporter.dcgm.bindings import Bindings
+from tests.builders import Bench
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one option; those of tests/contract are in its own conftest."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the pages in tests/golden anew"
+    )
+
+
+@functools.cache
+def simulated_bindings(version: str) -> Bindings:
+    """The simulator's bindings of one release, beside those of others in this process."""
+    loaded = testing.load_bindings(version)
+    return Bindings(
+        directory=dcgm_simulator.bindings_directory(),
+        structs=loaded.structs,
+        agent=loaded.agent,
+        health_errors={0: "DCGM_FR_OK"},
+        simulated=True,
+    )
+
+
+StartBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench() -> Iterator[StartBench]:
+    """Start a simulated engine: ``bench("h100x8", "3.3.9")``."""
+    benches: list[Bench] = []
+
+    def start(scenario: str = "h100x1", version: str = "4.6.0", client: str = "") -> Bench:
+        engine = SimulatedEngine.start(scenario, version)
+        started = Bench(engine, simulated_bindings(client or version))
+        benches.append(started)
+        return started
+
+    yield start
+    for started in benches:
+        started.close()
