@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcgm_simulator.process import SimulatedEngine
-
 from do_dcgm_exporter.addresses import parse_engine_address
 from do_dcgm_exporter.counters import CounterSet, parse_counters, read_counter_set
 from do_dcgm_exporter.dcgm.bindings import Bindings

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 
-import dcgm_simulator
 import pytest
+from tests.builders import Bench
+
+import dcgm_simulator
 from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
-
 from do_dcgm_exporter.dcgm.bindings import Bindings
-from tests.builders import Bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
