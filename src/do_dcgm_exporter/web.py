@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -136,7 +137,7 @@ class MetricsServer:
         self._connections = Connections(limits.connections)
         # A scraper's requests are all alike; 32 heads of 16 kB are the most this holds.
         self._parse = lru_cache(maxsize=32)(parse_head)
-        self._listeners: list[Any] = []
+        self._listeners: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._stopping = asyncio.Event()
         self._reported: set[str] = set()
@@ -158,16 +159,23 @@ class MetricsServer:
     def is_alive(self, within: float) -> bool:
         """Whether the event loop has turned within the last ``within`` seconds.
 
-        It turns every two seconds at least, so ask for several times that.
+        It turns every two seconds, and after each time this is asked.
         """
-        return self._thread.is_alive() and self._clock() - self._last_turn <= within
+        age = self._clock() - self._last_turn
+        return self._ask(self._turn) and age <= within
 
     def stop(self) -> None:
         """Hang up on everybody and end the thread; harmless when there is none."""
-        if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
-                self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._ask(self._stopping.set):
             self._thread.join(_STOP_SECONDS)
+
+    def _ask(self, action: Callable[[], None]) -> bool:
+        """Have the loop do ``action`` at its next turn; return whether there is a loop."""
+        if not self._thread.is_alive():
+            return False
+        with contextlib.suppress(RuntimeError):  # it has ended just now
+            self._loop.call_soon_threadsafe(action)
+        return True
 
     def _run(self) -> None:
         try:
@@ -175,6 +183,8 @@ class MetricsServer:
         except Exception:
             logger.exception("the web server ended")
         finally:
+            for listener in self._listeners:  # nobody is to wait for an answer in vain
+                listener.close()
             self._loop.close()
 
     async def _serve(self) -> None:
@@ -185,7 +195,7 @@ class MetricsServer:
         ]
         for listener in self._listeners:
             listener.listen(_KERNEL_BACKLOG)
-        self._turn()
+        self._beat()
         await self._stopping.wait()
         await self._finish_accepting()
         for server in servers:
@@ -207,11 +217,14 @@ class MetricsServer:
     def _connect(self) -> Connection:
         return Connection(self._answer, self._connections, self._limits, self._clock)
 
+    def _beat(self) -> None:
+        self._turn()
+        self._loop.call_later(self._heartbeat, self._beat)
+
     def _turn(self) -> None:
         """Prove that the loop turns, and end what has taken too long."""
         self._last_turn = self._clock()
         self._connections.end_overdue(self._last_turn)
-        self._loop.call_later(self._heartbeat, self._turn)
 
     def _answer(self, head: bytes) -> Answer:
         """Answer one request head; a fault of ours is the client's 500 and our log's."""
