@@ -6,7 +6,6 @@ endpoint does can reach collecting or serving.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import random
 import threading
@@ -21,30 +20,13 @@ from do_dcgm_exporter.publication import Publication
 if TYPE_CHECKING:
     from do_dcgm_exporter.forward_attempt import Endpoint
 
-__all__ = ["ForwardResult", "ForwardStatistics", "Forwarder", "is_loopback_url"]
+__all__ = ["ForwardResult", "ForwardStatistics", "Forwarder"]
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 1.0  # seconds before the first retry; then twice as long each time
 _LONGEST_PAUSE = 8.0
 _LOOK_AGAIN = 1.0  # seconds until a page may have come where there was none
-
-# Characters by which two parsers of URLs can come to see two hosts in one.
-_AMBIGUOUS = frozenset("\\@\t\r\n ")
-
-
-def is_loopback_url(url: str) -> bool:
-    """Whether ``url`` can only lead to this host: "localhost" or a loopback address.
-
-    Nothing is looked up, and whatever could be read in two ways is not loopback.
-    """
-    if _AMBIGUOUS & set(url):
-        return False
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Forwarder:
@@ -126,7 +108,7 @@ class Forwarder:
                     break
             if self._clock() + pause >= ends or self._wait(pause):
                 break
-        return unsent
+        return unsent and not self._stopped.is_set()
 
     def _pauses(self) -> Iterator[float]:
         """Yield how long to wait before each retry."""
@@ -142,6 +124,8 @@ class Forwarder:
         except Exception as error:
             logger.debug("forwarding failed unexpectedly", exc_info=True)
             outcome = Outcome(ForwardResult.ERROR, f"cannot be posted to ({error!r})")
+        if self._stopped.is_set() and outcome.result is not ForwardResult.SUCCESS:
+            return outcome  # it was us who ended it
         self._statistics.count(outcome.result, self._unix_time())
         logger.debug("posted %d bytes: the endpoint %s", len(page), outcome.detail)
         if outcome.result is ForwardResult.SUCCESS:

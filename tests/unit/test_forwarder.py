@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.server
 import logging
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from do_dcgm_exporter.forwarder import (
-    Forwarder,
-    ForwardStatistics,
-    is_loopback_url,
-)
+from do_dcgm_exporter.forwarder import Forwarder, ForwardStatistics
 from do_dcgm_exporter.publication import Body, Health, Page, Publication
 
 PATIENCE = 20  # seconds; only ever waited out by a failure
@@ -251,17 +248,19 @@ class TestLog:
 
 
 class TestLife:
-    def test_stopping_does_not_wait_for_a_hanging_endpoint(self):
-        with socketserver_that_hangs() as (url, connected):
-            forwarder = Forwarder(
-                url, INTERVAL, 600, Publication(page(b"a 1\n")), ForwardStatistics(), "1"
-            )
+    def test_stopping_neither_waits_for_a_hanging_endpoint_nor_blames_it(self, caplog):
+        statistics = ForwardStatistics()
+        with hanging_endpoint() as (url, connected):
+            publication = Publication(page(b"a 1\n"))
+            forwarder = Forwarder(url, INTERVAL, 600, publication, statistics, "1")
             forwarder.start()
             assert connected.wait(PATIENCE)
             forwarder.stop()
             forwarder._thread.join(PATIENCE)
 
-            assert not forwarder._thread.is_alive()
+        assert not forwarder._thread.is_alive()
+        assert {0} == set(statistics.counts.values())
+        assert not caplog.records
 
     def test_stopping_before_anything_happened_is_harmless(self):
         publication = Publication(page(b""))
@@ -283,9 +282,7 @@ class TestLife:
 
 
 @contextlib.contextmanager
-def socketserver_that_hangs():
-    import socket
-
+def hanging_endpoint():
     connected, over = threading.Event(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -300,35 +297,3 @@ def socketserver_that_hangs():
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/", connected
         over.set()
         thread.join()
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://localhost/", True),
-        ("http://LOCALHOST:8080/v1", True),
-        ("http://127.0.0.1:80/", True),
-        ("http://127.255.0.9/", True),
-        ("http://[::1]:80/", True),
-        ("https://127.0.0.1/", True),
-        ("http://169.254.169.254:80/v1/gpu_metrics", False),
-        ("http://0.0.0.0/", False),
-        ("http://[::]/", False),
-        ("http://10.0.0.1/", False),
-        ("http://droplet/", False),
-        ("http://localhost.example.com/", False),
-        ("http://127.0.0.1.example.com/", False),
-        ("http://127.1/", False),
-        ("http://2130706433/", False),
-        ("http://localhost@example.com/", False),
-        ("http://example.com\\@127.0.0.1/", False),
-        ("http://example.com#@localhost/", False),
-        ("http://example.com\t@localhost/", False),
-        ("http://[::1/", False),
-        ("http:///", False),
-        ("localhost", False),
-        ("", False),
-    ],
-)
-def test_only_what_cannot_leave_the_host_is_loopback(url, expected):
-    assert expected is is_loopback_url(url)
