@@ -24,6 +24,9 @@ _HOST_AND_PORT = re.compile(
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 
+# Characters by which two parsers of URLs can come to see two hosts in one.
+_AMBIGUOUS = frozenset("\\@\t\r\n ")
+
 
 def parse_listen_address(text: str) -> ListenAddress:
     """Parse ``:9401``, ``9401``, ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``.
@@ -68,13 +71,18 @@ def parse_forward_url(text: str) -> str:
     return text
 
 
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL that parse_forward_url accepted stays on this host."""
-    host = urlsplit(url).hostname or ""
+def is_loopback_url(url: str) -> bool:
+    """Whether ``url`` can only lead to this host: "localhost" or a loopback address.
+
+    Nothing is looked up, and whatever could be read in two ways is not loopback.
+    """
+    if _AMBIGUOUS & set(url):
+        return False
     try:
-        return ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False
 
 
 def _host_and_port(text: str, examples: str) -> tuple[str, int | None]:

@@ -37,7 +37,7 @@ def _should_be_present(counter: Counter) -> bool:
 def _reason(counter: Counter, found: OneShot) -> str:
     if counter.field is None:
         return "this machine or its DCGM cannot tell it"
-    refused = found.session.refused_fields.get(counter.field.id)
-    if refused:
-        return refused
+    unknown = found.session.unknown_fields.get(counter.field.id)
+    if unknown:
+        return unknown
     return f"no {counter.field.level.value} entity of this machine has a value for it"

@@ -17,6 +17,12 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
     if not result.gpus_up:
         return Health(False, "the device selection (-d) matches no GPU of this machine")
     lost = [f"{gpu} ({topology.gpu(gpu).uuid})" for gpu, up in result.gpus_up.items() if not up]
+    if len(lost) == len(result.gpus_up) > 1:
+        # After a kernel-log XID 119 the engine stops asking the driver (observed).
+        return Health(
+            False,
+            "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
+        )
     if lost:
         return Health(False, f"the driver has lost GPU {', '.join(lost)}")
     return Health(True, notes=tuple(_notes(result)))

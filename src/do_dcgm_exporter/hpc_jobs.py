@@ -1,7 +1,7 @@
 """Job names that a batch system's prolog leaves in files, one file per GPU.
 
 A file is named by the GPU's index, or ``gpu.instance`` under MIG, and holds one job
-name per line (the layout of NVIDIA's exporter, facts of its ``--hpc-job-mapping-dir``).
+name per line, as for NVIDIA's exporter and its option of the same name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -19,14 +20,30 @@ _FILE_NAME = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_BYTES = 65536
 
 
-def read_jobs(directory: Path) -> Mapping[str, tuple[str, ...]]:
-    """Job names by ``gpu`` or ``gpu.instance``; what cannot be read has none."""
-    try:
-        files = [path for path in directory.iterdir() if _FILE_NAME.fullmatch(path.name)]
-    except OSError as error:
-        _log.warning("cannot read the job mapping directory: %s", error)
-        return {}
-    return {path.name: _jobs_in(path) for path in files}
+@dataclass(slots=True)
+class JobDirectory:
+    """The directory of mapping files; without a path there are no jobs."""
+
+    path: Path | None
+    _complaint: str = ""
+
+    def read(self) -> Mapping[str, tuple[str, ...]]:
+        """Job names by ``gpu`` or ``gpu.instance``; what cannot be read has none."""
+        if self.path is None:
+            return {}
+        try:
+            files = [file for file in self.path.iterdir() if _FILE_NAME.fullmatch(file.name)]
+        except OSError as error:
+            self._complain(f"cannot read the job mapping directory: {error}")
+            return {}
+        self._complain("")
+        return {file.name: _jobs_in(file) for file in files}
+
+    def _complain(self, complaint: str) -> None:
+        """Say what is wrong once, not in every cycle."""
+        if complaint and complaint != self._complaint:
+            _log.warning("%s", complaint)
+        self._complaint = complaint
 
 
 def _jobs_in(path: Path) -> tuple[str, ...]:

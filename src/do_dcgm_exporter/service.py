@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from do_dcgm_exporter import __version__, sd_notify
+from do_dcgm_exporter.addresses import is_loopback_url
 from do_dcgm_exporter.agent import Agent
 from do_dcgm_exporter.counters import CounterSet, Verdict
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.forwarder import Forwarder, is_loopback_url
+from do_dcgm_exporter.forwarder import Forwarder
 from do_dcgm_exporter.logs import set_up_logging
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration

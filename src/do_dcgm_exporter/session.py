@@ -8,22 +8,21 @@ field, so unwatching on the first would end the second's.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
+from do_dcgm_exporter.collector_runner import CollectorOutcome, CollectorRunner
 from do_dcgm_exporter.collectors.nvlink import LinkStates, NvLinkCollector
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
-from do_dcgm_exporter.hpc_jobs import read_jobs
+from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
@@ -31,9 +30,12 @@ from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.samples import Family, Snapshot
 from do_dcgm_exporter.topology import Gpu, Selection, Topology
 
-_log = logging.getLogger(__name__)
+# A lost GPU that comes back is found again after so many seconds.
+_LOOK_FOR_LOST_AFTER = 60.0
 
-_Answer = TypeVar("_Answer")
+# What the life sign reads on a GPU that the driver has lost: blank, or, where the engine
+# would not even watch it, not watched.
+_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST, Nothing.NOT_WATCHED)
 
 
 class Collector(Protocol):
@@ -56,22 +58,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class CollectorOutcome:
-    """How one collector did in a cycle."""
-
-    name: str
-    succeeded: bool
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class CycleResult:
     """All that one cycle found out.
 
-    ``gpus_up`` is by GPU id. ``dropped`` counts values that are not on the page, by reason.
+    ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
+    counts values that are not on the page, by reason.
     """
 
     snapshot: Snapshot
+    gpus: int
     gpus_up: Mapping[int, bool]
     nvlink_states: LinkStates
     driver_version: str
@@ -84,7 +79,10 @@ class CycleResult:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A connection with all that was set up on it; ``session_setup.open_session`` makes one."""
+    """A connection with all that was set up on it; ``session_setup.open_session`` makes one.
+
+    ``misses_gpus`` is whether the engine refused to watch a GPU, as it does a lost one.
+    """
 
     engine: HostEngine
     configuration: Configuration
@@ -93,12 +91,17 @@ class Session:
     topology: Topology
     selection: Selection
     batches: Sequence[Batch]
-    refused_fields: Mapping[int, str]
+    unknown_fields: Mapping[int, str]
     reader: BatchReader
     profiling: ProfilingWatch
     labels: LabelBlocks
+    jobs: JobDirectory
     collectors: Sequence[Collector]
     nvlink: NvLinkCollector
+    runner: CollectorRunner
+    misses_gpus: bool
+    opened_at: float
+    clock: Callable[[], float] = time.monotonic
 
     def close(self) -> None:
         """Disconnect; the engine forgets everything of this session."""
@@ -106,30 +109,36 @@ class Session:
 
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        return self.discovery.inventory() != self.inventory
+        looks_again = self.misses_gpus and self.age() > _LOOK_FOR_LOST_AFTER
+        return looks_again or self.discovery.inventory() != self.inventory
+
+    def age(self) -> float:
+        """Seconds since the session was opened."""
+        return self.clock() - self.opened_at
 
     def read(self, now: float) -> CycleResult:
         """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
         readings = self._readings(now)
         self.profiling.follow(readings)
-        self.labels.update(readings, self._jobs())
-        outcomes: list[CollectorOutcome] = []
+        self.labels.update(readings, self.jobs.read())
+        self.runner.begin()
         families = [
             family
             for collector in self.collectors
-            for family in self._families_of(collector, readings, outcomes)
+            for family in self._families_of(collector, readings)
         ]
         no_states: LinkStates = {}
-        nvlink_states = _attempt(
-            self.nvlink.name, lambda: self.nvlink.collect(readings), no_states, outcomes
+        nvlink_states = self.runner.run(
+            self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
         )
         return CycleResult(
             snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
+            gpus=len(self.topology.gpus),
             gpus_up={gpu.id: gpu.id not in readings.lost_gpus for gpu in self.selection.gpus},
             nvlink_states=nvlink_states,
             driver_version=self._driver_version(readings),
             dropped=readings.dropped,
-            outcomes=tuple(outcomes),
+            outcomes=tuple(self.runner.outcomes),
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
             warming_up=self.profiling.warming_up,
@@ -140,7 +149,7 @@ class Session:
         for batch in self.batches:
             readings.add(self.reader.read(batch.entities, batch.field_ids))
         readings.left_out = {
-            **dict.fromkeys(self.refused_fields, Nothing.UNKNOWN_FIELD),
+            **dict.fromkeys(self.unknown_fields, Nothing.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
         }
         readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
@@ -149,12 +158,11 @@ class Session:
         )
         return readings
 
-    def _families_of(
-        self, collector: Collector, readings: Readings, outcomes: list[CollectorOutcome]
-    ) -> list[Family]:
+    def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters
-        return _attempt(
-            collector.name, lambda: list(collector.collect(counters, readings)), [], outcomes
+        none: list[Family] = []
+        return self.runner.run(
+            collector.name, lambda: list(collector.collect(counters, readings)), none
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
@@ -165,10 +173,6 @@ class Session:
             if family is not None and family.samples:
                 yield _without_duplicates(family, readings)
 
-    def _jobs(self) -> Mapping[str, tuple[str, ...]]:
-        directory = self.configuration.settings.hpc_job_mapping_dir
-        return read_jobs(directory) if directory else {}
-
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:
             version = readings.get(gpu.entity, DRIVER_VERSION_FIELD)
@@ -177,30 +181,9 @@ class Session:
         return ""
 
 
-def _attempt(
-    name: str,
-    collect: Callable[[], _Answer],
-    nothing: _Answer,
-    outcomes: list[CollectorOutcome],
-) -> _Answer:
-    """Run one collector, time it and note how it did; a failure gives ``nothing``."""
-    started = time.perf_counter()
-    try:
-        answer = collect()
-    except EngineUnavailable:
-        raise
-    except Exception:  # noqa: BLE001
-        # The one place for any exception: a source that fails must not take the others along.
-        _log.exception("a collector failed (collector=%s)", name)
-        outcomes.append(CollectorOutcome(name, False, time.perf_counter() - started))
-        return nothing
-    outcomes.append(CollectorOutcome(name, True, time.perf_counter() - started))
-    return answer
-
-
 def _is_lost(gpu: Gpu, readings: Readings) -> bool:
     """Whether the driver has lost ``gpu``: its bus id, alone of its names, turns blank."""
-    return readings.get(gpu.entity, LIFE_SIGN_FIELD) is Nothing.BLANK
+    return readings.get(gpu.entity, LIFE_SIGN_FIELD) in _LOST_SIGNS
 
 
 def _without_duplicates(family: Family, readings: Readings) -> Family:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from do_dcgm_exporter.collector_runner import CollectorRunner
 from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
 from do_dcgm_exporter.collectors.fields import FieldCollector
 from do_dcgm_exporter.collectors.health import HealthCollector
@@ -28,6 +30,7 @@ from do_dcgm_exporter.field_plan import (
     of_kind,
     plan_fields,
 )
+from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.run_configuration import Configuration
@@ -51,9 +54,11 @@ def open_session(
     topology = discovery.topology(inventory, known_gpus)
     scope = _Scope(topology, select(topology, configuration.settings), configuration)
     watcher = Watcher(engine)
+    watched_gpus = scope.watch_life_signs(watcher)
     scope.watch_fields(watcher)
     xid_watches = scope.watch_xids(watcher)
     profiling = scope.watch_profiling(engine, watcher)
+    engine.update()
     labels = _label_blocks(topology, configuration)
     return Session(
         engine=engine,
@@ -62,13 +67,17 @@ def open_session(
         inventory=inventory,
         topology=topology,
         selection=scope.selection,
-        batches=tuple(scope.batches(watcher.refused)),
-        refused_fields=watcher.refused,
+        batches=tuple(scope.batches(watcher.unknown)),
+        unknown_fields=watcher.unknown,
         reader=BatchReader(engine),
         profiling=profiling,
         labels=labels,
+        jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
         collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
+        runner=CollectorRunner(),
+        misses_gpus=len(watched_gpus) < len(scope.selection.gpus),
+        opened_at=time.monotonic(),
     )
 
 
@@ -94,10 +103,14 @@ class _Scope:
             if entities:
                 yield plan_fields(kind, self.configuration.counters), entities
 
-    def watch_fields(self, watcher: Watcher) -> None:
-        """Watch everything but XIDs and profiling."""
+    def watch_life_signs(self, watcher: Watcher) -> set[Entity]:
+        """Watch the life signs of the GPUs in scope; the answer is those that are watched."""
         gpus = [gpu.entity for gpu in self.selection.gpus]
-        watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
+        watches = watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
+        return {entity for watch in watches for entity in watch.entities}
+
+    def watch_fields(self, watcher: Watcher) -> None:
+        """Watch what the counters ask for, but for XIDs and profiling."""
         for plan, entities in self.plans():
             watcher.watch(entities, plan.plain, self.interval)
             watcher.watch(entities, plan.labels, self.interval)
@@ -129,7 +142,7 @@ class _Scope:
             if part.entity.kind is kind and self.topology.gpu_id_of(part.entity) in in_scope
         )
 
-    def batches(self, refused: Container[int]) -> Iterator[Batch]:
+    def batches(self, unknown: Container[int]) -> Iterator[Batch]:
         """One batch per kind: with its fields, the signs of life and the XIDs of the kind."""
         planned = {plan.kind: (plan.all_fields, entities) for plan, entities in self.plans()}
         for kind in EntityKind:
@@ -139,7 +152,7 @@ class _Scope:
                 field_ids = (*field_ids, XID_FIELD)
             if kind is EntityKind.GPU:
                 field_ids = (*field_ids, *LIFE_SIGN_FIELDS)
-            known = tuple(field_id for field_id in field_ids if field_id not in refused)
+            known = tuple(field_id for field_id in field_ids if field_id not in unknown)
             if entities and known:
                 yield Batch(entities, known)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from do_dcgm_exporter.addresses import is_loopback, parse_engine_address
+from do_dcgm_exporter.addresses import is_loopback_url, parse_engine_address
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.settings import Settings
 
@@ -46,7 +46,7 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
                 engine=address,
                 dcgm_bindings=bindings_directory(),
                 # Invented numbers must not pass for real ones.
-                forward=settings.forward and is_loopback(settings.forward_url),
+                forward=settings.forward and is_loopback_url(settings.forward_url),
             )
 
         yield point_at_it

@@ -60,14 +60,13 @@ class Telemetry:
     def collect(self) -> Iterator[Metric]:
         """Yield the exporter's own families (prometheus_client's collector protocol)."""
         cycle = self.cycle
-        gpus = cycle.gpus_up if cycle else {}
         yield self._build_info(cycle.driver_version if cycle else "")
         yield _gauge("hostengine_up", "1 while the engine answers.", [((), self.engine_up)])
-        yield _gauge("gpus", "GPUs in scope that the engine knows.", [((), len(gpus))])
+        yield _gauge("gpus", "GPUs that the engine knows.", [((), cycle.gpus if cycle else 0)])
         yield _gauge(
             "gpu_up",
             "1 while the driver answers for the GPU, 0 once it is lost.",
-            [((str(gpu),), up) for gpu, up in gpus.items()],
+            [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
         )
         yield _gauge(

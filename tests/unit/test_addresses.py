@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from do_dcgm_exporter.addresses import (
-    is_loopback,
+    is_loopback_url,
     parse_engine_address,
     parse_forward_url,
     parse_listen_address,
@@ -119,19 +119,35 @@ def test_a_forward_url_that_cannot_work_is_refused(url: str, complaint: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("url", "loopback"),
+    ("url", "expected"),
     [
-        ("http://127.0.0.1:8080/x", True),
-        ("http://127.9.9.9", True),
-        ("http://localhost", True),
-        ("http://[::1]:80", True),
+        ("http://localhost/", True),
+        ("http://LOCALHOST:8080/v1", True),
+        ("http://127.0.0.1:80/", True),
+        ("http://127.255.0.9/", True),
+        ("http://[::1]:80/", True),
+        ("https://127.0.0.1/", True),
         ("http://169.254.169.254:80/v1/gpu_metrics", False),
-        ("http://localhost.example.com", False),
-        ("http://127.0.0.1@example.com", False),
+        ("http://0.0.0.0/", False),
+        ("http://[::]/", False),
+        ("http://10.0.0.1/", False),
+        ("http://droplet/", False),
+        ("http://localhost.example.com/", False),
+        ("http://127.0.0.1.example.com/", False),
+        ("http://127.1/", False),
+        ("http://2130706433/", False),
+        ("http://localhost@example.com/", False),
+        ("http://example.com\\@127.0.0.1/", False),
+        ("http://example.com#@localhost/", False),
+        ("http://example.com\t@localhost/", False),
+        ("http://[::1/", False),
+        ("http:///", False),
+        ("localhost", False),
+        ("", False),
     ],
 )
-def test_loopback_is_told_by_the_host_alone(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback
+def test_only_what_cannot_leave_the_host_is_loopback(url, expected):
+    assert expected is is_loopback_url(url)
 
 
 @pytest.mark.parametrize("parse", [parse_listen_address, parse_engine_address, parse_forward_url])

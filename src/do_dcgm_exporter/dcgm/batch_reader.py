@@ -7,8 +7,9 @@ fails the whole call. Such a field is found by halving, left out, and tried agai
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
@@ -47,6 +48,14 @@ class BatchReader:
             for first_field in range(0, len(healthy), FIELDS_PER_CALL):
                 some_fields = healthy[first_field : first_field + FIELDS_PER_CALL]
                 yield from self._read_batch(some_entities, some_fields)
+        self._forgive(healthy)
+
+    def _forgive(self, field_ids: Iterable[int]) -> None:
+        """Forget the poison of fields that were tried again and gave none."""
+        for field_id in field_ids:
+            if self._poisoned_until.get(field_id, math.inf) <= self.clock():
+                _log.info("field %d is read again", field_id)
+                del self._poisoned_until[field_id]
 
     def _read_batch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
         try:

@@ -257,6 +257,10 @@ class HostEngine:
             keep_samples,
         )
 
+    def update(self) -> None:
+        """Have every field that is due sampled now, and wait for it."""
+        self._call("dcgmUpdateAllFields", 1)
+
     # Reading
 
     def latest(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:

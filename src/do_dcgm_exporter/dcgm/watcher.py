@@ -35,10 +35,10 @@ LATEST_ONLY = Retention(0.0, 2)
 
 @dataclass(slots=True)
 class Watcher:
-    """Starts watches on one connection; ``refused`` names what the engine would not watch."""
+    """Starts watches on one connection; ``unknown`` are the fields its engine does not know."""
 
     engine: HostEngine
-    refused: dict[int, str] = field(default_factory=dict)
+    unknown: dict[int, str] = field(default_factory=dict)
 
     def watch(
         self,
@@ -49,9 +49,10 @@ class Watcher:
     ) -> list[Watch]:
         """Sample ``field_ids`` on ``entities`` every ``interval`` seconds.
 
-        Fields that the engine refuses are left out and noted in ``refused``.
+        A field that the engine does not know is noted in ``unknown``; one that it will
+        not watch on these entities reads as not watched.
         """
-        wanted = [field_id for field_id in field_ids if field_id not in self.refused]
+        wanted = [field_id for field_id in field_ids if field_id not in self.unknown]
         return [
             watch
             for some_entities in _chunks(entities, self.engine.entities_per_call)
@@ -75,7 +76,8 @@ class Watcher:
             try:
                 watches.append(self._start(group, taken, some, interval, retention))
             except CallRefused as error:
-                self._refuse_if_alone(some, error)
+                if len(some) == 1:
+                    _log.info("field %d is not watched: %s", some[0], error)
                 return False
             return True
 
@@ -91,7 +93,9 @@ class Watcher:
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
         except CallRefused as error:
-            self._refuse_if_alone(field_ids, error)
+            if len(field_ids) == 1:
+                self.unknown[field_ids[0]] = str(error)
+                _log.info("field %d is not known to this engine: %s", field_ids[0], error)
             return False
         return True
 
@@ -112,11 +116,6 @@ class Watcher:
             self.engine.destroy_field_group(field_group)
             raise
         return watch
-
-    def _refuse_if_alone(self, field_ids: Sequence[int], error: CallRefused) -> None:
-        if len(field_ids) == 1:
-            self.refused[field_ids[0]] = str(error)
-            _log.info("field %d is not watched: %s", field_ids[0], error)
 
 
 def _chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

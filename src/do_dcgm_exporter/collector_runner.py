@@ -1,0 +1,62 @@
+"""Runs collectors so that each fails alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+
+_log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorOutcome:
+    """How one collector did in a cycle."""
+
+    name: str
+    succeeded: bool
+    seconds: float
+
+
+@dataclass(slots=True)
+class CollectorRunner:
+    """Times collectors and tells once when one begins or ceases to fail."""
+
+    outcomes: list[CollectorOutcome] = field(default_factory=list)
+    _failing: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Forget the outcomes of the cycle before."""
+        self.outcomes = []
+
+    def run(self, name: str, collect: Callable[[], _Answer], nothing: _Answer) -> _Answer:
+        """What ``collect`` gives, or ``nothing`` if it fails.
+
+        Raises EngineUnavailable: that concerns everybody.
+        """
+        started = time.perf_counter()
+        try:
+            answer = collect()
+        except EngineUnavailable:
+            raise
+        except Exception:  # noqa: BLE001
+            # A source that fails, however it does, must not take the others along.
+            self._note(name, False, started)
+            return nothing
+        self._note(name, True, started)
+        return answer
+
+    def _note(self, name: str, succeeded: bool, started: float) -> None:
+        self.outcomes.append(CollectorOutcome(name, succeeded, time.perf_counter() - started))
+        if not succeeded and name not in self._failing:
+            self._failing.add(name)
+            _log.exception("a collector fails (collector=%s)", name)
+        elif succeeded and name in self._failing:
+            self._failing.remove(name)
+            _log.info("a collector works again (collector=%s)", name)
