@@ -169,28 +169,37 @@ class Cache:
         happened = self.events.get((entity, field.id))
         if happened:
             return Status.OK, happened[-1]
-        watched = self._place(entity, field) in self.series
+        series = self.series.get((entity, field.id))
+        watched = series is not None and series.watches
         return (Status.NO_DATA if watched else Status.NOT_WATCHED), None
 
     def history(self, entity: Entity, field: Field, since: int, now: int) -> list[Record]:
-        """Return the samples kept from `since` to now; both ends are included (observed)."""
+        """Return the samples kept from `since` to now; both ends are included (observed).
+
+        Raises StatusError where nothing can ever have been sampled: -16 for a field that
+        nobody watches, else the status the hardware answers (DcgmCacheManager::GetSamples).
+        """
+        samples = self._samples(entity, field, since, now)
+        return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
+
+    def _samples(self, entity: Entity, field: Field, since: int, now: int) -> list[Sample]:
         key = self._place(entity, field)
-        if field.id in EVENT_FIELDS:
-            events = self.events.get(key, ())
-            samples = [event for event in events if since <= event.timestamp <= now]
-        elif key in self.series and not isinstance(self._hardware.answer(entity, field), Status):
-            series = self.series[key]
-            times = series.times(since, now)
-            samples = [self.sample(entity, field, series, time) for time in times]
-        else:
-            samples = []
-        unique = (
-            {sample.timestamp: sample for sample in samples}
-            if field.id not in EVENT_FIELDS
-            else None
-        )
-        kept = samples if unique is None else list(unique.values())
-        return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in kept]
+        if self.events.get(key):
+            return [event for event in self.events[key] if since <= event.timestamp <= now]
+        series = self.series.get(key)
+        if field.id in EVENT_FIELDS and series is not None and series.watches:
+            return []
+        if series is None or field.id in EVENT_FIELDS:
+            raise StatusError(Status.NOT_WATCHED)
+        answer = self._hardware.answer(entity, field)
+        if answer is Status.NO_DATA:
+            return []
+        if isinstance(answer, Status):
+            raise StatusError(answer)
+        times = series.times(since, now)
+        taken = [self.sample(entity, field, series, time) for time in times]
+        # A frozen field gives the same sample for many times; it was taken once.
+        return list({sample.timestamp: sample for sample in taken}.values())
 
     # --- one sample ----------------------------------------------------------------------
 
