@@ -1,0 +1,183 @@
+"""What an answer of the engine is worth: every type, sentinel, status and age."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.builders import MICROSECONDS, NOW, gpu, raw
+
+from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import Status
+from do_dcgm_exporter.dcgm.values import (
+    Nothing,
+    RawValue,
+    Reading,
+    decode_values,
+    number_text,
+    read_value,
+)
+
+INT32, INT64, DOUBLE = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
+
+
+def value_of(payload: float | str | None, *, status: int = 0, age: float = 0.0) -> Reading:
+    return read_value(raw(gpu(0), 150, payload, status=status, timestamp=NOW - age), NOW, 60.0)
+
+
+@pytest.mark.parametrize("payload", [0, -1, 42, 2**40, 0.0, 0.25, 1e9, "535.216.01", "a<<<b>>>"])
+def test_a_fresh_value_is_worth_its_payload(payload: float | str) -> None:
+    assert payload == value_of(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (INT32, Nothing.BLANK),
+        (INT32 + 1, Nothing.NOT_FOUND),
+        (INT32 + 2, Nothing.NOT_SUPPORTED),
+        (INT32 + 3, Nothing.NOT_PERMITTED),
+        (INT64, Nothing.BLANK),
+        (INT64 + 1, Nothing.NOT_FOUND),
+        (INT64 + 2, Nothing.NOT_SUPPORTED),
+        (INT64 + 3, Nothing.NOT_PERMITTED),
+        (DOUBLE, Nothing.BLANK),
+        (DOUBLE + 1, Nothing.NOT_FOUND),
+        (DOUBLE + 2, Nothing.NOT_SUPPORTED),
+        (DOUBLE + 3, Nothing.NOT_PERMITTED),
+        ("<<<NULL>>>", Nothing.BLANK),
+        ("<<<NOT_FOUND>>>", Nothing.NOT_FOUND),
+        ("<<<NOT_SUPPORTED>>>", Nothing.NOT_SUPPORTED),
+        ("<<<NOT_PERM>>>", Nothing.NOT_PERMITTED),
+        ("<<<SOMETHING NEW>>>", Nothing.BLANK),
+        ("", Nothing.BLANK),
+        (2 * DOUBLE, Nothing.BLANK),  # a sum of two blanks
+        (1.5 * DOUBLE, Nothing.BLANK),  # an average with one
+        (math.nan, Nothing.NOT_A_NUMBER),
+        (math.inf, Nothing.NOT_A_NUMBER),
+        (-math.inf, Nothing.NOT_A_NUMBER),
+        (None, Nothing.NOT_A_NUMBER),  # a blob
+    ],
+)
+def test_a_sentinel_is_named(payload: float | str | None, reason: Nothing) -> None:
+    assert reason is value_of(payload)
+
+
+@pytest.mark.parametrize("payload", [INT32 - 1, INT32 + 4, INT64 - 1, INT64 + 4, DOUBLE - 1.0])
+def test_a_number_beside_the_sentinels_is_a_number(payload: float) -> None:
+    assert payload == value_of(payload)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (Status.NO_DATA, Nothing.NO_DATA),
+        (Status.NOT_WATCHED, Nothing.NOT_WATCHED),
+        (Status.UNKNOWN_FIELD, Nothing.UNKNOWN_FIELD),
+        (Status.NOT_SUPPORTED, Nothing.NOT_SUPPORTED),
+        (Status.NO_PERMISSION, Nothing.NOT_PERMITTED),
+        (Status.GPU_IS_LOST, Nothing.GPU_LOST),
+        (Status.STALE_DATA, Nothing.STALE),
+        (Status.MODULE_NOT_LOADED, Nothing.MODULE_NOT_LOADED),
+        (Status.GENERIC_ERROR, Nothing.ENGINE_ERROR),
+        (-1000, Nothing.ENGINE_ERROR),
+    ],
+)
+@pytest.mark.parametrize("payload", [0, INT64, 42])
+def test_a_status_comes_before_the_value(status: int, reason: Nothing, payload: int) -> None:
+    assert reason is value_of(payload, status=status)
+
+
+def test_a_value_is_stale_once_it_is_older_than_allowed() -> None:
+    assert 42 == value_of(42, age=60.0)
+    assert Nothing.STALE is value_of(42, age=60.001)
+
+
+def test_a_value_that_may_be_of_any_age_is_never_stale() -> None:
+    assert 79 == read_value(raw(gpu(0), 230, 79, timestamp=1.0), NOW, math.inf)
+
+
+def test_a_sentinel_is_named_whatever_its_age() -> None:
+    assert Nothing.NOT_SUPPORTED is value_of(INT64 + 2, age=1e6)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (-1, "-1"),
+        (2**63 - 1, "9223372036854775807"),
+        (0.0, "0.000000"),
+        (123.456, "123.456000"),
+        (6.5e10, "65000000000.000000"),
+        (0.0000004, "0.000000"),
+    ],
+)
+def test_numbers_are_printed_as_by_nvidias_exporters(number: float, text: str) -> None:
+    assert text == number_text(number)
+
+
+# Decoding.
+
+
+def slot(
+    kind: int, entity: int, field: int, letter: str, value: bytes, status: int = 0, ts: int = 0
+) -> bytes:
+    head = struct.pack("=IIIHhiIq", 0, kind, entity, field, ord(letter), status, 0, ts)
+    assert FIELD_VALUE_OFFSET == len(head)
+    return (head + value).ljust(FIELD_VALUE_SIZE, b"\0")
+
+
+def decoded(*slots: bytes) -> list[RawValue]:
+    data = b"".join(slots)
+    answer = (ctypes.c_char * len(data)).from_buffer_copy(data)
+    return list(decode_values(answer, len(slots)))
+
+
+@pytest.mark.parametrize(
+    ("letter", "value", "payload"),
+    [
+        ("i", struct.pack("=q", -5), -5),
+        ("t", struct.pack("=q", 7), 7),
+        ("d", struct.pack("=d", 0.5), 0.5),
+        ("s", b"NVIDIA H100\0rubbish of an earlier answer", "NVIDIA H100"),
+        ("s", b"\xff\xfe", "\ufffd\ufffd"),
+        ("s", b"x" * 300, "x" * 256),
+        ("s", b"", ""),
+        ("b", b"\1\2\3", None),
+    ],
+)
+def test_a_value_is_decoded_by_its_type(letter: str, value: bytes, payload: object) -> None:
+    found = decoded(slot(1, 3, 150, letter, value, status=-14, ts=99))
+    assert [RawValue(Entity(EntityKind.GPU, 3), 150, -14, 99, payload)] == found  # type: ignore[arg-type]
+
+
+def test_slots_that_the_engine_left_empty_are_skipped() -> None:
+    empty = b"\0" * FIELD_VALUE_SIZE
+    one = slot(1, 0, 150, "i", b"")
+    of_an_unknown_kind = slot(77, 0, 150, "i", b"")
+    without_a_field = slot(1, 0, 0, "i", b"")
+    found = decoded(empty, of_an_unknown_kind, without_a_field, one)
+    assert [(gpu(0), 150)] == [(value.entity, value.field_id) for value in found]
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**62))
+def test_any_integer_is_decoded_as_it_is(number: int, microseconds: int) -> None:
+    (found,) = decoded(slot(4, 7, 150, "i", struct.pack("=q", number), ts=microseconds))
+    assert (number, microseconds) == (found.payload, found.timestamp)
+
+
+@given(st.text().filter(lambda text: "\0" not in text and len(text.encode(errors="replace")) < 256))
+def test_any_text_is_decoded_as_it_is(text: str) -> None:
+    encoded = text.encode(errors="replace")
+    (found,) = decoded(slot(1, 0, 50, "s", encoded))
+    assert encoded.decode() == found.payload
+
+
+def test_timestamps_are_microseconds() -> None:
+    assert NOW * MICROSECONDS == raw(gpu(0), 150, 1).timestamp
