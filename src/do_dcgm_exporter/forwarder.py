@@ -68,6 +68,7 @@ class Forwarder:
         self._endpoint: Endpoint | None = None
         self._failing_since: float | None = None
         self._has_worked = False
+        self._had_nothing = False
 
     def start(self) -> None:
         """Begin to forward."""
@@ -99,7 +100,7 @@ class Forwarder:
         unsent = False
         pauses = self._pauses()
         while not self._stopped.is_set():
-            page = self._publication.page.forwarded
+            page = self._newest()
             pause = next(pauses) if page else _LOOK_AGAIN
             if page:
                 outcome = self._attempt(endpoint, page)
@@ -109,6 +110,14 @@ class Forwarder:
             if self._clock() + pause >= ends or self._wait(pause):
                 break
         return unsent and not self._stopped.is_set()
+
+    def _newest(self) -> bytes:
+        """Return what is to be posted, empty when there is nothing."""
+        page = self._publication.page
+        if not page.forwarded and not self._had_nothing:
+            logger.debug("there is nothing to forward: %s", page.health.reason)
+        self._had_nothing = not page.forwarded
+        return page.forwarded
 
     def _pauses(self) -> Iterator[float]:
         """Yield how long to wait before each retry."""
@@ -123,7 +132,7 @@ class Forwarder:
             outcome = endpoint.post(page)
         except Exception as error:
             logger.debug("forwarding failed unexpectedly", exc_info=True)
-            outcome = Outcome(ForwardResult.ERROR, f"cannot be posted to ({error!r})")
+            outcome = Outcome(ForwardResult.ERROR, f"cannot be posted to ({type(error).__name__})")
         if self._stopped.is_set() and outcome.result is not ForwardResult.SUCCESS:
             return outcome  # it was us who ended it
         self._statistics.count(outcome.result, self._unix_time())

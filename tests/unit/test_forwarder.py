@@ -238,6 +238,13 @@ class TestLog:
             (logging.WARNING, f"forwarding fails: the endpoint {url} answered 500"),
         ] == self.told(caplog)
 
+    def test_having_nothing_to_post_is_mentioned_once(self, endpoint, caplog):
+        caplog.set_level(logging.DEBUG)
+        Run(endpoint, b"").until(60)
+
+        messages = [record.getMessage() for record in caplog.records]
+        assert 1 == sum(message.startswith("there is nothing to forward") for message in messages)
+
     def test_nothing_secret_is_told(self, endpoint, caplog):
         caplog.set_level(logging.INFO)
         url = endpoint.url.replace("//", "//user:password@") + "?token=secret"
