@@ -1,3 +1,5 @@
 """Prometheus exporter and DigitalOcean forwarder of NVIDIA DCGM metrics."""
 
-__version__ = "0.1.0"
+from do_dcgm_exporter.version import read_version
+
+__version__ = read_version()
