@@ -7,23 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from do_dcgm_exporter.counter_groups import group_files
+from do_dcgm_exporter.droplet import DMI, is_droplet
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.option_parser import OptionParser
-from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC
+from do_dcgm_exporter.options import CONFIG_FILE_NAME, DEFAULT_FORWARD_URL, ETC
 from do_dcgm_exporter.settings import LogFormat, Settings
 
 # Running from a clone: src/do_dcgm_exporter/ and etc/do-dcgm-exporter/ have one parent.
 _CHECKOUT_ETC = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"
 
 
-def load_settings(argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC) -> Settings:
+def load_settings(
+    argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC, dmi: Path = DMI
+) -> Settings:
     """Read the whole configuration anew; raises ConfigurationError."""
     parser = OptionParser()
     flags = parser.parse_flags(argv)
-    return _settings(parser.parse_layers(flags, environ, etc / CONFIG_FILE_NAME), etc)
+    return _settings(parser.parse_layers(flags, environ, etc / CONFIG_FILE_NAME), etc, dmi)
 
 
-def _settings(values: Mapping[str, Any], etc: Path) -> Settings:
+def _settings(values: Mapping[str, Any], etc: Path, dmi: Path) -> Settings:
     interval = values["collect_interval"]
     stale_after = values["stale_after"] or 3 * interval
     if stale_after < interval:
@@ -33,7 +37,11 @@ def _settings(values: Mapping[str, Any], etc: Path) -> Settings:
         )
     return Settings(
         default_counters=values["default_counters"] or _default_counters(etc),
-        collectors=tuple(values["collectors"] or _default_collectors(etc)),
+        # The user's counters first: of two lines for one field the first one stands.
+        collectors=(
+            *(values["collectors"] or _default_collectors(etc)),
+            *group_files(values["counter_groups"] or ()),
+        ),
         address=values["address"],
         collect_interval=interval,
         engine=values["remote_hostengine_info"],
@@ -47,7 +55,7 @@ def _settings(values: Mapping[str, Any], etc: Path) -> Settings:
         xid_zero_fill=values["xid_zero_fill"],
         replace_blanks_in_model_name=values["replace_blanks_in_model_name"],
         hpc_job_mapping_dir=values["hpc_job_mapping_dir"],
-        forward=values["forward"],
+        forward=_forward(values, dmi),
         forward_url=values["forward_url"],
         forward_interval=values["forward_interval"],
         forward_timeout=values["forward_timeout"],
@@ -56,6 +64,13 @@ def _settings(values: Mapping[str, Any], etc: Path) -> Settings:
         log_format=LogFormat(values["log_format"]),
         log_level="debug" if values["debug"] else values["log_level"],
     )
+
+
+def _forward(values: Mapping[str, Any], dmi: Path) -> bool:
+    """Whether to forward: as said, else on a droplet or to an endpoint of the user's own."""
+    if values["forward"] is not None:
+        return bool(values["forward"])
+    return is_droplet(dmi) or values["forward_url"] != DEFAULT_FORWARD_URL
 
 
 def _default_counters(etc: Path) -> Path:

@@ -102,7 +102,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         """Return an action's keys in the file: none for modes (overrides ConfigArgParse)."""
         if action.dest not in _OPTION_OF:
             return []
-        return [flag.removeprefix("--") for flag in _long_flags(action.option_strings)]
+        return _keys(_OPTION_OF[action.dest])
 
     def convert_item_to_command_line_arg(
         self, action: argparse.Action | None, key: str, value: str | list[str]
@@ -143,7 +143,9 @@ class _Switch(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        setattr(namespace, self.dest, option_string == self.option_strings[0])
+        value = option_string == self.option_strings[0]
+        auto = option_string == _OPTION_OF[self.dest].auto_flag
+        setattr(namespace, self.dest, None if auto else value)
 
 
 def _add_option(group: Any, option: Option) -> None:
@@ -220,7 +222,10 @@ def _argument(parse: Callable[[str], object]) -> Callable[[str], object]:
 def _spelled_as_flags(option: Option, value: str | list[str], *, opposite: bool) -> list[str]:
     on_flag, *off_flags = _long_flags(option.flags)
     if option.parse is None:
-        return [on_flag if parse_boolean(_one(value)) is not opposite else off_flags[0]]
+        text = _one(value)
+        if option.auto_flag and not opposite and text.lower() == "auto":
+            return [option.auto_flag]
+        return [on_flag if parse_boolean(text) is not opposite else off_flags[0]]
     texts = _several(value) if option.repeatable else [_one(value)]
     for text in texts:
         option.parse(text)
@@ -245,8 +250,13 @@ def _several(value: str | list[str]) -> list[str]:
 def _why_unknown(key: str) -> str:
     if key in ("config-file", "simulate", "once", "check-config", "list-fields", "version", "help"):
         return "this can only be given on the command line"
-    known = [flag.removeprefix("--") for option in OPTIONS for flag in _long_flags(option.flags)]
+    known = [known_key for option in OPTIONS for known_key in _keys(option)]
     return f"there is no such setting{hint(key, known)}"
+
+
+def _keys(option: Option) -> list[str]:
+    flags = [flag for flag in _long_flags(option.flags) if flag != option.auto_flag]
+    return [flag.removeprefix("--") for flag in flags]
 
 
 def _long_flags(flags: Sequence[str]) -> list[str]:

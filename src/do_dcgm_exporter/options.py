@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from do_dcgm_exporter.addresses import parse_engine_address, parse_forward_url, parse_listen_address
+from do_dcgm_exporter.counter_groups import GROUP_NAMES, NO_GROUP
 from do_dcgm_exporter.device_selection import parse_device_selection
 from do_dcgm_exporter.option_values import (
     milliseconds,
@@ -26,14 +27,16 @@ LOG_LEVELS = ("error", "warning", "info", "debug")
 
 ETC = Path("/etc/do-dcgm-exporter")
 CONFIG_FILE_NAME = "do-dcgm-exporter.conf"
+DEFAULT_FORWARD_URL = "http://169.254.169.254:80/v1/gpu_metrics"
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.
 
-    A switch has no ``parse``; its first two flags are ``--x`` and ``--no-x``.
-    ``default`` is what the help shows: of a switch ``on`` or ``off``, of the other
+    A switch has no ``parse``; its first two flags are ``--x`` and ``--no-x``, and one
+    that may also be left to the program has ``--x-auto``.
+    ``default`` is what the help shows: of a switch ``on``, ``off`` or ``auto``, of the other
     options the text that is parsed, unless it is in parentheses and worked out from
     the rest of the configuration.
     """
@@ -56,10 +59,15 @@ class Option:
         return self.name.replace("-", "_")
 
     @property
+    def auto_flag(self) -> str | None:
+        """The flag that leaves a switch to the program, if it has one."""
+        return next((flag for flag in self.flags if flag == f"--{self.name}-auto"), None)
+
+    @property
     def default_value(self) -> object:
         """The value when nobody sets the option; None when it has to be worked out."""
         if self.parse is None:
-            return self.default == "on"
+            return None if self.default == "auto" else self.default == "on"
         return None if self.default.startswith("(") else self.parse(self.default)
 
 
@@ -79,6 +87,15 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "(/etc/do-dcgm-exporter/default-counters.csv)",
             parse_path,
             "FILE",
+        ),
+        Option(
+            ("--counter-groups",),
+            f"ready-made counters, added to all others: {', '.join(GROUP_NAMES)}; may be given"
+            " several times",
+            f"({NO_GROUP})",
+            one_of(NO_GROUP, *GROUP_NAMES),
+            "GROUP",
+            repeatable=True,
         ),
         Option(
             ("-c", "--collect-interval"),
@@ -175,11 +192,16 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "Forwarding": (
-        Option(("--forward", "--no-forward"), "post the DCGM metrics to DigitalOcean", "on"),
+        Option(
+            ("--forward", "--no-forward", "--forward-auto"),
+            "post the DCGM metrics to DigitalOcean; auto does so on a droplet, and to"
+            " a forward-url other than the default",
+            "auto",
+        ),
         Option(
             ("--forward-url",),
             "where to post them",
-            "http://169.254.169.254:80/v1/gpu_metrics",
+            DEFAULT_FORWARD_URL,
             parse_forward_url,
             "URL",
         ),
@@ -208,6 +230,25 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(("--log-level",), ", ".join(LOG_LEVELS), "info", one_of(*LOG_LEVELS), "LEVEL"),
         Option(("--debug", "--no-debug"), "the same as --log-level debug", "off"),
+    ),
+    # What the Debian package does with the machine. The exporter itself obeys none of them.
+    "Debian package": (
+        Option(
+            ("--engine",),
+            "whose engine the package runs: nvidia (the unit nvidia-dcgm.service), ours"
+            " (do-nv-hostengine.service under that name) or none",
+            "nvidia",
+            one_of("nvidia", "ours", "none"),
+            "WHOSE",
+        ),
+        Option(
+            ("--embedded-exporters",),
+            "what the package does with an NVIDIA exporter that has an engine of its own:"
+            " rewrite, stop or leave it",
+            "rewrite",
+            one_of("rewrite", "stop", "leave"),
+            "WHAT",
+        ),
     ),
 }
 

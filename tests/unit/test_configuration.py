@@ -51,7 +51,8 @@ class Installation:
         if config is not None:
             self.config_file.write_text(config, encoding="utf-8")
         variables = {f"DO_DCGM_EXPORTER_{key}": value for key, value in (environ or {}).items()}
-        return load_settings(argv, variables, self.etc)
+        # No machine's vendor stands there: it is no droplet.
+        return load_settings(argv, variables, self.etc, dmi=self.etc)
 
     def complaint(
         self, *argv: str, environ: Mapping[str, str] | None = None, config: str | None = None
@@ -92,7 +93,7 @@ def test_without_any_configuration_there_are_defaults(installation: Installation
         xid_zero_fill=True,
         replace_blanks_in_model_name=False,
         hpc_job_mapping_dir=None,
-        forward=True,
+        forward=False,
         forward_url="http://169.254.169.254:80/v1/gpu_metrics",
         forward_interval=20.0,
         forward_timeout=5.0,
