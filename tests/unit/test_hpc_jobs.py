@@ -1,0 +1,78 @@
+"""Job names that a batch system leaves in files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from do_dcgm_exporter.hpc_jobs import JobDirectory
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> JobDirectory:
+    return JobDirectory(tmp_path)
+
+
+def test_without_a_directory_there_are_no_jobs() -> None:
+    assert {} == JobDirectory(None).read()
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("1234\n", ("1234",)),
+        ("1234\n1235\n", ("1234", "1235")),
+        ("1234", ("1234",)),
+        ("  1234 \r\n\n\t\n", ("1234",)),
+        ("1234\n1234\n", ("1234",)),
+        ("", ()),
+    ],
+)
+def test_a_file_has_one_job_per_line(
+    jobs: JobDirectory, tmp_path: Path, content: str, names: tuple[str, ...]
+) -> None:
+    (tmp_path / "0").write_bytes(content.encode())
+    assert {"0": names} == jobs.read()
+
+
+def test_files_are_named_by_gpu_or_gpu_and_instance(jobs: JobDirectory, tmp_path: Path) -> None:
+    for name in ("0", "12", "1.7", "x", "1.", ".1", "1.2.3", "0.swp", "README"):
+        (tmp_path / name).write_text("job\n")
+    assert {"0", "12", "1.7"} == set(jobs.read())
+
+
+def test_what_cannot_be_read_has_no_jobs(jobs: JobDirectory, tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").symlink_to(tmp_path / "gone")
+    (tmp_path / "2").write_bytes(b"\xff\xfe\n")
+    assert {"0": (), "1": (), "2": ("\ufffd\ufffd",)} == jobs.read()
+
+
+def test_a_huge_file_is_read_in_part(jobs: JobDirectory, tmp_path: Path) -> None:
+    (tmp_path / "0").write_text("x" * 1_000_000)
+    assert 65536 == len(jobs.read()["0"][0])
+
+
+def test_jobs_come_and_go(jobs: JobDirectory, tmp_path: Path) -> None:
+    assert {} == jobs.read()
+    (tmp_path / "0").write_text("job\n")
+    assert {"0": ("job",)} == jobs.read()
+    (tmp_path / "0").unlink()
+    assert {} == jobs.read()
+
+
+def test_a_missing_directory_is_told_once_until_it_has_been_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    jobs = JobDirectory(tmp_path / "later")
+    assert ({}, {}) == (jobs.read(), jobs.read())
+    assert 1 == len(caplog.messages)
+    assert "cannot read the job mapping directory" in caplog.messages[0]
+    (tmp_path / "later").mkdir()
+    jobs.read()
+    (tmp_path / "later").rmdir()
+    jobs.read()
+    assert 2 == len(caplog.messages)
