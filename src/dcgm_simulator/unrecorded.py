@@ -27,10 +27,11 @@ SWITCH: dict[int, Row] = {
     867: ["i", 0, "identity", [5, 6, 7, 8]],
 }
 
+# 870: 2 is active, 3 would be an error.
 LINK: dict[int, Row] = {
     780: ["i", 0, "counter", 60_000_000, 1_400_000],
     781: ["i", 0, "counter", 61_000_000, 1_450_000],
-    870: ["i", 0, "constant", 3],
+    870: ["i", 0, "constant", 2],
     871: ["i", 0, "constant", 1],
 }
 
