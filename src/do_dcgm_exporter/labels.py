@@ -39,8 +39,13 @@ class LabelBlocks:
     _blocks: dict[Entity, _Block] = field(default_factory=dict)
 
     def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
-        """Take the values of label counters and the jobs of this cycle."""
+        """Take the values of label counters and the jobs of this cycle.
+
+        What is on a lost GPU keeps its labels, so that its XIDs stay in their series.
+        """
         for entity, identity in self.identities.items():
+            if entity in self._blocks and self._is_lost(entity, readings):
+                continue
             values = self._label_values(entity, readings)
             names = jobs.get(self._job_key(entity), ()) if jobs else ()
             block = self._blocks.get(entity)
@@ -68,6 +73,9 @@ class LabelBlocks:
                 if isinstance(value, str | int | float):
                     found.append((counter.name, str(value)))
         return tuple(sorted(found))
+
+    def _is_lost(self, entity: Entity, readings: Readings) -> bool:
+        return bool(readings.lost_gpus) and self.topology.gpu_id_of(entity) in readings.lost_gpus
 
     def _job_key(self, entity: Entity) -> str:
         if entity.kind is EntityKind.GPU_INSTANCE:

@@ -11,7 +11,7 @@ They outlive a lost GPU, for XID 79 is the loss.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
@@ -48,16 +48,31 @@ class XidCollector:
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
         self._follow(readings)
-        makers: Mapping[Special, Callable[[Entity, Readings], Iterator[Sample]]] = {
-            Special.XID_ERRORS_COUNT: self._count_samples,
-            Special.XID_ERRORS_TOTAL: self._total_samples,
-            Special.XID_LAST_TIMESTAMP_SECONDS: self._timestamp_samples,
-        }
+        entities = self._entities()
         for counter in counters.counters:
-            if counter.special is not None and counter.special in makers:
-                yield self._family(counter, makers[counter.special], readings)
-            elif counter.field and counter.field.id == XID_FIELD and not _is_label(counter):
-                yield self._family(counter, self._last_xid_samples, readings)
+            samples = self._samples_of(counter, entities, readings)
+            if samples is not None:
+                yield Family(
+                    counter.name, MetricType(counter.type.value), counter.help, tuple(samples)
+                )
+
+    def _samples_of(
+        self, counter: Counter, entities: Sequence[Entity], readings: Readings
+    ) -> Iterator[Sample] | None:
+        """The samples of ``counter``, None if it is not about XIDs."""
+        if counter.special is Special.XID_ERRORS_COUNT:
+            return _each(entities, lambda entity: self._count_samples(entity, readings.now))
+        if counter.special is Special.XID_ERRORS_TOTAL:
+            return _each(entities, self._total_samples)
+        if counter.special is Special.XID_LAST_TIMESTAMP_SECONDS:
+            return _each(entities, self._timestamp_samples)
+        if (
+            counter.field
+            and counter.field.id == XID_FIELD
+            and counter.type is not CounterType.LABEL
+        ):
+            return _each(entities, lambda entity: self._last_xid_samples(entity, readings))
+        return None
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
@@ -93,19 +108,6 @@ class XidCollector:
             if event is not None and event not in known:
                 known.append(event)
         return events
-
-    def _family(
-        self,
-        counter: Counter,
-        samples: Callable[[Entity, Readings], Iterator[Sample]],
-        readings: Readings,
-    ) -> Family:
-        return Family(
-            counter.name,
-            MetricType(counter.type.value),
-            counter.help,
-            tuple(sample for entity in self._entities() for sample in samples(entity, readings)),
-        )
 
     def _entities(self) -> list[Entity]:
         """Those always shown, and any instance with an XID, by kind and index."""
@@ -146,14 +148,14 @@ class XidCollector:
         raw = readings.raw.get((entity, XID_FIELD))
         return raw is not None and raw.status == Status.NO_DATA
 
-    def _count_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+    def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
         counts: Tally[int] = sum(
-            (self.log.in_window(source, readings.now) for source in self._sources(entity)), Tally()
+            (self.log.in_window(source, now) for source in self._sources(entity)), Tally()
         )
         window = ("window_size_in_ms", str(round(self.log.window * 1000)))
         yield from self._by_xid(entity, counts, (window,))
 
-    def _total_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+    def _total_samples(self, entity: Entity) -> Iterator[Sample]:
         totals: Tally[int] = sum(
             (self.log.of(source).totals for source in self._sources(entity)), Tally()
         )
@@ -169,7 +171,7 @@ class XidCollector:
             for block in self.labels.with_labels(entity, (*labels, ("xid", str(xid)))):
                 yield Sample(block, str(count))
 
-    def _timestamp_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+    def _timestamp_samples(self, entity: Entity) -> Iterator[Sample]:
         newest: dict[int, int] = {}
         for source in self._sources(entity):
             for xid, timestamp in self.log.of(source).newest_by_xid.items():
@@ -186,5 +188,8 @@ def _xid_in(raw: RawValue) -> int | None:
     return raw.payload if 0 < raw.payload < 0x7FFFFFF0 else None
 
 
-def _is_label(counter: Counter) -> bool:
-    return counter.type is CounterType.LABEL
+def _each(
+    entities: Iterable[Entity], samples: Callable[[Entity], Iterator[Sample]]
+) -> Iterator[Sample]:
+    for entity in entities:
+        yield from samples(entity)
