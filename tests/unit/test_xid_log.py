@@ -1,0 +1,119 @@
+"""The memory of XIDs."""
+
+from __future__ import annotations
+
+import pytest
+from tests.builders import MICROSECONDS, NOW, gpu
+
+from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
+from do_dcgm_exporter.collectors.xid_texts import xid_text
+
+
+def event(second: float, xid: int) -> XidEvent:
+    return XidEvent(int((NOW + second) * MICROSECONDS), xid)
+
+
+@pytest.fixture
+def log() -> XidLog:
+    return XidLog(counting_from=int(NOW * MICROSECONDS), window=20.0)
+
+
+def test_an_entity_without_xids_has_none(log: XidLog) -> None:
+    history = log.of(gpu(0))
+    assert (None, {}, -1) == (history.newest, dict(history.totals), history.read_until)
+    assert {} == dict(log.in_window(gpu(0), NOW))
+
+
+def test_every_xid_of_a_burst_counts(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 31), event(2, 31), event(3, 43)])
+    assert {31: 2, 43: 1} == dict(log.of(gpu(0)).totals)
+    assert event(3, 43) == log.of(gpu(0)).newest
+    assert {31: event(2, 31).timestamp, 43: event(3, 43).timestamp} == log.of(gpu(0)).newest_by_xid
+
+
+def test_events_may_come_in_any_order(log: XidLog) -> None:
+    log.add(gpu(0), [event(3, 43), event(1, 31)])
+    assert event(3, 43) == log.of(gpu(0)).newest
+
+
+def test_a_replayed_history_counts_nothing_twice(log: XidLog) -> None:
+    history = [event(1, 31), event(2, 43)]
+    log.add(gpu(0), history)
+    log.add(gpu(0), [*history, event(3, 31)])
+    assert {31: 2, 43: 1} == dict(log.of(gpu(0)).totals)
+    assert event(3, 31).timestamp == log.of(gpu(0)).read_until
+
+
+def test_xids_from_before_the_start_are_shown_but_not_in_the_totals(log: XidLog) -> None:
+    log.add(gpu(0), [event(-5, 31), event(0, 43)])
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+    assert {31: 1, 43: 1} == dict(log.in_window(gpu(0), NOW))
+    assert {31, 43} == set(log.of(gpu(0)).newest_by_xid)
+
+
+@pytest.mark.parametrize("xid", [79, 119, 120])
+def test_an_xid_reported_twice_counts_once(log: XidLog, xid: int) -> None:
+    log.add(gpu(0), [event(1, xid), event(1.75, xid)])
+    assert {xid: 1} == dict(log.of(gpu(0)).totals)
+    assert {xid: 1} == dict(log.in_window(gpu(0), NOW + 2))
+
+
+def test_the_second_report_may_come_a_cycle_later(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 79)])
+    log.add(gpu(0), [event(1, 79), event(1.75, 79)])
+    assert {79: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_a_second_report_does_not_move_the_last_timestamp(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 79), event(1.75, 79)])
+    assert {79: event(1, 79).timestamp} == log.of(gpu(0)).newest_by_xid
+
+
+def test_another_xid_between_both_reports_changes_nothing(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 79), event(1.5, 31), event(1.75, 79)])
+    assert {79: 1, 31: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_the_same_xid_later_than_two_seconds_is_another_one(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 79), event(3, 79), event(5.1, 79)])
+    assert {79: 2} == dict(log.of(gpu(0)).totals)
+
+
+def test_other_xids_in_quick_succession_all_count(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 31), event(1.75, 31)])
+    assert {31: 2} == dict(log.of(gpu(0)).totals)
+
+
+def test_the_same_xid_on_two_gpus_is_two(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 79)])
+    log.add(gpu(1), [event(1.5, 79)])
+    assert ({79: 1}, {79: 1}) == (dict(log.of(gpu(0)).totals), dict(log.of(gpu(1)).totals))
+
+
+def test_the_window_moves_and_totals_stay(log: XidLog) -> None:
+    log.add(gpu(0), [event(1, 31), event(11, 31)])
+    assert {31: 2} == dict(log.in_window(gpu(0), NOW + 21))
+    assert {31: 1} == dict(log.in_window(gpu(0), NOW + 22))
+    assert {} == dict(log.in_window(gpu(0), NOW + 32))
+    assert {31: 2} == dict(log.of(gpu(0)).totals)
+
+
+def test_what_was_known_of_a_gone_instance_is_forgotten_but_not_how_far_it_was_read(
+    log: XidLog,
+) -> None:
+    log.add(gpu(0), [event(1, 31)])
+    log.forget(gpu(0))
+    log.add(gpu(0), [event(1, 31), event(2, 43)])
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+    assert event(2, 43) == log.of(gpu(0)).newest
+
+
+@pytest.mark.parametrize(
+    ("xid", "text"), [(0, "No Error"), (99999, "Unknown Error"), (-1, "Unknown Error")]
+)
+def test_what_an_xid_means(xid: int, text: str) -> None:
+    assert text == xid_text(xid)
+
+
+def test_the_well_known_xids_have_texts() -> None:
+    assert "Unknown Error" not in {xid_text(xid) for xid in (13, 31, 43, 48, 63, 74, 79, 94, 119)}
