@@ -12,7 +12,8 @@ import ctypes
 import importlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,7 @@ _SIMULATOR_MARKER = "SIMULATED"
 # Size and value offset of dcgmFieldValue_v2, the same in every release from 3.1 to 4.6.
 FIELD_VALUE_SIZE = 4128
 FIELD_VALUE_OFFSET = 32
+_FIELD_VALUE_LAYOUT = (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET)
 
 
 class BindingsError(ExporterError):
@@ -76,7 +78,9 @@ def load_bindings(directory: Path | None = None) -> Bindings:
 
 
 def _load(directory: Path) -> Bindings:
-    structs, _, _, agent = _import_from(directory)
+    with _importable(directory):
+        structs, _, _, agent = _import_from(directory)
+        health_errors = _health_errors()
     _check_layout(structs, directory)
     try:
         structs._dcgmInit()
@@ -86,7 +90,7 @@ def _load(directory: Path) -> Bindings:
             f"the bindings in {directory} cannot load their libdcgm ({_words(error)})"
         ) from error
     simulated = (directory / _SIMULATOR_MARKER).exists()
-    return Bindings(directory, structs, agent, _health_errors(), simulated)
+    return Bindings(directory, structs, agent, health_errors, simulated)
 
 
 def _health_errors() -> Mapping[int, str]:
@@ -103,19 +107,27 @@ def _health_errors() -> Mapping[int, str]:
     }
 
 
-def _import_from(directory: Path) -> list[ModuleType]:
-    """Import the flat modules from ``directory``, dropping any of another directory.
+@contextmanager
+def _importable(directory: Path) -> Iterator[None]:
+    """Let modules be found in ``directory``, and forget those of another one.
 
-    The directory goes to the end of sys.path: it also holds modules with names as
-    general as ``common``, which must not hide anybody else's.
+    It is the last place on sys.path, and only for this while: it also holds modules with
+    names as general as ``common``, which must not hide anybody else's.
     """
     for name in (*_MODULES, "dcgm_errors"):
         loaded = sys.modules.get(name)
         if loaded is not None and Path(str(loaded.__file__)).parent != directory:
             del sys.modules[name]
-    sys.path[:] = [entry for entry in sys.path if Path(entry) not in SEARCH_PATH]
-    if str(directory) not in sys.path:
-        sys.path.append(str(directory))
+    importlib.invalidate_caches()
+    before = list(sys.path)
+    sys.path.append(str(directory))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _import_from(directory: Path) -> list[ModuleType]:
     try:
         return [importlib.import_module(name) for name in _MODULES]
     except (ImportError, SyntaxError, OSError) as error:
@@ -124,8 +136,8 @@ def _import_from(directory: Path) -> list[ModuleType]:
 
 def _check_layout(structs: ModuleType, directory: Path) -> None:
     """Refuse bindings whose values are laid out otherwise than the decoder reads them."""
-    layout = structs.c_dcgmFieldValue_v2
-    if (ctypes.sizeof(layout), layout.value.offset) != (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET):
+    layout = getattr(structs, "c_dcgmFieldValue_v2", None)
+    if layout is None or (ctypes.sizeof(layout), layout.value.offset) != _FIELD_VALUE_LAYOUT:
         raise BindingsError(f"the bindings in {directory} have an unknown value layout")
 
 
