@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if scenario not in SCENARIOS or version not in VERSIONS:
         return complain(f"there is no scenario {scenario} of DCGM {version}")
     server = Server(Host(scenario, version))
+    server.catch_signals()
     host = "0.0.0.0" if options.bind_interface == "ALL" else options.bind_interface
     # A domain socket disables TCP there; here TCP stays, on a port that nobody knows.
     port = options.port if options.domain_socket is None else 0
