@@ -43,6 +43,8 @@ class ForwardStatistics:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(ForwardResult, 0)
         self._last_success: float | None = None
+        self.complaint = ""
+        """Why forwarding fails now, as a sentence; empty while it works."""
 
     @property
     def counts(self) -> dict[ForwardResult, int]:

@@ -151,11 +151,14 @@ class Forwarder:
             logger.info("forwarding to %s works", self._shown_url)
         self._failing_since = None
         self._has_worked = True
+        self._statistics.complaint = ""
 
     def _note_failure(self, outcome: Outcome) -> None:
+        complaint = f"forwarding fails: the endpoint {self._shown_url} {outcome.detail}"
+        self._statistics.complaint = complaint
         if self._failing_since is None:
             self._failing_since = self._clock()
-            logger.warning("forwarding fails: the endpoint %s %s", self._shown_url, outcome.detail)
+            logger.warning("%s", complaint)
 
 
 def _without_secrets(url: str) -> str:

@@ -20,6 +20,7 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.forwarder import Forwarder
 from do_dcgm_exporter.logs import set_up_logging
+from do_dcgm_exporter.publication import Health
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
@@ -66,7 +67,7 @@ class Service:
         self._configuration = configuration
         self._statistics = ForwardStatistics()
         self._telemetry = Telemetry(calls, self._statistics)
-        self._publisher = Publisher(self._telemetry)
+        self._publisher = Publisher(self._telemetry, tell=_log_health)
         self._server = MetricsServer(settings.address, self._publisher.publication)
         self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
         self._agent = Agent(
@@ -137,6 +138,7 @@ class Service:
         if self._forwarder is not None:
             self._forwarder.stop()
             self._forwarder = None
+            self._statistics.complaint = ""
 
 
 def _forwarding(settings: Settings) -> tuple[object, ...]:
@@ -169,3 +171,8 @@ def _log_judgements(counters: CounterSet) -> None:
     for judgement in counters.judgements:
         if judgement.verdict is not Verdict.OK:
             _log.warning("%s", judgement)
+
+
+def _log_health(health: Health) -> None:
+    level = logging.INFO if health.healthy else logging.WARNING
+    _log.log(level, "%s", health.reason or "collecting")

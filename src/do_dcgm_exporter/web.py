@@ -98,10 +98,9 @@ class Site:
 
     def _health(self) -> Content:
         health = self._publication.page.health
-        if health.healthy:
-            return _OK
-        reason = f"{health.reason}\n".encode()
-        return Content(reason, status=HTTPStatus.SERVICE_UNAVAILABLE)
+        lines = ("OK" if health.healthy else health.reason, *health.notes)
+        status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return Content("".join(f"{line}\n" for line in lines).encode(), status=status)
 
     def _front(self) -> Content:
         return Content(self._landing(), HTML)

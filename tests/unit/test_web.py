@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -209,6 +210,14 @@ class TestOtherPages:
             assert (503, b"the engine does not answer\n") == (response.status, response.body)
         assert 200 == web.get("/-/healthy").status
         assert 200 == web.get("/metrics").status
+
+    def test_a_healthy_page_may_have_notes(self, web):
+        whole = page()
+        noted = replace(whole, health=Health(healthy=True, notes=("forwarding fails",)))
+        web.publication.publish(noted)
+
+        response = web.get("/health")
+        assert (200, b"OK\nforwarding fails\n") == (response.status, response.body)
 
     def test_the_landing_page_links_to_the_others(self, web):
         response = web.get("/")
