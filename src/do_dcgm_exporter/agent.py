@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from enum import Enum
 
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
@@ -33,14 +32,6 @@ _CONNECT_TIMEOUT = 0.5
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 30.0
 _JITTER = 0.2
-
-
-class State(Enum):
-    """What the agent is doing; a change is one log line."""
-
-    CONNECTING = "connecting"
-    COLLECTING = "collecting"
-    DEGRADED = "degraded"
 
 
 class Agent:
@@ -67,7 +58,6 @@ class Agent:
         self._session: Session | None = None
         self._retired: Session | None = None
         self._known = Topology()
-        self._state = State.CONNECTING
         self._failures = 0
         self._wake = threading.Event()
         self._stopping = False
@@ -154,7 +144,6 @@ class Agent:
             self._retired.close()
             self._retired = None
         self._failures = 0
-        self._enter(State.COLLECTING, "collecting")
         interval = session.configuration.settings.collect_interval
         if not published:
             return 0.0
@@ -164,7 +153,6 @@ class Agent:
         self._close_session()
         reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
-        self._enter(State.DEGRADED, reason)
         longest = min(_LONGEST_RETRY, self._configuration.settings.collect_interval / 2)
         pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures, 10))
         self._failures += 1
@@ -175,11 +163,6 @@ class Agent:
             if session is not None:
                 session.close()
         self._retired = self._session = None
-
-    def _enter(self, state: State, words: str) -> None:
-        if state is not self._state:
-            self._state = state
-            _log.log(logging.WARNING if state is State.DEGRADED else logging.INFO, "%s", words)
 
 
 def _log_session(session: Session) -> None:

@@ -21,13 +21,22 @@ _NO_FAMILIES = Rendered(b"", b"")
 
 
 class Publisher:
-    """The only one that publishes. Its lock is never held over an engine call."""
+    """The only one that publishes. Its lock is never held over an engine call.
+
+    ``tell`` gets every health whose reason is another one than before: whoever published
+    it, that is what users see from then on.
+    """
 
     def __init__(
-        self, telemetry: Telemetry, *, clock: Callable[[], float] = time.monotonic
+        self,
+        telemetry: Telemetry,
+        *,
+        tell: Callable[[Health], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._telemetry = telemetry
         self._own = TelemetryRegistry(telemetry)
+        self._tell = tell
         self._clock = clock
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
@@ -113,6 +122,8 @@ class Publisher:
         self._publish(Health(False, reason))
 
     def _publish(self, health: Health) -> None:
+        if health.reason != self._health.reason:
+            self._tell(health)
         self._health = health
         self.publication.publish(self._page())
 

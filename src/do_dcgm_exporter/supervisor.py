@@ -7,7 +7,6 @@ server dies, never for a hung engine: a restart would not mend that.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from typing import Protocol
 
 from do_dcgm_exporter import sd_notify
 from do_dcgm_exporter.publisher import Publisher
-
-_log = logging.getLogger(__name__)
 
 # A cycle of 8 GPUs takes milliseconds; below this even short intervals have not hung.
 _SHORTEST_LIMIT = 2.0
@@ -68,7 +65,6 @@ class Supervisor:
         limit = max(_SHORTEST_LIMIT, self.collect_interval)
         if self._publisher.abandon_cycle_after(limit):
             self._refreshed_at = self._clock()
-            _log.warning("the engine hangs: a cycle has run for %g s", limit)
         elif self._publisher.is_abandoned and self._refresh_is_due():
             # The exporter's own metrics stay current while no cycle ends.
             self._refreshed_at = self._clock()

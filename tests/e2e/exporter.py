@@ -1,0 +1,290 @@
+"""The real program as a process of its own, configured by a file of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from tests.e2e.pages import Page
+from tests.e2e.waiting import PATIENCE, wait_until
+
+import dcgm_simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+ETC = ROOT / "etc" / "do-dcgm-exporter"
+COMMAND = (sys.executable, "-m", "do_dcgm_exporter")
+
+_TROUBLE = re.compile("Traceback|internal error|a collector failed|Exception ignored")
+
+Value = str | int | Path
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without what would change how the exporter behaves."""
+    ours = ("DO_DCGM_EXPORTER_", "DCGM_SIMULATOR_", "NOTIFY_", "WATCHDOG_", "JOURNAL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | dict(changes or {})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer and how long it took."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+@dataclass
+class Exporter:
+    """A running exporter."""
+
+    directory: Path
+    settings: dict[str, Value]
+    flags: Sequence[Value] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    running: ClassVar[list[Exporter]] = []
+    """All that are not closed yet; the report of a failed test shows their logs."""
+
+    def __post_init__(self) -> None:
+        self.write_settings()
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "--config-file", self.config_path, *map(str, self.flags)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.environ),
+                cwd=self.directory,
+            )
+        Exporter.running.append(self)
+
+    @property
+    def config_path(self) -> Path:
+        """Its configuration file."""
+        return self.directory / "exporter.conf"
+
+    @property
+    def log_path(self) -> Path:
+        """Where its log goes."""
+        return self.directory / "exporter.log"
+
+    @property
+    def interval(self) -> float:
+        """Its collect interval in seconds."""
+        return int(self.settings["collect-interval"]) / 1000
+
+    def write_settings(self, **changes: Value) -> None:
+        """Write the configuration file; underscores in names stand for dashes."""
+        self.settings |= {name.replace("_", "-"): value for name, value in changes.items()}
+        lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
+        self.config_path.write_text("".join(lines))
+
+    # What it says
+
+    def log(self) -> str:
+        """Everything it has logged so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def log_lines(self, part: str) -> list[str]:
+        """The lines of the log that have ``part`` in them."""
+        return [line for line in self.log().splitlines() if part in line]
+
+    def wait_for_log(self, part: str, count: int = 1) -> str:
+        """Wait for ``count`` lines with ``part`` in them and return the last of these."""
+        wait_until(
+            lambda: len(self.log_lines(part)) >= count or not self.is_running,
+            f"{count} lines with {part!r} in the log",
+        )
+        assert len(self.log_lines(part)) >= count, f"it ended before it logged {part!r}"
+        return self.log_lines(part)[count - 1]
+
+    def wait_until_listening(self) -> None:
+        """Wait until it serves, and learn its port."""
+        line = self.wait_for_log(" listens on port ")
+        self.port = int(line.rpartition(" ")[2])
+
+    # What it serves
+
+    def get(
+        self, path: str = "/metrics", headers: Mapping[str, str] | None = None, method: str = "GET"
+    ) -> Answer:
+        """Ask it over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        started = time.monotonic()
+        try:
+            connection.request(method, path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        return Answer(answer.status, answer.headers, body, time.monotonic() - started)
+
+    def page(self) -> Page:
+        """The page as it is now; whatever is not a valid one fails the test."""
+        answer = self.get()
+        assert answer.status == 200
+        return Page(answer.text)
+
+    def health(self) -> tuple[int, str]:
+        """What /health says."""
+        answer = self.get("/health")
+        return answer.status, answer.text.strip()
+
+    def has(self, name: str, **labels: str) -> bool:
+        """Whether the page has a series of this name with these labels."""
+        return bool(self.page().samples(name, **labels))
+
+    def is_up(self) -> bool:
+        """Whether it has values of the engine."""
+        page = self.page()
+        return page.own("hostengine_up") == 1 and bool(page.dcgm)
+
+    def is_down(self) -> bool:
+        """Whether it shows that it has no values of the engine."""
+        page = self.page()
+        return page.own("hostengine_up") == 0 and not page.dcgm
+
+    def wait_until_up(self) -> Page:
+        """Wait for values of the engine."""
+        wait_until(self.is_up, "the page has values of the engine")
+        return self.page()
+
+    def wait_until_down(self) -> Page:
+        """Wait until all values of the engine are gone."""
+        wait_until(self.is_down, "the page has no values of the engine any more")
+        return self.page()
+
+    def wait_for_cycles(self, count: int) -> None:
+        """Wait until ``count`` more cycles have succeeded."""
+        for _ in range(count):
+            last = self.page().own("last_success_timestamp_seconds")
+            wait_until(
+                lambda last=last: self.page().own("last_success_timestamp_seconds") > last,
+                "another cycle has succeeded",
+            )
+
+    # What is done to it
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def reload(self, **changes: Value) -> None:
+        """Change settings and wait until it has taken, or refused, the configuration."""
+        done = ("configuration reloaded", "the configuration was not reloaded")
+        before = sum(len(self.log_lines(part)) for part in done)
+        self.write_settings(**changes)
+        self.signal(signal.SIGHUP)
+        wait_until(
+            lambda: sum(len(self.log_lines(part)) for part in done) > before,
+            "it has read its configuration again",
+        )
+
+    def stop(self) -> float:
+        """Ask it to end and return how many seconds that took."""
+        started = time.monotonic()
+        self.signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+        return time.monotonic() - started
+
+    def kill(self) -> None:
+        """End it without asking."""
+        self.process.kill()
+        self.process.wait()
+        if self in Exporter.running:
+            Exporter.running.remove(self)
+
+    def close(self) -> None:
+        """End it as systemd would; it must end well and have met no error of its own."""
+        try:
+            if self.is_running:
+                self.stop()
+                assert self.process.returncode == 0
+            assert not _TROUBLE.search(self.log()), f"the log tells of a bug:\n{self.log()}"
+        finally:
+            self.kill()
+
+    # What it uses
+
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self) -> int:
+        """How many threads it has."""
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+
+def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
+    """Settings of an exporter that leaves the rest of the machine alone."""
+    return {
+        "address": "127.0.0.1:0",
+        "remote-hostengine-info": engine_address,
+        "dcgm-bindings": dcgm_simulator.bindings_directory(),
+        "default-counters": ETC / "default-counters.csv",
+        "collectors": "/dev/null",
+        "collect-interval": 500,
+        "forward": "false",
+    } | {name.replace("_", "-"): value for name, value in changes.items()}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line it printed to stderr."""
+        assert self.err.count("\n") == 1, f"not one line: {self.err!r}"
+        return self.err.strip()
+
+
+def run(*arguments: Value, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ran:
+    """Run the command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(environ),
+        timeout=timeout,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def as_flags(settings: Mapping[str, Value]) -> list[str]:
+    """Settings as they are written on a command line."""
+    switches = {"false": "--no-{}", "true": "--{}"}
+    return [
+        switches[value].format(name) if value in switches else f"--{name}={value}"
+        for name, value in settings.items()
+    ]

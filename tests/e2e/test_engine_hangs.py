@@ -1,0 +1,145 @@
+"""The engine hangs: nothing that users touch may wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.e2e.conftest import Stage
+from tests.e2e.exporter import Exporter
+from tests.e2e.waiting import seconds_until, wait_until
+
+from dcgm_simulator.process import SimulatedEngine
+
+# From here on a cycle counts as hung, whatever the interval: supervisor.py.
+SHORTEST_LIMIT = 2.0
+SLACK = 2.0
+
+# A call to a hung engine ends after 60 s in real life, and then the next one begins.
+SHORT_CALLS = {"DCGM_SIMULATOR_CALL_TIMEOUT": "3"}
+
+
+def control_hang(engine: SimulatedEngine) -> None:
+    engine.control("hang")
+
+
+def control_resume(engine: SimulatedEngine) -> None:
+    engine.control("resume")
+
+
+Act = Callable[[SimulatedEngine], None]
+HANGS = pytest.mark.parametrize(
+    ("hang", "resume"),
+    [(SimulatedEngine.suspend, SimulatedEngine.resume), (control_hang, control_resume)],
+    ids=["stopped process", "silent engine"],
+)
+
+
+def median_scrape(exporter: Exporter) -> float:
+    times = sorted(exporter.get().seconds for _ in range(51))
+    return times[25]
+
+
+@HANGS
+def test_scrapes_answer_while_the_engine_hangs_and_all_is_well_when_it_resumes(
+    exporter: Exporter, engine: SimulatedEngine, hang: Act, resume: Act
+) -> None:
+    idle = median_scrape(exporter)
+    hang(engine)
+    noticed = seconds_until(exporter.is_down, "the hang is noticed")
+    assert noticed < exporter.interval + SHORTEST_LIMIT + SLACK
+    assert median_scrape(exporter) < max(0.05, 5 * idle)
+    assert exporter.health() == (503, "the engine has not answered for 2 s")
+    exporter.wait_for_log(" WARNING the engine has not answered for 2 s")
+
+    resume(engine)
+    back = seconds_until(exporter.is_up, "the series return")
+    assert back < exporter.interval + SLACK
+    assert exporter.health() == (200, "OK")
+    exporter.wait_for_log(" collecting", count=2)
+    assert len(engine.control("status")["connections"]) == 1
+
+
+@HANGS
+def test_an_exporter_of_a_hung_engine_stops_at_once(
+    exporter: Exporter, engine: SimulatedEngine, hang: Act, resume: Act
+) -> None:
+    hang(engine)
+    exporter.wait_until_down()
+    assert exporter.stop() < 2.0
+    assert exporter.process.returncode == 0
+    resume(engine)
+
+
+def test_an_exporter_that_has_not_noticed_the_hang_yet_stops_at_once_as_well(
+    exporter: Exporter, engine: SimulatedEngine
+) -> None:
+    engine.suspend()
+    assert exporter.stop() < 2.0
+    engine.resume()
+
+
+@HANGS
+def test_an_engine_that_hangs_from_the_start_is_taken_when_it_resumes(
+    stage: Stage, engine: SimulatedEngine, hang: Act, resume: Act
+) -> None:
+    hang(engine)
+    exporter = stage.exporter(engine)
+    wait_until(lambda: "has not answered" in exporter.health()[1], "the hang is noticed")
+    assert exporter.is_down()
+    resume(engine)
+    assert seconds_until(exporter.is_up, "series appear") < exporter.interval + SLACK
+
+
+def test_an_exporter_hung_while_it_connects_stops_at_once(
+    stage: Stage, engine: SimulatedEngine
+) -> None:
+    engine.suspend()
+    exporter = stage.exporter(engine)
+    wait_until(lambda: "has not answered" in exporter.health()[1], "the hang is noticed")
+    assert exporter.stop() < 2.0
+    engine.resume()
+
+
+def test_a_hung_engine_that_is_killed_and_restarted_is_followed(
+    exporter: Exporter, engine: SimulatedEngine
+) -> None:
+    engine.suspend()
+    exporter.wait_until_down()
+    engine.kill()
+    engine.restart()
+    assert seconds_until(exporter.is_up, "series return") < exporter.interval + SLACK
+
+
+def test_a_long_hang_stays_one_outage(stage: Stage, engine: SimulatedEngine) -> None:
+    """Calls time out, connections are tried and hang again: users see one outage."""
+    exporter = stage.exporter(engine, environ=SHORT_CALLS)
+    exporter.wait_until_up()
+    engine.control("hang")
+    exporter.wait_until_down()
+    calls = exporter.page().own("engine_calls_total")
+
+    def is_tried_again() -> bool:
+        assert exporter.is_down()
+        assert exporter.health()[0] == 503
+        return exporter.page().own("engine_calls_total") >= calls + 2
+
+    # By the time that the page tells of the next connection, this one hangs as well.
+    wait_until(is_tried_again, "the next connection is tried")
+    assert len(exporter.log_lines(" WARNING the engine has not answered")) == 1
+    assert len(exporter.log_lines(" WARNING ")) == 2  # the other one: values are made up
+    engine.control("resume")
+    exporter.wait_until_up()
+    assert len(exporter.log_lines(" collecting")) == 2
+
+
+def test_the_exporters_own_metrics_stay_current_during_a_hang(
+    exporter: Exporter, engine: SimulatedEngine
+) -> None:
+    engine.suspend()
+    exporter.wait_until_down()
+    used = exporter.page().value("process_cpu_seconds_total")
+    wait_until(
+        lambda: exporter.page().value("process_cpu_seconds_total") > used, "a newer page", 60
+    )
+    engine.resume()
