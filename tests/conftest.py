@@ -34,6 +34,12 @@ def simulated_bindings(version: str) -> Bindings:
     )
 
 
+@pytest.fixture
+def simulated() -> Callable[[str], Bindings]:
+    """The simulator's bindings: ``simulated("3.3.9")``."""
+    return simulated_bindings
+
+
 StartBench = Callable[..., Bench]
 
 

@@ -83,7 +83,7 @@ def test_a_directory_that_is_named_is_the_only_one(
 ) -> None:
     install(search_path[0], "4")
     assert "own" == loaded(install(tmp_path / "own", "own"))
-    with pytest.raises(BindingsError, match="are not in .*elsewhere: install"):
+    with pytest.raises(BindingsError, match=r"are not in .*elsewhere: install"):
         load_bindings(tmp_path / "elsewhere")
 
 
