@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.exposition import OPENMETRICS_END, Rendered, render
@@ -133,5 +134,10 @@ class Publisher:
             text=Body(self._families.text + own.text),
             openmetrics=Body(self._families.openmetrics + own.openmetrics + OPENMETRICS_END),
             forwarded=self._families.text if self._forwardable else b"",
-            health=self._health,
+            health=self._with_forwarding(self._health),
         )
+
+    def _with_forwarding(self, health: Health) -> Health:
+        """``health`` and, if forwarding fails, a note: it makes no page less whole."""
+        complaint = self._telemetry.forward.complaint
+        return replace(health, notes=(*health.notes, complaint)) if complaint else health
