@@ -64,11 +64,16 @@ class DeviceIdentity(NamedTuple):
 
 
 class MigNode(NamedTuple):
-    """One line of the MIG hierarchy; the parent is a GPU or a GPU instance."""
+    """One line of the MIG hierarchy; the parent is a GPU or a GPU instance.
+
+    ``profile_id`` is NVML's number of the profile: an instance of another profile may
+    have the same entity and instance id.
+    """
 
     entity: Entity
     parent: Entity
     instance_id: int
+    profile_id: int
 
 
 class HealthIncident(NamedTuple):
@@ -174,7 +179,12 @@ class HostEngine:
         """All GPU instances and compute instances, empty without MIG."""
         answer = self._call("dcgmGetGpuInstanceHierarchy")
         return tuple(
-            MigNode(_entity(node.entity), _entity(node.parent), int(node.info.nvmlInstanceId))
+            MigNode(
+                _entity(node.entity),
+                _entity(node.parent),
+                int(node.info.nvmlInstanceId),
+                int(node.info.nvmlMigProfileId),
+            )
             for node in answer.entityList[: answer.count]
         )
 
