@@ -44,6 +44,7 @@ class ProfilingWatch:
     clock: Callable[[], float] = time.monotonic
     reason: str = ""
     unoffered: frozenset[tuple[Entity, int]] = frozenset()
+    _by_fields: Mapping[tuple[int, ...], Sequence[Entity]] = field(default_factory=dict)
     _watches: list[Watch] = field(default_factory=list)
     _started_at: float = 0.0
     _warming_up: bool = False
@@ -66,6 +67,9 @@ class ProfilingWatch:
             if chosen:
                 by_fields.setdefault(chosen, []).append(entity)
         self.unoffered = frozenset(unoffered)
+        if by_fields == self._by_fields:
+            return  # asked again in vain; groups made anew each time would fill the engine
+        self._by_fields = by_fields
         warm_up = min(WARM_UP_INTERVAL, self.interval)
         self._watches = [
             watch
