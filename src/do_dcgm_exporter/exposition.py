@@ -5,7 +5,8 @@ Content types are constants of our own: prometheus_client's change with its vers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from do_dcgm_exporter.samples import Family, MetricType
@@ -38,8 +39,12 @@ def render(families: Sequence[Family]) -> Rendered:
     return Rendered("".join(text).encode(), "".join(openmetrics).encode())
 
 
-def label_block(labels: Iterable[Label]) -> str:
-    """``name="value"`` pairs joined by commas, values escaped."""
+@lru_cache(maxsize=4096)
+def label_block(labels: tuple[Label, ...]) -> str:
+    """``name="value"`` pairs joined by commas, values escaped.
+
+    Cached, because most of a page's blocks are those of the page before.
+    """
     return ",".join(f'{name}="{_escape_label(value)}"' for name, value in labels)
 
 

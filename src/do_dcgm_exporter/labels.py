@@ -84,8 +84,8 @@ class LabelBlocks:
         return str(entity.id) if entity.kind is EntityKind.GPU else ""
 
 
-def _render(labels: Sequence[Label], jobs: Sequence[str]) -> tuple[str, ...]:
+def _render(labels: tuple[Label, ...], jobs: Sequence[str]) -> tuple[str, ...]:
     block = label_block(labels)
     if not jobs:
         return (block,)
-    return tuple(f"{block},{label_block([('hpc_job', job)])}" for job in jobs)
+    return tuple(f"{block},{label_block((('hpc_job', job),))}" for job in jobs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from do_dcgm_exporter.collector_runner import CollectorRunner
 from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
-from do_dcgm_exporter.collectors.fields import FieldCollector
+from do_dcgm_exporter.collectors.fields import FieldCollector, carriers
 from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
@@ -166,11 +166,12 @@ class _Scope:
     ) -> tuple[Collector, ...]:
         """The collectors, each with the entities it is about."""
         topology, gpus = self.topology, self.selection.gpus
+        carried = carriers(self.configuration.counters, self.selection.entities)
         on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
         with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
         zero_fill = self.configuration.settings.xid_zero_fill
         return (
-            FieldCollector(topology, labels, self.selection.entities, profiling),
+            FieldCollector(topology, labels, carried, profiling),
             XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
             ClockEventCollector(topology, labels, logs.clocks, on_gpus),
             HealthCollector(engine, topology, labels, gpus),

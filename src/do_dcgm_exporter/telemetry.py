@@ -166,7 +166,7 @@ def _family(metric: Metric) -> Family:
         MetricType(metric.type),
         metric.documentation,
         tuple(
-            Sample(label_block(sample.labels.items()), _number(sample.value))
+            Sample(label_block(tuple(sample.labels.items())), _number(sample.value))
             for sample in metric.samples
         ),
     )

@@ -7,10 +7,10 @@ DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-…",…,Hostname="droplet"} 41
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from do_dcgm_exporter.counters import Counter, CounterSet, CounterType
+from do_dcgm_exporter.counters import CounterSet, CounterType
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.values import Nothing, number_text
 from do_dcgm_exporter.field_plan import XID_FIELD, carries
@@ -23,7 +23,7 @@ from do_dcgm_exporter.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class FieldCollector:
-    """Exports every counter that is a field, on the entities that carry it.
+    """Exports every counter that is a field, on its ``carriers``: the entities by its name.
 
     Profiling fields that an entity's GPU does not offer are not asked for there, which
     ``profiling`` knows.
@@ -31,7 +31,7 @@ class FieldCollector:
 
     topology: Topology
     labels: LabelBlocks
-    entities: Sequence[Entity]
+    carriers: Mapping[str, Sequence[Entity]]
     profiling: ProfilingWatch
     name: str = "fields"
 
@@ -39,20 +39,21 @@ class FieldCollector:
         """Yield a family for every field counter that has a sample."""
         lost = self._lost_entities(readings)
         for counter in counters.counters:
-            if counter.field is None or counter.type is CounterType.LABEL:
+            if counter.field is None or counter.name not in self.carriers:
                 continue
-            if counter.field.id == XID_FIELD:
-                continue  # the XID collector knows more about it
-            samples = tuple(self._samples(counter, counter.field.id, readings, lost))
+            entities = self.carriers[counter.name]
+            samples = tuple(self._samples(entities, counter.field.id, readings, lost))
             if samples:
                 yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def _samples(
-        self, counter: Counter, field_id: int, readings: Readings, lost: frozenset[Entity]
+        self,
+        entities: Sequence[Entity],
+        field_id: int,
+        readings: Readings,
+        lost: frozenset[Entity],
     ) -> Iterator[Sample]:
-        for entity in self.entities:
-            if not carries(entity.kind, counter):
-                continue
+        for entity in entities:
             value = readings.get(entity, field_id)
             if entity in lost:
                 value = Nothing.GPU_LOST
@@ -72,6 +73,18 @@ class FieldCollector:
             return frozenset()
         return frozenset(
             entity
-            for entity in self.entities
+            for entity in self.labels.identities
             if self.topology.gpu_id_of(entity) in readings.lost_gpus
         )
+
+
+def carriers(counters: CounterSet, entities: Iterable[Entity]) -> Mapping[str, Sequence[Entity]]:
+    """The entities that carry each field counter; the XID collector has field 230."""
+    entities = tuple(entities)
+    return {
+        counter.name: tuple(entity for entity in entities if carries(entity.kind, counter))
+        for counter in counters.counters
+        if counter.field is not None
+        and counter.type is not CounterType.LABEL
+        and counter.field.id != XID_FIELD
+    }
