@@ -13,7 +13,7 @@ from do_dcgm_exporter.collectors.clock_log import EVENT_NAMES, ClockLog
 from do_dcgm_exporter.counters import Counter, CounterSet, Special
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.values import Nothing
-from do_dcgm_exporter.field_plan import CLOCK_EVENTS_FIELD
+from do_dcgm_exporter.field_plan import CLOCK_EVENTS_FIELD, counts_clock_events
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.samples import Family, MetricType, Sample
@@ -32,6 +32,8 @@ class ClockEventCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take this cycle's masks, then yield the clock event families asked for."""
+        if not counts_clock_events(counters):
+            return
         answering = [entity for entity in self.entities if self._take_mask(entity, readings)]
         for counter in counters.counters:
             if counter.special is Special.CLOCK_EVENTS_COUNT:
