@@ -68,7 +68,7 @@ def test_types_in_both_formats(
 
 
 def test_label_values_are_escaped() -> None:
-    assert r'a="\"",b="\\",c="\n"' == label_block([("a", '"'), ("b", "\\"), ("c", "\n")])
+    assert r'a="\"",b="\\",c="\n"' == label_block((("a", '"'), ("b", "\\"), ("c", "\n")))
 
 
 def test_help_texts_are_escaped_for_their_format() -> None:
@@ -85,7 +85,7 @@ NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,20}", fullmatch=True)
 
 @given(st.lists(st.tuples(NAMES, TEXTS), min_size=1, max_size=4, unique_by=lambda label: label[0]))
 def test_any_label_value_comes_back(labels: list[tuple[str, str]]) -> None:
-    rendered = render([family("A", GAUGE, "Help.", Sample(label_block(labels), "1"))])
+    rendered = render([family("A", GAUGE, "Help.", Sample(label_block(tuple(labels)), "1"))])
     for parsed in (
         list(parse_text(rendered.text.decode())),
         list(parse_openmetrics(openmetrics(rendered))),
