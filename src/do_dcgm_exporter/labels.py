@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.counters import Counter
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.exposition import label_block
 from do_dcgm_exporter.field_plan import carries
 from do_dcgm_exporter.readings import Readings
@@ -70,7 +71,9 @@ class LabelBlocks:
         for counter in self.label_counters:
             if counter.field is not None and carries(entity.kind, counter):
                 value = readings.get(entity, counter.field.id)
-                if isinstance(value, str | int | float):
+                if isinstance(value, Nothing):
+                    readings.drop(value)
+                else:
                     found.append((counter.name, str(value)))
         return tuple(sorted(found))
 
