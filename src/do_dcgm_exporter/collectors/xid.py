@@ -89,7 +89,11 @@ class XidCollector:
                 yield raw
 
     def _is_new(self, raw: RawValue) -> bool:
-        return _xid_in(raw) is not None and raw.timestamp > self.log.of(raw.entity).read_until
+        """Whether something came since; a blank, too, may stand before an XID.
+
+        XID 119 turns every value blank as soon as it is reported (observed).
+        """
+        return raw.status == Status.OK and raw.timestamp > self.log.of(raw.entity).read_until
 
     def _events_since(
         self, watch: Watch, fresh: Sequence[RawValue]
