@@ -12,6 +12,7 @@ from typing import Any
 
 from do_dcgm_exporter.counters import CounterSet, Special
 from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.hostengine import HealthIncident, HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.labels import LabelBlocks
@@ -56,7 +57,9 @@ class HealthCollector:
     clock: Callable[[], float] = time.monotonic
     name: str = "health"
     _group: Any = None
+    _is_watched: bool = False
     _checked_at: float | None = None
+    _refusal: str = ""
     _states: Mapping[tuple[Entity, int], tuple[int, int]] = field(default_factory=dict)
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
@@ -68,14 +71,25 @@ class HealthCollector:
                 yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def _check_if_due(self) -> None:
+        """Check at most every CHECK_EVERY seconds; raises CallRefused until one succeeds."""
         now = self.clock()
-        if self._checked_at is not None and now - self._checked_at < CHECK_EVERY:
-            return
+        if self._checked_at is None or now - self._checked_at >= CHECK_EVERY:
+            self._checked_at = now
+            self._refusal = ""
+            try:
+                self._states = self._check()
+            except CallRefused as error:
+                self._refusal = str(error)
+        if self._refusal:
+            raise CallRefused(self._refusal)
+
+    def _check(self) -> Mapping[tuple[Entity, int], tuple[int, int]]:
         if self._group is None:
             self._group, _ = self.engine.create_group(gpu.entity for gpu in self.gpus)
+        if not self._is_watched:
             self.engine.watch_health(self._group, _WATCH_INTERVAL, _WATCH_KEEP)
-        self._states = self._worst(self.engine.health_incidents(self._group))
-        self._checked_at = now
+            self._is_watched = True
+        return self._worst(self.engine.health_incidents(self._group))
 
     def _worst(
         self, incidents: Sequence[HealthIncident]
