@@ -33,9 +33,8 @@ from do_dcgm_exporter.topology import Gpu, Selection, Topology
 # A lost GPU that comes back is found again after so many seconds.
 _LOOK_FOR_LOST_AFTER = 60.0
 
-# What the life sign reads on a GPU that the driver has lost: blank, or, where the engine
-# would not even watch it, not watched.
-_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST, Nothing.NOT_WATCHED)
+# What the life sign reads on a GPU that the driver has lost.
+_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
 
 
 class Collector(Protocol):
@@ -81,7 +80,8 @@ class CycleResult:
 class Session:
     """A connection with all that was set up on it; ``session_setup.open_session`` makes one.
 
-    ``misses_gpus`` is whether the engine refused to watch a GPU, as it does a lost one.
+    ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
+    was sampled of them before stays readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -99,7 +99,7 @@ class Session:
     collectors: Sequence[Collector]
     nvlink: NvLinkCollector
     runner: CollectorRunner
-    misses_gpus: bool
+    missed_gpus: frozenset[int]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -109,8 +109,8 @@ class Session:
 
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        looks_again = self.misses_gpus and self.age() > _LOOK_FOR_LOST_AFTER
-        return looks_again or self.discovery.inventory() != self.inventory
+        looks_again = self.missed_gpus and self.age() > _LOOK_FOR_LOST_AFTER
+        return bool(looks_again) or self.discovery.inventory() != self.inventory
 
     def age(self) -> float:
         """Seconds since the session was opened."""
@@ -153,9 +153,9 @@ class Session:
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
         }
         readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
-        readings.lost_gpus = frozenset(
+        readings.lost_gpus = self.missed_gpus | {
             gpu.id for gpu in self.selection.gpus if _is_lost(gpu, readings)
-        )
+        }
         return readings
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:

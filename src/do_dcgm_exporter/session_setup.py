@@ -76,7 +76,7 @@ def open_session(
         collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
-        misses_gpus=len(watched_gpus) < len(scope.selection.gpus),
+        missed_gpus=scope.gpus_other_than(watched_gpus),
         opened_at=time.monotonic(),
     )
 
@@ -108,6 +108,10 @@ class _Scope:
         gpus = [gpu.entity for gpu in self.selection.gpus]
         watches = watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
         return {entity for watch in watches for entity in watch.entities}
+
+    def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
+        """The GPUs in scope that are not among ``watched``."""
+        return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
 
     def watch_fields(self, watcher: Watcher) -> None:
         """Watch what the counters ask for, but for XIDs and profiling."""
