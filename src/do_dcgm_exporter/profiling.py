@@ -76,7 +76,7 @@ class ProfilingWatch:
             for field_ids, entities in by_fields.items()
             for watch in self.watcher.watch(entities, field_ids, warm_up)
         ]
-        self._warming_up = bool(self._watches) and warm_up < self.interval
+        self._warming_up = bool(self._watches)
 
     def follow(self, readings: Readings) -> None:
         """Settle to the collect interval once values have come, or ask again much later."""
@@ -88,9 +88,11 @@ class ProfilingWatch:
             self.start()
 
     def _settle(self) -> None:
+        self._warming_up = False
+        if self.interval <= WARM_UP_INTERVAL:
+            return  # watched at the interval from the start
         for watch in self._watches:
             self.engine.watch(watch, self.interval, LATEST_ONLY.seconds, LATEST_ONLY.samples)
-        self._warming_up = False
 
     def _has_values(self, readings: Readings) -> bool:
         return any(

@@ -111,9 +111,13 @@ def test_values_that_never_come_are_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("interval", [0.1, 1.0])
-def test_a_short_interval_needs_no_warming_up(interval: float) -> None:
+def test_a_short_interval_is_watched_from_the_start(interval: float) -> None:
     engine = Engine({0: [1001]})
-    assert not profiling_of(engine, {gpu(0): (1001,)}, interval=interval).warming_up
+    profiling = profiling_of(engine, {gpu(0): (1001,)}, interval=interval)
+    profiling.follow(readings_of(raw(gpu(0), 1001, BLANK)))
+    assert profiling.warming_up  # whoever reads once only has to wait all the same
+    profiling.follow(readings_of(raw(gpu(0), 1001, 0.25)))
+    assert not profiling.warming_up
     assert [interval] == [watched[-1] for watched in engine.watched]
 
 
