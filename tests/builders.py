@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.addresses import parse_engine_address
+from do_dcgm_exporter.collector_runner import CollectorOutcome
 from do_dcgm_exporter.counters import CounterSet, parse_counters, read_counter_set
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
-from do_dcgm_exporter.dcgm.values import RawValue
+from do_dcgm_exporter.dcgm.values import Nothing, RawValue
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.run_configuration import Configuration
@@ -137,6 +139,23 @@ def readings_of(*raws: RawValue, now: float = NOW, stale_after: float = 60.0) ->
     readings = Readings(now, stale_after)
     readings.add(raws)
     return readings
+
+
+def cycle_result(*families: Family, **changes: object) -> CycleResult:
+    """What a cycle found on a machine whose second GPU is lost."""
+    values: dict[str, object] = {
+        "snapshot": Snapshot(families),
+        "gpus": 2,
+        "gpus_up": {0: True, 1: False},
+        "nvlink_states": {(0, 0): 3, (0, 1): 2},
+        "driver_version": "535.216.01",
+        "dropped": Tally({Nothing.BLANK: 3}),
+        "outcomes": (CollectorOutcome("fields", True, 0.25), CollectorOutcome("xid", False, 0.5)),
+        "poisoned_fields": frozenset(),
+        "profiling_reason": "",
+        "warming_up": False,
+    }
+    return CycleResult(**{**values, **changes})  # type: ignore[arg-type]
 
 
 Series = Mapping[str, str]

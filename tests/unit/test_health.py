@@ -1,0 +1,61 @@
+"""Whether a page is whole, in words."""
+
+from __future__ import annotations
+
+import pytest
+from tests.builders import cycle_result, some_gpu
+
+from do_dcgm_exporter.health import health_of
+from do_dcgm_exporter.publication import Health
+from do_dcgm_exporter.session import CycleResult
+from do_dcgm_exporter.topology import Topology
+
+MACHINE = Topology(gpus=(some_gpu(0), some_gpu(1), some_gpu(2)))
+
+
+def result(**changes: object) -> CycleResult:
+    whole: dict[str, object] = {"gpus_up": {0: True, 1: True, 2: True}, "outcomes": ()}
+    return cycle_result(**(whole | changes))
+
+
+def test_a_machine_whose_gpus_all_answer_is_healthy() -> None:
+    assert Health(True) == health_of(result(), MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("gpus_up", "reason"),
+    [
+        ({0: True, 1: False, 2: True}, "the driver has lost GPU 1 (GPU-1)"),
+        ({0: False, 1: True, 2: False}, "the driver has lost GPU 0 (GPU-0), 2 (GPU-2)"),
+        ({0: False}, "the driver has lost GPU 0 (GPU-0)"),
+        (
+            {0: False, 1: False, 2: False},
+            "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
+        ),
+        ({}, "the device selection (-d) matches no GPU of this machine"),
+    ],
+)
+def test_a_gpu_that_is_not_there_makes_it_bad(gpus_up: dict[int, bool], reason: str) -> None:
+    assert Health(False, reason) == health_of(result(gpus_up=gpus_up), MACHINE)
+
+
+def test_a_machine_without_gpus_is_not_healthy() -> None:
+    expected = Health(False, "the engine knows no GPU")
+    assert expected == health_of(result(gpus_up={}), Topology())
+
+
+def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
+    found = health_of(
+        result(
+            profiling_reason="no profiling metrics on GPU 0: x",
+            poisoned_fields=frozenset({81, 3}),
+            outcomes=cycle_result().outcomes,
+        ),
+        MACHINE,
+    )
+    notes = (
+        "no profiling metrics on GPU 0: x",
+        "left out for now, because the engine fails on them: fields 3, 81",
+        "collectors that failed: xid",
+    )
+    assert Health(True, notes=notes) == found

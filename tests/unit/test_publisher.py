@@ -1,0 +1,241 @@
+"""Publishing: results, outages, cycles that were given up, forms of a page."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from tests.builders import HOSTENGINE_UP, Clock, cycle_result
+
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.publisher import STARTING, Publisher
+from do_dcgm_exporter.samples import Family, MetricType, Sample
+from do_dcgm_exporter.telemetry import Telemetry
+
+HEALTHY = Health(True)
+FAMILY = Family("DCGM_FI_DEV_GPU_TEMP", MetricType.GAUGE, "x", (Sample('gpu="0"', "41"),))
+TEXT = """\
+# HELP DCGM_FI_DEV_GPU_TEMP x
+# TYPE DCGM_FI_DEV_GPU_TEMP gauge
+DCGM_FI_DEV_GPU_TEMP{gpu="0"} 41
+"""
+
+
+class Desk:
+    """A publisher with everything it needs."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.telemetry = Telemetry(CallCount(), ForwardStatistics())
+        self.told: list[Health] = []
+        self.publisher = Publisher(self.telemetry, tell=self.told.append, clock=self.clock)
+
+    @property
+    def page(self) -> Page:
+        return self.publisher.publication.page
+
+    @property
+    def text(self) -> str:
+        return self.page.text.plain.decode()
+
+    def value(self, name: str) -> float:
+        (sample,) = [s for f in parse_text(self.text) for s in f.samples if s.name == name]
+        return float(sample.value)
+
+    def publish(self, cycle: int, health: Health = HEALTHY, forwardable: bool = True) -> bool:
+        result = cycle_result(FAMILY)
+        versions = Versions("4.6.0", "4.6.0")
+        return self.publisher.publish_result(cycle, result, versions, health, forwardable)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_before_the_first_cycle_there_is_a_page_with_the_exporters_own_metrics(desk: Desk) -> None:
+    assert STARTING == desk.page.health
+    assert 0.0 == desk.value(HOSTENGINE_UP)
+    assert b"" == desk.page.forwarded
+    assert "DCGM_" not in desk.text
+
+
+def test_a_result_is_on_the_page(desk: Desk) -> None:
+    assert desk.publish(desk.publisher.begin_cycle())
+    assert desk.text.startswith(TEXT)
+    assert (HEALTHY, 1.0) == (desk.page.health, desk.value(HOSTENGINE_UP))
+
+
+def test_the_forwarded_page_holds_the_families_of_the_engine_only(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    assert TEXT.encode() == desk.page.forwarded
+
+
+def test_families_that_may_not_leave_the_machine_are_not_forwarded(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle(), forwardable=False)
+    assert b"" == desk.page.forwarded
+    assert desk.text.startswith(TEXT)
+
+
+def test_both_formats_are_valid(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    openmetrics = desk.page.openmetrics.plain.decode()
+    names = {family.name for family in parse_openmetrics(openmetrics)}
+    assert {family.name for family in parse_text(desk.text)} == names
+    assert 1 == openmetrics.count("# EOF")
+
+
+def test_the_duration_of_a_cycle_is_by_the_clock(desk: Desk) -> None:
+    cycle = desk.publisher.begin_cycle()
+    desk.clock.now = 1.5
+    desk.publish(cycle)
+    assert 1.5 == desk.value("do_dcgm_exporter_collect_duration_seconds")
+
+
+def test_in_an_outage_families_are_gone_and_the_reason_is_told(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    assert desk.publisher.publish_outage(desk.publisher.begin_cycle(), "the engine is gone")
+    assert Health(False, "the engine is gone") == desk.page.health
+    assert ("DCGM_" in desk.text, desk.page.forwarded) == (False, b"")
+    assert 0.0 == desk.value(HOSTENGINE_UP)
+
+
+def test_an_engine_without_a_driver_is_up(desk: Desk) -> None:
+    desk.publisher.publish_outage(desk.publisher.begin_cycle(), "no NVML", engine_up=True)
+    assert 1.0 == desk.value(HOSTENGINE_UP)
+
+
+def test_after_an_outage_a_result_is_on_the_page_again(desk: Desk) -> None:
+    desk.publisher.publish_outage(desk.publisher.begin_cycle(), "the engine is gone")
+    desk.publish(desk.publisher.begin_cycle())
+    assert desk.text.startswith(TEXT)
+
+
+# Cycles that are given up.
+
+
+def test_a_cycle_is_given_up_once_it_has_run_for_too_long(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.publisher.begin_cycle()
+    desk.clock.now = 19.9
+    assert not desk.publisher.abandon_cycle_after(20.0)
+    desk.clock.now = 20.0
+    assert desk.publisher.abandon_cycle_after(20.0)
+    assert desk.publisher.is_abandoned
+    assert Health(False, "the engine has not answered for 20 s") == desk.page.health
+    assert (0.0, False) == (desk.value(HOSTENGINE_UP), "DCGM_" in desk.text)
+
+
+def test_a_cycle_is_given_up_once(desk: Desk) -> None:
+    desk.publisher.begin_cycle()
+    desk.clock.now = 20.0
+    assert [True, False] == [desk.publisher.abandon_cycle_after(20.0) for _ in range(2)]
+
+
+def test_without_a_cycle_there_is_nothing_to_give_up(desk: Desk) -> None:
+    desk.clock.now = 1e6
+    assert not desk.publisher.abandon_cycle_after(20.0)
+    desk.publish(desk.publisher.begin_cycle())
+    desk.clock.now = 2e6
+    assert not desk.publisher.abandon_cycle_after(20.0)
+
+
+LateEnd = Callable[[Desk, int], bool]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda desk, cycle: desk.publish(cycle),
+        lambda desk, cycle: desk.publisher.publish_outage(cycle, "it died in the end"),
+    ],
+    ids=["result", "outage"],
+)
+def test_what_an_abandoned_cycle_brings_in_the_end_is_discarded(desk: Desk, end: LateEnd) -> None:
+    cycle = desk.publisher.begin_cycle()
+    desk.clock.now = 20.0
+    desk.publisher.abandon_cycle_after(20.0)
+    page = desk.page
+    assert not end(desk, cycle)
+    assert page is desk.page
+    assert desk.publish(desk.publisher.begin_cycle())
+    assert not desk.publisher.is_abandoned
+    assert desk.text.startswith(TEXT)
+
+
+def test_a_cycle_ends_once(desk: Desk) -> None:
+    cycle = desk.publisher.begin_cycle()
+    assert [True, False] == [desk.publish(cycle) for _ in range(2)]
+
+
+def test_a_refresh_keeps_families_and_health_and_renews_the_exporters_own(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.telemetry.calls.calls = 77
+    desk.publisher.refresh()
+    assert desk.text.startswith(TEXT)
+    assert 77.0 == desk.value("do_dcgm_exporter_engine_calls_total")
+    assert HEALTHY == desk.page.health
+
+
+# Health.
+
+
+def test_a_change_of_reason_is_told_once_whoever_published_it(desk: Desk) -> None:
+    publisher = desk.publisher
+    desk.publish(publisher.begin_cycle())
+    desk.publish(publisher.begin_cycle())
+    for _ in range(2):
+        publisher.publish_outage(publisher.begin_cycle(), "gone")
+    publisher.begin_cycle()
+    desk.clock.now += 20.0
+    publisher.abandon_cycle_after(20.0)
+    publisher.refresh()
+    desk.publish(publisher.begin_cycle())
+    reasons = ["", "gone", "the engine has not answered for 20 s", ""]
+    assert reasons == [health.reason for health in desk.told]
+
+
+def test_forwarding_that_fails_is_a_note_of_a_healthy_page(desk: Desk) -> None:
+    desk.telemetry.forward.complaint = "the endpoint refuses"
+    desk.publish(desk.publisher.begin_cycle())
+    assert Health(True, notes=("the endpoint refuses",)) == desk.page.health
+
+
+# Forms.
+
+
+def body_of(publication: Publication, form: str) -> Body:
+    body = getattr(publication.page, form)
+    assert isinstance(body, Body)
+    return body
+
+
+@pytest.mark.parametrize("form", ["text", "openmetrics"])
+def test_a_page_is_compressed_once_somebody_asks_and_from_then_on(desk: Desk, form: str) -> None:
+    publication = desk.publisher.publication
+    desk.publish(desk.publisher.begin_cycle())
+    assert not body_of(publication, form).was_compressed
+    body = body_of(publication, form)
+    assert body.plain == gzip.decompress(body.compressed)
+    assert body.compressed is body.compressed
+    desk.publish(desk.publisher.begin_cycle())
+    assert body_of(publication, form).was_compressed
+    other = "openmetrics" if form == "text" else "text"
+    assert not body_of(publication, other).was_compressed
+
+
+def test_a_page_that_nobody_asked_for_compressed_is_not_compressed_any_more(desk: Desk) -> None:
+    desk.page.text.compressed  # noqa: B018
+    assert desk.publisher.publication.page.text.was_compressed
+
+
+def test_equal_pages_are_equal_bytes() -> None:
+    assert Body(b"x" * 1000).compressed == Body(b"x" * 1000).compressed

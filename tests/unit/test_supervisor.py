@@ -1,0 +1,168 @@
+"""The supervisor: gives hung cycles up, keeps the page current, answers to systemd."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.builders import Clock, cycle_result
+
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.publication import Health
+from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.supervisor import Supervisor
+from do_dcgm_exporter.telemetry import Telemetry
+
+
+class Server:
+    """A web server whose loop turns or does not."""
+
+    alive = True
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def is_alive(self, within: float) -> bool:
+        self.asked.append(within)
+        return self.alive
+
+
+class Watch:
+    """A supervisor with what it looks after."""
+
+    def __init__(self, interval: float = 20.0) -> None:
+        self.clock = Clock()
+        self.telemetry = Telemetry(CallCount(), ForwardStatistics())
+        self.publisher = Publisher(self.telemetry, clock=self.clock)
+        self.server = Server()
+        self.supervisor = Supervisor(self.publisher, self.server, interval, clock=self.clock)
+
+    @property
+    def reason(self) -> str:
+        return self.publisher.publication.page.health.reason
+
+    def tick_at(self, now: float) -> None:
+        self.clock.now = now
+        self.supervisor.tick()
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(20.0, 20.0), (2.0, 2.0), (0.1, 2.0)])
+def test_a_cycle_may_run_for_an_interval_and_at_least_two_seconds(
+    interval: float, limit: float
+) -> None:
+    watch = Watch(interval)
+    watch.publisher.begin_cycle()
+    watch.tick_at(limit - 0.1)
+    assert "the engine has not answered" not in watch.reason
+    watch.tick_at(limit)
+    assert f"the engine has not answered for {limit:g} s" == watch.reason
+
+
+def test_a_new_interval_holds_at_once() -> None:
+    watch = Watch(20.0)
+    watch.supervisor.collect_interval = 5.0
+    watch.publisher.begin_cycle()
+    watch.tick_at(5.0)
+    assert "the engine has not answered for 5 s" == watch.reason
+
+
+def test_while_a_cycle_hangs_the_exporters_own_metrics_stay_current() -> None:
+    watch = Watch(20.0)
+    watch.publisher.begin_cycle()
+    watch.tick_at(20.0)
+    pages = [watch.publisher.publication.page]
+    for now in (30.0, 40.0, 50.0, 60.0):
+        watch.tick_at(now)
+        pages.append(watch.publisher.publication.page)
+    renewed = [old is not new for old, new in itertools.pairwise(pages)]
+    assert [False, True, False, True] == renewed
+    assert "the engine has not answered for 20 s" == watch.reason
+
+
+def test_while_cycles_end_the_supervisor_publishes_nothing() -> None:
+    watch = Watch(20.0)
+    for now in range(0, 200, 20):
+        watch.clock.now = float(now)
+        cycle = watch.publisher.begin_cycle()
+        watch.publisher.publish_result(cycle, cycle_result(), Versions(), Health(True), True)
+        page = watch.publisher.publication.page
+        watch.tick_at(now + 10.0)
+        assert page is watch.publisher.publication.page
+
+
+def test_the_thread_ticks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticked = threading.Event()
+    watch = Watch()
+    monkeypatch.setattr("do_dcgm_exporter.supervisor._TICK", 0.001)
+    monkeypatch.setattr(Supervisor, "tick", lambda _self: ticked.set())
+    watch.supervisor.start()
+    assert ticked.wait(20)
+    watch.supervisor.stop()
+    watch.supervisor._thread.join(20)
+    assert not watch.supervisor._thread.is_alive()
+
+
+# The watchdog of systemd.
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A service manager that wants a ping within 30 s."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        yield manager
+
+
+def pings(manager: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            assert b"WATCHDOG=1" == manager.recv(100)
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_systemd_is_told_three_times_as_often_as_it_wants(systemd: socket.socket) -> None:
+    watch = Watch()
+    for now in range(31):
+        watch.tick_at(float(now))
+    assert 3 == pings(systemd)
+    assert {20.0} == set(watch.server.asked)
+
+
+def test_a_hung_engine_does_not_keep_systemd_waiting(systemd: socket.socket) -> None:
+    watch = Watch()
+    watch.publisher.begin_cycle()
+    for now in range(0, 121, 10):
+        watch.tick_at(float(now))
+        assert (1 if now else 0) == pings(systemd)
+
+
+def test_a_dead_server_does(systemd: socket.socket) -> None:
+    watch = Watch()
+    watch.server.alive = False
+    for now in range(31):
+        watch.tick_at(float(now))
+    assert 0 == pings(systemd)
+    watch.server.alive = True
+    watch.tick_at(31.0)
+    assert 1 == pings(systemd)
+
+
+def test_without_systemd_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    watch = Watch()
+    watch.tick_at(1e6)
+    assert [] == watch.server.asked
