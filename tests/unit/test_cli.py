@@ -64,7 +64,7 @@ def run(counters_file: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch)
     for name in [name for name in os.environ if name.startswith("DO_DCGM_EXPORTER_")]:
         monkeypatch.delenv(name)
     files = ["--config-file", str(config_file), "--default-counters", str(counters_file)]
-    yield lambda *argv: main([*files, *argv])
+    return lambda *argv: main([*files, *argv])
 
 
 @pytest.fixture
