@@ -20,6 +20,7 @@ class Stage:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.engines: list[SimulatedEngine] = []
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
 
@@ -33,7 +34,9 @@ class Stage:
         self, scenario: str = "h100x1", version: str = "4.6.0", **options: Any
     ) -> SimulatedEngine:
         """Start a simulated engine."""
-        return self._stack.enter_context(SimulatedEngine.start(scenario, version, **options))
+        engine = SimulatedEngine.start(scenario, version, **options)
+        self.engines.append(self._stack.enter_context(engine))
+        return engine
 
     def exporter(
         self,
