@@ -26,7 +26,10 @@ def _dcgmInit(libDcgmPath=None):
 
 RELEASE = {release!r}
 """
-MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent", "dcgm_errors")
+MODULES = (
+    *("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent", "dcgm_errors"),
+    "dcgm_sibling",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +168,18 @@ def test_directories_can_be_switched(tmp_path: Path) -> None:
     first, second = install(tmp_path / "a", "a"), install(tmp_path / "b", "b")
     found = [loaded(directory) for directory in (first, second, first, second)]
     assert ["a", "b", "a", "b"] == found
+
+
+def test_siblings_of_the_modules_are_switched_along(tmp_path: Path) -> None:
+    found = []
+    for release in ("a", "b"):
+        directory = install(tmp_path / release, release)
+        (directory / "dcgm_sibling.py").write_text(f"RELEASE = {release!r}\n")
+        (directory / "dcgm_agent.py").write_text(
+            "import dcgm_structs, dcgm_sibling\ndef dcgmInit(): pass\n"
+        )
+        found.append(load_bindings(directory).agent.dcgm_sibling.RELEASE)
+    assert ["a", "b"] == found
 
 
 def test_bindings_that_failed_do_not_hide_those_after_them(tmp_path: Path) -> None:

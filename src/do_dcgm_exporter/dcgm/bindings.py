@@ -114,10 +114,9 @@ def _importable(directory: Path) -> Iterator[None]:
     It is the last place on sys.path, and only for this while: it also holds modules with
     names as general as ``common``, which must not hide anybody else's.
     """
-    for name in (*_MODULES, "dcgm_errors"):
-        loaded = sys.modules.get(name)
-        if loaded is not None and Path(str(loaded.__file__)).parent != directory:
-            del sys.modules[name]
+    for other in {_home(sys.modules[name]) for name in _MODULES if name in sys.modules}:
+        if other is not None and other != directory:
+            _forget_modules_of(other)
     importlib.invalidate_caches()
     before = list(sys.path)
     sys.path.append(str(directory))
@@ -125,6 +124,17 @@ def _importable(directory: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+def _forget_modules_of(directory: Path) -> None:
+    for name, module in tuple(sys.modules.items()):
+        if _home(module) == directory:
+            del sys.modules[name]
+
+
+def _home(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file).parent if file else None
 
 
 def _import_from(directory: Path) -> list[ModuleType]:
