@@ -94,14 +94,13 @@ class Agent:
         """Run one cycle; the answer is how many seconds after its begin the next is due."""
         number = self._publisher.begin_cycle()
         try:
-            result = self._read()
+            return self._succeed(number, self._read())
         except (EngineError, BindingsError) as error:
             return self._fail(number, error)
         except Exception as error:  # noqa: BLE001
             # A bug must not leave an old page standing: it is an outage like any other.
             _log.exception("internal error in a cycle")
             return self._fail(number, error)
-        return self._succeed(number, result)
 
     def _read(self) -> CycleResult:
         session = self._session

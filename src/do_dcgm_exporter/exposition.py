@@ -5,7 +5,7 @@ Content types are constants of our own: prometheus_client's change with its vers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ def render(families: Sequence[Family]) -> Rendered:
         samples = _samples(family)
         text += (_text_head(family), samples)
         openmetrics += (_openmetrics_head(family), samples)
-    return Rendered("".join(text).encode(), "".join(openmetrics).encode())
+    return Rendered(_encoded(text), _encoded(openmetrics))
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +46,11 @@ def label_block(labels: tuple[Label, ...]) -> str:
     Cached, because most of a page's blocks are those of the page before.
     """
     return ",".join(f'{name}="{_escape_label(value)}"' for name, value in labels)
+
+
+def _encoded(parts: Iterable[str]) -> bytes:
+    """UTF-8; a host name, for one, may hold bytes that are none."""
+    return "".join(parts).encode(errors="replace")
 
 
 def _text_head(family: Family) -> str:
