@@ -147,9 +147,11 @@ class XidCollector:
         for block in self.labels.with_labels(entity, attributes=attributes):
             yield Sample(block, str(xid))
 
-    @staticmethod
-    def _answers_no_data(entity: Entity, readings: Readings) -> bool:
+    def _answers_no_data(self, entity: Entity, readings: Readings) -> bool:
+        """Whether there is no XID to be had; the engine lets nobody watch a lost GPU anew."""
         raw = readings.raw.get((entity, XID_FIELD))
+        if raw is not None and raw.status == Status.NOT_WATCHED:
+            return self.topology.gpu_id_of(entity) in readings.lost_gpus
         return raw is not None and raw.status == Status.NO_DATA
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
