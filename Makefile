@@ -39,8 +39,8 @@ clean: ## remove everything that was made
 	tools/make-venv .venv $^
 	touch $@
 
-.venv/test: tests/requirements/test.txt .venv/run
-	tools/make-venv .venv $<
+.venv/test: tests/requirements/test.txt tests/requirements/lint.txt .venv/run
+	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 
 .venv-oldest/test: tests/requirements/oldest.txt tests/requirements/test.txt
