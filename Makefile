@@ -4,7 +4,7 @@ export PYTHONPATH := src
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
 
-.PHONY: help run test test-newest test-oldest lint bench clean
+.PHONY: help run test test-newest test-oldest lint bench bench-plot clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,8 +28,11 @@ lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-bench: .venv/test ## what a cycle and a scrape cost, as a table
-	$(PYTHON) -m tests.bench
+bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
+	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))
+
+bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
+	$(PYTHON) -m tests.bench.plot build/bench.json docs/performance.svg
 
 clean: ## remove everything that was made
 	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -49,3 +52,6 @@ clean: ## remove everything that was made
 
 build/prometheus/usr/bin/promtool:
 	tools/get-prometheus build/prometheus
+
+build/wrk:
+	tools/get-wrk build/wrk

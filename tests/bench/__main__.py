@@ -1,127 +1,209 @@
-"""Run the benchmark and print its table."""
+"""Measure what is asked for and print the table: ``python -m tests.bench --help``."""
 
 from __future__ import annotations
 
-import statistics
+import argparse
+import json
+import os
+import platform
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.bench.scraping import scrape
-from tests.bench.subject import Case, Subject, running
+from tests.bench import cycles, serving
+from tests.bench.cases import REPOSITORY, Case, all_cases
+from tests.bench.figures import Figures, Row, cell, table
+from tests.bench.load import loader
+from tests.bench.program import Program, checkout, programs, revision
 
-from do_dcgm_exporter.counters import read_counter_set
-from do_dcgm_exporter.fields import EntityLevel, ValueType, all_fields
+_PARTS = ("cycles", "starts", "scrapes", "ways", "lasting", "idle")
+_MAIN = "8 GPUs, default"
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
-_DEFAULT_COUNTERS = _REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"
-_MANY_FIELDS = 168
-_ROUNDS = 5
-_ROUND_SECONDS = 2.0
-_INTERVAL_MS = 100
-_PORT = 19401
-
-Row = tuple[str, str, Callable[[Subject], float]]
-
-
-def main() -> int:
-    """Measure every case and print a row per figure: median (least to most)."""
-    with tempfile.TemporaryDirectory() as directory:
-        many = Path(directory) / "many.csv"
-        many.write_text(_many_counters())
-        cases = (
-            Case("8 GPUs, default set", "h100x8", _DEFAULT_COUNTERS),
-            Case(f"hgx, {_MANY_FIELDS} fields", "hgx", many),
-        )
-        columns = {case.name: dict(_measure(case)) for case in cases}
-    _print_table(columns)
-    return 0
-
-
-def _measure(case: Case) -> Iterator[tuple[str, str]]:
-    print(f"measuring {case.name} …", file=sys.stderr)
-    with running(case, _INTERVAL_MS, _PORT) as subject:
-        for name, number_format, figure in _ROWS:
-            values = [figure(subject) for _ in range(_ROUNDS)]
-            low, middle, high = (
-                number_format.format(value)
-                for value in (min(values), statistics.median(values), max(values))
-            )
-            yield name, middle if low == high else f"{middle} ({low} to {high})"
-
-
-def _print_table(columns: dict[str, dict[str, str]]) -> None:
-    width = max(len(name) for name, _, _ in _ROWS)
-    print(" " * width, *(f"{name:>28}" for name in columns))
-    for name, _, _ in _ROWS:
-        print(f"{name:{width}}", *(f"{column[name]:>28}" for column in columns.values()))
-
-
-def _per_cycle(subject: Subject, used: Callable[[], float]) -> float:
-    cycles, before = subject.cycles(), used()
-    time.sleep(_ROUND_SECONDS)
-    return (used() - before) / (subject.cycles() - cycles)
-
-
-def _cpu_per_cycle(subject: Subject) -> float:
-    return 1000 * _per_cycle(subject, subject.cpu_seconds)
-
-
-def _calls_per_cycle(subject: Subject) -> float:
-    name = "do_dcgm_exporter_engine_calls_total"
-    return _per_cycle(subject, lambda: subject.metric(name))
-
-
-def _samples(subject: Subject) -> float:
-    return sum(1 for line in subject.page().splitlines() if not line.startswith("#"))
-
-
-_ROWS: tuple[Row, ...] = (
-    ("engine calls per cycle", "{:.0f}", _calls_per_cycle),
-    ("CPU per cycle, ms", "{:.1f}", _cpu_per_cycle),
-    ("samples on the page", "{:.0f}", _samples),
-    ("page, kB", "{:.0f}", lambda subject: len(subject.page().encode()) / 1000),
-    *(
-        row
-        for connections in (1, 4)
-        for row in (
-            (
-                f"scrape p50, ms, {connections} conn.",
-                "{:.2f}",
-                lambda s, n=connections: 1000 * scrape(s.address, n, _ROUND_SECONDS).p50,
-            ),
-            (
-                f"scrape p99, ms, {connections} conn.",
-                "{:.2f}",
-                lambda s, n=connections: 1000 * scrape(s.address, n, _ROUND_SECONDS).p99,
-            ),
-            (
-                f"requests/s, {connections} conn.",
-                "{:.0f}",
-                lambda s, n=connections: scrape(s.address, n, _ROUND_SECONDS).per_second,
-            ),
-        )
-    ),
-    ("RSS, MB", "{:.1f}", Subject.resident_megabytes),
+_ROWS = (
+    *cycles.ROWS,
+    *serving.START_ROWS,
+    *(row for way in serving.EVERY_WAY for row in serving.rows_of(way)),
+    serving.AFTER_SCRAPES,
+    serving.AFTER_SCRAPES_FORWARDING,
+    *cycles.LASTING_ROWS,
+    serving.IDLE,
+    serving.IDLE_FORWARDING,
 )
 
 
-def _many_counters() -> str:
-    """The default counters and enough further numeric fields to make up the number."""
-    default = read_counter_set(_DEFAULT_COUNTERS, ())
-    present = {counter.field.id for counter in default.counters if counter.field}
-    further = [
-        f"{field.id}, gauge, benchmark"
-        for field in all_fields()
-        if field.id not in present
-        and field.value_type in (ValueType.INTEGER, ValueType.DOUBLE)
-        and field.level in (EntityLevel.GPU, EntityLevel.SWITCH, EntityLevel.LINK)
-        and not field.internal_only
-    ]
-    wanted = _MANY_FIELDS - len(present)
-    return "\n".join([_DEFAULT_COUNTERS.read_text(), *further[:wanted]])
+def main() -> int:
+    """Run the command."""
+    options = _options()
+    started = time.monotonic()
+    figures = Figures()
+    with tempfile.TemporaryDirectory() as directory, programs(options.base) as compared:
+        cases = [c for c in all_cases(Path(directory)) if re.search(options.columns, c.name)]
+        for part in options.parts:
+            _MEASURES[part](figures, compared, cases, options)
+    names = [program.name for program in compared]
+    told = _about(options, time.monotonic() - started)
+    print(*told, *_lines(figures, names, cases), sep="\n")
+    _save(options.save, told, figures)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--base", metavar="REVISION", help="measure this git revision in turns")
+    parser.add_argument("--full", action="store_true", help="everything in every column")
+    parser.add_argument("--parts", type=_parts, default=_PARTS, help=f"of {','.join(_PARTS)}")
+    parser.add_argument("--columns", default="", metavar="PATTERN", help="only these columns")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure")
+    parser.add_argument("--save", type=Path, default=REPOSITORY / "build" / "bench.json")
+    return parser.parse_args()
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if unknown := set(chosen) - set(_PARTS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+    return chosen
+
+
+# What is measured
+
+
+def _cycles(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    for case in cases:
+        _say(f"cycles of {case.name}")
+        cycles.measure(figures, compared, case, o.rounds, seconds=2.0 if o.full else 1.0)
+
+
+def _starts(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    for case in cases:
+        _say(f"starts of {case.name}")
+        thorough = o.full or case.name == _MAIN
+        serving.measure_starts(figures, compared, case, o.rounds if thorough else 1)
+
+
+def _scrapes(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    for case in cases:
+        _say(f"scrapes of {case.name}")
+        rounds = o.rounds if o.full or case.name == _MAIN else 3
+        serving.measure_scrapes(figures, compared, case, [serving.COMPARED], rounds)
+
+
+def _ways(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    ways = [way for way in serving.EVERY_WAY if way != serving.COMPARED]
+    for case in cases:
+        if o.full or case.name == _MAIN:
+            _say(f"other ways of scraping {case.name}")
+            serving.measure_scrapes(figures, compared, case, ways, o.rounds if o.full else 2)
+
+
+def _lasting(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    for case in cases:
+        if o.full or case.name == _MAIN:
+            _say(f"memory of {case.name}")
+            serving.measure_memory(figures, compared, case, forwarding=False)
+            serving.measure_memory(figures, compared, case, forwarding=True)
+            cycles.measure_lasting(figures, compared, case)
+
+
+def _idle(
+    figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
+) -> None:
+    _say("a minute of idling")
+    rounds = 3 if o.full else 1
+    serving.measure_idling(figures, compared, cases, rounds)
+    if main_alone := [case for case in cases if case.name == _MAIN]:
+        _say("a minute of idling and forwarding")
+        serving.measure_idling(figures, compared, main_alone, rounds, forwarding=True)
+
+
+_MEASURES: dict[
+    str, Callable[[Figures, Sequence[Program], Sequence[Case], argparse.Namespace], None]
+] = dict(zip(_PARTS, (_cycles, _starts, _scrapes, _ways, _lasting, _idle)))
+
+
+# What is told
+
+
+def _about(options: argparse.Namespace, seconds: float) -> list[str]:
+    compared = f", compared with base = {revision(options.base)}" if options.base else ""
+    measured = (
+        f"do-dcgm-exporter {checkout()}{compared}; measured for {seconds / 60:.1f} minutes on"
+        f" {os.cpu_count()} cores of {_processor()} with Python {platform.python_version()}"
+        f" and {loader()} for load"
+    )
+    return [measured, "medians of several rounds, ± half the range between least and most"]
+
+
+def _processor() -> str:
+    match = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return match.group(1) if match else platform.machine()
+
+
+def _lines(figures: Figures, names: Sequence[str], cases: Sequence[Case]) -> Iterable[str]:
+    yield ""
+    if len(names) == 1:
+        yield from table(_ROWS, {case.heading: _column(figures, "this", case) for case in cases})
+    else:
+        yield from table(_ROWS, dict(_compared_columns(figures, cases)))
+    yield from _yardstick_lines(figures, cases)
+
+
+def _column(figures: Figures, name: str, case: Case) -> Callable[[Row], str]:
+    return lambda row: cell(figures.of(row.name, (name, case.name)), row.number_format)
+
+
+def _compared_columns(
+    figures: Figures, cases: Sequence[Case]
+) -> Iterable[tuple[tuple[str, ...], Callable[[Row], str]]]:
+    for case in cases:
+        for name in ("base", "this"):
+            yield (*case.heading, name), _column(figures, name, case)
+        yield (*case.heading, "this/base"), _ratio(figures, "this", "base", case)
+
+
+def _ratio(figures: Figures, one: str, other: str, case: Case) -> Callable[[Row], str]:
+    return lambda row: cell(
+        figures.ratios(row.name, (one, case.name), (other, case.name)), "{:.3f}"
+    )
+
+
+def _yardstick_lines(figures: Figures, cases: Sequence[Case]) -> Iterable[str]:
+    """The same scrapes of the yardsticks, and what this program is to the bare protocol."""
+    rows = [row for way in serving.EVERY_WAY for row in serving.rows_of(way)]
+    for case in cases:
+        columns = {
+            (name,): _column(figures, name, case) for name in ("this", "bare", "prometheus_client")
+        }
+        columns["this/bare",] = _ratio(figures, "this", "bare", case)
+        lines = table(rows, columns)
+        if len(lines) > 1:
+            yield from ("", f"{case.name}, beside the yardsticks", *lines)
+
+
+def _save(path: Path, about: Sequence[str], figures: Figures) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measured = {
+        row: {" | ".join(column): values for column, values in columns.items()}
+        for row, columns in figures.measured.items()
+    }
+    path.write_text(json.dumps({"about": about, "measured": measured}, indent=1))
+
+
+def _say(what: str) -> None:
+    print(f"measuring {what} …", file=sys.stderr)
 
 
 if __name__ == "__main__":

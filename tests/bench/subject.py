@@ -2,105 +2,148 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
 import re
+import socket
 import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.bench.cases import Case
+from tests.bench.program import Program
 
 import dcgm_simulator
 from dcgm_simulator.process import SimulatedEngine
 
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+DEFAULT_INTERVAL_MS = 20_000
+
 _PATIENCE = 60.0
+_LOOK_EVERY = 0.005
+
+# On every page with values of the engine, whatever the machine; profiling comes later.
+_FULL = b"\nDCGM_FI_DEV_GPU_TEMP{"
+_PROFILING = b"\nDCGM_FI_PROF_"
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is run: a scenario and the counters files."""
+def cpu_seconds(pid: int) -> float:
+    """CPU time a process has used so far, finer than the ticks in /proc."""
+    clock = ctypes.c_int()
+    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise ProcessLookupError(pid)
+    return time.clock_gettime(clock.value)
 
-    name: str
-    scenario: str
-    default_counters: Path
+
+def resident_megabytes(pid: int | str) -> float:
+    """Memory a process (an id, or ``self``) has in use now."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match, "no VmRSS"
+    return int(match.group(1)) / 1000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A running exporter."""
+    """A running exporter, with the seconds it took from being started."""
 
     pid: int
     port: int
-    engine: SimulatedEngine
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        return "127.0.0.1", self.port
-
-    def page(self) -> str:
-        """Its page as a scraper without compression gets it."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
-            return str(answer.read().decode())
-
-    def metric(self, name: str) -> float:
-        """The value of one of the exporter's own metrics without labels."""
-        match = re.search(rf"^{name} (\S+)$", self.page(), re.MULTILINE)
-        assert match, f"{name} is not on the page"
-        return float(match.group(1))
+    until_full: float
+    until_profiling: float
 
     def cpu_seconds(self) -> float:
         """CPU time used so far, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        return cpu_seconds(self.pid)
 
     def resident_megabytes(self) -> float:
         """Memory in use now."""
-        match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        assert match, "no VmRSS"
-        return int(match.group(1)) / 1000
+        return resident_megabytes(self.pid)
 
-    def cycles(self) -> int:
-        """Cycles so far: each asks for the devices once (connections do so once more)."""
-        return int(self.engine.control("status")["calls"]["get_all_supported_devices"])
+    def page(self) -> bytes:
+        """Its page as a scraper without compression gets it."""
+        return get(self.port)
 
 
 @contextmanager
-def running(case: Case, interval_ms: int, port: int) -> Iterator[Subject]:
-    """Start engine and exporter, wait for profiling values, stop both."""
-    command = [sys.executable, "-m", "do_dcgm_exporter", "--no-forward", "--log-level=error"]
-    with SimulatedEngine.start(scenario=case.scenario) as engine:
-        process = subprocess.Popen(
-            [
-                *command,
-                f"--address=127.0.0.1:{port}",
-                f"--remote-hostengine-info={engine.address}",
-                f"--dcgm-bindings={dcgm_simulator.bindings_directory()}",
-                f"--default-counters={case.default_counters}",
-                f"--collect-interval={interval_ms}",
-                f"--collectors={os.devnull}",
-            ]
-        )
-        try:
-            subject = Subject(process.pid, port, engine)
-            _wait_for_profiling(subject)
-            yield subject
-        finally:
-            process.terminate()
-            process.wait()
+def engine_for(case: Case) -> Iterator[SimulatedEngine]:
+    """Start the machine of ``case``."""
+    with SimulatedEngine.start(scenario=case.machine.scenario) as engine:
+        for command in case.machine.cuts():
+            engine.control(*command)
+        yield engine
 
 
-def _wait_for_profiling(subject: Subject) -> None:
+def options_for(case: Case, engine: SimulatedEngine) -> list[str]:
+    """The options with which an exporter reads ``case`` from ``engine``."""
+    return [
+        f"--remote-hostengine-info={engine.address}",
+        f"--dcgm-bindings={dcgm_simulator.bindings_directory()}",
+        f"--default-counters={case.counters}",
+        "--collectors=/dev/null",
+        "--log-level=error",
+    ]
+
+
+@contextmanager
+def running(
+    program: Program, case: Case, *, forward_url: str = "", wait_for_profiling: bool = True
+) -> Iterator[Subject]:
+    """Start engine and exporter at the default interval, time its first pages, stop both."""
+    forwarding = ("--forward", f"--forward-url={forward_url}") if forward_url else ("--no-forward",)
+    with ExitStack() as stack:
+        engine = stack.enter_context(engine_for(case))
+        port = free_port()
+        options = (*options_for(case, engine), *forwarding, f"--address=127.0.0.1:{port}")
+        started = time.perf_counter()
+        process = program.start("do_dcgm_exporter", *options)
+        stack.callback(_stop, process)
+        full = _wait_for(port, _FULL) - started
+        profiling = _wait_for(port, _PROFILING) - started if wait_for_profiling else 0.0
+        yield Subject(process.pid, port, full, profiling)
+
+
+def all_running(
+    stack: ExitStack, program: Program, cases: Sequence[Case], forward_url: str = ""
+) -> dict[str, Subject]:
+    """Exporters of all ``cases`` at once, by case; ``stack`` stops them."""
+    return {
+        case.name: stack.enter_context(running(program, case, forward_url=forward_url))
+        for case in cases
+    }
+
+
+def get(port: int) -> bytes:
+    """The body at /metrics, over a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+        received = bytearray()
+        while piece := connection.recv(1 << 20):
+            received += piece
+    return bytes(received.partition(b"\r\n\r\n")[2])
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, part: bytes) -> float:
+    """When the page first had ``part`` in it."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
-            if "\nDCGM_FI_PROF_" in subject.page():
-                return
+            if part in get(port):
+                return time.perf_counter()
         except OSError:
             pass  # not listening yet
-        time.sleep(0.1)
-    raise TimeoutError("no profiling values on the page")
+        time.sleep(_LOOK_EVERY)
+    raise TimeoutError(f"no {part!r} on the page")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait()

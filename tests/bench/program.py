@@ -1,0 +1,74 @@
+"""The programs that are compared: this checkout and, if asked for, another revision."""
+
+from __future__ import annotations
+
+import compileall
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.cases import REPOSITORY
+
+_OWN = ("DO_DCGM_EXPORTER_", "DCGM_SIMULATOR_", "NOTIFY_", "WATCHDOG_", "JOURNAL_", "PYTHON")
+
+
+@dataclass(frozen=True)
+class Program:
+    """An exporter's source directory, with the simulator of this checkout beside it."""
+
+    name: str
+    source: Path
+
+    def start(self, module: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        """Run a module with this program's exporter as the one that is imported."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
+        environment["PYTHONPATH"] = os.pathsep.join((str(self.source), str(REPOSITORY)))
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+
+THIS = Program("this", REPOSITORY / "src")
+
+
+@contextmanager
+def programs(base: str | None) -> Iterator[Sequence[Program]]:
+    """This program and, if ``base`` is a revision, the one of that revision."""
+    if not base:
+        yield (THIS,)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        worktree, source = Path(directory) / "worktree", Path(directory) / "source"
+        _git("worktree", "add", "--quiet", "--detach", str(worktree), base)
+        try:
+            # One simulator for both, or its changes would pass for the exporter's.
+            source.mkdir()
+            (source / "do_dcgm_exporter").symlink_to(worktree / "src" / "do_dcgm_exporter")
+            (source / "dcgm_simulator").symlink_to(THIS.source / "dcgm_simulator")
+            compileall.compile_dir(worktree / "src", quiet=2)
+            yield Program("base", source), THIS
+        finally:
+            _git("worktree", "remove", "--force", str(worktree))
+
+
+def revision(name: str) -> str:
+    """What git calls a revision."""
+    return _git("describe", "--always", "--exclude=*", name)
+
+
+def checkout() -> str:
+    """The revision of this checkout, ``-dirty`` if it differs from it."""
+    return _git("describe", "--always", "--exclude=*", "--dirty")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

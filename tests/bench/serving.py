@@ -1,0 +1,240 @@
+"""Measures the real program: its start, its memory, its scrapes beside the yardsticks'."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.bench.cases import Case
+from tests.bench.figures import Column, Figures, Row
+from tests.bench.load import Load, Way, put_load
+from tests.bench.program import THIS, Program
+from tests.bench.subject import (
+    DEFAULT_INTERVAL_MS,
+    Subject,
+    all_running,
+    cpu_seconds,
+    free_port,
+    get,
+    running,
+)
+from tests.bench.yardsticks import KINDS, file_name
+
+COMPARED = Way()
+"""The way of scraping that targets are set for."""
+
+EVERY_WAY = tuple(
+    Way(connections, gzip, keep_alive)
+    for keep_alive in (True, False)
+    for gzip in (False, True)
+    for connections in (1, 4, 64)
+)
+
+START_ROWS = (
+    Row("start to first full page, s"),
+    Row("start to profiling values, s"),
+    Row("RSS after start, MB", "{:.1f}"),
+)
+AFTER_SCRAPES = Row("RSS after 10,000 scrapes, MB", "{:.1f}")
+AFTER_SCRAPES_FORWARDING = Row("RSS after 10,000 scrapes, forwarding, MB", "{:.1f}")
+IDLE = Row("idle CPU per minute, s", "{:.4f}")
+IDLE_FORWARDING = Row("idle CPU per minute, forwarding, s", "{:.4f}")
+
+_SCRAPES = 10_000
+_BARE, _PLAIN = KINDS
+
+
+def rows_of(way: Way) -> list[Row]:
+    """The rows of one way of scraping."""
+    return [
+        Row(f"{way.name}: requests/s", "{:.0f}"),
+        Row(f"{way.name}: p50, ms", "{:.3f}"),
+        Row(f"{way.name}: p99, ms", "{:.3f}"),
+        Row(f"{way.name}: CPU per scrape, µs", "{:.1f}"),
+        Row(f"{way.name}: errors", "{:.0f}"),
+    ]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What load can be put on, and whose column its figures go to."""
+
+    column: Column
+    pid: int
+    port: int
+
+
+def measure_starts(figures: Figures, programs: Sequence[Program], case: Case, rounds: int) -> None:
+    """Start each program so many times."""
+    for _ in range(rounds):
+        for program in programs:
+            with running(program, case) as subject:
+                column = (program.name, case.name)
+                figures.add("start to first full page, s", column, subject.until_full)
+                figures.add("start to profiling values, s", column, subject.until_profiling)
+                figures.add("RSS after start, MB", column, subject.resident_megabytes())
+
+
+def measure_scrapes(
+    figures: Figures,
+    programs: Sequence[Program],
+    case: Case,
+    ways: Sequence[Way],
+    rounds: int,
+    seconds: int = 1,
+) -> None:
+    """Scrape programs and yardsticks in turns, in every one of ``ways``."""
+    with ExitStack() as stack:
+        subjects = {p: stack.enter_context(running(p, case)) for p in programs}
+        servers = [Server((p.name, case.name), s.pid, s.port) for p, s in subjects.items()]
+        answers = subjects[THIS]
+        servers += [stack.enter_context(_yardstick(kind, case, answers)) for kind in KINDS]
+        for way in ways:
+            for _ in range(rounds):
+                for server in servers:
+                    # The library's server answers in HTTP/1.0 and is far off in any way.
+                    if way == COMPARED or server.column[0] != _PLAIN:
+                        _add(figures, server, way, *_loaded(server, way, seconds))
+
+
+def measure_memory(
+    figures: Figures, programs: Sequence[Program], case: Case, *, forwarding: bool
+) -> None:
+    """Scrape each program ten thousand times."""
+    with _endpoint() as endpoint:
+        for program in programs:
+            url = endpoint if forwarding else ""
+            with running(program, case, forward_url=url) as subject:
+                _scrape_times(subject.port, _SCRAPES)
+                row = AFTER_SCRAPES_FORWARDING if forwarding else AFTER_SCRAPES
+                column = (program.name, case.name)
+                figures.add(row.name, column, subject.resident_megabytes())
+
+
+def measure_idling(
+    figures: Figures,
+    programs: Sequence[Program],
+    cases: Sequence[Case],
+    rounds: int,
+    *,
+    forwarding: bool = False,
+) -> None:
+    """Leave programs alone for so many minutes, all at the same time."""
+    row = IDLE_FORWARDING if forwarding else IDLE
+    with _endpoint() as endpoint, ExitStack() as stack:
+        url = endpoint if forwarding else ""
+        idle = {p.name: all_running(stack, p, cases, url) for p in programs}
+        time.sleep(DEFAULT_INTERVAL_MS / 2000)  # away from the warm-up and the cycles
+        for _ in range(rounds):
+            before = _cpu(idle)
+            time.sleep(60.0)
+            for column, used in _cpu(idle).items():
+                figures.add(row.name, column, used - before[column])
+
+
+def _cpu(idle: dict[str, dict[str, Subject]]) -> dict[Column, float]:
+    return {
+        (program, case): subject.cpu_seconds()
+        for program, subjects in idle.items()
+        for case, subject in subjects.items()
+    }
+
+
+def _loaded(server: Server, way: Way, seconds: int) -> tuple[Load, float]:
+    before = cpu_seconds(server.pid)
+    load = put_load(server.port, way, seconds)
+    return load, cpu_seconds(server.pid) - before
+
+
+def _add(figures: Figures, server: Server, way: Way, load: Load, cpu: float) -> None:
+    values = (
+        load.per_second,
+        1e3 * load.p50,
+        1e3 * load.p99,
+        1e6 * cpu / max(1, load.requests),
+        load.errors,
+    )
+    for row, value in zip(rows_of(way), values):
+        figures.add(row.name, server.column, value)
+
+
+@contextmanager
+def _yardstick(kind: str, case: Case, subject: Subject) -> Iterator[Server]:
+    """Start a server that sends what ``subject`` sends now."""
+    with tempfile.TemporaryDirectory() as directory:
+        place, port = Path(directory), free_port()
+        for way in EVERY_WAY:
+            name = file_name(gzip=way.gzip, closes=not way.keep_alive)
+            (place / name).write_bytes(_answer(subject.port, way))
+        (place / "page").write_bytes(subject.page())
+        process = THIS.start("tests.bench.yardsticks", kind, str(port), directory)
+        try:
+            _wait_until_listening(port, process)
+            yield Server((kind, case.name), process.pid, port)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _answer(port: int, way: Way) -> bytes:
+    """One whole answer, head and all."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(way.request)
+        received = bytearray()
+        missing = 1
+        while missing > 0:
+            received += connection.recv(1 << 20)
+            head, end, body = received.partition(b"\r\n\r\n")
+            if end:
+                length = head.lower().partition(b"content-length:")[2].split()[0]
+                missing = int(length) - len(body)
+    return bytes(received)
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None:
+        try:
+            get(port)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("a yardstick ended")
+
+
+def _scrape_times(port: int, times: int) -> None:
+    """Scrape until so many answers have come, half of them compressed."""
+    for way in (COMPARED, Way(gzip=True)):
+        left = times // 2
+        while left > 0:
+            left -= put_load(port, way, 1).requests
+
+
+@contextmanager
+def _endpoint() -> Iterator[str]:
+    """The URL of an endpoint on this machine that takes every page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        log_message: Callable[..., None] = lambda *_: None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/gpu_metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
