@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.builders import Bench
+from tests.builders import REPOSITORY, Bench
 
 import dcgm_simulator
 from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.dcgm.bindings import Bindings
+
+# Programs that tests start find the packages as the tests do (pythonpath in pyproject.toml).
+os.environ["PYTHONPATH"] = str(REPOSITORY / "src")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
