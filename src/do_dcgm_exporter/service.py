@@ -91,14 +91,24 @@ class Service:
     def reload(self, read: Reload) -> None:
         """Take a new configuration, or keep the old one if the new one is wrong."""
         sd_notify.notify(sd_notify.reloading())
+        refusal = self._take(read)
+        self._telemetry.last_reload_successful = not refusal
+        self._publisher.refresh()
+        # Told last, so that whoever reads it finds a page that says the same.
+        if refusal:
+            _log.error("the configuration was not reloaded, the old one goes on: %s", refusal)
+        else:
+            counters = len(self._configuration.counters.counters)
+            _log.info("configuration reloaded (counters=%d)", counters)
+        sd_notify.notify(sd_notify.READY)
+
+    def _take(self, read: Reload) -> str:
+        """Reconfigure with what ``read`` gives; the answer is why not, empty if it was taken."""
         try:
             self._reconfigure(Configuration(*read()))
-            self._telemetry.last_reload_successful = True
         except ExporterError as error:
-            _log.error("the configuration was not reloaded, the old one goes on: %s", error)
-            self._telemetry.last_reload_successful = False
-        self._publisher.refresh()
-        sd_notify.notify(sd_notify.READY)
+            return str(error)
+        return ""
 
     def stop(self) -> None:
         """Stop everything, waiting for none but the agent, and for that not long."""
@@ -119,7 +129,6 @@ class Service:
         if _forwarding(settings) != _forwarding(old):
             self._stop_forwarder()
             self._start_forwarder()
-        _log.info("configuration reloaded (counters=%d)", len(new.counters.counters))
 
     def _start_forwarder(self) -> None:
         settings = self._configuration.settings
