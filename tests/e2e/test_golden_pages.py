@@ -17,6 +17,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -68,15 +69,14 @@ Pages = dict[tuple[str, str], Future[str]]
 
 
 @pytest.fixture(scope="module")
-def pages(request: pytest.FixtureRequest) -> Pages:
+def pages() -> Iterator[Pages]:
     """All pages; each takes a second or two of waiting for profiling values."""
-    pool = ThreadPoolExecutor(max_workers=4)
-    request.addfinalizer(pool.shutdown)
-    return {
-        (scenario, version): pool.submit(page_of, scenario, version)
-        for scenario in SCENARIOS
-        for version in VERSIONS
-    }
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        yield {
+            (scenario, version): pool.submit(page_of, scenario, version)
+            for scenario in SCENARIOS
+            for version in VERSIONS
+        }
 
 
 @pytest.mark.parametrize("version", VERSIONS)
