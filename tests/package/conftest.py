@@ -1,0 +1,171 @@
+"""Systems for the tests of the Debian package: bookworm and trixie, really booted.
+
+They need root on Debian or Ubuntu; elsewhere they are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.package import packages
+from tests.package.layers import CACHE, clean_system, system_with_dependencies
+from tests.package.machine import Machine, Root, booted
+from tests.package.packages import CLONE
+from tests.package.system import System
+
+DISTRIBUTIONS = ("bookworm", "trixie")
+TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "systemd-container", "util-linux")
+
+Boot = Callable[..., AbstractContextManager[System]]
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Skip, with the reason, what cannot be run here."""
+    reason = why_not()
+    for item in items:
+        if reason and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=f"tests of the Debian package {reason}"))
+
+
+def why_not() -> str:
+    """Say what the tests lack, if they lack something."""
+    if not Path("/etc/debian_version").exists():
+        return "need Debian or Ubuntu"
+    return "" if os.geteuid() == 0 else "need root"
+
+
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """Install what the tests need on this machine."""
+    subprocess.run([CLONE / "tools" / "need-packages", *TOOLS], check=True)
+
+
+@pytest.fixture(scope="session", params=DISTRIBUTIONS)
+def distribution(request: pytest.FixtureRequest) -> str:
+    """The name of a distribution's release; tests that ask for it run with each."""
+    return str(request.param)
+
+
+# --- packages ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def dist(tools: None) -> Path:
+    """A directory with our packages, freshly built."""
+    subprocess.run([CLONE / "tools" / "make-deb", CACHE / "dist"], check=True)
+    return CACHE / "dist"
+
+
+@pytest.fixture(scope="session")
+def exporter(dist: Path) -> Path:
+    """The package do-dcgm-exporter."""
+    return next(dist.glob("do-dcgm-exporter_*.deb"))
+
+
+@pytest.fixture(scope="session")
+def simulator(dist: Path) -> Path:
+    """The package dcgm-simulator."""
+    return next(dist.glob("dcgm-simulator_*.deb"))
+
+
+@pytest.fixture(scope="session")
+def workshop(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests build packages of their own."""
+    return tmp_path_factory.mktemp("packages")
+
+
+@pytest.fixture(scope="session")
+def dcgm4(workshop: Path) -> Path:
+    """NVIDIA's DCGM 4.5.3."""
+    return packages.dcgm4(workshop, "4.5.3")
+
+
+@pytest.fixture(scope="session")
+def newer_dcgm4(workshop: Path) -> Path:
+    """NVIDIA's DCGM 4.6.0, whose clients cannot read from an older engine."""
+    return packages.dcgm4(workshop, "4.6.0")
+
+
+@pytest.fixture(scope="session")
+def dcgm3(workshop: Path) -> Path:
+    """NVIDIA's DCGM 3.3.9."""
+    return packages.dcgm3(workshop)
+
+
+# --- systems -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def dependencies(tools: None, distribution: str) -> list[Path]:
+    """The layers of a system with all dependencies but DCGM."""
+    return system_with_dependencies(distribution)
+
+
+@pytest.fixture(scope="session")
+def clean(tools: None, distribution: str) -> list[Path]:
+    """The layers of a system with nothing of ours."""
+    return clean_system(distribution)
+
+
+@pytest.fixture(scope="session")
+def with_dcgm(
+    dependencies: list[Path], dcgm4: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The layers of a system that has DCGM 4 as well."""
+    return layer_with(dependencies, tmp_path_factory, dcgm4)
+
+
+@pytest.fixture(scope="session")
+def with_exporter(
+    with_dcgm: list[Path], exporter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The layers of a system on which the exporter was installed while it ran."""
+    return layer_with(with_dcgm, tmp_path_factory, exporter)
+
+
+def layer_with(below: list[Path], factory: pytest.TempPathFactory, *installed: Path) -> list[Path]:
+    """Install packages in a running system and keep what that has written."""
+    root = Root(below)
+    try:
+        machine = Machine(root)
+        try:
+            System(machine).install(*installed)
+            machine.shut_down()
+        finally:
+            machine.stop()
+        return [root.keep(factory.mktemp("layer") / "root"), *below]
+    finally:
+        root.close()
+
+
+@contextmanager
+def system_over(layers: Sequence[Path]) -> Iterator[System]:
+    """Boot a system over layers."""
+    with booted(layers) as machine:
+        yield System(machine)
+
+
+@pytest.fixture
+def new_system(with_dcgm: list[Path]) -> Iterator[System]:
+    """A running system with DCGM 4, on which the exporter is not installed yet."""
+    with system_over(with_dcgm) as system:
+        yield system
+
+
+@pytest.fixture
+def installed(with_exporter: list[Path]) -> Iterator[System]:
+    """A running system on which the exporter was installed without any question."""
+    with system_over(with_exporter) as system:
+        yield system
+
+
+@pytest.fixture
+def bare_system(dependencies: list[Path]) -> Iterator[System]:
+    """A running system with all dependencies but DCGM."""
+    with system_over(dependencies) as system:
+        yield system

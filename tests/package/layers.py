@@ -1,0 +1,74 @@
+"""The layers that machines boot from, each made once and kept under build/package."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.package.machine import Root
+from tests.package.packages import CLONE
+
+CACHE = CLONE / "build" / "package"
+MIRROR = "http://deb.debian.org/debian"
+EDITION = "2"  # of what is done below; another number makes all layers anew
+
+# What a cloud image has at least, and curl.
+CLEAN = ("apt-utils", "ca-certificates", "curl", "dbus", "init-system-helpers", "iproute2",
+         "systemd-sysv", "whiptail")  # fmt: skip
+DEPENDENCIES = ("python3", "python3-configargparse", "python3-prometheus-client",
+                "python3-requests")  # fmt: skip
+
+
+def clean_system(distribution: str) -> list[Path]:
+    """Return the layers of a small system as the distribution has it."""
+    return [_cached(f"{distribution}-clean", (distribution, MIRROR, EDITION, *CLEAN), _bootstrap)]
+
+
+def system_with_dependencies(distribution: str) -> list[Path]:
+    """Return the layers of a system that has everything we depend on but DCGM."""
+    below = clean_system(distribution)
+    recipe = (below[0].name, *DEPENDENCIES)
+
+    def install(layer: Path, _: tuple[str, ...]) -> None:
+        root = Root(below)
+        try:
+            shutil.copy("/etc/resolv.conf", root.path / "etc" / "resolv.conf")
+            root.run("apt-get", "update", "--quiet")
+            root.run("apt-get", "install", "--yes", "--no-install-recommends", *DEPENDENCIES)
+            root.run("apt-get", "clean")
+            shutil.rmtree(root.path / "var" / "lib" / "apt" / "lists")
+            _name_localhost(root.path)
+            root.keep(layer)
+        finally:
+            root.close()
+
+    return [_cached(f"{distribution}-dependencies", recipe, install), *below]
+
+
+def _bootstrap(layer: Path, recipe: tuple[str, ...]) -> None:
+    distribution, mirror, _, *packages = recipe
+    new = layer.with_name(f"{layer.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
+    # As in an image: manuals and translations of others are of no interest here.
+    command += ["--dpkgopt=path-exclude=/usr/share/locale/*"]
+    subprocess.run([*command, distribution, str(new), mirror], check=True)
+    _name_localhost(new)
+    new.rename(layer)
+
+
+def _name_localhost(root: Path) -> None:
+    """Leave it what an installer or image builder leaves, and no name servers."""
+    (root / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
+    (root / "etc" / "resolv.conf").write_text("")
+
+
+def _cached(name: str, recipe: tuple[str, ...], make: object) -> Path:
+    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
+    layer = CACHE / f"{name}-{digest}"
+    if not layer.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        make(layer, recipe)  # type: ignore[operator]
+    return layer

@@ -1,0 +1,268 @@
+"""Boot a real systemd over throw-away layers of a root file system, in half a second.
+
+It is PID 1 of its own PID namespace, so the host's PID 1 may be anything. Needs root
+and Debian's systemd-container, iproute2 and util-linux. All that is made on the host,
+a cgroup, a network namespace and a mount, is gone after `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+BOOT_TIMEOUT = 120.0
+STOP_TIMEOUT = 30.0
+
+_numbers = itertools.count(1)
+
+
+class NotBooted(Exception):
+    """Raised when a machine does not come up; the text is its console."""
+
+
+class CommandFailed(Exception):
+    """Raised when a command in a machine fails; the text has all it said."""
+
+    def __init__(self, command: Sequence[str], result: subprocess.CompletedProcess[str]) -> None:
+        super().__init__(
+            f"{' '.join(command)}: status {result.returncode}\n{result.stdout}{result.stderr}"
+        )
+
+
+class Root:
+    """A root file system: layers nobody writes to and one in memory for what is written."""
+
+    def __init__(self, layers: Sequence[Path]) -> None:
+        """Mount it; the lowest of the layers is the last."""
+        self._scratch = Path(tempfile.mkdtemp(prefix="do-dcgm-exporter-test."))
+        self.path = self._scratch / "root"
+        self.written = self._scratch / "memory" / "written"
+        for directory in (self.path, self._scratch / "memory"):
+            directory.mkdir()
+        _host("mount", "-t", "tmpfs", "none", str(self._scratch / "memory"))
+        for directory in (self.written, self._scratch / "memory" / "work"):
+            directory.mkdir(mode=0o755)
+        lower = ":".join(map(str, layers))
+        options = f"lowerdir={lower},upperdir={self.written},workdir={self.written.parent}/work"
+        _host("mount", "-t", "overlay", "overlay", "-o", options, str(self.path))
+
+    def run(
+        self, *command: str, check: bool = True, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, where no systemd runs; return what it said."""
+        inside = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.path}/proc"]
+        inside += ["chroot", str(self.path)]
+        return _run([*inside, *_env(environ), *command], command, check, None)
+
+    def keep(self, layer: Path) -> Path:
+        """Copy what was written to ``layer``, to be a layer of others."""
+        new = layer.with_name(f"{layer.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        # Deleted files are devices and attributes in an overlay's upper directory.
+        _host("cp", "--archive", str(self.written), str(new))
+        new.rename(layer)
+        return layer
+
+    def close(self) -> None:
+        """Throw it away."""
+        _host("umount", "--lazy", str(self.path))
+        _host("umount", "--lazy", str(self._scratch / "memory"))
+        shutil.rmtree(self._scratch)
+
+
+class Machine:
+    """A booted system with a network of its own: loopback, and the metadata address on it."""
+
+    def __init__(self, root: Root) -> None:
+        """Boot ``root``. Raises NotBooted."""
+        self.root = root
+        self.name = f"dodcgm-{os.getpid()}-{next(_numbers)}"
+        self._leader = 0
+        self._console = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._cgroups = [path / self.name for path in _cgroup_roots()]
+        for path in self._cgroups:
+            path.mkdir()
+        _host("ip", "netns", "add", self.name)
+        _host("ip", "-n", self.name, "link", "set", "lo", "up")
+        _host("ip", "-n", self.name, "addr", "add", "169.254.169.254/32", "dev", "lo")
+        self._nspawn = subprocess.Popen(
+            ["sh", "-c", self._script(), "sh", *map(str, self._cgroups)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._console,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_booted()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def network(self) -> Path:
+        """The network namespace."""
+        return Path("/run/netns", self.name)
+
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        said: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it and return what it said; ``said`` is its standard input.
+
+        Raises CommandFailed if it fails and is to be checked.
+        """
+        return _run([*self.prefix(environ), *command], command, check, said)
+
+    def prefix(self, environ: Mapping[str, str] | None = None) -> list[str]:
+        """Return what has to stand before a command for it to run inside."""
+        namespaces = ["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
+        return ["nsenter", "-t", str(self._leader), *namespaces, "--", *_env(environ)]
+
+    def shut_down(self) -> None:
+        """Let it end in order, so that its root can be kept."""
+        self._nspawn.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._nspawn.wait(STOP_TIMEOUT)
+
+    def stop(self) -> None:
+        """End it at once and remove what was made for it."""
+        if self._nspawn.poll() is None:
+            if self._leader:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._leader, signal.SIGKILL)
+            else:
+                self._nspawn.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._nspawn.wait(STOP_TIMEOUT)
+        self._nspawn.kill()
+        self._nspawn.wait()
+        self._console.close()
+        subprocess.run(["ip", "netns", "delete", self.name], check=False)
+        shutil.rmtree(Path("/run/systemd/nspawn/propagate", self.name), ignore_errors=True)
+        for path in self._cgroups:
+            _until(lambda path=path: _removed(path), 5.0)  # type: ignore[misc]
+
+    def _script(self) -> str:
+        # --keep-unit: systemd-nspawn builds below the cgroup it is in.
+        options = (
+            "--quiet --boot --register=no --keep-unit --console=pipe --resolv-conf=off"
+            " --timezone=off --link-journal=no --capability=CAP_NET_ADMIN"
+            " --system-call-filter=bpf"
+        )
+        return (
+            'for cgroup; do echo $$ >"$cgroup/cgroup.procs"; done;'
+            f" exec systemd-nspawn {options} --machine={self.name}"
+            f" --directory={self.root.path} --network-namespace-path={self.network}"
+        )
+
+    def _wait_until_booted(self) -> None:
+        if not (_until(self._has_leader, BOOT_TIMEOUT) and _until(self._is_up, BOOT_TIMEOUT)):
+            self._console.seek(0)
+            raise NotBooted(self._console.read())
+
+    def _has_leader(self) -> bool:
+        """Find its PID 1: the one child of systemd-nspawn that is PID 1 of its namespace."""
+        if self._nspawn.poll() is not None:
+            self._console.seek(0)
+            raise NotBooted(self._console.read())
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
+        for child in children.read_text().split():
+            with contextlib.suppress(OSError):
+                status = Path("/proc", child, "status").read_text()
+                namespaces = next(line for line in status.splitlines() if "NSpid" in line)
+                if namespaces.split()[-1] == "1" and "Name:\tsystemd\n" in status:
+                    self._leader = int(child)
+        return bool(self._leader)
+
+    def _is_up(self) -> bool:
+        state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded")
+
+
+@contextlib.contextmanager
+def booted(layers: Sequence[Path]) -> Iterator[Machine]:
+    """Give a machine over these layers; it is gone afterwards."""
+    root = Root(layers)
+    try:
+        machine = Machine(root)
+        try:
+            yield machine
+        finally:
+            machine.stop()
+    finally:
+        root.close()
+
+
+def _env(environ: Mapping[str, str] | None) -> list[str]:
+    variables = ENVIRONMENT | dict(environ or {})
+    return ["env", "-i", *(f"{name}={value}" for name, value in variables.items())]
+
+
+def _run(
+    full: Sequence[str], command: Sequence[str], check: bool, said: str | None
+) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        full,
+        input=said,
+        stdin=subprocess.DEVNULL if said is None else None,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=300,
+    )
+    if check and result.returncode:
+        raise CommandFailed(command, result)
+    return result
+
+
+def _host(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def _cgroup_roots() -> list[Path]:
+    """Return where cgroups can be made: cgroup 2, and systemd's hierarchy of version 1."""
+    found = []
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        named = kind == "cgroup" and "name=systemd" in options.split(",")
+        if kind == "cgroup2" or named:
+            found.append(Path(place))
+    return found
+
+
+def _removed(cgroup: Path) -> bool:
+    for directory, _, _ in os.walk(cgroup, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(directory).rmdir()
+    return not cgroup.exists()
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

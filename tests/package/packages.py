@@ -1,0 +1,188 @@
+"""Packages that the tests build: look-alikes of NVIDIA's and of the Go exporter."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+CLONE = Path(__file__).resolve().parents[2]
+SIMULATOR = CLONE / "src" / "dcgm_simulator"
+
+# DCGM's units, as facts: what they run, want and are called.
+ENGINE_UNIT = """\
+[Unit]
+Description=NVIDIA DCGM service
+After=nvidia-gpu-reset.target
+Wants=nvidia-gpu-reset.target
+{unit}
+[Service]
+User=root
+PrivateTmp=false
+Environment="DCGM_HOME_DIR=/var/log/nvidia-dcgm"
+ExecStart=/usr/bin/nv-hostengine -n --service-account nvidia-dcgm
+Restart=on-abort
+[Install]
+{install}
+WantedBy=multi-user.target
+"""
+
+ENGINE = """\
+#!/usr/bin/python3 -I
+import sys
+sys.path.insert(0, "{home}")
+from dcgm_simulator.nv_hostengine import main
+sys.exit(main(environ={{"DCGM_SIMULATOR_VERSION": "{version}"}}))
+"""
+
+NVIDIA_POSTINST = """\
+#!/bin/sh
+useradd -Urs /usr/sbin/nologin nvidia-dcgm
+case $? in 0|9) ;; *) exit 1 ;; esac
+mkdir -p /var/log/nvidia-dcgm
+chown nvidia-dcgm /var/log/nvidia-dcgm
+chmod 755 /var/log/nvidia-dcgm
+"""
+
+
+class Package:
+    """A package in the making: put files in, then build it."""
+
+    def __init__(self, directory: Path, name: str, version: str, **fields: str) -> None:
+        """``fields`` are further lines of the control file, with _ for -."""
+        self.tree = directory / f"{name}_{version.replace(':', '%3a')}"
+        shutil.rmtree(self.tree, ignore_errors=True)
+        self.control = {
+            "Package": name,
+            "Version": version,
+            "Architecture": "all",
+            "Maintainer": "Nobody <nobody@example.com>",
+            "Description": "look-alike for tests",
+            **{key.replace("_", "-"): value for key, value in fields.items()},
+        }
+
+    def file(self, path: str, content: str, mode: int = 0o644) -> None:
+        """Put a file into it."""
+        target = self.tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+        target.chmod(mode)
+
+    def script(self, name: str, content: str) -> None:
+        """Give it a maintainer script, or its list of conffiles."""
+        self.file(f"DEBIAN/{name}", content, 0o644 if name == "conffiles" else 0o755)
+
+    def simulator(self, home: str, bindings: str, version: str) -> None:
+        """Put an engine and bindings of a DCGM version into it."""
+        self.file("usr/bin/nv-hostengine", ENGINE.format(home=home, version=version), 0o755)
+        package = self.tree / home.lstrip("/") / "dcgm_simulator"
+        shutil.copytree(SIMULATOR, package, ignore=shutil.ignore_patterns("__pycache__"))
+        library = package / "bindings" / "simulated_library.py"
+        text = library.read_text()
+        assert text.count("VERSIONS[-1])") == 1
+        library.write_text(text.replace("VERSIONS[-1])", f"{version!r})"))
+        link = self.tree / bindings.lstrip("/")
+        link.parent.mkdir(parents=True)
+        link.symlink_to(f"{home}/dcgm_simulator/bindings")
+
+    def build(self) -> Path:
+        """Build it and return the file."""
+        self.file("DEBIAN/control", "".join(f"{k}: {v}\n" for k, v in self.control.items()))
+        for directory in (self.tree, *filter(Path.is_dir, self.tree.rglob("*"))):
+            directory.chmod(0o755)
+        deb = self.tree.with_name(f"{self.tree.name}.deb")
+        pack(self.tree, deb)
+        return deb
+
+
+def pack(tree: Path, deb: Path) -> None:
+    """Make a package of a tree, fast rather than small."""
+    command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(deb)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def dcgm4(directory: Path, version: str) -> Path:
+    """Build what NVIDIA's datacenter-gpu-manager-4-core is to the package system."""
+    package = Package(
+        directory,
+        "datacenter-gpu-manager-4-core",
+        f"1:{version}-1",
+        Depends="libc6 (>= 2.27)",
+        Conflicts="datacenter-gpu-manager",
+    )
+    home = "/usr/share/datacenter-gpu-manager-4"
+    package.simulator(f"{home}/simulated", f"{home}/bindings/python3", version)
+    unit = ENGINE_UNIT.format(unit="", install="Alias=dcgm.service")
+    package.file("usr/lib/systemd/system/nvidia-dcgm.service", unit)
+    package.script("postinst", NVIDIA_POSTINST)
+    return package.build()
+
+
+def dcgm3(directory: Path) -> Path:
+    """Build what NVIDIA's datacenter-gpu-manager 3.3.9 is, with its second, deprecated unit."""
+    package = Package(directory, "datacenter-gpu-manager", "1:3.3.9", Depends="libc6 (>= 2.17)")
+    package.simulator("/usr/local/dcgm/simulated", "/usr/local/dcgm/bindings/python3", "3.3.9")
+    for name, other in (("nvidia-dcgm", "dcgm"), ("dcgm", "nvidia-dcgm")):
+        unit = ENGINE_UNIT.format(unit=f"Conflicts={other}.service", install="")
+        package.file(f"usr/lib/systemd/system/{name}.service", unit)
+    package.script("postinst", NVIDIA_POSTINST)
+    return package.build()
+
+
+def tarball_engine(directory: Path) -> Path:
+    """Build an engine without any unit, as from a tarball, under the name that satisfies us."""
+    package = Package(
+        directory, "dcgm-from-a-tarball", "1", Provides="datacenter-gpu-manager-4-core"
+    )
+    home = "/usr/share/datacenter-gpu-manager-4"
+    package.simulator(f"{home}/simulated", f"{home}/bindings/python3", "4.5.3")
+    package.script("postinst", NVIDIA_POSTINST)
+    return package.build()
+
+
+GO_UNIT = """\
+[Unit]
+Description=DigitalOcean DCGM exporter
+After=network.target
+[Service]
+User=root
+ExecStart=/opt/digitalocean/bin/do-dcgm-exporter
+Restart=on-failure
+RestartSec=5
+[Install]
+WantedBy=multi-user.target
+"""
+GO_CONFFILES: Mapping[str, str] = {
+    "/etc/systemd/system/do-dcgm-exporter.service": GO_UNIT,
+    "/etc/apt/sources.list.d/do-dcgm-exporter.list": "# deb https://example.com jammy extras\n",
+    "/etc/apt/trusted.gpg.d/do-dcgm-exporter.gpg": "a key\n",
+}
+
+
+def go_exporter(directory: Path) -> Path:
+    """Build what the Go package do-dcgm-exporter 0.0.1 is: a program that holds our port."""
+    package = Package(directory, "do-dcgm-exporter", "0.0.1", Architecture="amd64")
+    server = "#!/bin/sh\nexec python3 -m http.server --directory /opt 9401\n"
+    package.file("opt/digitalocean/bin/do-dcgm-exporter", server, 0o755)
+    for path, content in GO_CONFFILES.items():
+        package.file(path, content)
+    package.script("conffiles", "".join(f"{path}\n" for path in GO_CONFFILES))
+    return package.build()
+
+
+def as_version(deb: Path, version: str, directory: Path) -> Path:
+    """Build a package of ours anew as another version, with another default counter."""
+    tree = directory / f"ours_{version}"
+    shutil.rmtree(tree, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    text = control.read_text()
+    current = next(line for line in text.splitlines() if line.startswith("Version: "))
+    control.write_text(text.replace(current, f"Version: {version}"))
+    (tree / "usr/share/do-dcgm-exporter/do_dcgm_exporter/VERSION").write_text(f"{version}\n")
+    with (tree / "etc/do-dcgm-exporter/default-counters.csv").open("a") as counters:
+        counters.write(f"# {version}\n")
+    result = directory / f"do-dcgm-exporter_{version}_all.deb"
+    pack(tree, result)
+    return result

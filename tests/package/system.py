@@ -1,0 +1,156 @@
+"""A booted system with the package on it, and what an admin does there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.package.machine import Machine
+
+CONF = "/etc/do-dcgm-exporter/do-dcgm-exporter.conf"
+EXPORTER = "do-dcgm-exporter.service"
+NAME = "nvidia-dcgm.service"
+OURS = "do-nv-hostengine.service"
+
+# One family of each kind: read from the engine, made of readings, the exporter's own.
+FULL = (
+    "DCGM_FI_DEV_GPU_TEMP{",
+    "DCGM_FI_PROF_SM_ACTIVE{",
+    "DCGM_EXP_XID_ERRORS_COUNT",
+    "do_dcgm_exporter_hostengine_up 1",
+)
+
+
+class System:
+    """What the tests say of a machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.run = machine.run
+        self.root = machine.root.path
+
+    # --- files -----------------------------------------------------------------------
+
+    @property
+    def configuration(self) -> str:
+        """The text of the configuration file."""
+        return self.read(CONF)
+
+    def read(self, path: str) -> str:
+        """Return the text of a file."""
+        return (self.root / path.lstrip("/")).read_text()
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, with its directories."""
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something, be it a dangling link."""
+        target = self.root / path.lstrip("/")
+        return target.exists() or target.is_symlink()
+
+    def put(self, *packages: Path) -> list[str]:
+        """Copy package files into it and return where they are."""
+        directory = self.root / "var" / "cache" / "put"
+        directory.mkdir(parents=True, exist_ok=True)
+        for package in packages:
+            (directory / package.name).write_bytes(package.read_bytes())
+        return [f"/var/cache/put/{package.name}" for package in packages]
+
+    # --- packages --------------------------------------------------------------------
+
+    def install(
+        self, *packages: Path, check: bool = True, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Install package files, without asking anything."""
+        files = self.put(*packages)
+        result = self.run(
+            "dpkg", "--install", "--force-confdef", "--force-confold", *files,
+            check=check, environ=environ,
+        )  # fmt: skip
+        self.run("rm", "-r", "/var/cache/put")
+        return result
+
+    def preseed(self, **answers: str) -> None:
+        """Answer questions beforehand; in names _ is -."""
+        kinds = {"engine": "select", "forward": "select", "counter_groups": "multiselect"}
+        lines = "".join(
+            f"do-dcgm-exporter do-dcgm-exporter/{name.replace('_', '-')}"
+            f" {kinds.get(name, 'string')} {value}\n"
+            for name, value in answers.items()
+        )
+        self.run("debconf-set-selections", said=lines)
+
+    def reconfigure(self, environ: Mapping[str, str] | None = None) -> None:
+        """Run dpkg-reconfigure without asking anything."""
+        self.run("dpkg-reconfigure", "do-dcgm-exporter", environ=environ)
+
+    def choose_engine(self, engine: str) -> None:
+        """Choose an engine as an admin does: in the file, then make it so."""
+        lines = [line for line in self.configuration.splitlines() if not line.startswith("engine")]
+        self.write(CONF, "\n".join([*lines, f"engine = {engine}", ""]))
+        self.reconfigure()
+
+    # --- services --------------------------------------------------------------------
+
+    def systemctl(self, *arguments: str) -> str:
+        """Run systemctl and return what it said, whatever its status."""
+        return self.run("systemctl", *arguments, check=False).stdout.strip()
+
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit is active."""
+        return self.systemctl("is-active", unit) == "active"
+
+    def property(self, unit: str, name: str) -> str:
+        """Return a property of a unit."""
+        return self.systemctl("show", "--value", f"--property={name}", unit)
+
+    def journal(self, unit: str) -> str:
+        """Return what a unit has logged."""
+        return self.run("journalctl", "--no-pager", "--unit", unit, check=False).stdout
+
+    def engines(self) -> list[str]:
+        """Return the units or scopes that engine processes belong to, one per process."""
+        script = r"""
+            for process in /proc/[0-9]*; do
+                tr '\0' ' ' <$process/cmdline |
+                    grep -q '^[^ ]*python3 -I [^ ]*nv-hostengine' && cat $process/cgroup
+            done 2>/dev/null"""
+        cgroups = self.run("sh", "-c", script, check=False).stdout.split()
+        # The processes of this very script are in no unit.
+        return [name for name in (path.rsplit("/", 1)[-1] for path in cgroups) if name]
+
+    # --- metrics ---------------------------------------------------------------------
+
+    def page(self, port: int = 9401) -> str:
+        """Return what /metrics says, nothing if it does not answer."""
+        command = ("curl", "--silent", "--max-time", "5", f"http://127.0.0.1:{port}/metrics")
+        return self.run(*command, check=False).stdout
+
+    def has_full_metrics(self, port: int = 9401) -> bool:
+        """Whether the page has, within 30 s, a family of every kind."""
+        return self.becomes(lambda: all(part in self.page(port) for part in FULL), 30.0)
+
+    def serves(self, *, port: int = 9401, hostengine_up: bool) -> bool:
+        """Whether the page comes to say that the engine is up, or down."""
+        line = f"do_dcgm_exporter_hostengine_up {int(hostengine_up)}\n"
+        return self.becomes(lambda: line in self.page(port), 30.0)
+
+    def becomes(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether the condition holds before the time is over."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.3)
+        return True
+
+
+def setting(configuration: str, key: str) -> list[str]:
+    """Return all values that a configuration gives a key."""
+    return re.findall(rf"(?m)^{re.escape(key)} = (.*)$", configuration)

@@ -1,0 +1,207 @@
+"""One name, one engine: whatever the admin did before or does later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.package import packages
+from tests.package.conftest import system_over
+from tests.package.system import EXPORTER, NAME, OURS, System, setting
+
+ETC_UNIT = f"/etc/systemd/system/{NAME}"
+ENGINE_COMMAND = ("/usr/bin/nv-hostengine", "-n", "--service-account", "nvidia-dcgm")
+
+
+def is_collecting(system: System) -> bool:
+    return system.serves(hostengine_up=True)
+
+
+def test_an_engine_that_is_enabled_already_is_used(new_system: System, exporter: Path) -> None:
+    new_system.systemctl("enable", "--now", NAME)
+    pid = new_system.property(NAME, "MainPID")
+    new_system.install(exporter)
+
+    assert is_collecting(new_system)
+    assert new_system.engines() == [NAME]
+    assert new_system.property(NAME, "MainPID") == pid
+    assert new_system.systemctl("is-enabled", NAME) == "enabled"
+
+
+def test_an_engine_that_runs_but_is_not_enabled_is_used(new_system: System, exporter: Path) -> None:
+    new_system.systemctl("start", NAME)
+    pid = new_system.property(NAME, "MainPID")
+    new_system.install(exporter)
+
+    assert is_collecting(new_system)
+    assert new_system.property(NAME, "MainPID") == pid
+    assert new_system.systemctl("is-enabled", NAME) == "disabled"
+
+
+def test_an_engine_run_by_hand_is_used_and_not_fought(new_system: System, exporter: Path) -> None:
+    new_system.run("systemd-run", "--unit=by-hand", *ENGINE_COMMAND)
+    new_system.becomes(lambda: bool(new_system.engines()), 10.0)
+    new_system.install(exporter)
+
+    assert is_collecting(new_system)
+    assert new_system.engines() == ["by-hand.service"]
+    assert "no second engine is started" in new_system.journal(NAME)
+    assert new_system.systemctl("--failed", "--plain", "--no-legend") == ""
+
+
+def test_where_no_unit_exists_ours_is_the_default(
+    bare_system: System, workshop: Path, exporter: Path
+) -> None:
+    bare_system.install(packages.tarball_engine(workshop))
+    bare_system.install(exporter)
+
+    assert bare_system.has_full_metrics()
+    assert bare_system.engines() == [OURS]
+    assert setting(bare_system.configuration, "engine") == ["ours"]
+
+
+def test_a_masked_engine_stays_masked(new_system: System, exporter: Path) -> None:
+    new_system.systemctl("mask", NAME)
+    new_system.install(exporter)
+
+    assert new_system.serves(hostengine_up=False)
+    assert new_system.is_active(EXPORTER)
+    new_system.choose_engine("ours")
+    assert (new_system.root / ETC_UNIT.lstrip("/")).readlink() == Path("/dev/null")
+    assert new_system.engines() == []
+
+
+def test_a_full_copy_of_the_unit_is_the_admins(new_system: System, exporter: Path) -> None:
+    unit = new_system.read(f"/usr/lib/systemd/system/{NAME}")
+    copy = unit.replace("[Service]", "[Service]\nEnvironment=MINE=1")
+    new_system.write(ETC_UNIT, copy)
+    new_system.systemctl("daemon-reload")
+    new_system.install(exporter)
+
+    assert is_collecting(new_system)
+    assert "MINE=1" in new_system.property(NAME, "Environment")
+    new_system.choose_engine("ours")
+    assert new_system.read(ETC_UNIT) == copy
+    assert is_collecting(new_system)
+    assert new_system.engines() == [NAME]
+
+
+@pytest.fixture
+def system_with_dcgm3(dependencies: list[Path], dcgm3: Path) -> Iterator[System]:
+    with system_over(dependencies) as system:
+        system.install(dcgm3)
+        yield system
+
+
+def test_dcgm_3_works_as_well(system_with_dcgm3: System, exporter: Path) -> None:
+    system_with_dcgm3.install(exporter)
+
+    assert system_with_dcgm3.has_full_metrics()
+    assert system_with_dcgm3.engines() == [NAME]
+
+
+def test_the_old_unit_of_dcgm_3_goes_on(system_with_dcgm3: System, exporter: Path) -> None:
+    system = system_with_dcgm3
+    system.systemctl("enable", "--now", "dcgm.service")
+    pid = system.property("dcgm.service", "MainPID")
+    system.install(exporter)
+
+    assert is_collecting(system)
+    assert system.engines() == ["dcgm.service"]
+    assert system.property("dcgm.service", "MainPID") == pid
+    system.choose_engine("ours")
+    system.systemctl("restart", EXPORTER)
+    assert is_collecting(system)
+    assert system.property("dcgm.service", "MainPID") == pid
+
+
+def test_the_command_of_every_guide_works_after_the_installation(installed: System) -> None:
+    installed.run("systemctl", "--now", "enable", "nvidia-dcgm")
+
+    assert is_collecting(installed)
+    assert installed.engines() == [NAME]
+    assert installed.systemctl("is-enabled", "nvidia-dcgm") == "enabled"
+
+
+def test_ours_is_chosen_and_given_back(installed: System) -> None:
+    installed.systemctl("enable", NAME)
+    links = installed.run("ls", "-R", "/etc/systemd/system").stdout
+
+    installed.choose_engine("ours")
+    assert is_collecting(installed)
+    assert installed.engines() == [OURS]
+    installed.reconfigure()
+    assert installed.engines() == [OURS]
+
+    installed.choose_engine("nvidia")
+    assert is_collecting(installed)
+    assert installed.engines() == [NAME]
+    assert installed.run("ls", "-R", "/etc/systemd/system").stdout == links
+
+
+def test_none_pulls_in_no_engine(installed: System) -> None:
+    installed.systemctl("stop", EXPORTER, NAME)
+    installed.choose_engine("none")
+    installed.systemctl("restart", EXPORTER)
+
+    assert installed.serves(hostengine_up=False)
+    assert installed.engines() == []
+    installed.choose_engine("nvidia")
+    assert is_collecting(installed)
+    assert not installed.exists("/etc/systemd/system/do-dcgm-exporter.service.d")
+
+
+def test_the_choice_is_kept_over_an_upgrade(
+    installed: System, exporter: Path, workshop: Path
+) -> None:
+    installed.choose_engine("ours")
+    pid = installed.property(NAME, "MainPID")
+    installed.install(packages.as_version(exporter, "9.9", workshop))
+
+    assert is_collecting(installed)
+    assert installed.engines() == [OURS]
+    assert installed.property(NAME, "MainPID") == pid  # an upgrade of ours is no reason
+    assert setting(installed.configuration, "engine") == ["ours"]
+
+
+def test_nvidias_engine_works_after_ours_was_removed(installed: System, exporter: Path) -> None:
+    installed.choose_engine("ours")
+    installed.run("dpkg", "--remove", "do-dcgm-exporter")
+    assert installed.engines() == []
+    installed.run("systemctl", "enable", "--now", NAME)
+    assert installed.engines() == [NAME]
+
+    installed.install(exporter)  # the file says ours still
+    assert is_collecting(installed)
+    assert installed.engines() == [OURS]
+
+
+@pytest.mark.parametrize("engine", ["nvidia", "ours"])
+def test_dcgm_is_upgraded_under_a_running_exporter(
+    installed: System, newer_dcgm4: Path, engine: str
+) -> None:
+    installed.choose_engine(engine)
+    assert is_collecting(installed)
+    engine_pid = installed.property(NAME, "MainPID")
+    exporter_pid = installed.property(EXPORTER, "MainPID")
+    installed.install(newer_dcgm4)
+
+    assert installed.property(EXPORTER, "MainPID") != exporter_pid
+    if engine == "ours":
+        assert is_collecting(installed)
+        assert installed.property(NAME, "MainPID") != engine_pid
+    else:
+        assert installed.property(NAME, "MainPID") == engine_pid
+        assert installed.becomes(lambda: "restart nvidia-dcgm" in installed.journal(EXPORTER), 15.0)
+        installed.systemctl("restart", NAME)
+        assert is_collecting(installed)
+    assert 'hostengine="4.6.0"' in installed.page()
+
+
+def test_an_engine_that_fails_is_started_again(installed: System) -> None:
+    assert is_collecting(installed)
+    installed.run("systemctl", "kill", "--signal=KILL", NAME)
+
+    assert installed.serves(hostengine_up=False)
+    assert is_collecting(installed)
