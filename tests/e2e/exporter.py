@@ -247,7 +247,7 @@ def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
         "dcgm-bindings": dcgm_simulator.bindings_directory(),
         "default-counters": ETC / "default-counters.csv",
         "collectors": "/dev/null",
-        "collect-interval": 500,
+        "collect-interval": 300,
         "forward": "false",
     } | {name.replace("_", "-"): value for name, value in changes.items()}
 

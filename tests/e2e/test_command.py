@@ -91,12 +91,9 @@ def test_all_good_ones_of_168_counters_are_on_the_page(stage: Stage, hgx: Simula
 
 def test_without_an_engine_counters_are_not_checked_against_a_gpu() -> None:
     address = closed_port()
-    ran = run(*flags_for(address, default_counters=MANY), "--check-config")
-    assert ran.status == 2
-    assert f"not checked against a GPU: no engine at {address} could be asked" in ran.out
     ran = run(*flags_for(address), "--check-config")
-    assert ran.status == 0
-    assert "not checked against a GPU" in ran.out
+    assert (ran.status, ran.err) == (0, "")
+    assert f"not checked against a GPU: no engine at {address} could be asked" in ran.out
 
 
 # Counters as people have them

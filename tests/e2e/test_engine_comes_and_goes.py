@@ -56,7 +56,7 @@ def test_before_the_first_cycle_the_page_is_valid(stage: Stage) -> None:
 def test_an_engine_that_dies_20_times_is_followed_each_time(
     stage: Stage, engine: SimulatedEngine
 ) -> None:
-    exporter = stage.exporter(engine, collect_interval=600)
+    exporter = stage.exporter(engine, collect_interval=400)
     exporter.wait_until_up()
     gone, back = [], []
     descriptors, threads = 0, 0
