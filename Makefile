@@ -3,6 +3,8 @@
 export PYTHONPATH := src
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
+# Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
+PYTEST := -m pytest -n 3 --dist loadfile
 
 .PHONY: help run test test-newest test-oldest lint bench bench-plot clean
 
@@ -16,12 +18,12 @@ test: test-newest test-oldest ## every test, with the newest and the oldest libr
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m pytest tests
+	.venv/bin/coverage run $(PYTEST) tests/unit tests/contract tests/e2e
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --fail-under=90 --skip-covered
 
 test-oldest: .venv-oldest/test build/prometheus/usr/bin/promtool
-	.venv-oldest/bin/python -m pytest tests/unit tests/e2e
+	.venv-oldest/bin/python $(PYTEST) tests/unit tests/e2e
 
 lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff check .
