@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
@@ -113,10 +114,17 @@ def decode_values(answer: ctypes.Array[Any], count: int) -> Iterator[RawValue]:
         _, kind, entity_id, field_id, field_type, status, _, timestamp = _HEADER.unpack_from(
             answer, offset
         )
-        if kind not in _KINDS or field_id == 0:
+        entity = _entity(kind, entity_id)
+        if entity is None or field_id == 0:
             continue  # a slot the engine left empty
         payload = _payload(answer, offset + FIELD_VALUE_OFFSET, field_type)
-        yield RawValue(Entity(_KINDS[kind], entity_id), field_id, status, timestamp, payload)
+        yield RawValue(entity, field_id, status, timestamp, payload)
+
+
+@lru_cache(maxsize=4096)
+def _entity(kind: int, entity_id: int) -> Entity | None:
+    """The entity, None if it is of a kind that nobody asks for; cached for its many fields."""
+    return Entity(_KINDS[kind], entity_id) if kind in _KINDS else None
 
 
 def _payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> int | float | str | None:
