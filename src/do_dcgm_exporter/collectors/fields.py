@@ -65,7 +65,8 @@ class FieldCollector:
                 readings.drop(Nothing.NOT_A_NUMBER)
             else:
                 text = number_text(value)
-                yield from (Sample(block, text) for block in self.labels.of(entity))
+                for block in self.labels.of(entity):
+                    yield Sample(block, text)
 
     def _lost_entities(self, readings: Readings) -> frozenset[Entity]:
         """Everything on a lost GPU: what the engine still answers there is not its state."""
