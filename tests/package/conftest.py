@@ -169,3 +169,26 @@ def bare_system(dependencies: list[Path]) -> Iterator[System]:
     """A running system with all dependencies but DCGM."""
     with system_over(dependencies) as system:
         yield system
+
+
+@pytest.fixture
+def image_with_ours(with_dcgm: list[Path], exporter: Path) -> Iterator[System]:
+    """The first boot of an image in which our engine and a port were chosen by preseeding."""
+    root = Root(with_dcgm)
+    try:
+        answers = (
+            "do-dcgm-exporter do-dcgm-exporter/engine select ours\n"
+            "do-dcgm-exporter do-dcgm-exporter/address string :9500\n"
+        )
+        (root.path / "var" / "tmp" / "answers").write_text(answers)
+        (root.path / "var" / "tmp" / exporter.name).write_bytes(exporter.read_bytes())
+        root.run("debconf-set-selections", "/var/tmp/answers")
+        root.run("dpkg", "--install", f"/var/tmp/{exporter.name}")
+        (root.path / "etc" / "machine-id").unlink(missing_ok=True)
+        machine = Machine(root)
+        try:
+            yield System(machine)
+        finally:
+            machine.stop()
+    finally:
+        root.close()

@@ -139,6 +139,19 @@ class Machine:
         namespaces = ["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return ["nsenter", "-t", str(self._leader), *namespaces, "--", *_env(environ)]
 
+    def processes(self) -> list[tuple[str, str]]:
+        """Return the command line of every process and the last part of its control group."""
+        found = []
+        namespace = os.readlink(f"/proc/{self._leader}/ns/pid")
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(process / "ns" / "pid") == namespace:
+                    command = (process / "cmdline").read_text().replace("\0", " ").strip()
+                    groups = (process / "cgroup").read_text().splitlines()
+                    unified = next(line for line in groups if line.startswith("0::"))
+                    found.append((command, unified.rpartition("/")[2]))
+        return found
+
     def shut_down(self) -> None:
         """Let it end in order, so that its root can be kept."""
         self._nspawn.terminate()

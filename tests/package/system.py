@@ -115,15 +115,12 @@ class System:
         return self.run("journalctl", "--no-pager", "--unit", unit, check=False).stdout
 
     def engines(self) -> list[str]:
-        """Return the units or scopes that engine processes belong to, one per process."""
-        script = r"""
-            for process in /proc/[0-9]*; do
-                tr '\0' ' ' <$process/cmdline |
-                    grep -q '^[^ ]*python3 -I [^ ]*nv-hostengine' && cat $process/cgroup
-            done 2>/dev/null"""
-        cgroups = self.run("sh", "-c", script, check=False).stdout.split()
-        # The processes of this very script are in no unit.
-        return [name for name in (path.rsplit("/", 1)[-1] for path in cgroups) if name]
+        """Return the units that engine processes belong to, one per process."""
+        return [
+            group
+            for command, group in self.machine.processes()
+            if re.match(r"\S*python3 -I \S*nv-hostengine", command)
+        ]
 
     # --- metrics ---------------------------------------------------------------------
 

@@ -117,9 +117,12 @@ def test_the_old_unit_of_dcgm_3_goes_on(system_with_dcgm3: System, exporter: Pat
 
 
 def test_the_command_of_every_guide_works_after_the_installation(installed: System) -> None:
+    assert is_collecting(installed)
+    pid = installed.property(NAME, "MainPID")
     installed.run("systemctl", "--now", "enable", "nvidia-dcgm")
 
     assert is_collecting(installed)
+    assert installed.property(NAME, "MainPID") == pid
     assert installed.engines() == [NAME]
     assert installed.systemctl("is-enabled", "nvidia-dcgm") == "enabled"
 

@@ -1,0 +1,196 @@
+"""The questions: typed on a terminal, gone back over, refused, and the admin's edits kept."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from tests.package.system import CONF, EXPORTER, System, setting
+
+RECONFIGURE = ("dpkg-reconfigure", "--priority=low")
+ENTER = "\r"
+ESCAPE = "\033"
+DOWN = "\033[B"
+CLEAR = "\x7f" * 40
+NEXT = "\t"
+
+
+class Terminal:
+    """A program on a terminal of its own, and who sits before it."""
+
+    def __init__(self, system: System, *command: str) -> None:
+        self._outside, inside = pty.openpty()
+        environ = {"TERM": "linux", "LINES": "40", "COLUMNS": "100", "DEBIAN_FRONTEND": ""}
+        self._process = subprocess.Popen(
+            [*system.machine.prefix(environ), "sh", "-c",
+             'stty rows 40 cols 100; exec "$@"', "sh", *command],
+            stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+        )  # fmt: skip
+        os.close(inside)
+        self.said = ""
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the text is to be seen, after what was seen before."""
+        end = time.monotonic() + 30
+        while text not in plain(self.said):
+            assert time.monotonic() < end, f"no {text!r} in {plain(self.said)}"
+            self._read(0.2)
+        self._read(0.2)
+        self.said = ""
+
+    def type(self, *keys: str) -> None:
+        """Type keys, not faster than a dialog reads them."""
+        for key in keys:
+            os.write(self._outside, key.encode())
+            time.sleep(0.1)
+
+    def answer(self, question: str, *keys: str) -> None:
+        """Wait for a question and type the answer."""
+        self.wait_for(question)
+        self.type(*keys)
+
+    def finish(self) -> str:
+        """Wait for the end of the program and return what it said last."""
+        end = time.monotonic() + 60
+        while self._process.poll() is None and time.monotonic() < end:
+            self._read(0.2)
+        self._read(0.2)
+        assert self._process.poll() == 0, plain(self.said)
+        return plain(self.said)
+
+    def close(self) -> None:
+        """Leave."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._outside)
+
+    def _read(self, seconds: float) -> None:
+        while select.select([self._outside], [], [], seconds)[0]:
+            try:
+                self.said += os.read(self._outside, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                return
+
+
+def plain(text: str) -> str:
+    """Return what a screen shows, more or less: without control sequences and line breaks."""
+    without_sequences = re.sub(r"\033[\[(][0-9;?]*[A-Za-z]|\033.|[\x0e\x0f]", " ", text)
+    return " ".join(without_sequences.split())
+
+
+@contextmanager
+def terminal(system: System, *command: str) -> Iterator[Terminal]:
+    """Run a command on a terminal."""
+    opened = Terminal(system, *command)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def answers(system: System) -> dict[str, list[str]]:
+    keys = ("address", "forward", "engine", "remote-hostengine-info", "counter-groups")
+    return {key: found for key in keys if (found := setting(system.configuration, key))}
+
+
+def reconfigure_with(frontend: str) -> Sequence[str]:
+    return (*RECONFIGURE, f"--frontend={frontend}", "do-dcgm-exporter")
+
+
+def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
+    with terminal(installed, *reconfigure_with("dialog")) as screen:
+        screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
+        screen.answer("Send the GPU metrics to DigitalOcean?", DOWN, DOWN, ENTER)
+        screen.answer("Which DCGM engine to use?", DOWN, ENTER)
+        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Additional groups of metrics", " ", DOWN, DOWN, " ", NEXT, ENTER)
+        screen.finish()
+
+    assert answers(installed) == {
+        "address": [":9500"],
+        "forward": ["no"],
+        "engine": ["ours"],
+        "counter-groups": ["[memory, ecc]"],
+    }
+    assert installed.has_full_metrics(9500)
+    assert installed.engines() == ["do-nv-hostengine.service"]
+
+
+def test_one_can_go_back_in_dialogs(installed: System) -> None:
+    with terminal(installed, *reconfigure_with("dialog")) as screen:
+        screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
+        screen.answer("Send the GPU metrics to DigitalOcean?", ESCAPE, ESCAPE)
+        screen.answer("Address to serve the metrics on", CLEAR, ":9600", ENTER)
+        screen.answer("Send the GPU metrics to DigitalOcean?", ENTER)
+        screen.answer("Which DCGM engine to use?", ENTER)
+        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Additional groups of metrics", NEXT, ENTER)
+        screen.finish()
+
+    assert answers(installed) == {"address": [":9600"], "engine": ["nvidia"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (":99999", "port 99999 is too high"),
+        ("300.1.1.1:9401", "300.1.1.1 is not an address"),
+        (":9700", "port 9700 is in use by python3 (pid"),
+    ],
+)
+def test_an_address_that_cannot_be_is_asked_for_again(
+    installed: System, wrong: str, reason: str
+) -> None:
+    installed.run("systemd-run", "--unit=holder", "python3", "-m", "http.server", "9700")
+    installed.becomes(lambda: ":25E4" in installed.run("cat", "/proc/net/tcp").stdout, 10.0)
+    with terminal(installed, *reconfigure_with("readline")) as screen:
+        screen.answer("Address to serve the metrics on:", f"\x15{wrong}{ENTER}")
+        screen.wait_for(reason)
+        screen.type(ENTER)
+        screen.answer("Address to serve the metrics on:", f"\x15:9401{ENTER}")
+        screen.answer("Send the GPU metrics to DigitalOcean?", ENTER)
+        screen.answer("Which DCGM engine to use?", ENTER)
+        screen.answer("Address of the DCGM engine:", ENTER)
+        screen.answer("Additional groups of metrics:", ENTER)
+        screen.finish()
+
+    # Our own service on 9401 is in nobody's way.
+    assert answers(installed) == {"engine": ["nvidia"]}
+
+
+def test_the_admins_edits_win_and_stay(installed: System) -> None:
+    edited = installed.configuration + "# mine\naddress = :9500 # also mine\nforward = off\n"
+    installed.write(CONF, edited)
+    installed.reconfigure()
+    assert installed.configuration == edited
+    assert installed.has_full_metrics(9500)
+
+    installed.preseed(address=":9600")
+    installed.reconfigure()
+    assert installed.configuration == edited
+
+
+def test_reconfiguring_twice_changes_nothing(installed: System) -> None:
+    before = installed.configuration
+    installed.reconfigure()
+    first = installed.configuration
+    installed.reconfigure()
+
+    assert first == before == installed.configuration
+    assert installed.is_active(EXPORTER)
+
+
+def test_the_questions_are_translated(installed: System) -> None:
+    for language, question in (("de", "Adresse"), ("fr", "Adresse")):
+        templates = installed.run("cat", "/var/lib/dpkg/info/do-dcgm-exporter.templates").stdout
+        lines = [line for line in templates.splitlines() if line.startswith("Description-")]
+        assert any(
+            line.startswith(f"Description-{language}.") and question in line for line in lines
+        )
