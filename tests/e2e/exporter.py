@@ -238,6 +238,13 @@ class Exporter:
         """How many threads it has."""
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
+    def wait_until_no_more_than(self, descriptors: int, threads: int, spare: int) -> None:
+        """Wait until it uses that much; ``spare`` of each may be in use for a moment."""
+        wait_until(
+            lambda: self.descriptors() <= descriptors + spare and self.threads() <= threads + spare,
+            f"no more than {descriptors} descriptors and {threads} threads are in use",
+        )
+
 
 def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
     """Settings of an exporter that leaves the rest of the machine alone."""
