@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from do_dcgm_exporter.dcgm.bindings import load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
-from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.run_configuration import Configuration
@@ -36,19 +35,24 @@ class OneShot:
     result: CycleResult
 
 
-def read_once(configuration: Configuration, calls: CallCount) -> OneShot:
+def read_once(
+    configuration: Configuration,
+    calls: CallCount,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> OneShot:
     """Connect, read until profiling values have come, disconnect.
 
     Raises ExporterError when there is no engine, or none that answers in time.
     """
-    answers: list[OneShot | ExporterError] = []
+    answers: list[OneShot | Exception] = []
 
     def work() -> None:
         try:
             with _session(configuration, calls) as session:
-                answers.append(OneShot(session, _read_warm(session)))
-        except ExporterError as error:
-            answers.append(error)
+                answers.append(OneShot(session, _read_warm(session, sleep)))
+        except Exception as error:  # noqa: BLE001
+            answers.append(error)  # raised below, where somebody waits for it
 
     thread = threading.Thread(target=work, name="one-shot", daemon=True)
     thread.start()
@@ -56,7 +60,7 @@ def read_once(configuration: Configuration, calls: CallCount) -> OneShot:
     if not answers:
         address = configuration.settings.engine
         raise EngineUnavailable(f"the engine at {address} did not answer for {_LONGEST:g} s")
-    if isinstance(answers[0], ExporterError):
+    if isinstance(answers[0], Exception):
         raise answers[0]
     return answers[0]
 
@@ -73,10 +77,10 @@ def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session
         engine.disconnect()
 
 
-def _read_warm(session: Session) -> CycleResult:
+def _read_warm(session: Session, sleep: Callable[[float], None]) -> CycleResult:
     deadline = time.monotonic() + _LONGEST_WARM_UP
     result = session.read(time.time())
     while result.warming_up and time.monotonic() < deadline:
-        time.sleep(WARM_UP_INTERVAL)
+        sleep(WARM_UP_INTERVAL)
         result = session.read(time.time())
     return result

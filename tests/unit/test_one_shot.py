@@ -1,0 +1,195 @@
+"""A few cycles without a server, for a person who waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from tests.builders import Bench, configuration, counter_set, settings
+
+from dcgm_simulator import bindings_directory
+from do_dcgm_exporter.addresses import parse_engine_address
+from do_dcgm_exporter.dcgm.bindings import BindingsError
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable, NvmlNotLoaded
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.engine_check import unsupported_fields
+from do_dcgm_exporter.once import NotHealthy, run_once
+from do_dcgm_exporter.one_shot import read_once
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.session import CycleResult, Session
+from do_dcgm_exporter.settings import Settings
+
+StartBench = Callable[..., Bench]
+PATIENCE = 20  # seconds; only ever waited out by a failure
+TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
+SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"
+
+
+def settings_for(bench: Bench, **changes: object) -> Settings:
+    address = parse_engine_address(bench.engine.address)
+    return settings(**({"engine": address, "dcgm_bindings": bindings_directory()} | changes))
+
+
+def configured(bench: Bench, *lines: str, **changes: object) -> Configuration:
+    return Configuration(settings_for(bench, **changes), counter_set(*lines))
+
+
+def test_what_was_found_outlives_the_connection(bench: StartBench) -> None:
+    engine, calls = bench(), CallCount()
+    found = read_once(configured(engine, TEMPERATURE), calls)
+    assert ["DCGM_FI_DEV_GPU_TEMP"] == [f.name for f in found.result.snapshot.families]
+    assert [0] == [gpu.id for gpu in found.session.topology.gpus]
+    assert [] == engine.engine.control("status")["connections"]
+    assert calls.calls > 5
+
+
+def test_profiling_values_are_waited_for(bench: StartBench) -> None:
+    engine = bench()
+    found = read_once(configured(engine, SM_ACTIVE), CallCount(), sleep=engine.pass_time)
+    assert ["DCGM_FI_PROF_SM_ACTIVE"] == [f.name for f in found.result.snapshot.families]
+
+
+def test_values_that_never_come_are_not_waited_for(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("do_dcgm_exporter.one_shot._LONGEST_WARM_UP", 0.0)
+    found = read_once(configured(bench(), SM_ACTIVE, TEMPERATURE), CallCount())
+    assert found.result.warming_up
+    assert ["DCGM_FI_DEV_GPU_TEMP"] == [f.name for f in found.result.snapshot.families]
+
+
+def test_an_engine_that_is_away_is_an_error_at_once() -> None:
+    nowhere = parse_engine_address("unix:///nowhere")
+    absent = configuration(TEMPERATURE, engine=nowhere, dcgm_bindings=bindings_directory())
+    with pytest.raises(EngineUnavailable, match="there is no socket at /nowhere"):
+        read_once(absent, CallCount())
+
+
+def test_bindings_that_are_away_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("do_dcgm_exporter.dcgm.bindings.SEARCH_PATH", ())
+    with pytest.raises(BindingsError):
+        read_once(configuration(TEMPERATURE), CallCount())
+
+
+def test_an_engine_that_hangs_is_not_waited_for_for_ever(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = threading.Event()
+
+    def hang(_session: Session, _now: float) -> CycleResult:
+        leave.wait(PATIENCE)
+        raise EngineUnavailable("too late")
+
+    monkeypatch.setattr("do_dcgm_exporter.one_shot._LONGEST", 0.01)
+    monkeypatch.setattr(Session, "read", hang)
+    engine = bench()
+    with pytest.raises(EngineUnavailable) as caught:
+        read_once(configured(engine, TEMPERATURE), CallCount())
+    leave.set()
+    assert f"the engine at {engine.engine.address} did not answer for 0.01 s" == str(caught.value)
+
+
+def test_a_bug_is_raised_where_somebody_sees_it(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_session: Session, _now: float) -> CycleResult:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Session, "read", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        read_once(configured(bench(), TEMPERATURE), CallCount())
+
+
+# --once.
+
+
+def test_once_prints_a_page(bench: StartBench, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    engine = bench()
+    assert 0 == run_once(settings_for(engine), counter_set(TEMPERATURE))
+    page = capsysbinary.readouterr().out.decode()
+    assert page.startswith("# HELP DCGM_FI_DEV_GPU_TEMP x\n")
+    assert "\ndo_dcgm_exporter_hostengine_up 1\n" in page
+    assert page.endswith("\n")
+
+
+def test_once_prints_what_there_is_and_fails_when_that_is_not_whole(
+    bench: StartBench, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    engine = bench("h100x8")
+    engine.engine.control("lose-gpu", "3")
+    with pytest.raises(NotHealthy, match="the driver has lost GPU 3"):
+        run_once(settings_for(engine), counter_set(TEMPERATURE))
+    page = capsysbinary.readouterr().out.decode()
+    assert 7 == page.count("\nDCGM_FI_DEV_GPU_TEMP{")
+    assert 1 == NotHealthy.exit_status
+
+
+def test_once_prints_nothing_without_a_driver(
+    bench: StartBench, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with pytest.raises(NvmlNotLoaded):
+        run_once(settings_for(bench("no-nvml")), counter_set(TEMPERATURE))
+    assert b"" == capsysbinary.readouterr().out
+
+
+# --check-config: what this machine does not have.
+
+
+def unsupported(bench: Bench, *lines: str) -> dict[str, str]:
+    counters = counter_set(*lines).counters
+    found = unsupported_fields(settings_for(bench), counters)
+    assert found is not None
+    return dict(found)
+
+
+def test_a_counter_without_a_value_says_why(bench: StartBench) -> None:
+    found = unsupported(
+        bench("h100x8"),
+        TEMPERATURE,
+        "DCGM_FI_DEV_FAN_SPEED, gauge, x",
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT, gauge, x",
+    )
+    assert {
+        "DCGM_FI_DEV_FAN_SPEED": "no GPU entity of this machine has a value for it",
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT": (
+            "no SWITCH entity of this machine has a value for it"
+        ),
+    } == found
+
+
+def test_what_may_have_no_series_yet_is_not_unsupported(bench: StartBench) -> None:
+    lines = (
+        "DCGM_FI_DRIVER_VERSION, label, x",
+        "DCGM_FI_DEV_XID_ERRORS, gauge, x",
+        "DCGM_EXP_XID_ERRORS_COUNT, gauge, x",
+        "DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS, gauge, x",
+        "DCGM_EXP_CLOCK_EVENTS_COUNT, gauge, x",
+        "DCGM_EXP_GPU_HEALTH_STATUS, gauge, x",
+        "DCGM_EXP_P2P_STATUS, gauge, x",
+    )
+    assert {} == unsupported(bench("h100x8"), *lines)
+
+
+def test_a_special_that_a_machine_cannot_tell_is_named(bench: StartBench) -> None:
+    found = unsupported(bench("h100x1"), "DCGM_EXP_P2P_STATUS, gauge, x")
+    assert {"DCGM_EXP_P2P_STATUS": "this machine or its DCGM cannot tell it"} == found
+
+
+def test_a_field_that_an_engine_does_not_know_has_its_words(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bench("h100x1", "3.3.9")
+    monkeypatch.setattr(
+        "do_dcgm_exporter.one_shot.load_bindings", lambda _directory: engine.bindings
+    )
+    newer = "DCGM_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP_NS"
+    found = unsupported(engine, f"{newer}, counter, x")
+    assert "the engine refused dcgmFieldGroupCreate" in found[newer]
+
+
+def test_without_an_engine_nothing_can_be_said() -> None:
+    nowhere = settings(
+        engine=parse_engine_address("unix:///nowhere"), dcgm_bindings=bindings_directory()
+    )
+    assert unsupported_fields(nowhere, counter_set(TEMPERATURE).counters) is None
