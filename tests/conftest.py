@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 from tests.builders import REPOSITORY, Bench
 
@@ -13,6 +14,10 @@ import dcgm_simulator
 from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.dcgm.bindings import Bindings
+
+# The same examples in every run, however slow the machine: a failure is a change of the code.
+hypothesis.settings.register_profile("stable", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("stable")
 
 # Programs that tests start find the packages as the tests do (pythonpath in pyproject.toml).
 os.environ["PYTHONPATH"] = str(REPOSITORY / "src")
