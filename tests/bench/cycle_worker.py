@@ -48,7 +48,7 @@ def main() -> None:
     )
     calls = CallCount()
     publisher = Publisher(Telemetry(calls, ForwardStatistics()))
-    agent = Agent(configuration, publisher, calls, may_forward_simulated=False)
+    agent = Agent(configuration, publisher, calls)
     cycle = watch.timed(REST, agent.cycle)
     while b"\nDCGM_FI_PROF_" not in publisher.publication.page.text.plain:
         cycle()

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tests.bench.cases import Case
-from tests.bench.figures import Figures, Row
+from tests.bench.figures import Figures, Row, in_turns
 from tests.bench.program import Program
 from tests.bench.subject import engine_for, options_for
 
@@ -70,8 +70,8 @@ def measure(
     """Run cycles of all programs in turns."""
     with ExitStack() as stack:
         workers = {p.name: stack.enter_context(worker(p, case)) for p in programs}
-        for _ in range(rounds):
-            for name, one in workers.items():
+        for turns in in_turns(workers.items(), rounds):
+            for name, one in turns:
                 _add(figures, (name, case.name), one.run(str(seconds)))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
 
 Column = tuple[str, str]
 """A program (``this`` or ``base``) and the case it was measured with."""
@@ -86,6 +89,14 @@ def fit(points: Sequence[tuple[float, float]]) -> Line:
     """The line of least squares through ``points``."""
     fitted = statistics.linear_regression(*zip(*points))
     return Line(fitted.intercept, fitted.slope)
+
+
+def in_turns(compared: Iterable[_Item], rounds: int) -> Iterator[Sequence[_Item]]:
+    """What is compared, once a round and every other round backwards: to be first costs."""
+    order = list(compared)
+    for _ in range(rounds):
+        yield tuple(order)
+        order.reverse()
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

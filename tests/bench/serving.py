@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.bench.cases import Case
-from tests.bench.figures import Column, Figures, Row
+from tests.bench.figures import Column, Figures, Row, in_turns
 from tests.bench.load import Load, Way, put_load
 from tests.bench.program import THIS, Program
 from tests.bench.subject import (
@@ -74,8 +74,8 @@ class Server:
 
 def measure_starts(figures: Figures, programs: Sequence[Program], case: Case, rounds: int) -> None:
     """Start each program so many times."""
-    for _ in range(rounds):
-        for program in programs:
+    for turns in in_turns(programs, rounds):
+        for program in turns:
             with running(program, case) as subject:
                 column = (program.name, case.name)
                 figures.add("start to first full page, s", column, subject.until_full)
@@ -98,8 +98,8 @@ def measure_scrapes(
         answers = subjects[THIS]
         servers += [stack.enter_context(_yardstick(kind, case, answers)) for kind in KINDS]
         for way in ways:
-            for _ in range(rounds):
-                for server in servers:
+            for turns in in_turns(servers, rounds):
+                for server in turns:
                     # The library's server answers in HTTP/1.0 and is far off in any way.
                     if way == COMPARED or server.column[0] != _PLAIN:
                         _add(figures, server, way, *_loaded(server, way, seconds))

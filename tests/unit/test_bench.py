@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.bench.cases import MACHINES, MANY_FIELDS, many_counters
-from tests.bench.figures import Figures, Line, Row, cell, fit, percentile, table
+from tests.bench.figures import Figures, Line, Row, cell, fit, in_turns, percentile, table
 from tests.bench.load import Load, Way, read_wrk
 from tests.bench.stopwatch import Stopwatch
 
@@ -88,6 +88,10 @@ def test_a_table_leaves_out_rows_without_a_figure():
 
 def test_a_line_is_fitted():
     assert Line(at_zero=1.0, slope=2.0) == fit([(0, 1), (1, 3), (2, 5)])
+
+
+def test_to_be_first_is_taken_in_turns():
+    assert [(1, 2), (2, 1), (1, 2)] == list(in_turns([1, 2], 3))
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 3), (0.99, 4), (1.0, 4)])
