@@ -43,14 +43,12 @@ class Agent:
         publisher: Publisher,
         calls: CallCount,
         *,
-        may_forward_simulated: bool,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._configuration = configuration
         self._publisher = publisher
         self._calls = calls
-        self._may_forward_simulated = may_forward_simulated
         self._clock = clock
         self._wall_clock = wall_clock
         self._logs = Logs.starting_at(wall_clock(), configuration.settings)
@@ -67,10 +65,9 @@ class Agent:
         """Begin to cycle."""
         self._thread.start()
 
-    def reconfigure(self, configuration: Configuration, may_forward_simulated: bool) -> None:
+    def reconfigure(self, configuration: Configuration) -> None:
         """Take ``configuration`` from the next cycle on, which begins at once."""
         self._configuration = configuration
-        self._may_forward_simulated = may_forward_simulated
         self._wake.set()
 
     def stop(self, within: float) -> None:
@@ -137,7 +134,7 @@ class Agent:
             result,
             session.engine.versions,
             health_of(result, session.topology),
-            self._may_forward_simulated or not session.engine.bindings.simulated,
+            session.engine.bindings.simulated,
         )
         if self._retired is not None:
             self._retired.close()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from do_dcgm_exporter.addresses import is_loopback_url
 from do_dcgm_exporter.forward_statistics import ForwardResult, ForwardStatistics, Outcome
 from do_dcgm_exporter.publication import Publication
 
@@ -54,6 +55,7 @@ class Forwarder:
         """Prepare; ``wait`` sleeps for so many seconds and says whether to stop."""
         self._url = url
         self._shown_url = _without_secrets(url)
+        self._is_loopback = is_loopback_url(url)
         self._interval = interval
         self._timeout = timeout
         self._publication = publication
@@ -114,10 +116,14 @@ class Forwarder:
     def _newest(self) -> bytes:
         """Return what is to be posted, empty when there is nothing."""
         page = self._publication.page
-        if not page.forwarded and not self._had_nothing:
-            logger.debug("there is nothing to forward: %s", page.health.reason)
-        self._had_nothing = not page.forwarded
-        return page.forwarded
+        reason = page.health.reason
+        forwarded = page.forwarded
+        if page.simulated and not self._is_loopback:
+            reason, forwarded = "simulated values do not leave this machine", b""
+        if not forwarded and not self._had_nothing:
+            logger.debug("there is nothing to forward: %s", reason)
+        self._had_nothing = not forwarded
+        return forwarded
 
     def _pauses(self) -> Iterator[float]:
         """Yield how long to wait before each retry."""

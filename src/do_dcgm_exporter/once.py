@@ -28,7 +28,8 @@ def run_once(settings: Settings, counters: CounterSet) -> int:
     found = read_once(Configuration(settings, counters), calls)
     health = health_of(found.result, found.session.topology)
     versions = found.session.engine.versions
-    publisher.publish_result(cycle, found.result, versions, health, forwardable=False)
+    simulated = found.session.engine.bindings.simulated
+    publisher.publish_result(cycle, found.result, versions, health, simulated)
     sys.stdout.buffer.write(publisher.publication.page.text.plain)
     sys.stdout.flush()
     if not health.healthy:

@@ -51,12 +51,14 @@ class Page:
 
     ``text`` is the text format 0.0.4, ``openmetrics`` OpenMetrics 1.0.0, and
     ``forwarded`` the DCGM families alone in the text format (empty when there are none).
+    What is ``simulated`` must not pass for real, so it may not leave this machine.
     """
 
     text: Body
     openmetrics: Body
     forwarded: bytes
     health: Health
+    simulated: bool = False
 
 
 class Publication:

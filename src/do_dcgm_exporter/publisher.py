@@ -41,7 +41,7 @@ class Publisher:
         self._clock = clock
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
-        self._forwardable = True
+        self._simulated = False
         self._health = STARTING
         self._cycle = 0
         self._cycle_started_at: float | None = None
@@ -67,11 +67,11 @@ class Publisher:
         result: CycleResult,
         versions: Versions,
         health: Health,
-        forwardable: bool,
+        simulated: bool,
     ) -> bool:
         """Publish what cycle number ``cycle`` found; False if it had been abandoned.
 
-        ``forwardable`` is whether the families may leave this machine.
+        ``simulated`` is whether all values are made up.
         """
         families = render(result.snapshot.families)
         with self._lock:
@@ -80,7 +80,7 @@ class Publisher:
                 return False
             self._telemetry.record(result, versions, seconds, time.time())
             self._families = families
-            self._forwardable = forwardable
+            self._simulated = simulated
             self._publish(health)
             return True
 
@@ -133,8 +133,9 @@ class Publisher:
         return Page(
             text=Body(self._families.text + own.text),
             openmetrics=Body(self._families.openmetrics + own.openmetrics + OPENMETRICS_END),
-            forwarded=self._families.text if self._forwardable else b"",
+            forwarded=self._families.text,
             health=self._with_forwarding(self._health),
+            simulated=self._simulated,
         )
 
     def _with_forwarding(self, health: Health) -> Health:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from do_dcgm_exporter import __version__, sd_notify
-from do_dcgm_exporter.addresses import is_loopback_url
 from do_dcgm_exporter.agent import Agent
 from do_dcgm_exporter.counters import CounterSet, Verdict
 from do_dcgm_exporter.dcgm.hostengine import CallCount
@@ -70,12 +69,7 @@ class Service:
         self._publisher = Publisher(self._telemetry, tell=_log_health)
         self._server = MetricsServer(settings.address, self._publisher.publication)
         self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
-        self._agent = Agent(
-            configuration,
-            self._publisher,
-            calls,
-            may_forward_simulated=is_loopback_url(settings.forward_url),
-        )
+        self._agent = Agent(configuration, self._publisher, calls)
         self._forwarder: Forwarder | None = None
 
     def start(self) -> None:
@@ -125,7 +119,7 @@ class Service:
         set_up_logging(settings)
         _log_judgements(new.counters)
         self._supervisor.collect_interval = settings.collect_interval
-        self._agent.reconfigure(self._configuration, is_loopback_url(settings.forward_url))
+        self._agent.reconfigure(self._configuration)
         if _forwarding(settings) != _forwarding(old):
             self._stop_forwarder()
             self._start_forwarder()

@@ -80,6 +80,24 @@ def test_proxies_of_the_environment_are_ignored(
             proxy.accept()
 
 
+def test_simulated_values_do_not_leave_this_machine(
+    stage: Stage, engine: SimulatedEngine, endpoint: Endpoint
+) -> None:
+    """0.0.0.0 leads to this very machine, but a URL only counts as local if it says so."""
+    url = f"http://0.0.0.0:{endpoint.port}/"
+    exporter = stage.exporter(engine, **FORWARDING | {"forward_url": url})
+    exporter.wait_until_up()
+    exporter.wait_for_cycles(4)
+    results = exporter.page().samples("do_dcgm_exporter_forward_attempts_total")
+    assert {sample.value for sample in results} == {0}
+    assert not endpoint.posts
+    exporter.reload(forward_url=endpoint.url)
+    endpoint.wait_for_posts(1)
+    exporter.reload(forward_url=url)
+    exporter.wait_for_cycles(4)
+    assert {post.request_line for post in endpoint.posts} == {"POST /v1/gpu_metrics HTTP/1.1"}
+
+
 # Endpoints that do everything wrong
 
 

@@ -66,7 +66,7 @@ class Program:
 StartProgram = Callable[..., Program]
 
 
-def program_of(bench: Bench | None, configured: Configuration, **options: bool) -> Program:
+def program_of(bench: Bench | None, configured: Configuration) -> Program:
     healths: list[Health] = []
     calls = CallCount()
     publisher = Publisher(Telemetry(calls, ForwardStatistics()), tell=healths.append)
@@ -74,7 +74,6 @@ def program_of(bench: Bench | None, configured: Configuration, **options: bool) 
         configured,
         publisher,
         calls,
-        **({"may_forward_simulated": True} | options),  # type: ignore[arg-type]
         # The engine's clock, which the tests set ahead.
         **({"wall_clock": lambda: bench.now} if bench else {}),
     )
@@ -351,7 +350,7 @@ def test_another_configuration_gets_a_session_of_its_own_and_the_old_one_leaves_
     assert 8 == len(program.series(SM_ACTIVE))
     power = "DCGM_FI_DEV_POWER_USAGE"
     program.agent.reconfigure(
-        configured_for(engine, f"{power}, gauge, x", f"{SM_ACTIVE}, gauge, x"), True
+        configured_for(engine, f"{power}, gauge, x", f"{SM_ACTIVE}, gauge, x")
     )
     engine.pass_time(20)
     program.cycle()
@@ -367,7 +366,7 @@ def test_the_same_configuration_keeps_its_session(bench: StartBench, start: Star
     engine = bench()
     program = start(engine)
     program.cycle()
-    program.agent.reconfigure(program.agent._configuration, True)
+    program.agent.reconfigure(program.agent._configuration)
     program.cycle()
     assert 1 == engine.calls_made("hostengine_version_info")
 
@@ -409,7 +408,7 @@ def test_a_second_session_that_fails_ends_both(
     engine = bench()
     program = start(engine)
     program.cycle()
-    program.agent.reconfigure(configured_for(engine), True)
+    program.agent.reconfigure(configured_for(engine))
 
     def fail(*_arguments: object) -> Session:
         raise ZeroDivisionError
@@ -430,7 +429,7 @@ def test_totals_outlive_engines_connections_and_configurations(
     program.cycle()
     disturbances: list[Callable[[], object]] = [
         lambda: engine.engine.control("drop"),
-        lambda: program.agent.reconfigure(configured_for(engine, f"{TOTAL}, counter, x"), True),
+        lambda: program.agent.reconfigure(configured_for(engine, f"{TOTAL}, counter, x")),
         lambda: None,
     ]
     for number, disturb in enumerate(disturbances, 1):
@@ -445,15 +444,10 @@ def test_totals_outlive_engines_connections_and_configurations(
 # What may leave the machine.
 
 
-@pytest.mark.parametrize(("allowed", "forwarded"), [(True, True), (False, False)])
-def test_invented_values_are_forwarded_only_where_allowed(
-    bench: StartBench, start: StartProgram, allowed: bool, forwarded: bool
-) -> None:
-    engine = bench()
-    program = start(engine)
-    program.agent.reconfigure(configured_for(engine), allowed)
+def test_a_page_of_invented_values_says_so(bench: StartBench, start: StartProgram) -> None:
+    program = start(bench())
     program.cycle()
-    assert forwarded == bool(program.publisher.publication.page.forwarded)
+    assert program.publisher.publication.page.simulated
 
 
 def test_a_connection_is_logged_with_what_is_there_and_what_is_missing(
@@ -501,7 +495,7 @@ def test_the_thread_cycles_wakes_up_for_a_configuration_and_disconnects_in_the_e
     pages.wait()
     assert 1 == len(program.series(TEMPERATURE))
     power = "DCGM_FI_DEV_POWER_USAGE"
-    program.agent.reconfigure(configured_for(engine, f"{power}, gauge, x"), True)
+    program.agent.reconfigure(configured_for(engine, f"{power}, gauge, x"))
     pages.wait()
     assert 1 == len(program.series(power))
     program.agent.stop(PATIENCE)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -133,6 +134,14 @@ class TestTiming:
 
         assert [5] == endpoint.posted_at
         assert {"success": 1} == run.counted()
+
+    @pytest.mark.parametrize(("host", "posts"), [("127.0.0.1", 2), ("0.0.0.0", 0)])
+    def test_simulated_pages_are_posted_to_this_machine_only(self, endpoint, host, posts):
+        run = Run(endpoint, url=endpoint.url.replace("127.0.0.1", host))
+        run.publication.publish(replace(page(b"a 1\n"), simulated=True))
+        run.until(40)
+
+        assert posts == len(endpoint.received)
 
     def test_a_failed_page_is_tried_again_less_and_less_often(self, endpoint):
         endpoint.statuses = [500]

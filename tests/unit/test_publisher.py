@@ -50,10 +50,10 @@ class Desk:
         (sample,) = [s for f in parse_text(self.text) for s in f.samples if s.name == name]
         return float(sample.value)
 
-    def publish(self, cycle: int, health: Health = HEALTHY, forwardable: bool = True) -> bool:
+    def publish(self, cycle: int, health: Health = HEALTHY, simulated: bool = False) -> bool:
         result = cycle_result(FAMILY)
         versions = Versions("4.6.0", "4.6.0")
-        return self.publisher.publish_result(cycle, result, versions, health, forwardable)
+        return self.publisher.publish_result(cycle, result, versions, health, simulated)
 
 
 @pytest.fixture
@@ -79,10 +79,10 @@ def test_the_forwarded_page_holds_the_families_of_the_engine_only(desk: Desk) ->
     assert TEXT.encode() == desk.page.forwarded
 
 
-def test_families_that_may_not_leave_the_machine_are_not_forwarded(desk: Desk) -> None:
-    desk.publish(desk.publisher.begin_cycle(), forwardable=False)
-    assert b"" == desk.page.forwarded
-    assert desk.text.startswith(TEXT)
+@pytest.mark.parametrize("simulated", [True, False])
+def test_the_page_says_whether_its_values_are_made_up(desk: Desk, simulated: bool) -> None:
+    desk.publish(desk.publisher.begin_cycle(), simulated=simulated)
+    assert simulated is desk.page.simulated
 
 
 def test_both_formats_are_valid(desk: Desk) -> None:
