@@ -12,9 +12,10 @@ import ctypes
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -107,23 +108,39 @@ def _health_errors() -> Mapping[int, str]:
     }
 
 
+class _Finder:
+    """Finds the modules of one directory, as an entry of sys.path would.
+
+    sys.path itself stays as it is: other threads import meanwhile.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = [str(directory)]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module that is in no package (the protocol of sys.meta_path)."""
+        return PathFinder.find_spec(name, self._path) if path is None else None
+
+
 @contextmanager
 def _importable(directory: Path) -> Iterator[None]:
     """Let modules be found in ``directory``, and forget those of another one.
 
-    It is the last place on sys.path, and only for this while: it also holds modules with
-    names as general as ``common``, which must not hide anybody else's.
+    It is looked into last, and only for this while: it also holds modules with names as
+    general as ``common``, which must not hide anybody else's.
     """
     for other in {_home(sys.modules[name]) for name in _MODULES if name in sys.modules}:
         if other is not None and other != directory:
             _forget_modules_of(other)
     importlib.invalidate_caches()
-    before = list(sys.path)
-    sys.path.append(str(directory))
+    finder = _Finder(directory)
+    sys.meta_path.append(finder)
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.meta_path.remove(finder)
 
 
 def _forget_modules_of(directory: Path) -> None:
