@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from tests.bench.cases import MACHINES, MANY_FIELDS, many_counters
 from tests.bench.figures import Figures, Line, Row, cell, fit, in_turns, percentile, table
 from tests.bench.load import Load, Way, read_wrk
+from tests.bench.plot import panels, svg
 from tests.bench.stopwatch import Stopwatch
 
 from do_dcgm_exporter.counters import read_counter_set
@@ -190,3 +193,40 @@ def test_a_machine_is_cut_gpu_by_gpu():
     cuts = {machine.name: len(machine.cuts()) for machine in MACHINES}
 
     assert cuts == {"1 GPU": 0, "8 GPUs": 0, "56 MIG": 8, "hgx": 0, "grace": 0}
+
+
+MEASURED = {
+    "samples": {"this | one": [100.0], "this | two": [300.0, 100.0, 500.0]},
+    "page, kB": {"this | one": [20.0], "this | two": [60.0]},
+    "cycle CPU, ms": {"this | one": [2.0], "this | two": [3.0]},
+    "RSS after start, MB": {"this | one": [30.0], "this | two": [32.0]},
+    "4 conn.: CPU per scrape, µs": {
+        "this | one": [10.0],
+        "this | two": [20.0],
+        "bare | one": [8.0],
+        "bare | two": [18.0],
+        "prometheus_client | two": [7000.0],
+    },
+}
+
+
+class TestPlot:
+    def test_slopes_are_those_of_the_medians(self):
+        cycle, scrape, memory = panels(MEASURED)
+
+        assert cycle.series[0].name == "5.0 µs per sample"
+        assert scrape.series[0].name == "this exporter, 0.25 µs per kB"
+        assert memory.series[0].name == "10.0 MB per 1,000 samples"
+
+    def test_yardsticks_stand_above_this_programs_pages(self):
+        _, scrape, _ = panels(MEASURED)
+
+        assert [(20.0, 8.0), (60.0, 18.0)] == scrape.series[1].points
+
+    def test_it_is_an_svg_with_every_point_and_the_caption(self):
+        drawn = ElementTree.fromstring(svg(panels(MEASURED), "measured on <2> cores"))
+
+        names = [element.tag.rpartition("}")[2] for element in drawn.iter()]
+        assert names[0] == "svg"
+        assert names.count("circle") == 8
+        assert "measured on <2> cores" in "".join(drawn.itertext())
