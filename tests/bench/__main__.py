@@ -18,6 +18,7 @@ from tests.bench.cases import REPOSITORY, Case, all_cases
 from tests.bench.figures import Figures, Row, cell, table
 from tests.bench.load import loader
 from tests.bench.program import Program, checkout, programs, revision
+from tests.bench.yardsticks import KINDS
 
 _PARTS = ("cycles", "starts", "scrapes", "ways", "lasting", "idle")
 _MAIN = "8 GPUs, default"
@@ -76,16 +77,16 @@ def _cycles(
 ) -> None:
     for case in cases:
         _say(f"cycles of {case.name}")
-        cycles.measure(figures, compared, case, o.rounds, seconds=2.0 if o.full else 1.0)
+        cycles.measure(figures, compared, case, o.rounds, seconds=2.0 if o.full else 0.6)
 
 
 def _starts(
     figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
 ) -> None:
     for case in cases:
-        _say(f"starts of {case.name}")
-        thorough = o.full or case.name == _MAIN
-        serving.measure_starts(figures, compared, case, o.rounds if thorough else 1)
+        if o.full or case.name == _MAIN:
+            _say(f"starts of {case.name}")
+            serving.measure_starts(figures, compared, case, o.rounds)
 
 
 def _scrapes(
@@ -93,8 +94,9 @@ def _scrapes(
 ) -> None:
     for case in cases:
         _say(f"scrapes of {case.name}")
-        rounds = o.rounds if o.full or case.name == _MAIN else 3
-        serving.measure_scrapes(figures, compared, case, [serving.COMPARED], rounds)
+        thorough = o.full or case.name == _MAIN
+        rounds, kinds = (2 * o.rounds, KINDS) if thorough else (2, KINDS[:1])
+        serving.measure_scrapes(figures, compared, case, [serving.COMPARED], rounds, kinds)
 
 
 def _ways(
@@ -104,7 +106,8 @@ def _ways(
     for case in cases:
         if o.full or case.name == _MAIN:
             _say(f"other ways of scraping {case.name}")
-            serving.measure_scrapes(figures, compared, case, ways, o.rounds if o.full else 2)
+            rounds = o.rounds if o.full else 2
+            serving.measure_scrapes(figures, compared, case, ways, rounds, KINDS[:1])
 
 
 def _lasting(
@@ -121,12 +124,9 @@ def _lasting(
 def _idle(
     figures: Figures, compared: Sequence[Program], cases: Sequence[Case], o: argparse.Namespace
 ) -> None:
-    _say("a minute of idling")
-    rounds = 3 if o.full else 1
-    serving.measure_idling(figures, compared, cases, rounds)
-    if main_alone := [case for case in cases if case.name == _MAIN]:
-        _say("a minute of idling and forwarding")
-        serving.measure_idling(figures, compared, main_alone, rounds, forwarding=True)
+    _say("idling")
+    forwarding = cases if o.full else [case for case in cases if case.name == _MAIN]
+    serving.measure_idling(figures, compared, cases, forwarding, minutes=3 if o.full else 1)
 
 
 _MEASURES: dict[
@@ -184,9 +184,7 @@ def _yardstick_lines(figures: Figures, cases: Sequence[Case]) -> Iterable[str]:
     """The same scrapes of the yardsticks, and what this program is to the bare protocol."""
     rows = [row for way in serving.EVERY_WAY for row in serving.rows_of(way)]
     for case in cases:
-        columns = {
-            (name,): _column(figures, name, case) for name in ("this", "bare", "prometheus_client")
-        }
+        columns = {(name,): _column(figures, name, case) for name in ("this", *KINDS)}
         columns["this/bare",] = _ratio(figures, "this", "bare", case)
         lines = table(rows, columns)
         if len(lines) > 1:

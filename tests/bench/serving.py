@@ -15,12 +15,11 @@ from pathlib import Path
 
 from tests.bench.cases import Case
 from tests.bench.figures import Column, Figures, Row, in_turns
-from tests.bench.load import Load, Way, put_load
+from tests.bench.load import Way, put_load
 from tests.bench.program import THIS, Program
 from tests.bench.subject import (
     DEFAULT_INTERVAL_MS,
     Subject,
-    all_running,
     cpu_seconds,
     free_port,
     get,
@@ -49,7 +48,6 @@ IDLE = Row("idle CPU per minute, s", "{:.4f}")
 IDLE_FORWARDING = Row("idle CPU per minute, forwarding, s", "{:.4f}")
 
 _SCRAPES = 10_000
-_BARE, _PLAIN = KINDS
 
 
 def rows_of(way: Way) -> list[Row]:
@@ -77,10 +75,7 @@ def measure_starts(figures: Figures, programs: Sequence[Program], case: Case, ro
     for turns in in_turns(programs, rounds):
         for program in turns:
             with running(program, case) as subject:
-                column = (program.name, case.name)
-                figures.add("start to first full page, s", column, subject.until_full)
-                figures.add("start to profiling values, s", column, subject.until_profiling)
-                figures.add("RSS after start, MB", column, subject.resident_megabytes())
+                _add_start(figures, (program.name, case.name), subject)
 
 
 def measure_scrapes(
@@ -89,20 +84,19 @@ def measure_scrapes(
     case: Case,
     ways: Sequence[Way],
     rounds: int,
-    seconds: int = 1,
+    kinds: Sequence[str] = KINDS,
 ) -> None:
-    """Scrape programs and yardsticks in turns, in every one of ``ways``."""
+    """Scrape programs and ``kinds`` of yardsticks in turns, in every one of ``ways``."""
     with ExitStack() as stack:
         subjects = {p: stack.enter_context(running(p, case)) for p in programs}
         servers = [Server((p.name, case.name), s.pid, s.port) for p, s in subjects.items()]
-        answers = subjects[THIS]
-        servers += [stack.enter_context(_yardstick(kind, case, answers)) for kind in KINDS]
+        servers += [stack.enter_context(_yardstick(kind, case, subjects[THIS])) for kind in kinds]
         for way in ways:
             for turns in in_turns(servers, rounds):
                 for server in turns:
-                    # The library's server answers in HTTP/1.0 and is far off in any way.
-                    if way == COMPARED or server.column[0] != _PLAIN:
-                        _add(figures, server, way, *_loaded(server, way, seconds))
+                    _add_load(figures, server, way)
+        for server, subject in zip(servers, subjects.values()):
+            _add_start(figures, server.column, subject)
 
 
 def measure_memory(
@@ -123,38 +117,37 @@ def measure_idling(
     figures: Figures,
     programs: Sequence[Program],
     cases: Sequence[Case],
-    rounds: int,
-    *,
-    forwarding: bool = False,
+    forwarding: Sequence[Case],
+    minutes: int,
 ) -> None:
     """Leave programs alone for so many minutes, all at the same time."""
-    row = IDLE_FORWARDING if forwarding else IDLE
     with _endpoint() as endpoint, ExitStack() as stack:
-        url = endpoint if forwarding else ""
-        idle = {p.name: all_running(stack, p, cases, url) for p in programs}
-        time.sleep(DEFAULT_INTERVAL_MS / 2000)  # away from the warm-up and the cycles
-        for _ in range(rounds):
-            before = _cpu(idle)
+        idle: dict[tuple[str, Column], Subject] = {}
+        for row, url, some in ((IDLE, "", cases), (IDLE_FORWARDING, endpoint, forwarding)):
+            for program in programs:
+                for case in some:
+                    idle[row.name, (program.name, case.name)] = stack.enter_context(
+                        running(program, case, forward_url=url)
+                    )
+        time.sleep(DEFAULT_INTERVAL_MS / 2000)  # away from the warm-up of the last one
+        for _ in range(minutes):
+            before = {name: subject.cpu_seconds() for name, subject in idle.items()}
             time.sleep(60.0)
-            for column, used in _cpu(idle).items():
-                figures.add(row.name, column, used - before[column])
+            for (row_name, column), subject in idle.items():
+                used = subject.cpu_seconds() - before[row_name, column]
+                figures.add(row_name, column, used)
 
 
-def _cpu(idle: dict[str, dict[str, Subject]]) -> dict[Column, float]:
-    return {
-        (program, case): subject.cpu_seconds()
-        for program, subjects in idle.items()
-        for case, subject in subjects.items()
-    }
+def _add_start(figures: Figures, column: Column, subject: Subject) -> None:
+    figures.add("start to first full page, s", column, subject.until_full)
+    figures.add("start to profiling values, s", column, subject.until_profiling)
+    figures.add("RSS after start, MB", column, subject.resident_after_start)
 
 
-def _loaded(server: Server, way: Way, seconds: int) -> tuple[Load, float]:
+def _add_load(figures: Figures, server: Server, way: Way) -> None:
     before = cpu_seconds(server.pid)
-    load = put_load(server.port, way, seconds)
-    return load, cpu_seconds(server.pid) - before
-
-
-def _add(figures: Figures, server: Server, way: Way, load: Load, cpu: float) -> None:
+    load = put_load(server.port, way, seconds=1)
+    cpu = cpu_seconds(server.pid) - before
     values = (
         load.per_second,
         1e3 * load.p50,

@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,13 @@ def resident_megabytes(pid: int | str) -> float:
 
 @dataclass(frozen=True)
 class Subject:
-    """A running exporter, with the seconds it took from being started."""
+    """A running exporter, with the seconds it took from being started and its memory then."""
 
     pid: int
     port: int
     until_full: float
     until_profiling: float
+    resident_after_start: float
 
     def cpu_seconds(self) -> float:
         """CPU time used so far, user and system."""
@@ -87,9 +88,7 @@ def options_for(case: Case, engine: SimulatedEngine) -> list[str]:
 
 
 @contextmanager
-def running(
-    program: Program, case: Case, *, forward_url: str = "", wait_for_profiling: bool = True
-) -> Iterator[Subject]:
+def running(program: Program, case: Case, *, forward_url: str = "") -> Iterator[Subject]:
     """Start engine and exporter at the default interval, time its first pages, stop both."""
     forwarding = ("--forward", f"--forward-url={forward_url}") if forward_url else ("--no-forward",)
     with ExitStack() as stack:
@@ -100,18 +99,8 @@ def running(
         process = program.start("do_dcgm_exporter", *options)
         stack.callback(_stop, process)
         full = _wait_for(port, _FULL) - started
-        profiling = _wait_for(port, _PROFILING) - started if wait_for_profiling else 0.0
-        yield Subject(process.pid, port, full, profiling)
-
-
-def all_running(
-    stack: ExitStack, program: Program, cases: Sequence[Case], forward_url: str = ""
-) -> dict[str, Subject]:
-    """Exporters of all ``cases`` at once, by case; ``stack`` stops them."""
-    return {
-        case.name: stack.enter_context(running(program, case, forward_url=forward_url))
-        for case in cases
-    }
+        profiling = _wait_for(port, _PROFILING) - started
+        yield Subject(process.pid, port, full, profiling, resident_megabytes(process.pid))
 
 
 def get(port: int) -> bytes:
