@@ -66,9 +66,10 @@ REST = ["Hostname", "DCGM_FI_DRIVER_VERSION"]
 def test_series_of_each_kind_have_their_labels_in_order(
     bench: StartBench, version: str, scenario: str, line: str, labels: list[str], count: int
 ) -> None:
-    if (version, line) == ("4.2.3", LINK_STATUS):
-        pytest.skip("links do not name their switch in this release")
     started = bench(scenario, version)
+    if (version, line) == ("4.2.3", LINK_STATUS):  # links do not name their switch there
+        assert set() == started.names(started.session(DRIVER, line))
+        return
     series = started.series(started.session(DRIVER, line), name_of(line))
     orders = {tuple(labels_of(block)) for block in series}
     assert tuple(labels) in orders
