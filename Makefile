@@ -6,7 +6,7 @@ SCENARIO ?= h100x8
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
 
-.PHONY: help run test test-newest test-oldest lint bench bench-plot clean
+.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,15 @@ lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+deb: ## the Debian packages, in dist
+	tools/make-deb dist
+
+apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOME)
+	tools/make-apt-repo dist/apt dist/*.deb
+
+test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
+	.venv/bin/python -m pytest tests/package
 
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))

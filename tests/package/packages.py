@@ -92,7 +92,7 @@ class Package:
         self.file("DEBIAN/control", "".join(f"{k}: {v}\n" for k, v in self.control.items()))
         for directory in (self.tree, *filter(Path.is_dir, self.tree.rglob("*"))):
             directory.chmod(0o755)
-        deb = self.tree.with_name(f"{self.tree.name}.deb")
+        deb = self.tree.with_name(f"{self.tree.name}_{self.control['Architecture']}.deb")
         pack(self.tree, deb)
         return deb
 

@@ -8,13 +8,12 @@ import re
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from tests.package.system import CONF, EXPORTER, System, setting
 
-RECONFIGURE = ("dpkg-reconfigure", "--priority=low")
 ENTER = "\r"
 ESCAPE = "\033"
 DOWN = "\033[B"
@@ -23,22 +22,24 @@ NEXT = "\t"
 
 
 class Terminal:
-    """A program on a terminal of its own, and who sits before it."""
+    """dpkg-reconfigure on a terminal of its own, and who sits before it."""
 
-    def __init__(self, system: System, *command: str) -> None:
+    def __init__(self, system: System, frontend: str) -> None:
         self._outside, inside = pty.openpty()
-        environ = {"TERM": "linux", "LINES": "40", "COLUMNS": "100", "DEBIAN_FRONTEND": ""}
+        command = ("dpkg-reconfigure", "--priority=low", "do-dcgm-exporter")
+        environ = {"TERM": "linux", "DEBIAN_FRONTEND": frontend}
         self._process = subprocess.Popen(
-            [*system.machine.prefix(environ), "sh", "-c",
+            # Its controlling terminal, which the readline frontend opens as /dev/tty.
+            [*system.machine.prefix(environ), "setsid", "--ctty", "--wait", "sh", "-c",
              'stty rows 40 cols 100; exec "$@"', "sh", *command],
-            stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+            stdin=inside, stdout=inside, stderr=inside,
         )  # fmt: skip
         os.close(inside)
         self.said = ""
 
     def wait_for(self, text: str) -> None:
         """Wait until the text is to be seen, after what was seen before."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 15
         while text not in plain(self.said):
             assert time.monotonic() < end, f"no {text!r} in {plain(self.said)}"
             self._read(0.2)
@@ -86,9 +87,9 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def terminal(system: System, *command: str) -> Iterator[Terminal]:
-    """Run a command on a terminal."""
-    opened = Terminal(system, *command)
+def questions(system: System, frontend: str) -> Iterator[Terminal]:
+    """Be asked all questions on a terminal."""
+    opened = Terminal(system, frontend)
     try:
         yield opened
     finally:
@@ -100,12 +101,8 @@ def answers(system: System) -> dict[str, list[str]]:
     return {key: found for key in keys if (found := setting(system.configuration, key))}
 
 
-def reconfigure_with(frontend: str) -> Sequence[str]:
-    return (*RECONFIGURE, f"--frontend={frontend}", "do-dcgm-exporter")
-
-
 def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
-    with terminal(installed, *reconfigure_with("dialog")) as screen:
+    with questions(installed, "dialog") as screen:
         screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", DOWN, DOWN, ENTER)
         screen.answer("Which DCGM engine to use?", DOWN, ENTER)
@@ -124,7 +121,7 @@ def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
 
 
 def test_one_can_go_back_in_dialogs(installed: System) -> None:
-    with terminal(installed, *reconfigure_with("dialog")) as screen:
+    with questions(installed, "dialog") as screen:
         screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", ESCAPE, ESCAPE)
         screen.answer("Address to serve the metrics on", CLEAR, ":9600", ENTER)
@@ -150,14 +147,14 @@ def test_an_address_that_cannot_be_is_asked_for_again(
 ) -> None:
     installed.run("systemd-run", "--unit=holder", "python3", "-m", "http.server", "9700")
     installed.becomes(lambda: ":25E4" in installed.run("cat", "/proc/net/tcp").stdout, 10.0)
-    with terminal(installed, *reconfigure_with("readline")) as screen:
+    with questions(installed, "readline") as screen:
         screen.answer("Address to serve the metrics on:", f"\x15{wrong}{ENTER}")
         screen.wait_for(reason)
         screen.type(ENTER)
         screen.answer("Address to serve the metrics on:", f"\x15:9401{ENTER}")
-        screen.answer("Send the GPU metrics to DigitalOcean?", ENTER)
-        screen.answer("Which DCGM engine to use?", ENTER)
-        screen.answer("Address of the DCGM engine:", ENTER)
+        screen.answer("Send the GPU metrics to DigitalOcean?", f"1{ENTER}")
+        screen.answer("Which DCGM engine to use?", f"1{ENTER}")
+        screen.answer("Address of the DCGM engine:", f"localhost:5555{ENTER}")
         screen.answer("Additional groups of metrics:", ENTER)
         screen.finish()
 

@@ -1,0 +1,127 @@
+"""The README's apt lines, word for word, in a clean system with apt and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.package.archive import PORT, archives
+from tests.package.conftest import system_over
+from tests.package.machine import CommandFailed
+from tests.package.packages import CLONE
+from tests.package.system import CONF, EXPORTER, System, setting
+
+OURS = "https://digitalocean.github.io/do-dcgm-exporter/apt"
+NVIDIAS = ("developer.download.nvidia.com", "cuda-keyring")  # lines that add its repository
+
+
+def make_repository(directory: Path, *packages: Path) -> Path:
+    subprocess.run([CLONE / "tools" / "make-apt-repo", directory, *packages], check=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def ours(exporter: Path, simulator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our repository."""
+    return make_repository(tmp_path_factory.mktemp("ours") / "apt", exporter, simulator)
+
+
+@pytest.fixture(scope="session")
+def nvidias(dcgm4: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands in for NVIDIA's repository today."""
+    return make_repository(tmp_path_factory.mktemp("nvidia") / "apt", dcgm4)
+
+
+@pytest.fixture(scope="session")
+def nvidias_dcgm3(dcgm3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that has nothing but DCGM 3."""
+    return make_repository(tmp_path_factory.mktemp("nvidia3") / "apt", dcgm3)
+
+
+@contextmanager
+def clean_system(layers: list[Path], **repositories: Path) -> Iterator[System]:
+    with system_over(layers) as system, archives(system.machine.network, **repositories):
+        proxy = f'Acquire::http::Proxy::deb.debian.org "http://127.0.0.1:{PORT}";\n'
+        system.write("/etc/apt/apt.conf.d/80test", proxy)
+        yield system
+
+
+def readme_lines(title: str) -> str:
+    """Return the shell lines of a section of the README, for the test's servers."""
+    section = (CLONE / "README.md").read_text().split(f"### {title}\n", 1)[1].split("\n#", 1)[0]
+    lines = "\n".join(re.findall(r"(?m)^    (.*)$", section))
+    assert OURS in lines
+    return lines.replace("sudo ", "").replace(OURS, f"http://127.0.0.1:{PORT}/ours")
+
+
+def droplet_lines() -> str:
+    """Return the lines for a droplet but those that add NVIDIA's repository."""
+    lines = readme_lines("A droplet with GPUs").splitlines()
+    assert all(any(part in line for line in lines) for part in NVIDIAS)
+    return "\n".join(line for line in lines if not any(part in line for part in NVIDIAS))
+
+
+def add_nvidia(system: System) -> None:
+    """Add the stand-in for NVIDIA's repository, as NVIDIA's keyring package does."""
+    key = "/etc/apt/keyrings/nvidia.asc"
+    url = f"http://127.0.0.1:{PORT}/nvidia/do-dcgm-exporter.asc"
+    system.run("curl", "-fsS", "--create-dirs", "-o", key, url)
+    system.write(
+        "/etc/apt/sources.list.d/nvidia.sources",
+        f"Types: deb\nURIs: http://127.0.0.1:{PORT}/nvidia\nSuites: stable\nComponents: main\n"
+        f"Signed-By: {key}\n",
+    )
+
+
+def run_lines(system: System, lines: str) -> str:
+    """Run shell lines with the debconf frontend of a terminal; any question would fail."""
+    result = system.run("sh", "-euc", lines, environ={"DEBIAN_FRONTEND": "teletype"}, said="")
+    return result.stdout + result.stderr
+
+
+def test_the_lines_for_a_droplet_end_with_metrics(
+    clean: list[Path], ours: Path, nvidias: Path
+) -> None:
+    with clean_system(clean, ours=ours, nvidia=nvidias) as system:
+        add_nvidia(system)
+        said = run_lines(system, droplet_lines())
+
+        assert "Configuring do-dcgm-exporter" not in said
+        assert system.has_full_metrics()
+        assert system.is_active(EXPORTER)
+        assert setting(system.read(CONF), "engine") == ["nvidia"]
+
+
+def test_the_lines_for_a_machine_without_a_gpu_end_with_metrics(
+    clean: list[Path], ours: Path
+) -> None:
+    with clean_system(clean, ours=ours) as system:
+        said = run_lines(system, readme_lines("A machine without a GPU"))
+
+        assert "Configuring do-dcgm-exporter" not in said
+        assert system.has_full_metrics()
+        assert "(simulated)" in system.page()
+
+
+def test_without_nvidias_repository_apt_refuses_and_says_why(clean: list[Path], ours: Path) -> None:
+    with clean_system(clean, ours=ours) as system:
+        with pytest.raises(CommandFailed, match="datacenter-gpu-manager") as caught:
+            run_lines(system, droplet_lines())
+
+        assert "unmet dependencies" in str(caught.value)
+        assert "dcgm-simulator" not in str(caught.value)
+
+
+def test_where_nvidia_has_only_dcgm_3_that_is_taken(
+    clean: list[Path], ours: Path, nvidias_dcgm3: Path
+) -> None:
+    with clean_system(clean, ours=ours, nvidia=nvidias_dcgm3) as system:
+        add_nvidia(system)
+        run_lines(system, droplet_lines())
+
+        assert "ii  datacenter-gpu-manager " in system.run("dpkg", "--list").stdout
+        assert system.has_full_metrics()
