@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tests.package.layers import CACHE
 
@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _local(self) -> bytes | None:
-        _, name, rest = self.path.split("/", 2)
+        _, name, rest = unquote(self.path).split("/", 2)
         path = self.directories.get(name, Path("/nonexistent")) / rest
         return path.read_bytes() if path.is_file() else None
 

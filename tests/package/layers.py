@@ -28,15 +28,20 @@ def clean_system(distribution: str) -> list[Path]:
 
 def system_with_dependencies(distribution: str) -> list[Path]:
     """Return the layers of a system that has everything we depend on but DCGM."""
+    return system_with(distribution, *DEPENDENCIES)
+
+
+def system_with(distribution: str, *packages: str) -> list[Path]:
+    """Return the layers of a small system with packages of the distribution."""
     below = clean_system(distribution)
-    recipe = (below[0].name, *DEPENDENCIES)
+    recipe = (below[0].name, *packages)
 
     def install(layer: Path, _: tuple[str, ...]) -> None:
         root = Root(below)
         try:
             shutil.copy("/etc/resolv.conf", root.path / "etc" / "resolv.conf")
             root.run("apt-get", "update", "--quiet")
-            root.run("apt-get", "install", "--yes", "--no-install-recommends", *DEPENDENCIES)
+            root.run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
             root.run("apt-get", "clean")
             shutil.rmtree(root.path / "var" / "lib" / "apt" / "lists")
             _name_localhost(root.path)
@@ -44,7 +49,7 @@ def system_with_dependencies(distribution: str) -> list[Path]:
         finally:
             root.close()
 
-    return [_cached(f"{distribution}-dependencies", recipe, install), *below]
+    return [_cached(f"{distribution}-with-{packages[0]}", recipe, install), *below]
 
 
 def _bootstrap(layer: Path, recipe: tuple[str, ...]) -> None:

@@ -1,0 +1,219 @@
+"""What can be judged without booting anything, Ubuntu's releases included."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.package.layers import DEPENDENCIES, system_with
+from tests.package.machine import Root
+from tests.package.packages import CLONE
+
+from do_dcgm_exporter.options import OPTIONS
+
+SCRIPTS = ("do-dcgm-exporter.config", "do-dcgm-exporter.postinst", "do-dcgm-exporter.prerm",
+           "do-dcgm-exporter.postrm", "dcgm-simulator.postinst", "dcgm-simulator.prerm",
+           "dcgm-simulator.postrm", "bin/engine", "bin/port-is-free")  # fmt: skip
+UNITS = sorted(
+    path
+    for path in (CLONE / "debian").rglob("*")
+    if path.name.endswith((".service", "engine.conf", "exporter.conf"))
+)
+
+# Directives newer than systemd 249, which Ubuntu 22.04 has, and values likewise.
+TOO_NEW = re.compile(
+    r"^(ExecSearchPath|RestrictFileSystems|ExitType|OpenFile|RestartSteps|RestartMaxDelaySec"
+    r"|PrivatePIDs|ConditionCredential|MemoryZSwapMax|SurviveFinalKillSignal|ImportCredential"
+    r"|RootImagePolicy|CPUSetPartition|LogFilterPatterns|DelegateSubgroup)="
+    r"|^Type=(notify-reload|exec-reload)|^PrivateTmp=disconnected|^PrivateUsers=(self|identity)"
+    r"|^ProtectHostname=private|^ProtectControlGroups=(private|strict)",
+    re.MULTILINE,
+)
+
+# What the distributions ship (python3, configargparse, prometheus_client, requests).
+SHIPPED = {
+    "Ubuntu 22.04": ("3.10", "1.5.3", "0.9", "2.25.1"),
+    "Debian 12": ("3.11.2", "1.5.3", "0.16.0", "2.28.1"),
+    "Ubuntu 24.04": ("3.12.3", "1.7", "0.19.0", "2.31.0"),
+    "Debian 13": ("3.13.5", "1.7", "0.21.1", "2.32.3"),
+}
+
+
+@pytest.fixture(scope="session")
+def unpacked(exporter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the package, and its control files in DEBIAN."""
+    tree = tmp_path_factory.mktemp("unpacked") / "tree"
+    subprocess.run(["dpkg-deb", "--raw-extract", exporter, tree], check=True)
+    return tree
+
+
+def need(*packages: str) -> None:
+    subprocess.run([CLONE / "tools" / "need-packages", *packages], check=True)
+
+
+def test_two_builds_in_different_places_are_the_same(dist: Path, tmp_path: Path) -> None:
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CLONE, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    clone = tmp_path / "another" / "clone"
+    clone.mkdir(parents=True)
+    subprocess.run(
+        ["rsync", "--archive", "--no-times", "--from0", "--ignore-missing-args", "--files-from=-",
+         f"{CLONE}/", clone],
+        input=files, check=True,
+    )  # fmt: skip
+    subprocess.run(["git", "init", "--quiet"], cwd=clone, check=True)
+    subprocess.run(
+        ["sh", "-c", "umask 077; tools/make-deb dist"], cwd=clone, check=True,
+        env=os.environ | {"TZ": "Asia/Tokyo", "LC_ALL": "C"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    builds = [sorted(directory.glob("*.deb")) for directory in (dist, clone / "dist")]
+    assert len(builds[0]) == 2
+    assert [deb.read_bytes() for deb in builds[0]] == [deb.read_bytes() for deb in builds[1]]
+
+
+def lintian(*packages: Path) -> list[str]:
+    command = ["lintian", "--pedantic", "--display-experimental", "--info", "--allow-root"]
+    said = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
+    return [line for line in said.stdout.splitlines() if re.match("[EW]:", line)]
+
+
+def test_lintian_has_no_complaint(exporter: Path, simulator: Path) -> None:
+    need("lintian")
+    assert lintian(exporter, simulator) == []
+
+
+@pytest.fixture(scope="session")
+def trixie_with_lintian(tools: None) -> Iterator[Root]:
+    """Debian 13 with its lintian."""
+    root = Root(system_with("trixie", "lintian"))
+    yield root
+    root.close()
+
+
+def test_the_lintian_of_debian_13_has_none_either(
+    exporter: Path, simulator: Path, trixie_with_lintian: Root
+) -> None:
+    for package in (exporter, simulator):
+        (trixie_with_lintian.path / "tmp" / package.name).write_bytes(package.read_bytes())
+    files = [f"/tmp/{package.name}" for package in (exporter, simulator)]
+    said = trixie_with_lintian.run(
+        "lintian", "--pedantic", "-EI", "--allow-root", *files, check=False
+    )
+    assert [line for line in said.stdout.splitlines() if re.match("[EW]:", line)] == []
+
+
+def test_the_shell_scripts_are_sound() -> None:
+    need("shellcheck")
+    paths = [str(CLONE / "debian" / name) for name in SCRIPTS]
+    paths += [
+        str(CLONE / "tools" / name) for name in ("make-deb", "make-apt-repo", "need-packages")
+    ]
+    # SC1091: debconf's library is not followed.
+    subprocess.run(["shellcheck", "--shell=sh", "--exclude=SC1091", *paths], check=True)
+
+
+def test_the_service_is_as_confined_as_promised(unpacked: Path) -> None:
+    unit = unpacked / "usr/lib/systemd/system/do-dcgm-exporter.service"
+    subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=13", unit],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_has_nothing_newer_than_systemd_249(unit: Path) -> None:
+    assert TOO_NEW.search(unit.read_text()) is None
+
+
+def test_no_unit_keeps_scrapers_out() -> None:
+    assert not any(re.search("(?m)^IPAddressDeny=", unit.read_text()) for unit in UNITS)
+
+
+def test_nothing_but_the_one_name_is_depended_on() -> None:
+    text = "".join(unit.read_text() for unit in UNITS)
+    wanted = set(re.findall(r"(?m)^(?:Wants|Requires|BindsTo|After)=(.*)$", text))
+    assert wanted == {
+        "nvidia-gpu-reset.target", "nvidia-dcgm.service", "network.target nvidia-dcgm.service"
+    }  # fmt: skip
+
+
+def test_the_modules_are_python_310(unpacked: Path) -> None:
+    for path in (unpacked / "usr/share/do-dcgm-exporter").rglob("*.py"):
+        ast.parse(path.read_text(), str(path), feature_version=(3, 10))
+
+
+@pytest.mark.parametrize("release", SHIPPED)
+def test_a_release_has_what_we_depend_on(exporter: Path, release: str) -> None:
+    depends = subprocess.run(
+        ["dpkg-deb", "--field", str(exporter), "Depends"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for package, shipped in zip(DEPENDENCIES, SHIPPED[release], strict=True):
+        wanted = re.search(rf"\b{package} \(>= ([^)]+)\)", depends)
+        assert wanted, package
+        compared = ["dpkg", "--compare-versions", shipped, "ge", wanted[1]]
+        assert subprocess.run(compared, check=False).returncode == 0, (package, shipped)
+
+
+def test_every_dependency_of_pyproject_is_one_of_the_package(exporter: Path) -> None:
+    named = re.findall(r"# deb: (\S+ \(>= [^)]+\))", (CLONE / "pyproject.toml").read_text())
+    depends = subprocess.run(
+        ["dpkg-deb", "--field", str(exporter), "Depends"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert named
+    assert [dependency for dependency in named if dependency not in depends] == []
+
+
+FLAGS = sorted(flag for option in OPTIONS for flag in option.flags)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["usr/share/man/man1/do-dcgm-exporter.1.gz",
+     "usr/share/bash-completion/completions/do-dcgm-exporter"],
+)  # fmt: skip
+def test_every_option_is_documented_and_completed(unpacked: Path, path: str) -> None:
+    text = subprocess.run(
+        ["zcat", "--force", unpacked / path], capture_output=True, text=True, check=True
+    ).stdout.replace("\\-", "-")
+    words = set(re.findall(r"(?<![\w-])-{1,2}[A-Za-z][a-z-]*", text))
+    assert [flag for flag in FLAGS if flag not in words] == []
+
+
+def test_every_key_is_in_the_manual_of_the_file(unpacked: Path) -> None:
+    page = unpacked / "usr/share/man/man5/do-dcgm-exporter.conf.5.gz"
+    text = subprocess.run(["zcat", page], capture_output=True, text=True, check=True).stdout
+    words = set(
+        re.findall(r"[a-z-]+", text.replace("\\-", "-").replace("\\fB", " ").replace("\\fR", " "))
+    )
+    assert [option.name for option in OPTIONS if option.name not in words] == []
+
+
+def test_every_question_is_an_option(unpacked: Path) -> None:
+    templates = (unpacked / "DEBIAN" / "templates").read_text()
+    asked = set(re.findall("(?m)^Template: do-dcgm-exporter/(.*)$", templates)) - {"wrong-address"}
+    assert asked <= {option.name for option in OPTIONS}
+
+
+def test_the_version_stands_in_the_changelog_alone(unpacked: Path) -> None:
+    newest = re.match(r"\S+ \(([^)]+)\)", (CLONE / "debian" / "changelog").read_text())
+    assert newest is not None
+    installed = unpacked / "usr/share/do-dcgm-exporter/do_dcgm_exporter/VERSION"
+    assert installed.read_text().strip() == newest[1]
+    run = subprocess.run(
+        ["/usr/bin/dpkg", "--compare-versions", newest[1], "gt", "0.0.1"], check=False
+    )
+    assert run.returncode == 0
