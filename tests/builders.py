@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -179,24 +178,30 @@ def labels_of(block: str) -> dict[str, str]:
 class Bench:
     """A simulated engine of one test and what connects to it.
 
-    Time is the engine's: it goes on with the real one, and jumps by ``pass_time``.
+    Time is the engine's, which stands still but for ``pass_time``.
     """
 
     engine: SimulatedEngine
     bindings: Bindings
+    now: float
     calls: CallCount = field(default_factory=CallCount)
-    ahead: float = 0.0
     connections: list[HostEngine] = field(default_factory=list)
 
-    @property
-    def now(self) -> float:
-        """Unix time by the engine's clock."""
-        return time.time() + self.ahead
+    @classmethod
+    def start(cls, scenario: str, version: str, bindings: Bindings) -> Bench:
+        """Start the engine."""
+        engine = SimulatedEngine.start(scenario, version, manual_clock=True)
+        return cls(engine, bindings, _time_of(engine))
+
+    def restart(self) -> None:
+        """Start the engine anew; its clock is that of now."""
+        self.engine.restart()
+        self.now = _time_of(self.engine)
 
     def pass_time(self, seconds: float) -> None:
         """Set the engine's clock ahead."""
         self.engine.control("pass-time", str(seconds))
-        self.ahead += seconds
+        self.now += seconds
 
     def connect(self) -> HostEngine:
         """A new connection, closed when the test ends."""
@@ -252,3 +257,8 @@ class Bench:
         for connection in self.connections:
             connection.disconnect()
         self.engine.stop()
+
+
+def _time_of(engine: SimulatedEngine) -> float:
+    microseconds: int = engine.control("status")["time_us"]
+    return microseconds / MICROSECONDS

@@ -12,7 +12,6 @@ from tests.builders import REPOSITORY, Bench
 
 import dcgm_simulator
 from dcgm_simulator import testing
-from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.dcgm.bindings import Bindings
 
 # The same examples in every run, however slow the machine: a failure is a change of the code.
@@ -60,8 +59,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartBench]:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
     def start(scenario: str = "h100x1", version: str = "4.6.0", client: str = "") -> Bench:
-        engine = SimulatedEngine.start(scenario, version)
-        started = Bench(engine, simulated_bindings(client or version))
+        started = Bench.start(scenario, version, simulated_bindings(client or version))
         benches.append(started)
         return started
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgm_simulator import SCENARIOS, VERSIONS
-from dcgm_simulator.host import Host
+from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
 from dcgm_simulator.server import Server
 
@@ -80,13 +80,26 @@ def serve_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="values stand still, for pages to compare; time goes on",
     )
+    parser.add_argument(
+        "--manual-clock",
+        action="store_true",
+        help="time passes by the control command pass-time alone",
+    )
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
     return parser
 
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it; return 1 when the address cannot be had."""
-    server = Server(Host(options.scenario, options.dcgm_version, options.seed, still=options.still))
+    server = Server(
+        Host(
+            options.scenario,
+            options.dcgm_version,
+            options.seed,
+            standing_clock() if options.manual_clock else now_in_microseconds,
+            still=options.still,
+        )
+    )
     server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)

@@ -167,6 +167,7 @@ def command_status(host: Host) -> dict[str, Any]:
         "scenario": host.scenario,
         "dcgm_version": host.behaviour.version,
         "seed": host.seed,
+        "time_us": host.clock(),
         "connections": [
             {"id": c.id, "client_version": c.client.version} for c in host.connections.values()
         ],

@@ -33,6 +33,12 @@ def now_in_microseconds() -> int:
     return time.time_ns() // 1000
 
 
+def standing_clock() -> Callable[[], int]:
+    """Return a clock that stands still at this moment."""
+    moment = now_in_microseconds()
+    return lambda: moment
+
+
 @dataclass
 class Connection:
     """One connected client."""

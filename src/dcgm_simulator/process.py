@@ -82,9 +82,12 @@ class SimulatedEngine:
         domain_socket: Path | None = None,
         *,
         still: bool = False,
+        manual_clock: bool = False,
     ) -> SimulatedEngine:
-        """Start an engine and wait until it listens; `still` makes values stand still.
+        """Start an engine and wait until it listens.
 
+        `still` makes values stand still; with `manual_clock` time passes by the control
+        command pass-time alone.
         Raises EngineFailed with what it said when it does not.
         """
         options = {
@@ -95,6 +98,7 @@ class SimulatedEngine:
             "seed": seed,
             "domain-socket": domain_socket,
             "still": still,
+            "manual-clock": manual_clock,
         }
         process, address = _spawn(options)
         return cls(process, address, options)

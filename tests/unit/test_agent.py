@@ -210,7 +210,7 @@ def test_a_killed_engine_takes_its_families_along_and_a_new_one_brings_them_back
     assert 0.4 <= program.cycle() <= 0.5
     assert ({}, False) == (program.series(TEMPERATURE), program.is_up)
     assert "the connection to the engine is gone" in program.reason
-    engine.engine.restart()
+    engine.restart()
     assert 20.0 == program.cycle()
     assert (8, True) == (len(program.series(TEMPERATURE)), program.is_up)
 

@@ -266,10 +266,11 @@ def test_a_poisoned_series_is_counted_by_its_reason(bench: StartBench) -> None:
 def test_stale_values_are_not_shown(bench: StartBench) -> None:
     started = bench("h100x8")
     session = started.session(TEMPERATURE, SM_ACTIVE)
+    started.pass_time(1)
     started.engine.control("freeze", "150")
     started.pass_time(59)
     assert name_of(TEMPERATURE) in started.names(session)
-    started.pass_time(2)
+    started.pass_time(1)
     result = started.read(session)
     assert name_of(TEMPERATURE) not in {family.name for family in result.snapshot.families}
     assert 8 == result.dropped[Nothing.STALE]

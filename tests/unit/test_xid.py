@@ -183,8 +183,7 @@ def test_what_was_counted_outlives_the_engine(one: Bench) -> None:
     session = one.session(*COUNTERS, logs=logs)
     report(one, 31)
     one.read(session)
-    one.engine.restart()
-    one.ahead = 0.0
+    one.restart()
     again = one.session(*COUNTERS, logs=logs)
     assert {("0", "31"): "1"} == totals(one, again)
     assert {"0": "31"} == last(one, again)
