@@ -37,7 +37,7 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 	tools/make-apt-repo dist/apt dist/*.deb
 
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
-	.venv/bin/python -m pytest tests/package
+	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
 
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))

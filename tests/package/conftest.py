@@ -5,6 +5,7 @@ They need root on Debian or Ubuntu; elsewhere they are skipped.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,9 @@ from tests.package.packages import CLONE
 from tests.package.system import System
 
 DISTRIBUTIONS = ("bookworm", "trixie")
+BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "git", "gnupg",
+               "lintian", "po-debconf", "python3-configargparse", "rsync", "scdoc",
+               "shellcheck")  # fmt: skip
 TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "systemd-container", "util-linux")
 
 Boot = Callable[..., AbstractContextManager[System]]
@@ -42,7 +46,10 @@ def why_not() -> str:
 @pytest.fixture(scope="session")
 def tools() -> None:
     """Install what the tests need on this machine."""
-    subprocess.run([CLONE / "tools" / "need-packages", *TOOLS], check=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "tools.lock").open("w") as lock:  # other processes may want the same
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([CLONE / "tools" / "need-packages", *TOOLS, *BUILD_TOOLS], check=True)
 
 
 @pytest.fixture(scope="session", params=DISTRIBUTIONS)
@@ -55,10 +62,11 @@ def distribution(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def dist(tools: None) -> Path:
+def dist(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with our packages, freshly built."""
-    subprocess.run([CLONE / "tools" / "make-deb", CACHE / "dist"], check=True)
-    return CACHE / "dist"
+    directory = tmp_path_factory.mktemp("dist")
+    subprocess.run([CLONE / "tools" / "make-deb", directory], check=True)
+    return directory
 
 
 @pytest.fixture(scope="session")

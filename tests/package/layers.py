@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.package.machine import Root
@@ -70,10 +72,15 @@ def _name_localhost(root: Path) -> None:
     (root / "etc" / "resolv.conf").write_text("")
 
 
-def _cached(name: str, recipe: tuple[str, ...], make: object) -> Path:
+def _cached(
+    name: str, recipe: tuple[str, ...], make: Callable[[Path, tuple[str, ...]], None]
+) -> Path:
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
     layer = CACHE / f"{name}-{digest}"
-    if not layer.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        make(layer, recipe)  # type: ignore[operator]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Several processes may run tests at once.
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not layer.exists():
+            make(layer, recipe)
     return layer

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.package.system import CONF, EXPORTER, System, setting
@@ -36,6 +37,7 @@ class Terminal:
         )  # fmt: skip
         os.close(inside)
         self.said = ""
+        self.all_said = ""
 
     def wait_for(self, text: str) -> None:
         """Wait until the text is to be seen, after what was seen before."""
@@ -44,6 +46,7 @@ class Terminal:
             assert time.monotonic() < end, f"no {text!r} in {plain(self.said)}"
             self._read(0.2)
         self._read(0.2)
+        self.all_said += plain(self.said)
         self.said = ""
 
     def type(self, *keys: str) -> None:
@@ -191,3 +194,29 @@ def test_the_questions_are_translated(installed: System) -> None:
         assert any(
             line.startswith(f"Description-{language}.") and question in line for line in lines
         )
+
+
+EMBEDDED_UNIT = """\
+[Service]
+ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv
+"""
+REMOTE = "[Service]\nEnvironment=DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555\n"
+
+
+def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
+    installed: System,
+) -> None:
+    unit = "/usr/lib/systemd/system/nvidia-dcgm-exporter.service"
+    installed.write(unit, EMBEDDED_UNIT)
+    with questions(installed, "readline") as screen:
+        screen.answer("What to do with an NVIDIA exporter", f"3{ENTER}")
+        assert "own: nvidia-dcgm-exporter.service" in screen.all_said
+        screen.wait_for("Address to serve the metrics on:")
+    # Whoever closes the terminal ends the program on it.
+    assert installed.becomes(
+        lambda: not any("debconf" in command for command, _ in installed.machine.processes()), 10.0
+    )
+    installed.write(f"/etc/systemd/system/{Path(unit).name}.d/mine.conf", REMOTE)
+    with questions(installed, "readline") as screen:
+        screen.wait_for("Address to serve the metrics on:")
+        assert "What to do with" not in screen.all_said

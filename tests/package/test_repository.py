@@ -15,6 +15,9 @@ from tests.package.machine import CommandFailed
 from tests.package.packages import CLONE
 from tests.package.system import CONF, EXPORTER, System, setting
 
+# They share a key, whose agent is ended after each use.
+pytestmark = pytest.mark.xdist_group("repository")
+
 OURS = "https://digitalocean.github.io/do-dcgm-exporter/apt"
 NVIDIAS = ("developer.download.nvidia.com", "cuda-keyring")  # lines that add its repository
 

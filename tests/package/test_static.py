@@ -52,10 +52,6 @@ def unpacked(exporter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-def need(*packages: str) -> None:
-    subprocess.run([CLONE / "tools" / "need-packages", *packages], check=True)
-
-
 def test_two_builds_in_different_places_are_the_same(dist: Path, tmp_path: Path) -> None:
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -86,7 +82,6 @@ def lintian(*packages: Path) -> list[str]:
 
 
 def test_lintian_has_no_complaint(exporter: Path, simulator: Path) -> None:
-    need("lintian")
     assert lintian(exporter, simulator) == []
 
 
@@ -110,8 +105,7 @@ def test_the_lintian_of_debian_13_has_none_either(
     assert [line for line in said.stdout.splitlines() if re.match("[EW]:", line)] == []
 
 
-def test_the_shell_scripts_are_sound() -> None:
-    need("shellcheck")
+def test_the_shell_scripts_are_sound(tools: None) -> None:
     paths = [str(CLONE / "debian" / name) for name in SCRIPTS]
     paths += [
         str(CLONE / "tools" / name) for name in ("make-deb", "make-apt-repo", "need-packages")
@@ -177,6 +171,11 @@ def test_every_dependency_of_pyproject_is_one_of_the_package(exporter: Path) -> 
     assert [dependency for dependency in named if dependency not in depends] == []
 
 
+def plain(page: str) -> str:
+    """Return a manual page without changes of font and escaped hyphens."""
+    return re.sub(r"\\f[BIR]", " ", page).replace("\\-", "-")
+
+
 FLAGS = sorted(flag for option in OPTIONS for flag in option.flags)
 
 
@@ -188,17 +187,15 @@ FLAGS = sorted(flag for option in OPTIONS for flag in option.flags)
 def test_every_option_is_documented_and_completed(unpacked: Path, path: str) -> None:
     text = subprocess.run(
         ["zcat", "--force", unpacked / path], capture_output=True, text=True, check=True
-    ).stdout.replace("\\-", "-")
-    words = set(re.findall(r"(?<![\w-])-{1,2}[A-Za-z][a-z-]*", text))
+    ).stdout
+    words = set(re.findall(r"(?<![\w-])-{1,2}[A-Za-z][a-z-]*", plain(text)))
     assert [flag for flag in FLAGS if flag not in words] == []
 
 
 def test_every_key_is_in_the_manual_of_the_file(unpacked: Path) -> None:
     page = unpacked / "usr/share/man/man5/do-dcgm-exporter.conf.5.gz"
     text = subprocess.run(["zcat", page], capture_output=True, text=True, check=True).stdout
-    words = set(
-        re.findall(r"[a-z-]+", text.replace("\\-", "-").replace("\\fB", " ").replace("\\fR", " "))
-    )
+    words = set(re.findall(r"[a-z-]+", plain(text)))
     assert [option.name for option in OPTIONS if option.name not in words] == []
 
 
