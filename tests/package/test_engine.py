@@ -173,7 +173,8 @@ def test_nvidias_engine_works_after_ours_was_removed(installed: System, exporter
     installed.run("dpkg", "--remove", "do-dcgm-exporter")
     assert installed.engines() == []
     installed.run("systemctl", "enable", "--now", NAME)
-    assert installed.engines() == [NAME]
+    # Started, for a simple service, is before its program runs.
+    assert installed.becomes(lambda: installed.engines() == [NAME], 10.0)
 
     installed.install(exporter)  # the file says ours still
     assert is_collecting(installed)
