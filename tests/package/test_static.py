@@ -52,7 +52,7 @@ def unpacked(exporter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-def test_two_builds_in_different_places_are_the_same(dist: Path, tmp_path: Path) -> None:
+def test_two_builds_in_different_places_are_the_same(tools: None, tmp_path: Path) -> None:
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CLONE, capture_output=True, check=True,
@@ -65,12 +65,14 @@ def test_two_builds_in_different_places_are_the_same(dist: Path, tmp_path: Path)
         input=files, check=True,
     )  # fmt: skip
     subprocess.run(["git", "init", "--quiet"], cwd=clone, check=True)
+    subprocess.run(["tools/make-deb", tmp_path / "first"], cwd=clone, check=True)
+    clone = clone.rename(tmp_path / "elsewhere")
     subprocess.run(
-        ["sh", "-c", "umask 077; tools/make-deb dist"], cwd=clone, check=True,
-        env=os.environ | {"TZ": "Asia/Tokyo", "LC_ALL": "C"}, stdout=subprocess.DEVNULL,
+        ["sh", "-c", "umask 077; tools/make-deb ../second"], cwd=clone, check=True,
+        env=os.environ | {"TZ": "Asia/Tokyo", "LC_ALL": "C"},
     )  # fmt: skip
 
-    builds = [sorted(directory.glob("*.deb")) for directory in (dist, clone / "dist")]
+    builds = [sorted((tmp_path / name).glob("*.deb")) for name in ("first", "second")]
     assert len(builds[0]) == 2
     assert [deb.read_bytes() for deb in builds[0]] == [deb.read_bytes() for deb in builds[1]]
 
