@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
+from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.settings import Settings
 
 # People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
@@ -20,13 +21,18 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     # Only this mode of the program needs it.
     from do_dcgm_exporter.engine_check import unsupported_fields
 
-    reasons = unsupported_fields(settings, counter_set.counters)
-    judged = tuple(_with_engine(judgement, reasons or {}) for judgement in counter_set.judgements)
+    reasons: Mapping[str, str] = {}
+    unchecked = ""
+    try:
+        reasons = unsupported_fields(settings, counter_set.counters)
+    except ExporterError as error:
+        unchecked = f"not checked against a GPU: {error}"
+    judged = tuple(_with_engine(judgement, reasons) for judgement in counter_set.judgements)
     tally = CounterSet(judgements=judged).tally()
     lines = [str(judgement) for judgement in judged]
     lines.append(_summary({verdict.value: tally[verdict] for verdict in Verdict}))
-    if reasons is None:
-        lines.append(f"not checked against a GPU: no engine at {settings.engine} could be asked")
+    if unchecked:
+        lines.append(unchecked)
     return "\n".join(lines) + "\n", 2 if any(tally[mistake] for mistake in _MISTAKES) else 0
 
 

@@ -14,6 +14,7 @@ from do_dcgm_exporter.counters import CounterSet, read_counter_set
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.listing import list_fields
 from do_dcgm_exporter.option_parser import OptionParser
+from do_dcgm_exporter.run_configuration import refuse_label_twice
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.simulation import simulated_engine
 
@@ -43,7 +44,9 @@ def _run(argv: Sequence[str]) -> int:
 
         def load() -> tuple[Settings, CounterSet]:
             settings = adapt(load_settings(argv, os.environ))
-            return settings, read_counter_set(settings.default_counters, settings.collectors)
+            counters = read_counter_set(settings.default_counters, settings.collectors)
+            refuse_label_twice(settings, counters)
+            return settings, counters
 
         return _run_mode(flags, load)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 
 from do_dcgm_exporter.complaints import hint, located
 from do_dcgm_exporter.errors import ConfigurationError
@@ -31,14 +32,25 @@ def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
             _merge_opposite(ours, variable(option), _opposite(option))
     known = {variable(option) for option in OPTIONS}
     for name in sorted(ours.keys() - known):
-        _log.warning("ignoring the unknown environment variable %s%s", name, hint(name, known))
+        _tell_unknown(name, hint(name, known))
         del ours[name]
     return ours
 
 
 def variable(option: Option) -> str:
     """Return the name of an option's variable."""
-    return PREFIX + option.dest.upper()
+    return variable_of(option.dest)
+
+
+def variable_of(dest: str) -> str:
+    """Return the name of the variable of the option with this ``dest``."""
+    return PREFIX + dest.upper()
+
+
+@cache
+def _tell_unknown(name: str, suggestion: str) -> None:
+    """Warn once, for the environment is read again at each reload."""
+    _log.warning("ignoring the unknown environment variable %s%s", name, suggestion)
 
 
 def _opposite(option: Option) -> str:
@@ -52,7 +64,7 @@ def _merge_opposite(environ: dict[str, str], name: str, opposite: str) -> None:
         on = not parse_boolean(environ.pop(opposite))
     if name in environ:
         with located(name):
-            agrees = parse_boolean(environ[name]) is on
+            agrees = environ[name].lower() != "auto" and parse_boolean(environ[name]) is on
         if not agrees:
             raise ConfigurationError(f"{opposite} contradicts {name}: set only one of the two")
     environ[name] = "true" if on else "false"

@@ -13,6 +13,9 @@ _LARGEST_FILE = 1 << 20
 def read_file(path: Path, what: str) -> bytes:
     """Return the content of ``path``; raises ConfigurationError, which calls it ``what``."""
     try:
+        if path.is_fifo():
+            # Opening one waits for a writer, for ever.
+            raise ConfigurationError(f"the {what} {path} is a named pipe, not a file")
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

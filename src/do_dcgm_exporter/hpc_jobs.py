@@ -47,6 +47,8 @@ class JobDirectory:
 
 
 def _jobs_in(path: Path) -> tuple[str, ...]:
+    if path.is_fifo():
+        return ()  # opening it would wait for a writer, for ever
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES).decode("utf-8", "replace")

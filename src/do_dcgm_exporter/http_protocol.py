@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_next(self) -> bool:
         """Answer the next request, if a whole one is there."""
-        if self.phase is Phase.LEAVING or self._transport.is_closing():
+        if not self._received or self.phase is Phase.LEAVING or self._transport.is_closing():
             return False
         try:
             head = self._next_head()
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         end = head_end(received)
         head, self._received = received[:end], received[end:]
         check_size(head or received, self._limits.head)
-        if received and self.phase is Phase.IDLE:
+        if self._received and self.phase is Phase.IDLE:
             self._enter(Phase.HEAD, self._limits.head_seconds)
         return head
 

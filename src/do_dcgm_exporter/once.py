@@ -32,6 +32,8 @@ def run_once(settings: Settings, counters: CounterSet) -> int:
     publisher.publish_result(cycle, found.result, versions, health, simulated)
     sys.stdout.buffer.write(publisher.publication.page.text.plain)
     sys.stdout.flush()
+    for sentence in found.session.selection.missing:
+        print(f"do-dcgm-exporter: {sentence}", file=sys.stderr)
     if not health.healthy:
         raise NotHealthy(health.reason)
     return 0

@@ -21,7 +21,13 @@ import configargparse
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.complaints import hint, located
 from do_dcgm_exporter.config_file import ConfigFile
-from do_dcgm_exporter.environment import CONFIG_FILE_VARIABLE, PREFIX, our_variables, variable
+from do_dcgm_exporter.environment import (
+    CONFIG_FILE_VARIABLE,
+    PREFIX,
+    our_variables,
+    variable,
+    variable_of,
+)
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.option_values import parse_boolean
 from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS, Option
@@ -92,7 +98,10 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
             [], config_file_contents=text, env_vars=our_variables(environ)
         )
         defaults = {option.dest: option.default_value for option in OPTIONS}
-        return {**defaults, **vars(layered), **vars(flags)}
+        values = {**defaults, **vars(layered), **vars(flags)}
+        if _level_overrules_debug(flags, environ):
+            values["debug"] = False
+        return values
 
     def error(self, message: object) -> NoReturn:
         """Raise what argparse would print after its usage text (overrides argparse)."""
@@ -118,6 +127,14 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         in_environment = key == variable(option)
         with located(key if in_environment else self._file.place(key)):
             return _spelled_as_flags(option, value, opposite=key.startswith("no-"))
+
+
+def _level_overrules_debug(flags: argparse.Namespace, environ: Mapping[str, str]) -> bool:
+    """Whether log-level was set in a higher layer than debug, which means a level as well."""
+    if hasattr(flags, "debug") or hasattr(flags, "log_level"):
+        return not hasattr(flags, "debug")
+    in_environment = {name for name in ("debug", "log_level") if environ.get(variable_of(name))}
+    return in_environment == {"log_level"}
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -223,8 +240,10 @@ def _spelled_as_flags(option: Option, value: str | list[str], *, opposite: bool)
     on_flag, *off_flags = _long_flags(option.flags)
     if option.parse is None:
         text = _one(value)
-        if option.auto_flag and not opposite and text.lower() == "auto":
-            return [option.auto_flag]
+        if option.auto_flag and not opposite:
+            if text.lower() == "auto":
+                return [option.auto_flag]
+            return [on_flag if parse_boolean(text, "auto") else off_flags[0]]
         return [on_flag if parse_boolean(text) is not opposite else off_flags[0]]
     texts = _several(value) if option.repeatable else [_one(value)]
     for text in texts:

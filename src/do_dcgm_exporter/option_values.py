@@ -27,12 +27,15 @@ _TAKEN_LABELS = frozenset(
 )
 
 
-def parse_boolean(text: str) -> bool:
-    """Parse the value of a switch as the environment and the file give it."""
+def parse_boolean(text: str, *further: str) -> bool:
+    """Parse the value of a switch as the environment and the file give it.
+
+    ``further`` are words the caller takes itself, named where neither is given.
+    """
     try:
         return _BOOLEANS[text.lower()]
     except KeyError:
-        allowed = ", ".join(_BOOLEANS)
+        allowed = ", ".join((*_BOOLEANS, *further))
         raise ConfigurationError(f"{text!r} is not one of {allowed}") from None
 
 

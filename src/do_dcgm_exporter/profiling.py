@@ -92,7 +92,11 @@ class ProfilingWatch:
         if self.interval <= WARM_UP_INTERVAL:
             return  # watched at the interval from the start
         for watch in self._watches:
-            self.engine.watch(watch, self.interval, LATEST_ONLY.seconds, LATEST_ONLY.samples)
+            try:
+                self.engine.watch(watch, self.interval, LATEST_ONLY.seconds, LATEST_ONLY.samples)
+            except CallRefused as error:
+                # It goes on at the interval it has; the other fields have nothing to do with it.
+                _log.warning("profiling fields keep their watch of one second: %s", error)
 
     def _has_values(self, readings: Readings) -> bool:
         return any(

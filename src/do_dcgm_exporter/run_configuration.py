@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from do_dcgm_exporter.counters import CounterSet
+from do_dcgm_exporter.counters import CounterSet, CounterType
+from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.settings import Settings
 
 
@@ -13,3 +14,13 @@ class Configuration(NamedTuple):
 
     settings: Settings
     counters: CounterSet
+
+
+def refuse_label_twice(settings: Settings, counters: CounterSet) -> None:
+    """Raise ConfigurationError if the host's label is also that of a counter."""
+    labels = {counter.name for counter in counters.counters if counter.type is CounterType.LABEL}
+    if settings.show_hostname and settings.hostname_label in labels:
+        raise ConfigurationError(
+            f"hostname-label: {settings.hostname_label!r} is the name of a label counter;"
+            " write for example Hostname"
+        )

@@ -93,7 +93,7 @@ def test_without_an_engine_counters_are_not_checked_against_a_gpu() -> None:
     address = closed_port()
     ran = run(*flags_for(address), "--check-config")
     assert (ran.status, ran.err) == (0, "")
-    assert f"not checked against a GPU: no engine at {address} could be asked" in ran.out
+    assert f"not checked against a GPU: no engine answers at {address}" in ran.out
 
 
 # Counters as people have them

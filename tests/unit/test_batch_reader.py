@@ -154,3 +154,13 @@ def test_an_empty_text_is_just_empty_on_later_releases(bench: StartBench) -> Non
     reader = BatchReader(connection)
     assert 16 == len(list(reader.read(gpus(8), [SERIAL, TEMPERATURE])))
     assert frozenset() == reader.poisoned
+
+
+def test_an_engine_that_fails_on_every_field_is_an_outage_and_poisons_nothing() -> None:
+    engine = Engine(poison={TEMPERATURE, POWER})
+    reader = reader_of(engine)
+
+    with pytest.raises(EngineUnavailable, match="fails on every field"):
+        list(reader.read(gpus(2), [TEMPERATURE, POWER]))
+    engine.poison.clear()
+    assert 4 == len(list(reader.read(gpus(2), [TEMPERATURE, POWER])))

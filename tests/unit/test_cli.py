@@ -81,9 +81,9 @@ def served(modules: Modules) -> list[tuple[Any, ...]]:
 
 
 def engine_says(modules: Modules, answer: Mapping[str, str] | None) -> None:
-    def unsupported_fields(
-        settings: Settings, counters: Sequence[Counter]
-    ) -> Mapping[str, str] | None:
+    def unsupported_fields(settings: Settings, counters: Sequence[Counter]) -> Mapping[str, str]:
+        if answer is None:
+            raise ExporterError("no engine answers at localhost:5555")
         return answer
 
     modules.provide("do_dcgm_exporter.engine_check", unsupported_fields=unsupported_fields)
@@ -216,7 +216,7 @@ def test_check_config_says_when_no_engine_could_be_asked(
     engine_says(modules, None)
     assert run("--check-config") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "not checked against a GPU: no engine at localhost:5555 could be asked"
+    assert last == "not checked against a GPU: no engine answers at localhost:5555"
 
 
 @pytest.mark.parametrize(
@@ -375,3 +375,11 @@ def test_without_the_simulator_its_package_is_named(
     modules.remove("dcgm_simulator")
     assert run("--simulate") == 2
     assert "install the package dcgm-simulator" in capsys.readouterr().err
+
+
+def test_the_host_label_cannot_be_that_of_a_counter(
+    run: Run, counters_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counters_file.write_text("DCGM_FI_DRIVER_VERSION, label, x\n")
+    assert run("--hostname-label", "DCGM_FI_DRIVER_VERSION") == 2
+    assert "'DCGM_FI_DRIVER_VERSION' is the name of a label counter" in capsys.readouterr().err

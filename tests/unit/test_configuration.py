@@ -131,6 +131,15 @@ def test_a_flag_wins_however_it_is_written(
     assert installation.load(*flags, config=config).collect_interval == 5.0
 
 
+def test_a_log_level_of_a_higher_layer_beats_debug(installation: Installation) -> None:
+    config = "debug = true\n"
+    level = {"LOG_LEVEL": "error"}
+    assert installation.load(config=config).log_level == "debug"
+    assert installation.load("--log-level", "error", config=config).log_level == "error"
+    assert installation.load(config=config, environ=level).log_level == "error"
+    assert installation.load("--debug", config="", environ=level).log_level == "debug"
+
+
 def test_counters_files_of_a_flag_replace_those_of_the_file(installation: Installation) -> None:
     config = "collectors = [a, b]"
     assert installation.load(config=config).collectors == (Path("a"), Path("b"))

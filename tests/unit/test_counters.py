@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -302,3 +303,10 @@ def test_every_line_of_the_catalogue_works_when_its_comment_sign_goes() -> None:
     assert {Special.GPU_HEALTH_STATUS, Special.P2P_STATUS} == {
         counter.special for counter in catalogue.counters if counter.special
     }
+
+
+def test_a_named_pipe_is_no_counters_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match="named pipe"):
+        read_counter_set(pipe, ())

@@ -192,4 +192,5 @@ def test_without_an_engine_nothing_can_be_said() -> None:
     nowhere = settings(
         engine=parse_engine_address("unix:///nowhere"), dcgm_bindings=bindings_directory()
     )
-    assert unsupported_fields(nowhere, counter_set(TEMPERATURE).counters) is None
+    with pytest.raises(EngineUnavailable, match="no socket at /nowhere"):
+        unsupported_fields(nowhere, counter_set(TEMPERATURE).counters)

@@ -204,3 +204,19 @@ def test_a_machine_without_profiling_has_all_the_rest(bench: StartBench, version
     assert ["DCGM_FI_DEV_GPU_TEMP"] == [family.name for family in result.snapshot.families]
     assert not result.warming_up
     assert "no profiling metrics on GPU 0, 1: " in result.profiling_reason
+
+
+def test_a_refused_change_of_the_interval_costs_nothing_but_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Busy(Engine):
+        def watch(self, watch: Watch, interval: float, _seconds: float, _samples: int) -> None:
+            if interval > WARM_UP_INTERVAL:
+                raise CallRefused("a profiler has the hardware")
+            super().watch(watch, interval, _seconds, _samples)
+
+    profiling = profiling_of(Busy({0: [1001]}), {gpu(0): (1001,)})
+    profiling.follow(readings_of(raw(gpu(0), 1001, 0.25)))
+
+    assert not profiling.warming_up
+    assert "a profiler has the hardware" in caplog.text

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
 from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.values import RawValue
 
@@ -82,6 +82,9 @@ class BatchReader:
             return True
 
         _, culprits = split_off_culprits(field_ids, works)
+        if len(culprits) == len(field_ids) > 1:
+            # That is no poison: whatever ails the engine, a new connection may be past it.
+            raise EngineUnavailable("the engine fails on every field")
         for field_id in culprits:
             if field_id not in self._poisoned_until:
                 _log.warning("field %d makes the engine fail and is left out for now", field_id)
