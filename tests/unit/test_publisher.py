@@ -151,14 +151,13 @@ def test_without_a_cycle_there_is_nothing_to_give_up(desk: Desk) -> None:
 LateEnd = Callable[[Desk, int], bool]
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda desk, cycle: desk.publish(cycle),
-        lambda desk, cycle: desk.publisher.publish_outage(cycle, "it died in the end"),
-    ],
-    ids=["result", "outage"],
-)
+ENDS: dict[str, LateEnd] = {
+    "result": lambda desk, cycle: desk.publish(cycle),
+    "outage": lambda desk, cycle: desk.publisher.publish_outage(cycle, "it died in the end"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_an_abandoned_cycle_brings_in_the_end_is_discarded(desk: Desk, end: LateEnd) -> None:
     cycle = desk.publisher.begin_cycle()
     desk.clock.now = 20.0
@@ -169,6 +168,16 @@ def test_what_an_abandoned_cycle_brings_in_the_end_is_discarded(desk: Desk, end:
     assert desk.publish(desk.publisher.begin_cycle())
     assert not desk.publisher.is_abandoned
     assert desk.text.startswith(TEXT)
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_late_end_does_not_end_the_cycle_that_has_begun_since(desk: Desk, end: LateEnd) -> None:
+    late = desk.publisher.begin_cycle()
+    desk.clock.now = 20.0
+    desk.publisher.abandon_cycle_after(20.0)
+    current = desk.publisher.begin_cycle()
+    assert not end(desk, late)
+    assert desk.publish(current)
 
 
 def test_a_cycle_ends_once(desk: Desk) -> None:

@@ -353,6 +353,7 @@ def test_a_gpu_lost_while_nobody_was_connected_is_lost(
     started = bench("h100x8", version)
     first = started.session(TEMPERATURE)
     started.read(first)
+    started.pass_time(1)
     first.close()
     started.engine.control("lose-gpu", "3")
     started.pass_time(pause)
