@@ -184,11 +184,11 @@ def _yardstick_lines(figures: Figures, cases: Sequence[Case]) -> Iterable[str]:
     """The same scrapes of the yardsticks, and what this program is to the bare protocol."""
     rows = [row for way in serving.EVERY_WAY for row in serving.rows_of(way)]
     for case in cases:
-        columns = {(name,): _column(figures, name, case) for name in ("this", *KINDS)}
-        columns["this/bare",] = _ratio(figures, "this", "bare", case)
-        lines = table(rows, columns)
-        if len(lines) > 1:
-            yield from ("", f"{case.name}, beside the yardsticks", *lines)
+        kinds = [k for k in KINDS if any(figures.of(row.name, (k, case.name)) for row in rows)]
+        if kinds:
+            columns = {(name,): _column(figures, name, case) for name in ("this", *kinds)}
+            columns["this/bare",] = _ratio(figures, "this", "bare", case)
+            yield from ("", f"{case.name}, beside the yardsticks", *table(rows, columns))
 
 
 def _save(path: Path, about: Sequence[str], figures: Figures) -> None:

@@ -106,7 +106,7 @@ def _panel(panel: Panel) -> Iterator[str]:
     points = [point for series in panel.series for point in series.points]
     right, top = (_ceiling(max(values)) for values in zip(*points))
     left, bottom = _MARGIN, _HEIGHT - _MARGIN
-    across, up = _WIDTH - left - 16, bottom - 40
+    across, up = _WIDTH - left - 24, bottom - 40
 
     def at(x: float, y: float) -> Point:
         return left + across * x / right, bottom - up * y / top
@@ -119,7 +119,8 @@ def _panel(panel: Panel) -> Iterator[str]:
         yield _text(x, bottom + 16, f"{right * step / 4:g}", anchor="middle")
     yield _text(left + across / 2, bottom + 34, panel.x_name, anchor="middle")
     for index, (series, colour) in enumerate(zip(panel.series, _COLOURS)):
-        (x1, y1), (x2, y2) = at(0, series.line.at_zero), at(right, _at(series.line, right))
+        last = max(x for x, _ in series.points)
+        (x1, y1), (x2, y2) = (at(x, _at(series.line, x)) for x in (0.0, last))
         yield f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}" opacity="0.5"/>'
         for x, y in (at(*point) for point in series.points):
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
