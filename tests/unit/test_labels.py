@@ -83,6 +83,17 @@ def test_a_label_follows_its_value() -> None:
         assert f'DCGM_FI_DRIVER_VERSION="{version}"' in blocks.of(gpu(0))[0]
 
 
+def test_what_is_on_a_lost_gpu_keeps_its_labels() -> None:
+    blocks = blocks_with(DRIVER)
+    everywhere = (gpu(0), gpu(1), gpu_instance(7))
+    blocks.update(readings_of(*(raw(entity, 1, "535") for entity in everywhere)), {"1": ("a",)})
+    before = [blocks.of(entity) for entity in everywhere]
+    blank = readings_of(raw(gpu(0), 1, "535"))
+    blank.lost_gpus = frozenset({1})
+    blocks.update(blank, {})
+    assert before == [blocks.of(entity) for entity in everywhere]
+
+
 def test_further_labels_are_sorted_among_the_label_counters_and_attributes_come_last() -> None:
     blocks = blocks_with(DRIVER)
     blocks.update(readings_of(raw(gpu(0), 1, "535")), {"0": ("job",)})
