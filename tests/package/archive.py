@@ -6,11 +6,9 @@ which it keeps everything it has fetched.
 
 from __future__ import annotations
 
-import ctypes
 import http.server
 import os
 import shutil
-import socket
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,9 +17,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from tests.package.layers import CACHE
+from tests.package.machine import Machine
 
 PORT = 8000
-CLONE_NEWNET = 0x40000000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -64,9 +62,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def archives(network: Path, **directories: Path) -> Iterator[None]:
-    """Serve directories by name, and the distribution, at port 8000 of a network namespace."""
-    listener = _listen_inside(network)
+def archives(machine: Machine, **directories: Path) -> Iterator[None]:
+    """Serve directories by name, and the distribution, at port 8000 of a machine."""
+    listener = machine.listen("127.0.0.1", PORT)
     handler = type("Handler", (Handler,), {"directories": directories})
     server = http.server.ThreadingHTTPServer(("", 0), handler, bind_and_activate=False)
     server.socket.close()
@@ -78,21 +76,3 @@ def archives(network: Path, **directories: Path) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _listen_inside(network: Path) -> socket.socket:
-    """Return a socket that listens in another network namespace than ours."""
-    listening: list[socket.socket] = []
-
-    def listen() -> None:
-        with network.open() as namespace:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(namespace.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-        listening.append(socket.create_server(("127.0.0.1", PORT)))
-
-    # Only this thread moves there.
-    thread = threading.Thread(target=listen)
-    thread.start()
-    thread.join()
-    return listening[0]

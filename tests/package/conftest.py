@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from tests.package import packages
+from tests.package.archive import PORT, archives
 from tests.package.layers import CACHE, clean_system, system_with_dependencies
+from tests.package.leftovers import remove_leftovers
 from tests.package.machine import Machine, Root, booted
 from tests.package.packages import CLONE
 from tests.package.system import System
@@ -23,7 +25,8 @@ DISTRIBUTIONS = ("bookworm", "trixie")
 BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "git", "gnupg",
                "lintian", "po-debconf", "python3-configargparse", "rsync", "scdoc",
                "shellcheck")  # fmt: skip
-TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "systemd-container", "util-linux")
+TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "piuparts", "systemd-container",
+         "util-linux")  # fmt: skip
 
 Boot = Callable[..., AbstractContextManager[System]]
 
@@ -50,6 +53,7 @@ def tools() -> None:
     with (CACHE / "tools.lock").open("w") as lock:  # other processes may want the same
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([CLONE / "tools" / "need-packages", *TOOLS, *BUILD_TOOLS], check=True)
+        remove_leftovers()
 
 
 @pytest.fixture(scope="session", params=DISTRIBUTIONS)
@@ -156,6 +160,15 @@ def system_over(layers: Sequence[Path]) -> Iterator[System]:
     """Boot a system over layers."""
     with booted(layers) as machine:
         yield System(machine)
+
+
+@contextmanager
+def system_with_apt(layers: Sequence[Path], **repositories: Path) -> Iterator[System]:
+    """Boot a system whose apt reaches the distribution's archive, and these at PORT/NAME."""
+    with system_over(layers) as system, archives(system.machine, **repositories):
+        proxy = f'Acquire::http::Proxy::deb.debian.org "http://127.0.0.1:{PORT}";\n'
+        system.write("/etc/apt/apt.conf.d/80test", proxy)
+        yield system
 
 
 @pytest.fixture

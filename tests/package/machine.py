@@ -8,12 +8,15 @@ a cgroup, a network namespace and a mount, is gone after `stop`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +29,13 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "DEBIAN_FRONTEND": "noninteractive",
 }
+# Names hold the process's id, so that what a killed one leaves can be told (leftovers.py).
+NAME_PREFIX = "dodcgm"
+SCRATCH_PREFIX = "do-dcgm-exporter-test"
+
 BOOT_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
+CLONE_NEWNET = 0x40000000  # sched.h
 
 _numbers = itertools.count(1)
 
@@ -50,7 +58,7 @@ class Root:
 
     def __init__(self, layers: Sequence[Path]) -> None:
         """Mount it; the lowest of the layers is the last."""
-        self._scratch = Path(tempfile.mkdtemp(prefix="do-dcgm-exporter-test."))
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}-{os.getpid()}-"))
         self.path = self._scratch / "root"
         self.written = self._scratch / "memory" / "written"
         for directory in (self.path, self._scratch / "memory"):
@@ -93,10 +101,11 @@ class Machine:
     def __init__(self, root: Root) -> None:
         """Boot ``root``. Raises NotBooted."""
         self.root = root
-        self.name = f"dodcgm-{os.getpid()}-{next(_numbers)}"
+        self.name = f"{NAME_PREFIX}-{os.getpid()}-{next(_numbers)}"
+        self._network = Path("/run/netns", self.name)
         self._leader = 0
         self._console = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._cgroups = [path / self.name for path in _cgroup_roots()]
+        self._cgroups = [path / self.name for path in cgroup_roots()]
         for path in self._cgroups:
             path.mkdir()
         _host("ip", "netns", "add", self.name)
@@ -116,10 +125,22 @@ class Machine:
             self.stop()
             raise
 
-    @property
-    def network(self) -> Path:
-        """The network namespace."""
-        return Path("/run/netns", self.name)
+    def listen(self, address: str, port: int) -> socket.socket:
+        """Return a socket of this process that listens on an address of the machine."""
+        listening: list[socket.socket] = []
+
+        def listen() -> None:
+            with self._network.open() as namespace:
+                libc = ctypes.CDLL(None, use_errno=True)
+                if libc.setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            listening.append(socket.create_server((address, port)))
+
+        # Only this thread moves there.
+        thread = threading.Thread(target=listen)
+        thread.start()
+        thread.join()
+        return listening[0]
 
     def run(
         self,
@@ -174,7 +195,7 @@ class Machine:
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
         shutil.rmtree(Path("/run/systemd/nspawn/propagate", self.name), ignore_errors=True)
         for path in self._cgroups:
-            _until(lambda path=path: _removed(path), 5.0)  # type: ignore[misc]
+            until(lambda path=path: remove_cgroup(path), 5.0)  # type: ignore[misc]
 
     def _script(self) -> str:
         # --keep-unit: systemd-nspawn builds below the cgroup it is in.
@@ -186,11 +207,11 @@ class Machine:
         return (
             'for cgroup; do echo $$ >"$cgroup/cgroup.procs"; done;'
             f" exec systemd-nspawn {options} --machine={self.name}"
-            f" --directory={self.root.path} --network-namespace-path={self.network}"
+            f" --directory={self.root.path} --network-namespace-path={self._network}"
         )
 
     def _wait_until_booted(self) -> None:
-        if not (_until(self._has_leader, BOOT_TIMEOUT) and _until(self._is_up, BOOT_TIMEOUT)):
+        if not (until(self._has_leader, BOOT_TIMEOUT) and until(self._is_up, BOOT_TIMEOUT)):
             self._console.seek(0)
             raise NotBooted(self._console.read())
 
@@ -254,7 +275,7 @@ def _host(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def _cgroup_roots() -> list[Path]:
+def cgroup_roots() -> list[Path]:
     """Return where cgroups can be made: cgroup 2, and systemd's hierarchy of version 1."""
     found = []
     for line in Path("/proc/mounts").read_text().splitlines():
@@ -265,17 +286,19 @@ def _cgroup_roots() -> list[Path]:
     return found
 
 
-def _removed(cgroup: Path) -> bool:
+def remove_cgroup(cgroup: Path) -> bool:
+    """Remove a cgroup if no process is left in it; return whether it is gone."""
     for directory, _, _ in os.walk(cgroup, topdown=False):
         with contextlib.suppress(OSError):
             Path(directory).rmdir()
     return not cgroup.exists()
 
 
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
+def until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
+    """Whether the condition holds before the time is over."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.05)
+        time.sleep(pause)
     return True

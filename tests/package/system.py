@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.package.machine import Machine
+from tests.package.machine import Machine, until
 
 CONF = "/etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 EXPORTER = "do-dcgm-exporter.service"
@@ -140,12 +139,7 @@ class System:
 
     def becomes(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Whether the condition holds before the time is over."""
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.3)
-        return True
+        return until(condition, seconds, pause=0.3)
 
 
 def setting(configuration: str, key: str) -> list[str]:

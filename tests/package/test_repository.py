@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.package.archive import PORT, archives
-from tests.package.conftest import system_over
+from tests.package.archive import PORT
+from tests.package.conftest import system_with_apt
 from tests.package.machine import CommandFailed
 from tests.package.packages import CLONE
 from tests.package.system import CONF, EXPORTER, System, setting
-
-# They share a key, whose agent is ended after each use.
-pytestmark = pytest.mark.xdist_group("repository")
 
 OURS = "https://digitalocean.github.io/do-dcgm-exporter/apt"
 NVIDIAS = ("developer.download.nvidia.com", "cuda-keyring")  # lines that add its repository
@@ -43,14 +38,6 @@ def nvidias(dcgm4: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nvidias_dcgm3(dcgm3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that has nothing but DCGM 3."""
     return make_repository(tmp_path_factory.mktemp("nvidia3") / "apt", dcgm3)
-
-
-@contextmanager
-def clean_system(layers: list[Path], **repositories: Path) -> Iterator[System]:
-    with system_over(layers) as system, archives(system.machine.network, **repositories):
-        proxy = f'Acquire::http::Proxy::deb.debian.org "http://127.0.0.1:{PORT}";\n'
-        system.write("/etc/apt/apt.conf.d/80test", proxy)
-        yield system
 
 
 def readme_lines(title: str) -> str:
@@ -89,7 +76,7 @@ def run_lines(system: System, lines: str) -> str:
 def test_the_lines_for_a_droplet_end_with_metrics(
     clean: list[Path], ours: Path, nvidias: Path
 ) -> None:
-    with clean_system(clean, ours=ours, nvidia=nvidias) as system:
+    with system_with_apt(clean, ours=ours, nvidia=nvidias) as system:
         add_nvidia(system)
         said = run_lines(system, droplet_lines())
 
@@ -102,7 +89,7 @@ def test_the_lines_for_a_droplet_end_with_metrics(
 def test_the_lines_for_a_machine_without_a_gpu_end_with_metrics(
     clean: list[Path], ours: Path
 ) -> None:
-    with clean_system(clean, ours=ours) as system:
+    with system_with_apt(clean, ours=ours) as system:
         said = run_lines(system, readme_lines("A machine without a GPU"))
 
         assert "Configuring do-dcgm-exporter" not in said
@@ -111,7 +98,7 @@ def test_the_lines_for_a_machine_without_a_gpu_end_with_metrics(
 
 
 def test_without_nvidias_repository_apt_refuses_and_says_why(clean: list[Path], ours: Path) -> None:
-    with clean_system(clean, ours=ours) as system:
+    with system_with_apt(clean, ours=ours) as system:
         with pytest.raises(CommandFailed, match="datacenter-gpu-manager") as caught:
             run_lines(system, droplet_lines())
 
@@ -122,7 +109,7 @@ def test_without_nvidias_repository_apt_refuses_and_says_why(clean: list[Path], 
 def test_where_nvidia_has_only_dcgm_3_that_is_taken(
     clean: list[Path], ours: Path, nvidias_dcgm3: Path
 ) -> None:
-    with clean_system(clean, ours=ours, nvidia=nvidias_dcgm3) as system:
+    with system_with_apt(clean, ours=ours, nvidia=nvidias_dcgm3) as system:
         add_nvidia(system)
         run_lines(system, droplet_lines())
 
