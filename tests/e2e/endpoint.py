@@ -71,12 +71,12 @@ OK = answering("200 OK")
 
 
 class Endpoint:
-    """A server for posts on a free port of the loopback interface."""
+    """A server for posts on a free port of the loopback interface, or on another socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: socket.socket | None = None) -> None:
         self.posts: list[Post] = []
         self.behaviour: Behaviour = OK
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._run, daemon=True)]
         self._connections: list[socket.socket] = []
 
