@@ -1,12 +1,20 @@
-# make help tells what there is. Everything is made in .venv, .venv-oldest and build.
+# make help tells what there is. Everything is made in .venv, .venv-RELEASE, build and dist.
 
 export PYTHONPATH := src
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
+# Each with the libraries it ships and, where this machine has it, its Python.
+RELEASES := ubuntu-22.04 debian-12 ubuntu-24.04 debian-13
+PYTHON_OF_ubuntu-22.04 := 3.10
+PYTHON_OF_debian-12 := 3.11
+PYTHON_OF_ubuntu-24.04 := 3.12
+PYTHON_OF_debian-13 := 3.13
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
+RELEASE_E2E := $(patsubst %,tests/e2e/test_%.py,command serving golden_pages forwarding)
 
-.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
+.PHONY: apt-repo deb test-package help run test test-newest lint bench bench-plot clean
+.PHONY: $(RELEASES:%=test-%)
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,7 +22,7 @@ help: ## show this list
 run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
-test: test-newest test-oldest ## every test, with the newest and the oldest libraries
+test: test-newest $(RELEASES:%=test-%) test-package ## every test
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
@@ -22,8 +30,9 @@ test-newest: .venv/test build/prometheus/usr/bin/promtool
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --fail-under=90 --skip-covered
 
-test-oldest: .venv-oldest/test build/prometheus/usr/bin/promtool
-	.venv-oldest/bin/python $(PYTEST) tests/unit tests/e2e
+# Ubuntu 22.04 has the oldest of everything.
+$(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
+	.venv-$*/bin/python $(PYTEST) tests/unit $(if $(filter ubuntu-22.04,$*),tests/e2e,$(RELEASE_E2E))
 
 lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff check .
@@ -37,7 +46,7 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 	tools/make-apt-repo dist/apt dist/*.deb
 
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
-	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
+	.venv/bin/python -m pytest -n 3 tests/package
 
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))
@@ -46,19 +55,19 @@ bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
 	$(PYTHON) -m tests.bench.plot build/bench.json docs/performance.svg
 
 clean: ## remove everything that was made
-	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: tests/requirements/run.txt
 	tools/make-venv .venv $^
 	touch $@
 
-.venv/test: tests/requirements/test.txt tests/requirements/lint.txt .venv/run
+.venv/test: $(patsubst %,tests/requirements/%.txt,test coverage lint) .venv/run
 	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 
-.venv-oldest/test: tests/requirements/oldest.txt tests/requirements/test.txt
-	tools/make-venv .venv-oldest $^
+$(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt tests/requirements/test.txt
+	PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) tools/make-venv .venv-$* $^
 	touch $@
 
 build/prometheus/usr/bin/promtool:

@@ -148,6 +148,12 @@ def in_its_place(system: System, script: str) -> list[str]:
     return system.run(*command, check=False).stdout.split()
 
 
+def test_systemd_finds_it_as_confined_as_promised(installed: System) -> None:
+    unit = installed.property(EXPORTER, "FragmentPath")
+    # In tenths: at most 1.3.
+    installed.run("systemd-analyze", "security", "--offline=true", "--threshold=13", unit)
+
+
 def test_it_has_no_privileges(installed: System) -> None:
     status = status_of(installed)
     assert status["Uid"].split()[0] != "0"
