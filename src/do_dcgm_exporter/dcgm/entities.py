@@ -18,6 +18,9 @@ class EntityKind(IntEnum):
     CPU = 7
     CPU_CORE = 8
 
+    # Enum's own is a function in Python, which every look-up of a value would call.
+    __hash__ = int.__hash__
+
 
 class Entity(NamedTuple):
     """One entity; sorts by kind, then by DCGM's id."""
