@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class MetricType(Enum):
@@ -18,8 +19,7 @@ class MetricType(Enum):
     UNTYPED = "untyped"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One series' value now.
 
     ``labels`` is the rendered label block without braces (``gpu="0",UUID="…"``),
