@@ -19,7 +19,8 @@ from tests.e2e.waiting import wait_until
 BIN = ROOT / "build" / "prometheus" / "usr" / "bin"
 
 needs_prometheus = pytest.mark.skipif(
-    not (BIN / "prometheus").exists(), reason="no prometheus: make build/prometheus/usr/bin/promtool"
+    not (BIN / "prometheus").exists(),
+    reason="no prometheus: make build/prometheus/usr/bin/promtool",
 )
 
 Labels = dict[str, str]
@@ -72,7 +73,9 @@ class Prometheus:
 
     def firing(self, alert: str) -> list[Labels]:
         """The labels of every alert of that name that fires now."""
-        return [labels for labels, _ in self.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}')]
+        return [
+            labels for labels, _ in self.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}')
+        ]
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log_path.read_text()
