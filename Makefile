@@ -6,7 +6,7 @@ SCENARIO ?= h100x8
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
 
-.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
+.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot fleet dashboards clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,12 @@ bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=
 
 bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
 	$(PYTHON) -m tests.bench.plot build/bench.json docs/performance.svg
+
+fleet: .venv/test build/prometheus/usr/bin/promtool ## what many hosts take of a Prometheus: 200 targets, some twelve minutes
+	nice $(PYTHON) -m tests.bench.fleet
+
+dashboards: .venv/run ## write examples/grafana from tools/dashboards
+	$(PYTHON) -m tools.dashboards
 
 clean: ## remove everything that was made
 	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
