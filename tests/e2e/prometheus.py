@@ -29,8 +29,9 @@ Labels = dict[str, str]
 class Prometheus:
     """A running Prometheus; it ends with the `with` block."""
 
-    def __init__(self, directory: Path, config: str, *flags: str) -> None:
+    def __init__(self, directory: Path, config: str, *flags: str, storage: str = "tsdb") -> None:
         """Start it with ``config``; it answers when the block begins."""
+        directory.mkdir(exist_ok=True)
         with closing(socket.create_server(("127.0.0.1", 0))) as probe:
             self.port = probe.getsockname()[1]
         (directory / "prometheus.yml").write_text(config)
@@ -40,7 +41,7 @@ class Prometheus:
                 [
                     BIN / "prometheus",
                     f"--config.file={directory / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={directory / 'data'}",
+                    f"--storage.{storage}.path={directory / 'data'}",
                     f"--web.listen-address=127.0.0.1:{self.port}",
                     *flags,
                 ],
