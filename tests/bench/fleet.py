@@ -26,7 +26,7 @@ from typing import Any
 from tests.bench.cases import DEFAULT_COUNTERS, MACHINES, REPOSITORY, Case
 from tests.bench.program import Program, programs
 from tests.bench.replay import replaying
-from tests.bench.sizing import Needs, PageSize, Storage, fleet_table, megabytes, needs, page_table
+from tests.bench.sizing import Needs, PageSize, Storage, fleet_table, needs, page_table, readable
 from tests.bench.subject import free_port, get, resident_megabytes, running
 
 PROMETHEUS = REPOSITORY / "build" / "prometheus" / "usr" / "bin" / "prometheus"
@@ -249,7 +249,7 @@ def check_lines(expected: Needs, seen: Seen) -> list[str]:
     return [
         f"{seen.targets_up} of {expected.hosts} targets up",
         f"{expected.series:,} series computed, {seen.series:,} seen",
-        f"{seen.samples:,} samples in memory that is {megabytes(seen.resident_bytes)}",
+        f"{seen.samples:,} samples in memory that is {readable(seen.resident_bytes)}",
         f"a scrape every {seen.scrape_interval_seconds:.1f} s",
         f"{seen.slowest_scrape_seconds:.2f} s for the slowest of the last scrapes",
     ]

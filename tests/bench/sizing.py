@@ -99,15 +99,17 @@ def fleet_table(fleets: Sequence[tuple[str, Needs]]) -> list[str]:
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| {name} | {need.series:,} | {need.samples_per_second:,.0f} "
-            f"| {megabytes(need.network_bytes_per_second)}/s | {megabytes(need.memory_bytes)} "
-            f"| {megabytes(need.disk_bytes)} | {need.cores:.2f} cores |"
+            f"| {readable(need.network_bytes_per_second)}/s | {readable(need.memory_bytes)} "
+            f"| {readable(need.disk_bytes)} | {need.cores:.2f} cores |"
             for name, need in fleets
         ),
     ]
 
 
-def megabytes(count: float) -> str:
+def readable(count: float) -> str:
     """Return bytes as people read them, with two digits that mean something."""
     if count >= GIGABYTE:
         return f"{count / GIGABYTE:,.1f} GB"
-    return f"{count / 1e6:,.1f} MB" if count < 1e7 else f"{count / 1e6:,.0f} MB"
+    if count >= 1e7:
+        return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"

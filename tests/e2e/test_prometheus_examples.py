@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def exporter(shared_stage: Stage) -> Exporter:
     [
         ("prometheus-digitalocean.yml", []),
         ("prometheus-files.yml", []),
+        ("prometheus-global.yml", []),
         ("prometheus-agent.yml", ["--agent"]),
     ],
 )
@@ -67,6 +69,34 @@ def test_promtool_finds_it_well_formed(
 ) -> None:
     (tmp_path / name).write_text(example(name, etc))
     promtool("check", "config", *flags, tmp_path / name)
+
+
+def test_what_is_switched_off_in_it_is_well_formed_too(etc: Path, tmp_path: Path) -> None:
+    switched_off = r"(?m)^( *)#(?=- \{|metric_relabel|alerting|  alertmanagers|  - static)"
+    text, count = re.subn(switched_off, r"\1", example("prometheus-digitalocean.yml", etc))
+    assert count > 5
+    (tmp_path / "all.yml").write_text(text)
+    promtool("check", "config", tmp_path / "all.yml")
+    assert yaml.safe_load(text)["alerting"]
+    assert yaml.safe_load(text)["scrape_configs"][0]["metric_relabel_configs"]
+
+
+def test_a_global_prometheus_has_what_the_rules_made_of_each_host(
+    etc: Path, tmp_path: Path, exporter: Exporter
+) -> None:
+    config = hasty(example("prometheus-files.yml", etc))
+    (etc / "gpu-hosts" / "gpu-hosts.yml").write_text(
+        yaml.safe_dump([{"targets": [f"127.0.0.1:{exporter.port}"], "labels": {"instance": "a"}}])
+    )
+    with Prometheus(tmp_path / "shard", config) as shard:
+        config = example("prometheus-global.yml", etc)
+        config = re.sub(r"targets: .*", f"targets: ['127.0.0.1:{shard.port}']", config)
+        with Prometheus(tmp_path / "global", hasty(config)) as over_all:
+            power = "instance:dcgm_power_usage_watts:sum"
+            wait_until(lambda: over_all.query(power), "a recorded value")
+            ((labels, _),) = over_all.query(power)
+            assert labels["instance"] == "a"
+            assert over_all.query(TEMPERATURE) == []
 
 
 def test_of_an_accounts_droplets_those_with_nvidia_gpus_are_scraped_over_the_vpc(
@@ -104,7 +134,7 @@ def test_targets_come_from_files_and_are_called_by_their_names(
     etc: Path, tmp_path: Path, exporter: Exporter
 ) -> None:
     hosts = etc / "gpu-hosts" / "gpu-hosts.yml"
-    text = hosts.read_text()
+    text = (EXAMPLES / hosts.name).read_text()
     for written, real in (
         ("gpu-1.example.internal:9401", f"localhost:{exporter.port}"),
         ("gpu-2.example.internal:9401", "localhost:1"),
@@ -146,8 +176,5 @@ def test_an_agent_writes_to_a_central_prometheus(
 
 
 def hasty(config: str) -> str:
-    """The same configuration, but that it scrapes twice a second."""
-    assert "scrape_interval: 20s" in config
-    return config.replace("scrape_interval: 20s", "scrape_interval: 500ms").replace(
-        "scrape_timeout: 10s", "scrape_timeout: 500ms"
-    )
+    """The same configuration, but that it scrapes and evaluates twice a second."""
+    return re.sub("(scrape_interval|scrape_timeout|evaluation_interval): .*", r"\1: 500ms", config)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.package import packages
 from tests.package.conftest import system_over
 from tests.package.packages import CLONE, ENGINE, Package
 from tests.package.system import CONF, EXPORTER, NAME, System
@@ -100,23 +101,30 @@ def restarted_as(scenario: str) -> Callable[[System], None]:
 
 
 def configure(**settings: str) -> Callable[[System], None]:
-    """Write keys of the configuration file."""
+    """Set keys of the configuration file as a person does: in their line, if there is one."""
 
     def cause(system: System) -> None:
-        lines = [
-            line
-            for line in system.configuration.splitlines()
-            if line.partition(" = ")[0].replace("-", "_") not in settings
-        ]
-        lines += [f"{key.replace('_', '-')} = {value}" for key, value in settings.items()]
-        system.write(CONF, "\n".join([*lines, ""]))
+        text = system.configuration
+        for name, value in settings.items():
+            line = f"{name.replace('_', '-')} = {value}"
+            text, found = re.subn(rf"(?m)^#*{line.partition(' ')[0]} = .*$", line, text)
+            text += "" if found else f"{line}\n"
+        system.write(CONF, text)
 
     return cause
+
+
+def stop_the_engine(system: System) -> None:
+    system.run("systemctl", "stop", NAME)
 
 
 def with_a_gpu_lost(system: System) -> None:
     control("lose-gpu", "3")(system)
     control("xid", "--gpu", "3", "79")(system)
+
+
+def with_dcgm_upgraded(system: System) -> None:
+    system.install(packages.dcgm4(system.root / "var" / "tmp", "4.6.0"))
 
 
 def with_a_refused_reload(system: System) -> None:
@@ -148,9 +156,7 @@ def posting_to_nobody(system: System) -> None:
 
 def without_the_profiling_module(system: System) -> None:
     """The package that has it can be had, as NVIDIA's repository offers it."""
-    package = Package(
-        Path(system.root / "tmp"), "datacenter-gpu-manager-4-proprietary", "1:4.5.3-1"
-    )
+    package = Package(system.root / "tmp", "datacenter-gpu-manager-4-proprietary", "1:4.5.3-1")
     offered = system.put(package.build())
     system.run("mkdir", "--parents", REPOSITORY)
     system.run("cp", *offered, REPOSITORY)
@@ -165,9 +171,9 @@ def without_the_profiling_module(system: System) -> None:
 
 
 FAULTS = (
-    Fault(1, "stopped", lambda system: system.run("systemctl", "stop", NAME) and None),
+    Fault(1, "stopped", stop_the_engine),
     Fault(1, "hangs", control("hang")),
-    Fault(2, "upgraded", control("skew", "4.2.3")),
+    Fault(2, "upgraded", with_dcgm_upgraded),
     Fault(3, "no-driver", restarted_as("no-nvml"), repair=play("h100x8")),
     Fault(4, "gpu-lost", with_a_gpu_lost, in_the_end=lambda _: True),
     Fault(5, "xid", control("xid", "--gpu", "0", "48")),

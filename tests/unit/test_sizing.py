@@ -6,7 +6,7 @@ import gzip
 import socket
 
 from tests.bench.replay import pages_of
-from tests.bench.sizing import PageSize, Storage, fleet_table, megabytes, needs, page_table
+from tests.bench.sizing import PageSize, Storage, fleet_table, needs, page_table, readable
 
 PAGE = PageSize("8 GPUs", gpus=8, samples=995, plain=150_000, compressed=10_000)
 STORAGE = Storage(
@@ -39,12 +39,12 @@ def test_half_the_interval_is_twice_the_samples_in_the_same_series() -> None:
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
-    assert [megabytes(n) for n in (50_000, 7.5e6, 550e6, 44.3e9)] == [
-        "0.1 MB", "7.5 MB", "550 MB", "44.3 GB",
+    assert [readable(n) for n in (500, 50_000, 7.5e6, 550e6, 44.3e9)] == [
+        "0 kB", "50 kB", "7.5 MB", "550 MB", "44.3 GB",
     ]  # fmt: skip
     assert page_table([PAGE])[-1] == "| 8 GPUs | 995 | 1,000 | 150,000 | 10,000 |"
     (row,) = fleet_table([("one", needs(1, PAGE, STORAGE))])[2:]
-    assert row.startswith("| one | 1,000 | 50 | 0.0 MB/s | 55 MB | ")
+    assert row.startswith("| one | 1,000 | 50 | 0 kB/s | 55 MB | ")
 
 
 def test_a_replayed_host_has_a_name_and_gpus_of_its_own() -> None:
