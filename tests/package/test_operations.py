@@ -132,6 +132,18 @@ def with_a_refused_reload(system: System) -> None:
     system.run("systemctl", "reload", EXPORTER)
 
 
+def with_another_exporter(system: System) -> None:
+    """One that nobody told where the engine is, started by hand."""
+    system.write("/usr/bin/dcgm-exporter", "#!/bin/sh\nexec sleep infinity\n")
+    system.run("chmod", "755", "/usr/bin/dcgm-exporter")
+    system.write(
+        "/etc/systemd/system/nvidia-dcgm-exporter.service",
+        "[Service]\nExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv\n",
+    )
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "start", "nvidia-dcgm-exporter.service")
+
+
 def with_the_port_taken(system: System) -> None:
     system.run("systemctl", "stop", EXPORTER)
     system.run("systemd-run", "--unit=other", *SERVER, "9401")
@@ -178,7 +190,7 @@ FAULTS = (
     Fault(4, "gpu-lost", with_a_gpu_lost, in_the_end=lambda _: True),
     Fault(5, "xid", control("xid", "--gpu", "0", "48")),
     Fault(6, "no-profiling", without_the_profiling_module, repair=play("h100x8")),
-    Fault(7, "another-engine", nothing),
+    Fault(7, "another-engine", with_another_exporter),
     Fault(8, "port-taken", with_the_port_taken, in_the_end=lambda s: s.has_full_metrics(9402)),
     Fault(9, "refused", with_a_refused_reload, repair=configure(collect_interval="1000")),
     Fault(10, "unsupported", nothing),
