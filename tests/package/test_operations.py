@@ -26,6 +26,16 @@ REPOSITORY = "/var/cache/local-repository"
 SERVER = ("python3", "-m", "http.server")
 
 
+OTHER_LIBRARY = "/usr/local/lib/libdcgm.so.4"
+OTHER_EXPORTER = f"""\
+#!/usr/bin/python3 -IB
+import mmap, signal
+with open("{OTHER_LIBRARY}", "rb") as library:
+    loaded = mmap.mmap(library.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+signal.pause()
+"""
+
+
 @dataclass(frozen=True)
 class Step:
     """A command and what it prints."""
@@ -101,13 +111,13 @@ def restarted_as(scenario: str) -> Callable[[System], None]:
 
 
 def configure(**settings: str) -> Callable[[System], None]:
-    """Set keys of the configuration file as a person does: in their line, if there is one."""
+    """Set keys of the configuration file as a person does: in their line, or at the end."""
 
     def cause(system: System) -> None:
         text = system.configuration
         for name, value in settings.items():
             line = f"{name.replace('_', '-')} = {value}"
-            text, found = re.subn(rf"(?m)^#*{line.partition(' ')[0]} = .*$", line, text)
+            text, found = re.subn(rf"(?m)^{line.partition(' ')[0]} = .*$", line, text)
             text += "" if found else f"{line}\n"
         system.write(CONF, text)
 
@@ -133,8 +143,9 @@ def with_a_refused_reload(system: System) -> None:
 
 
 def with_another_exporter(system: System) -> None:
-    """One that nobody told where the engine is, started by hand."""
-    system.write("/usr/bin/dcgm-exporter", "#!/bin/sh\nexec sleep infinity\n")
+    """One that nobody told where the engine is, and so has a DCGM of its own loaded."""
+    system.write(OTHER_LIBRARY, "\0" * 4096)
+    system.write("/usr/bin/dcgm-exporter", OTHER_EXPORTER)
     system.run("chmod", "755", "/usr/bin/dcgm-exporter")
     system.write(
         "/etc/systemd/system/nvidia-dcgm-exporter.service",
@@ -182,6 +193,10 @@ def without_the_profiling_module(system: System) -> None:
     restarted_as("a100-no-prof")(system)
 
 
+def has_a_problem(system: System) -> bool:
+    return system.run(*INTEGRATE.split(), check=False).returncode == 1
+
+
 FAULTS = (
     Fault(1, "stopped", stop_the_engine),
     Fault(1, "hangs", control("hang")),
@@ -190,7 +205,7 @@ FAULTS = (
     Fault(4, "gpu-lost", with_a_gpu_lost, in_the_end=lambda _: True),
     Fault(5, "xid", control("xid", "--gpu", "0", "48")),
     Fault(6, "no-profiling", without_the_profiling_module, repair=play("h100x8")),
-    Fault(7, "another-engine", with_another_exporter),
+    Fault(7, "another-engine", with_another_exporter, in_the_end=has_a_problem),
     Fault(8, "port-taken", with_the_port_taken, in_the_end=lambda s: s.has_full_metrics(9402)),
     Fault(9, "refused", with_a_refused_reload, repair=configure(collect_interval="1000")),
     Fault(10, "unsupported", nothing),

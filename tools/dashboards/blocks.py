@@ -74,9 +74,8 @@ def graph(
     custom: Json = {"lineWidth": 1, "fillOpacity": 40 if stack else 6, "showPoints": "never"}
     if stack:
         custom["stacking"] = {"mode": "normal", "group": "A"}
-    drawn = panel(
-        "timeseries", title, text, targets, 12, 8, unit=unit, min=0, custom=custom, **more
-    )
+    defaults = {"unit": unit, "min": 0, "custom": custom} | more
+    drawn = panel("timeseries", title, text, targets, 12, 8, **defaults)
     drawn["options"] = {
         "legend": {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]},
         "tooltip": {"mode": "multi", "sort": "desc"},

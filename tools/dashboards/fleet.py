@@ -151,6 +151,7 @@ def heat_and_power() -> list[Json]:
             "How far they are from slowing themselves down.",
             [target(f"bottomk(10, {MARGIN})", "{{Hostname}}{{hostname}} GPU {{gpu}}")],
             "celsius",
+            min=None,  # it may be past the limit
         ),
         graph(
             "Power",
