@@ -129,8 +129,8 @@ def use() -> list[Json]:
         ),
         graph(
             "Utilization",
-            "A tenth, half and nine tenths of the GPUs are below; tensor cores are what training "
-            "pays for.",
+            "A tenth, half and nine tenths of the GPUs are below; tensor cores, which need "
+            "profiling, are what training pays for.",
             [
                 *(
                     target(f"quantile({share}, {UTILIZATION})", f"{name} of GPUs below")

@@ -132,6 +132,10 @@ def load() -> list[Json]:
         f"DCGM_FI_DEV_GPU_UTIL{{{GPUS}}} / 100"
         f" or on (instance, gpu, GPU_I_ID) DCGM_FI_PROF_GR_ENGINE_ACTIVE{{{GPUS}}}"
     )
+    bandwidth = (
+        f"DCGM_FI_PROF_DRAM_ACTIVE{{{GPUS}}}"
+        f" or on (instance, gpu) DCGM_FI_DEV_MEM_COPY_UTIL{{{GPUS}}} / 100"
+    )
     return [
         graph(
             "Utilization",
@@ -145,13 +149,15 @@ def load() -> list[Json]:
         ),
         graph(
             "Tensor cores",
-            "Cycles in which the tensor cores were busy: what training pays for.",
+            "Cycles in which the tensor cores were busy: what training pays for. "
+            "Needs profiling.",
             [target(f"DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{{{GPUS}}}", ENTITY)], "percentunit", max=1,
         ),
         graph(
             "Memory bandwidth",
-            "Cycles in which the memory moved data: near 1, memory is what holds the job back.",
-            [target(f"DCGM_FI_PROF_DRAM_ACTIVE{{{GPUS}}}", ENTITY)], "percentunit", max=1,
+            "Cycles in which the memory moved data: near 1, memory is what holds the job back. "
+            "Without profiling, the time in which it did.",
+            [target(bandwidth, ENTITY)], "percentunit", max=1,
         ),
     ]  # fmt: skip
 
@@ -202,7 +208,7 @@ def traffic() -> list[Json]:
     return [
         graph(
             f"{name} traffic",
-            f"Bytes per second over {name}; GPUs cut into MIG instances tell none.",
+            f"Over {name}; GPUs cut into MIG instances tell none. Needs profiling.",
             [
                 target(per_gpu(f"DCGM_FI_PROF_{part}_TX_BYTES"), "GPU {{gpu}} sent"),
                 target(per_gpu(f"DCGM_FI_PROF_{part}_RX_BYTES"), "GPU {{gpu}} received"),
