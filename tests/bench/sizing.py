@@ -50,6 +50,33 @@ class Storage:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What one Prometheus has taken by the end of a run."""
+
+    targets: int
+    targets_up: int
+    series: int
+    samples: int
+    resident_bytes: float
+    chunk_bytes: int
+    index_bytes: int
+    """On disk, in a block written from memory at the end."""
+    cpu_seconds: float
+    slowest_scrape_seconds: float
+
+
+def storage_of(base_bytes: float, taken: Taken) -> Storage:
+    """Return what a series and a sample take, beyond a Prometheus that scrapes nothing."""
+    return Storage(
+        base_bytes=base_bytes,
+        bytes_per_series=(taken.resident_bytes - base_bytes) / taken.series,
+        chunk_bytes_per_sample=taken.chunk_bytes / taken.samples,
+        index_bytes_per_series=taken.index_bytes / taken.series,
+        cpu_seconds_per_sample=taken.cpu_seconds / taken.samples,
+    )
+
+
+@dataclass(frozen=True)
 class Needs:
     """What one fleet takes."""
 
@@ -113,3 +140,35 @@ def readable(count: float) -> str:
     if count >= 1e7:
         return f"{count / 1e6:,.0f} MB"
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
+
+
+def figure_table(storage: Storage) -> list[str]:
+    """Return a table of the five figures, as docs/fleet.md has it."""
+    return [
+        "| figure | |",
+        "| --- | --- |",
+        f"| memory of an idle Prometheus | {readable(storage.base_bytes)} |",
+        f"| memory per series | {storage.bytes_per_series:,.0f} bytes |",
+        f"| disk per sample, in a block | {storage.chunk_bytes_per_sample:.2f} bytes |",
+        f"| index per series, in a block | {storage.index_bytes_per_series:,.0f} bytes |",
+        f"| CPU per sample | {storage.cpu_seconds_per_sample * 1e6:.1f} µs |",
+    ]
+
+
+def check_table(page: PageSize, by_few: Storage, few: Taken, many: Taken) -> list[str]:
+    """Return a table of what ``few`` hosts and their page foretold of ``many``, and the truth."""
+    series = many.targets * page.series
+    memory = by_few.base_bytes + series * by_few.bytes_per_series
+    disk = many.samples * by_few.chunk_bytes_per_sample + series * by_few.index_bytes_per_series
+    cpu = many.samples * by_few.cpu_seconds_per_sample
+    seen_disk = many.chunk_bytes + many.index_bytes
+    return [
+        f"| {many.targets} hosts | computed from {few.targets} | seen |",
+        "| --- | --- | --- |",
+        f"| targets up | {many.targets} | {many.targets_up} |",
+        f"| series | {series:,} | {many.series:,} |",
+        f"| memory | {readable(memory)} | {readable(many.resident_bytes)} |",
+        f"| a block of {many.samples:,} samples | {readable(disk)} | {readable(seen_disk)} |",
+        f"| CPU | {cpu:.0f} s | {many.cpu_seconds:.0f} s |",
+        f"| the slowest of the last scrapes | | {many.slowest_scrape_seconds:.2f} s |",
+    ]

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import gzip
 import socket
+from dataclasses import replace
 
 from tests.bench.replay import pages_of
-from tests.bench.sizing import PageSize, Storage, fleet_table, needs, page_table, readable
+from tests.bench.sizing import (
+    PageSize,
+    Storage,
+    Taken,
+    check_table,
+    figure_table,
+    fleet_table,
+    needs,
+    page_table,
+    readable,
+    storage_of,
+)
 
 PAGE = PageSize("8 GPUs", gpus=8, samples=995, plain=150_000, compressed=10_000)
 STORAGE = Storage(
@@ -15,6 +27,15 @@ STORAGE = Storage(
     chunk_bytes_per_sample=1.5,
     index_bytes_per_series=100,
     cpu_seconds_per_sample=2e-6,
+)
+
+
+STORAGE_OF_FEW = Storage(
+    base_bytes=50e6,
+    bytes_per_series=5_000,
+    chunk_bytes_per_sample=2.0,
+    index_bytes_per_series=100,
+    cpu_seconds_per_sample=3e-6,
 )
 
 
@@ -53,3 +74,21 @@ def test_a_replayed_host_has_a_name_and_gpus_of_its_own() -> None:
     (first,), (second,) = pages_of(1, [page]), pages_of(2, [page])
     assert gzip.decompress(first) == b'A{UUID="GPU-00010001-1",Hostname="gpu-host-00001"} 1\n'
     assert gzip.decompress(second) == b'A{UUID="GPU-00020001-1",Hostname="gpu-host-00002"} 1\n'
+
+
+def test_few_hosts_tell_what_many_take() -> None:
+    few = Taken(
+        targets=50, targets_up=50, series=50_000, samples=3_000_000, resident_bytes=300e6,
+        chunk_bytes=6_000_000, index_bytes=5_000_000, cpu_seconds=9.0, slowest_scrape_seconds=0.1,
+    )  # fmt: skip
+    storage = storage_of(50e6, few)
+    assert storage == STORAGE_OF_FEW
+    many = replace(few, targets=200, targets_up=199, series=200_000, samples=12_000_000)
+    table = check_table(PAGE, storage, few, many)
+    assert table[0] == "| 200 hosts | computed from 50 | seen |"
+    assert "| targets up | 200 | 199 |" in table
+    assert "| series | 200,000 | 200,000 |" in table
+    assert "| memory | 1.1 GB | 300 MB |" in table  # 50 MB and 200,000 series of 5 kB
+    assert "| a block of 12,000,000 samples | 44 MB | 11 MB |" in table
+    assert "| CPU | 36 s | 9 s |" in table
+    assert "| memory per series | 5,000 bytes |" in figure_table(storage)
