@@ -23,6 +23,7 @@ HANDBOOK = (CLONE / "docs" / "operations.md").read_text()
 HOME = "/usr/share/datacenter-gpu-manager-4/simulated"
 INTEGRATE = "do-dcgm-exporter-integrate check"
 REPOSITORY = "/var/cache/local-repository"
+PROGRAMS = ("curl", "date", "do-dcgm-exporter", "journalctl", "sed", "ss", "systemctl")
 SERVER = ("python3", "-m", "http.server")
 
 
@@ -250,6 +251,15 @@ def test_there_are_twelve_things_and_each_is_tried() -> None:
 def test_a_system_that_is_well_says_so(system: System) -> None:
     (step,) = steps_of(INTRODUCTION)
     assert shows(system, step)
+
+
+def test_the_commands_in_its_sentences_run(system: System) -> None:
+    prose = "\n".join(line for line in HANDBOOK.splitlines() if not line.startswith("    "))
+    spans = {" ".join(span.split()) for span in re.findall("`([^`]+)`", prose)}
+    commands = {span for span in spans if span.partition(" ")[0] in PROGRAMS and " " in span}
+    assert len(commands) >= 3
+    for command in commands:
+        system.run("sh", "-c", command)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
