@@ -13,8 +13,8 @@ PYTHON_OF_debian-13 := 3.13
 PYTEST := -m pytest -n 3 --dist loadfile
 RELEASE_E2E := $(patsubst %,tests/e2e/test_%.py,command serving golden_pages forwarding)
 
-.PHONY: apt-repo deb test-package help run test test-newest lint bench bench-plot clean
-.PHONY: $(RELEASES:%=test-%)
+.PHONY: help run test test-newest test-package $(RELEASES:%=test-%) lint
+.PHONY: deb apt-repo bench bench-plot fleet dashboards clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,12 @@ bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=
 
 bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
 	$(PYTHON) -m tests.bench.plot build/bench.json docs/performance.svg
+
+fleet: .venv/test build/prometheus/usr/bin/promtool ## what many hosts take of a Prometheus: 200 targets, some twelve minutes
+	nice $(PYTHON) -m tests.bench.fleet
+
+dashboards: .venv/run ## write examples/grafana from tools/dashboards
+	$(PYTHON) -m tools.dashboards
 
 clean: ## remove everything that was made
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

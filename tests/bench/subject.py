@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +88,17 @@ def options_for(case: Case, engine: SimulatedEngine) -> list[str]:
 
 
 @contextmanager
-def running(program: Program, case: Case, *, forward_url: str = "") -> Iterator[Subject]:
-    """Start engine and exporter at the default interval, time its first pages, stop both."""
+def running(
+    program: Program, case: Case, *, forward_url: str = "", flags: Sequence[str] = ()
+) -> Iterator[Subject]:
+    """Start engine and exporter, time its first pages, stop both."""
     forwarding = ("--forward", f"--forward-url={forward_url}") if forward_url else ("--no-forward",)
     with ExitStack() as stack:
         engine = stack.enter_context(engine_for(case))
         port = free_port()
-        options = (*options_for(case, engine), *forwarding, f"--address=127.0.0.1:{port}")
+        options = (
+            *options_for(case, engine), *forwarding, f"--address=127.0.0.1:{port}", *flags
+        )  # fmt: skip
         started = time.perf_counter()
         process = program.start("do_dcgm_exporter", *options)
         stack.callback(_stop, process)

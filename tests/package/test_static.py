@@ -165,6 +165,16 @@ def test_every_dependency_of_pyproject_is_one_of_the_package(exporter: Path) -> 
     assert [dependency for dependency in named if dependency not in depends] == []
 
 
+def test_the_examples_are_there_to_be_used_as_they_are(unpacked: Path) -> None:
+    """Not compressed: a dashboard is imported from there, and rules are copied."""
+    installed = unpacked / "usr/share/doc/do-dcgm-exporter/examples"
+    ours = CLONE / "examples"
+    files = {path.relative_to(ours) for path in ours.rglob("*") if path.is_file()}
+    assert {Path("prometheus/alerts.yml"), Path("grafana/host.json")} <= files
+    assert {p.relative_to(installed) for p in installed.rglob("*") if p.is_file()} == files
+    assert all((installed / f).read_bytes() == (ours / f).read_bytes() for f in files)
+
+
 def plain(page: str) -> str:
     """Return a manual page without changes of font and escaped hyphens."""
     return re.sub(r"\\f[BIR]", " ", page).replace("\\-", "-")
