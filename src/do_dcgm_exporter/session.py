@@ -166,12 +166,15 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Families with samples in the order of the counter set, each series once."""
-        by_name = {family.name: family for family in families}
-        for counter in self.configuration.counters.counters:
-            family = by_name.get(counter.name)
-            if family is not None and family.samples:
-                yield _without_duplicates(family, readings)
+        """Families with samples in the order of the counter set, each series once.
+
+        What no counter asks for comes last.
+        """
+        by_name = {family.name: family for family in families if family.samples}
+        counters = self.configuration.counters.counters
+        asked_for = [by_name.pop(c.name) for c in counters if c.name in by_name]
+        for family in (*asked_for, *by_name.values()):
+            yield _without_duplicates(family, readings)
 
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collector_runner import CollectorRunner
 from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
 from do_dcgm_exporter.collectors.fields import FieldCollector, carriers
+from do_dcgm_exporter.collectors.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
@@ -173,14 +174,19 @@ class _Scope:
         carried = carriers(self.configuration.counters, self.selection.entities)
         on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
         with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
-        zero_fill = self.configuration.settings.xid_zero_fill
-        return (
+        settings = self.configuration.settings
+        collectors: tuple[Collector, ...] = (
             FieldCollector(topology, labels, carried, profiling),
-            XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
+            XidCollector(
+                engine, topology, labels, logs.xids, xid_watches, with_xids, settings.xid_zero_fill
+            ),
             ClockEventCollector(topology, labels, logs.clocks, on_gpus),
             HealthCollector(engine, topology, labels, gpus),
             P2PCollector(engine, labels, gpus),
         )
+        if settings.label_fields_as_info:
+            collectors += (GpuInfoCollector(labels, with_xids),)
+        return collectors
 
 
 def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
@@ -191,5 +197,7 @@ def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBloc
     identities = {
         entity: labels + host for entity, labels in entity_labels(topology, settings).items()
     }
-    counters = configuration.counters.counters
-    return LabelBlocks(topology, identities, [c for c in counters if c.type is CounterType.LABEL])
+    label_counters = [
+        counter for counter in configuration.counters.counters if counter.type is CounterType.LABEL
+    ]
+    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info)
