@@ -33,6 +33,7 @@ from do_dcgm_exporter.field_plan import (
 )
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.machine_state import Roster
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import Batch, Collector, Session
@@ -77,6 +78,8 @@ def open_session(
         collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
+        xids=logs.xids,
+        roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=scope.gpus_other_than(watched_gpus),
         opened_at=time.monotonic(),
     )

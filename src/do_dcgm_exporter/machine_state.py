@@ -1,0 +1,137 @@
+"""What a cycle found out about the machine, as far as people look at it.
+
+A few values per device, taken from the cycle's readings, so that a picture can be drawn
+later without asking the engine and without keeping all that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collectors.xid_log import SeenXid
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.values import Nothing, Reading
+from do_dcgm_exporter.field_plan import CLOCK_EVENTS_FIELD, GPU_KINDS
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.topology import Gpu, Selection, Topology
+
+GPU_TEMPERATURE = 150  # °C
+SLOWDOWN_TEMPERATURE = 158  # °C
+POWER = 155  # W
+POWER_LIMIT = 164  # W, the one in force
+GPU_UTILIZATION = 203  # %
+ENGINE_ACTIVE = 1001  # 0 to 1; an instance's own, which field 203 is not
+MEMORY_TOTAL = 250  # MiB
+MEMORY_USED = 252  # MiB
+UNCORRECTABLE_ERRORS = 311  # since the driver was loaded
+ROW_REMAP_FAILURE = 395
+LINK_RECOVERIES = 439
+FATAL_SXID = 856
+OTHER_SXID = 857
+SWITCH_TEMPERATURE = 858  # °C
+SWITCH_SLOWDOWN_TEMPERATURE = 859  # °C
+LINK_STATUS = 870
+
+_ON_GPUS = (
+    GPU_TEMPERATURE,
+    SLOWDOWN_TEMPERATURE,
+    POWER,
+    POWER_LIMIT,
+    GPU_UTILIZATION,
+    ENGINE_ACTIVE,
+    MEMORY_TOTAL,
+    MEMORY_USED,
+    CLOCK_EVENTS_FIELD,
+    UNCORRECTABLE_ERRORS,
+    ROW_REMAP_FAILURE,
+    LINK_RECOVERIES,
+)
+_SHOWN = {
+    EntityKind.GPU: _ON_GPUS,
+    EntityKind.GPU_INSTANCE: _ON_GPUS,
+    EntityKind.SWITCH: (FATAL_SXID, OTHER_SXID, SWITCH_TEMPERATURE, SWITCH_SLOWDOWN_TEMPERATURE),
+    EntityKind.LINK: (LINK_STATUS,),
+}
+
+Key = tuple[Entity, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Whom a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept."""
+
+    topology: Topology = field(default_factory=Topology)
+    gpus: tuple[Gpu, ...] = ()
+    devices: tuple[Entity, ...] = ()
+    missing: tuple[str, ...] = ()
+    shown: tuple[Key, ...] = ()
+
+    @classmethod
+    def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
+        """The roster of a selection; without ``keep`` no value is kept."""
+        entities = selection.entities if keep else ()
+        return cls(
+            topology,
+            selection.gpus,
+            tuple(entity for entity in entities if entity.kind in GPU_KINDS),
+            selection.missing,
+            tuple((entity, id_) for entity in entities for id_ in _SHOWN.get(entity.kind, ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs."""
+
+    roster: Roster = field(default_factory=Roster)
+    read_at: float = 0.0
+    stale_after: float = 0.0
+    values: Mapping[Key, Reading] = field(default_factory=dict)
+    lost_gpus: frozenset[int] = frozenset()
+    xids: tuple[SeenXid, ...] = ()
+
+    def number(self, entity: Entity, field_id: int) -> int | float | None:
+        """A value of a device; None if it has none or its GPU is lost."""
+        value = self.values.get((entity, field_id))
+        if not isinstance(value, int | float) or self._is_lost(entity):
+            return None
+        return value
+
+    def number_of_gpu(self, gpu: Gpu, field_id: int) -> int | float | None:
+        """A value that a whole GPU has; under MIG the engine tells it of the instances."""
+        found = (self.number(entity, field_id) for entity in self.parts_of(gpu))
+        return max((value for value in found if value is not None), default=None)
+
+    def parts_of(self, gpu: Gpu) -> Iterator[Entity]:
+        """The devices that are ``gpu`` or cut from it."""
+        gpu_id_of = self.roster.topology.gpu_id_of
+        return (entity for entity in self.roster.devices if gpu_id_of(entity) == gpu.id)
+
+    def utilization(self, entity: Entity) -> int | None:
+        """How busy a device is in %: on an instance as its own engines tell it."""
+        whole = self.number(entity, GPU_UTILIZATION)
+        own = self.number(entity, ENGINE_ACTIVE)
+        if own is not None and (whole is None or entity.kind is EntityKind.GPU_INSTANCE):
+            return round(own * 100)
+        return whole if whole is None else round(whole)
+
+    def stale(self, field_id: int) -> Iterator[Entity]:
+        """The devices whose value the engine has not updated."""
+        return (e for e in self.roster.devices if self.values.get((e, field_id)) is Nothing.STALE)
+
+    def _is_lost(self, entity: Entity) -> bool:
+        return bool(self.lost_gpus) and self.roster.topology.gpu_id_of(entity) in self.lost_gpus
+
+
+def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
+    """What ``readings`` say of those in ``roster``."""
+    read = readings.values
+    return MachineState(
+        roster=roster,
+        read_at=readings.now,
+        stale_after=readings.stale_after,
+        values={key: read[key] for key in roster.shown if key in read},
+        lost_gpus=readings.lost_gpus,
+        xids=tuple(xids),
+    )
