@@ -40,6 +40,7 @@ examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555
   lose-gpu 3                               GPU 3 falls off the bus
   mig --gpu 0 3g.40gb,2g.20gb,1g.10gb      GPU 0 is cut into instances
   mig --gpu 0 off                          and made whole again
+  nvlink --gpu 0 --link 3 down             an NvLink of GPU 0 goes down
   hang                                     the engine answers nobody, until `resume`
   health --entity gpu:2 --system 16 fail --message "DBE detected"
   status                                   who is connected and watches what, as JSON
@@ -152,6 +153,10 @@ def control_parser() -> argparse.ArgumentParser:
     mig = commands.add_parser("mig", help="cut a GPU into MIG instances")
     mig.add_argument("--gpu", type=int, required=True)
     mig.add_argument("profiles", help="comma-separated profiles, or 'off'")
+    nvlink = commands.add_parser("nvlink", help="take an NvLink of a GPU down, or up again")
+    nvlink.add_argument("--gpu", type=int, required=True)
+    nvlink.add_argument("--link", type=int, required=True)
+    nvlink.add_argument("state", choices=("down", "up"))
     passing = commands.add_parser("pass-time", help="set the engine's clock ahead")
     passing.add_argument("seconds", type=float)
     commands.add_parser("skew", help="behave like another version").add_argument(

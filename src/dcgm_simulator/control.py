@@ -124,6 +124,16 @@ def command_mig(host: Host, gpu: int, profiles: list[str]) -> None:
     host.cache.forget_missing()
 
 
+def command_nvlink(host: Host, gpu: int, link: int, state: str) -> None:
+    """Take an NvLink of a GPU down, or up again."""
+    states = host.machine.link_states(parse_entity(f"gpu:{gpu}", host.machine).id)
+    if not (0 <= link < len(states) and states[link]):
+        message = f"GPU {gpu} has no NvLink {link}"
+        raise ControlError(message)
+    change = host.machine.down_links.add if state == "down" else host.machine.down_links.discard
+    change((gpu, link))
+
+
 def command_skew(host: Host, version: str) -> None:
     """Behave like an engine of another version; connections stay."""
     try:
@@ -150,8 +160,9 @@ def command_pass_time(host: Host, seconds: float) -> None:
 
 
 def command_reset(host: Host) -> None:
-    """End all faults, forget all events, and undo changes to MIG instances."""
+    """End all faults, forget all events, and undo changes to MIG instances and links."""
     host.incidents.clear()
+    host.machine.down_links.clear()
     host.faults.clear()
     host.machine.restore()
     host.hardware.forget()
@@ -203,6 +214,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "lose-gpu": command_lose_gpu,
     "restore-gpu": command_restore_gpu,
     "mig": command_mig,
+    "nvlink": command_nvlink,
     "skew": command_skew,
     "health": command_health,
     "pass-time": command_pass_time,

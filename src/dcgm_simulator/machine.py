@@ -15,6 +15,9 @@ SUFFIX = " (simulated)"
 WHOLE_GPU = 0xFFFFFFFF
 
 SWITCH_LINKS = 64
+LINK_DOWN = 2
+LINK_UP = 3
+"""dcgmNvLinkLinkState_t."""
 CORES_PER_CPU = 72
 
 
@@ -88,13 +91,15 @@ RECORDED_CUT = ("3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb")
 
 @dataclass
 class Machine:
-    """A simulated machine; only cutting GPUs into instances changes it."""
+    """A simulated machine; cutting GPUs into instances and breaking links change it."""
 
     scenario: str
     behaviour: Behaviour
     layout: Layout = field(init=False)
     recording: dict[str, Any] = field(init=False)
     instances: dict[int, list[Instance]] = field(default_factory=dict)
+    down_links: set[tuple[int, int]] = field(default_factory=set)
+    """GPU and number of the NvLinks that were made to fail."""
 
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""
@@ -234,7 +239,10 @@ class Machine:
 
     def link_states(self, gpu: int) -> list[int]:
         """Return the state of each NvLink of a GPU; none are supported under MIG (recorded)."""
-        states: list[int] = self.recording["nvlink"][gpu]
+        states = [
+            LINK_DOWN if (gpu, link) in self.down_links else state
+            for link, state in enumerate(self.recording["nvlink"][gpu])
+        ]
         if gpu in self.instances:
             states = [0] * len(states)
         return states + [0] * (self.behaviour.nvlinks_per_gpu - len(states))

@@ -7,13 +7,13 @@ from typing import Any
 from dcgm_simulator.codes import EntityGroup, Status, StatusError
 from dcgm_simulator.machine import (
     CORES_PER_CPU,
+    LINK_UP,
     SWITCH_LINKS,
     WHOLE_GPU,
     Instance,
     Machine,
 )
 
-LINK_UP = 3
 P2P_OK, P2P_NOT_SUPPORTED = 0, 5
 MODULES = {
     "core": 0, "nvswitch": 1, "vgpu": 2, "introspect": 3, "health": 4,

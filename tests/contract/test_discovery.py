@@ -101,6 +101,17 @@ def test_nvlink_status_has_a_row_per_gpu(target: Any, handle: Any) -> None:
     assert {len(row.linkState) for row in rows} == {links}
 
 
+def test_a_link_that_is_down_is_told(target: Any, faults: Any, handle: Any) -> None:
+    def states() -> list[int]:
+        return [row.linkState[3] for row in target.agent.dcgmGetNvLinkLinkStatus(handle).gpus[:2]]
+
+    assert states() == [3, 3]
+    faults.control("nvlink", "--gpu", "1", "--link", "3", "down")
+    assert states() == [3, 2]
+    faults.control("nvlink", "--gpu", "1", "--link", "3", "up")
+    assert states() == [3, 3]
+
+
 def test_peer_to_peer_status_came_with_4_4_2(target: Any, handle: Any) -> None:
     if target.version < (4, 4, 2):
         assert not hasattr(target.agent, "dcgmGetNvLinkP2PStatus")

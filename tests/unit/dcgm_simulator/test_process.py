@@ -142,6 +142,7 @@ def test_refused_connections_are_accepted_again(engine: SimulatedEngine) -> None
         (["mig", "--gpu", "0", "5g.50gb"], "unknown MIG profile 5g.50gb"),
         (["mig", "--gpu", "0", "4g.40gb,4g.40gb"], "more than the 7 slices"),
         (["lose-gpu", "7"], "no entity gpu:7"),
+        (["nvlink", "--gpu", "0", "--link", "99", "down"], "GPU 0 has no NvLink 99"),
     ],
 )
 def test_command_that_makes_no_sense_says_why(
