@@ -59,11 +59,15 @@ Key = tuple[Entity, int]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Whom a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept."""
+    """Whom a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept.
+
+    ``parts`` has the devices that are a GPU or cut from it, by the GPU's id.
+    """
 
     topology: Topology = field(default_factory=Topology)
     gpus: tuple[Gpu, ...] = ()
     devices: tuple[Entity, ...] = ()
+    parts: Mapping[int, tuple[Entity, ...]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     shown: tuple[Key, ...] = ()
 
@@ -71,18 +75,26 @@ class Roster:
     def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
         """The roster of a selection; without ``keep`` no value is kept."""
         entities = selection.entities if keep else ()
+        devices = tuple(entity for entity in entities if entity.kind in GPU_KINDS)
         return cls(
-            topology,
-            selection.gpus,
-            tuple(entity for entity in entities if entity.kind in GPU_KINDS),
-            selection.missing,
-            tuple((entity, id_) for entity in entities for id_ in _SHOWN.get(entity.kind, ())),
+            topology=topology,
+            gpus=selection.gpus,
+            devices=devices,
+            parts={
+                gpu.id: tuple(e for e in devices if topology.gpu_id_of(e) == gpu.id)
+                for gpu in selection.gpus
+            },
+            missing=selection.missing,
+            shown=tuple((e, id_) for e in entities for id_ in _SHOWN.get(e.kind, ())),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MachineState:
-    """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs."""
+    """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs.
+
+    There are no values of a lost GPU: what the engine still answers there is not its state.
+    """
 
     roster: Roster = field(default_factory=Roster)
     read_at: float = 0.0
@@ -94,19 +106,13 @@ class MachineState:
     def number(self, entity: Entity, field_id: int) -> int | float | None:
         """A value of a device; None if it has none or its GPU is lost."""
         value = self.values.get((entity, field_id))
-        if not isinstance(value, int | float) or self._is_lost(entity):
-            return None
-        return value
+        return value if isinstance(value, int | float) else None
 
     def number_of_gpu(self, gpu: Gpu, field_id: int) -> int | float | None:
         """A value that a whole GPU has; under MIG the engine tells it of the instances."""
-        found = (self.number(entity, field_id) for entity in self.parts_of(gpu))
+        parts = self.roster.parts.get(gpu.id, ())
+        found = (self.number(entity, field_id) for entity in parts)
         return max((value for value in found if value is not None), default=None)
-
-    def parts_of(self, gpu: Gpu) -> Iterator[Entity]:
-        """The devices that are ``gpu`` or cut from it."""
-        gpu_id_of = self.roster.topology.gpu_id_of
-        return (entity for entity in self.roster.devices if gpu_id_of(entity) == gpu.id)
 
     def utilization(self, entity: Entity) -> int | None:
         """How busy a device is in %: on an instance as its own engines tell it."""
@@ -120,18 +126,16 @@ class MachineState:
         """The devices whose value the engine has not updated."""
         return (e for e in self.roster.devices if self.values.get((e, field_id)) is Nothing.STALE)
 
-    def _is_lost(self, entity: Entity) -> bool:
-        return bool(self.lost_gpus) and self.roster.topology.gpu_id_of(entity) in self.lost_gpus
-
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
     """What ``readings`` say of those in ``roster``."""
     read = readings.values
+    lost = {part for gpu_id in readings.lost_gpus for part in roster.parts.get(gpu_id, ())}
     return MachineState(
         roster=roster,
         read_at=readings.now,
         stale_after=readings.stale_after,
-        values={key: read[key] for key in roster.shown if key in read},
+        values={key: read[key] for key in roster.shown if key in read and key[0] not in lost},
         lost_gpus=readings.lost_gpus,
         xids=tuple(xids),
     )

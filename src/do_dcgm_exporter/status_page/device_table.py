@@ -59,8 +59,11 @@ class DeviceTable:
         return f'<section><table class="devices">{head}</tr></thead>{bodies}</table></section>'
 
     def _rows(self, gpu: Gpu) -> Iterator[str]:
-        parts = list(self._machine.parts_of(gpu))
-        instances = [part for part in parts if part.kind is EntityKind.GPU_INSTANCE]
+        parts = self._machine.roster.parts.get(gpu.id, ())
+        instances = sorted(
+            (part for part in parts if part.kind is EntityKind.GPU_INSTANCE),
+            key=lambda part: self._view.topology.gpu_instance(part.id).instance_id,
+        )
         yield self._gpu_row(gpu, gpu.entity in parts, len(instances))
         for instance in instances:
             yield self._instance_row(instance)
@@ -68,8 +71,9 @@ class DeviceTable:
     def _gpu_row(self, gpu: Gpu, is_whole: bool, instances: int) -> str:
         name = f"GPU {gpu.id}"
         state = self._diagnosis.by_device.get(gpu.entity, Severity.GOOD)
+        kind = "" if is_whole else ' class="cut"'
         head = (
-            f'<tr><th scope="row" title="{text(gpu.uuid)} at {text(gpu.pci_bus_id)}">'
+            f'<tr{kind}><th scope="row" title="{text(gpu.uuid)} at {text(gpu.pci_bus_id)}">'
             f"{sign(state)} {name}</th>"
         )
         if gpu.id in self._machine.lost_gpus:
@@ -95,16 +99,15 @@ class DeviceTable:
         )
         events = NOTHING if mask is None else words.clock_events(int(mask))
         cells = (
-            f"<td>{measure(temperature, slowdown, '°C', _HOT)}</td>"
-            f"<td>{measure(power, limit, 'W')}</td>"
+            f'<td class="temperature">{measure(temperature, slowdown, "°C", _HOT)}</td>'
+            f'<td class="power">{measure(power, limit, "W")}</td>'
             f'<td class="events">{events}</td>'
         )
-        return cells + (f"<td>{self._link_states(gpu)}</td>" if self._links else "")
+        return cells + (f'<td class="links">{self._link_states(gpu)}</td>' if self._links else "")
 
     def _instance_row(self, instance: Entity) -> str:
         topology = self._view.topology
-        name = words.instance_name(instance, topology)
-        profile = topology.gpu_instance(instance.id).profile
+        known = topology.gpu_instance(instance.id)
         state = self._diagnosis.by_device.get(instance)
         mark = f"{sign(state)} " if state else ""
         if topology.gpu_id_of(instance) in self._machine.lost_gpus:
@@ -113,23 +116,25 @@ class DeviceTable:
             device = words.device_name(instance, topology)
             cells = self._use(instance, device) + self._memory(instance)
         rest = "<td></td>" * (4 if self._links else 3)
+        profile = f'<span class="quiet">{text(known.profile)}</span>'
         return (
-            f'<tr class="part"><th scope="row">{mark}{name}'
-            f' <span class="quiet">{text(profile)}</span></th>{cells}{rest}</tr>'
+            f'<tr class="part"><th scope="row">{mark}<span class="word">instance </span>'
+            f"{known.instance_id} {profile}</th>{cells}{rest}</tr>"
         )
 
     def _use(self, device: Entity, name: str) -> str:
         percent = self._machine.utilization(device)
         value = NOTHING if percent is None else f"{percent} %"
-        return f'<td class="use">{self._lines.of(device, name)}{value}</td>'
+        line = self._lines.of(device, name)
+        return f'<td class="use">{line}<span class="percent">{value}</span></td>'
 
     def _memory(self, device: Entity) -> str:
         used = self._machine.number(device, MEMORY_USED)
         total = self._machine.number(device, MEMORY_TOTAL)
         if used is None or not total:
-            return f"<td>{NOTHING}</td>"
+            return f'<td class="memory">{NOTHING}</td>'
         sizes = f"{words.gibibytes(used)} / {words.gibibytes(total)} GiB"
-        return f"<td>{bar(used / total)}{sizes}</td>"
+        return f'<td class="memory">{bar(used / total)}{sizes}</td>'
 
     def _link_states(self, gpu: Gpu) -> str:
         states = [state for (gpu_id, _), state in self._links.items() if gpu_id == gpu.id]

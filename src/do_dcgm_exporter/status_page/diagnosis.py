@@ -25,7 +25,7 @@ class Finding:
 
     ``predicate`` follows the names of ``devices``, ``{is}`` and ``{has}`` in it agree with
     their number; without devices it is the whole sentence. ``detail`` follows where the
-    sentence is about one device only.
+    sentence is about one device only, with its own punctuation.
     """
 
     severity: Severity
@@ -86,6 +86,6 @@ def _sentence(group: list[Finding], topology: Topology) -> Sentence:
     single = len(devices) == 1
     agreeing = predicate.replace("{is}", "is" if single else "are")
     agreeing = agreeing.replace("{has}", "has" if single else "have")
-    detail = f" {group[0].detail}" if single and group[0].detail else ""
+    detail = group[0].detail if single else ""
     text = f"{words.names(devices, topology)} {agreeing}{detail}"
     return Sentence(group[0].severity, words.capitalized(text))

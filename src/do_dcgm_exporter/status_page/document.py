@@ -96,7 +96,7 @@ def _station(station: Station) -> str:
     version = f' <span class="quiet">{text(station.version)}</span>' if station.version else ""
     kind, meaning = _FLOW_CLASSES[station.flow], _FLOW_MEANINGS[station.flow]
     return (
-        f"<li><b>{text(station.name)}</b>{version}"
+        f'<li class="{kind}"><b>{text(station.name)}</b>{version}'
         f' <span class="{kind}" title="{meaning}">{station.flow.value} {text(station.joint)}</span>'
         "</li>"
     )

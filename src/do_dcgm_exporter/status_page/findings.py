@@ -9,7 +9,7 @@ from do_dcgm_exporter.machine_state import GPU_TEMPERATURE
 from do_dcgm_exporter.status_page import words
 from do_dcgm_exporter.status_page.data_path import broken_ends
 from do_dcgm_exporter.status_page.diagnosis import Diagnosis, Finding, Severity, diagnose
-from do_dcgm_exporter.status_page.gpu_findings import device_findings
+from do_dcgm_exporter.status_page.gpu_findings import device_findings, tells_stale_devices
 from do_dcgm_exporter.status_page.view import View
 
 
@@ -23,12 +23,11 @@ def _findings(view: View) -> Iterator[Finding]:
     if view.status.result is None:
         is_starting = health.reason.startswith("starting")
         yield Finding(Severity.WARNING if is_starting else Severity.FAULT, health.reason)
-    devices = list(device_findings(view))
-    yield from devices
+    yield from device_findings(view)
     if view.status.result is not None:
         if not health.healthy and not view.machine.lost_gpus:
             yield Finding(Severity.FAULT, health.reason)
-        yield from _stale_elsewhere(view, devices)
+        yield from _stale_elsewhere(view)
     forwarding = view.forwarding.complaint
     for note in health.notes:
         if note != forwarding and not note.startswith("forwarding fails"):
@@ -45,11 +44,11 @@ def _findings(view: View) -> Iterator[Finding]:
         )
 
 
-def _stale_elsewhere(view: View, told: list[Finding]) -> Iterator[Finding]:
+def _stale_elsewhere(view: View) -> Iterator[Finding]:
     """Values that the engine does not update, where no device's own row tells of it."""
     result = view.status.result
     stale = result.dropped.get(Nothing.STALE, 0) if result else 0
-    if stale and not any("has not updated" in finding.predicate for finding in told):
+    if stale and not tells_stale_devices(view):
         values = f"{words.counted(stale, 'value')} {'is' if stale == 1 else 'are'} left out"
         reason = f"the engine has not updated them for {view.settings.stale_after:g} s"
         yield Finding(Severity.WARNING, f"{values}, because {reason}")

@@ -97,10 +97,10 @@ def _lost(view: View) -> Iterator[Finding]:
         device = Entity(EntityKind.GPU, gpu_id)
         seen = next((xid for xid in view.xids if xid.entity == device), None)
         if seen is None:
-            uuid = f"({view.topology.gpu(gpu_id).uuid})"
+            uuid = f" ({view.topology.gpu(gpu_id).uuid})"
             yield Finding(Severity.FAULT, "{is} lost to the driver", (device,), uuid)
         elif seen.xid == _GPU_LOST_XID:
-            ago = words.ago(view.age(seen.timestamp))
+            ago = f" {words.ago(view.age(seen.timestamp))}"
             yield Finding(Severity.FAULT, "fell off the bus (XID 79)", (device,), ago)
         else:
             predicate = f"{{is}} lost to the driver after {_named(seen)}"
@@ -114,7 +114,7 @@ def _xids(view: View) -> Iterator[Finding]:
         if gpu_id not in view.machine.lost_gpus and _is_news(view, seen):
             severity = Severity.WARNING if seen.xid in _HARMLESS_TO_GPU else Severity.FAULT
             device = view.topology.shown_entity(seen.entity)
-            ago = words.ago(view.age(seen.timestamp))
+            ago = f" {words.ago(view.age(seen.timestamp))}"
             yield Finding(severity, f"reported {_named(seen)}", (device,), ago)
 
 
@@ -134,7 +134,7 @@ def _memory(view: View, gpu: Gpu) -> Iterator[Finding]:
     errors = view.machine.number_of_gpu(gpu, UNCORRECTABLE_ERRORS)
     if errors:
         predicate = "{has} had uncorrectable ECC errors since the driver was loaded"
-        detail = f"({words.counted(int(errors), 'double bit error')})"
+        detail = f" ({words.counted(int(errors), 'double bit error')})"
         yield Finding(Severity.FAULT, predicate, (gpu.entity,), detail)
 
 
@@ -196,6 +196,9 @@ def _heat_of(view: View, gpu: Gpu, event: str) -> str:
 def _heat(view: View, gpu: Gpu) -> Iterator[Finding]:
     temperature = view.machine.number_of_gpu(gpu, GPU_TEMPERATURE)
     limit = view.machine.number_of_gpu(gpu, SLOWDOWN_TEMPERATURE)
+    events = events_in(int(view.machine.number_of_gpu(gpu, CLOCK_EVENTS_FIELD) or 0))
+    if any("thermal" in event for event in events):
+        return  # it slows down already, which was told
     if temperature is not None and limit and temperature >= limit - _NEAR_LIMIT:
         hot = "{is} as hot as where it slows itself down"
         predicate = hot if temperature >= limit else _NEARLY_TOO_HOT
@@ -204,15 +207,20 @@ def _heat(view: View, gpu: Gpu) -> Iterator[Finding]:
 
 
 def _degrees(temperature: float, limit: float) -> str:
-    return f"({temperature:.0f} °C of {limit:.0f} °C)"
+    return f", at {temperature:.0f} °C of {limit:.0f} °C"
 
 
 def _link_recoveries(view: View, gpu: Gpu) -> Iterator[Finding]:
     recoveries = view.machine.number_of_gpu(gpu, LINK_RECOVERIES)
     if recoveries:
         predicate = "{has} an NvLink that had to recover since the driver was loaded"
-        detail = f"({words.counted(int(recoveries), 'recovery error')})"
+        detail = f" ({words.counted(int(recoveries), 'recovery error')})"
         yield Finding(Severity.WARNING, predicate, (gpu.entity,), detail)
+
+
+def tells_stale_devices(view: View) -> bool:
+    """Whether a device has an old value that it was told of."""
+    return any(next(view.machine.stale(id_), None) for id_, _ in _WATCHED_FOR_AGE)
 
 
 def _stale(view: View) -> Iterator[Finding]:

@@ -22,9 +22,8 @@ def text(anything: object) -> str:
 
 def sign(severity: Severity) -> str:
     """A sign whose shape, not only its colour, tells how bad it is."""
-    return (
-        f'<span class="{CLASSES[severity]}" title="{_MEANINGS[severity]}">{_SIGNS[severity]}</span>'
-    )
+    kind, meaning = CLASSES[severity], _MEANINGS[severity]
+    return f'<span class="sign {kind}" title="{meaning}">{_SIGNS[severity]}</span>'
 
 
 def moment(unix_time: float, now: float) -> str:
