@@ -6,7 +6,7 @@ SCENARIO ?= h100x8
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
 
-.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
+.PHONY: apt-repo deb test-package help run test test-newest test-oldest test-browser screenshots lint bench bench-plot clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,7 +14,7 @@ help: ## show this list
 run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
-test: test-newest test-oldest ## every test, with the newest and the oldest libraries
+test: test-newest test-oldest test-browser ## every test, with the newest and the oldest libraries
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
@@ -24,6 +24,14 @@ test-newest: .venv/test build/prometheus/usr/bin/promtool
 
 test-oldest: .venv-oldest/test build/prometheus/usr/bin/promtool
 	.venv-oldest/bin/python $(PYTEST) tests/unit tests/e2e
+
+test-browser: .venv/browser ## the status page in chromium and w3m (root on Debian installs them)
+	.venv/bin/python -m pytest -n 2 --dist loadfile tests/browser
+
+screenshots: .venv/browser ## docs/images, made anew
+	tools/need-packages pngquant
+	.venv/bin/python -m tests.browser.screenshots docs/images
+	pngquant --force --strip --ext .png 64 docs/images/*.png
 
 lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff check .
@@ -54,6 +62,11 @@ clean: ## remove everything that was made
 	touch $@
 
 .venv/test: tests/requirements/test.txt tests/requirements/lint.txt .venv/run
+	tools/make-venv .venv $(filter %.txt,$^)
+	touch $@
+
+.venv/browser: tests/requirements/browser.txt .venv/test
+	tools/need-packages chromium fonts-dejavu-core default-jre-headless w3m
 	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 

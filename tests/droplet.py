@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.builders import Bench, Clock, configuration
 
@@ -22,6 +22,7 @@ from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import ListenAddress, Settings
+from do_dcgm_exporter.status_page.document import document
 from do_dcgm_exporter.status_page.page import StatusPage
 from do_dcgm_exporter.telemetry import Telemetry
 from do_dcgm_exporter.web import MetricsServer
@@ -30,12 +31,21 @@ _INTERVAL = 20.0
 
 
 @dataclass
+class TickingClock(Clock):
+    """A clock on which reading the machine takes a few milliseconds."""
+
+    def __call__(self) -> float:
+        self.now += 0.004
+        return self.now
+
+
+@dataclass
 class Droplet:
     """An exporter on a simulated machine. ``clock`` is the time since it started."""
 
     bench: Bench
     configured: Configuration
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=TickingClock)
     statistics: ForwardStatistics = field(default_factory=ForwardStatistics)
 
     def __post_init__(self) -> None:
@@ -83,6 +93,18 @@ class Droplet:
             if self.settings.forward and not self.statistics.complaint:
                 self.statistics.count(ForwardResult.SUCCESS, self.unix_time())
 
+    def documents(self) -> dict[str, str]:
+        """The page as it is now, in both kinds."""
+        view = self.page.view()
+        return {
+            "live": document(view, is_live=True),
+            "paused": document(view, is_live=False),
+        }
+
+    def with_interval(self, seconds: float) -> Settings:
+        """Its settings with another interval."""
+        return replace(self.settings, collect_interval=seconds)
+
     def control(self, *arguments: str) -> None:
         """Make something go wrong, as ``python3 -m dcgm_simulator control`` would."""
         self.bench.engine.control(*arguments)
@@ -94,8 +116,9 @@ class Droplet:
         assert self.publisher.abandon_cycle_after(_INTERVAL)
 
     def lose_engine(self) -> None:
-        """Kill the engine and meet that it is gone."""
+        """Kill the engine, meet that it is gone, and find none on the next try."""
         self.bench.engine.kill()
+        self.cycle()
         self.cycle()
 
     @contextmanager

@@ -56,7 +56,9 @@ class DeviceTable:
             f"<tbody>{''.join(self._rows(gpu))}</tbody>" for gpu in self._machine.roster.gpus
         )
         head = _HEAD + (_LINKS_HEAD if self._links else "")
-        return f'<section><table class="devices">{head}</tr></thead>{bodies}</table></section>'
+        return (
+            f'<div class="block"><table class="devices">{head}</tr></thead>{bodies}</table></div>'
+        )
 
     def _rows(self, gpu: Gpu) -> Iterator[str]:
         parts = self._machine.roster.parts.get(gpu.id, ())

@@ -55,6 +55,7 @@ def document(view: View, *, is_live: bool) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         f"<title>{text(diagnosis.first.text)} – {text(view.host)}</title>"
         f"<style>{style()}</style></head>\n<body>\n"
         f"{_header(view, diagnosis)}\n<main>\n{_path(view)}\n{device_table(view, diagnosis)}\n"

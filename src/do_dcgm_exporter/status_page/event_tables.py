@@ -34,9 +34,9 @@ def xid_table(view: View) -> str:
         for seen in view.xids
     )
     return (
-        '<section><table><caption>The last XIDs</caption><thead><tr><th scope="col">XID</th>'
-        '<th scope="col">Device</th><th scope="col">Meaning</th><th scope="col">Last seen</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></section>"
+        '<div class="block"><table><caption>The last XIDs</caption><thead><tr>'
+        '<th scope="col">XID</th><th scope="col">Device</th><th scope="col">Meaning</th><th scope="col">Last seen</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -47,9 +47,9 @@ def switch_table(view: View, diagnosis: Diagnosis) -> str:
         return ""
     rows = "".join(_switch_row(view, diagnosis, switch) for switch in switches)
     return (
-        '<section><table><caption>NvSwitches</caption><thead><tr><th scope="col">Switch</th>'
-        '<th scope="col">Links</th><th scope="col">Temperature</th><th scope="col">Last SXid</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></section>"
+        '<div class="block"><table><caption>NvSwitches</caption><thead><tr>'
+        '<th scope="col">Switch</th><th scope="col">Links</th><th scope="col">Temperature</th><th scope="col">Last SXid</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

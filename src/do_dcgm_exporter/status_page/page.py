@@ -36,13 +36,15 @@ class StatusPage:
         statistics: ForwardStatistics,
         scrapes: ScrapeLog,
         clock: Callable[[], float] = time.time,
+        soonest_refresh: float = _SOONEST_REFRESH,
     ) -> None:
         self.settings = settings
         self._publication = publication
         self._statistics = statistics
         self._scrapes = scrapes
         self._clock = clock
-        self._host = socket.gethostname()
+        self.soonest_refresh = soonest_refresh
+        self.host = socket.gethostname()
         self._page: Page | None = None
         self._drawn_with = settings
         self._drawn_in = 0
@@ -78,8 +80,8 @@ class StatusPage:
     def _refresh_seconds(self) -> float:
         result = self._publication.page.status.result
         if result is None or result.warming_up:
-            return _SOONEST_REFRESH
-        return max(_SOONEST_REFRESH, self.settings.collect_interval)
+            return self.soonest_refresh
+        return max(self.soonest_refresh, self.settings.collect_interval)
 
     def _body(self, is_live: bool) -> Body:
         now = self._clock()
@@ -91,17 +93,18 @@ class StatusPage:
             self._page, self._drawn_with, self._drawn_in = page, self.settings, second
             self._drawn = {}
         if is_live not in self._drawn:
-            html = document(self._view(page, now), is_live=is_live)
+            html = document(self.view(), is_live=is_live)
             self._drawn[is_live] = Body(html.encode("utf-8", "replace"))
         return self._drawn[is_live]
 
-    def _view(self, page: Page, now: float) -> View:
+    def view(self) -> View:
+        """What there is to be seen now."""
         forwarding = Forwarding(self._statistics.complaint, self._statistics.last_success)
         return View(
-            page=page,
+            page=self._publication.page,
             settings=self.settings,
-            now=now,
-            host=self._host,
+            now=self._clock(),
+            host=self.host,
             forwarding=forwarding,
             scrapes=dict(self._scrapes.last),
         )

@@ -14,6 +14,9 @@ _GAP = 90.0
 # y of every percentage; 0 and 100 keep the width of the line within the picture.
 _Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in range(101))
 
+# The picture is stretched to its place, its lines are not.
+_UNSCALED = 'vector-effect="non-scaling-stroke"'
+
 Point = tuple[str, int]
 
 
@@ -42,7 +45,7 @@ class Sparklines:
         drawn = "".join(_drawn(line) for line in lines)
         return (
             f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none"'
-            f' role="img" aria-label="{label}"><line y1="{_HEIGHT}" x2="{_WIDTH}"'
+            f' role="img" aria-label="{label}"><line {_UNSCALED} y1="{_HEIGHT}" x2="{_WIDTH}"'
             f' y2="{_HEIGHT}"/>{drawn}</svg>'
         )
 
@@ -68,5 +71,5 @@ def _drawn(line: list[Point]) -> str:
     first, last = line[0][0], line[-1][0]
     return (
         f'<polygon points="{first},{_HEIGHT} {points} {last},{_HEIGHT}"/>'
-        f'<polyline points="{points}"/>'
+        f'<polyline {_UNSCALED} points="{points}"/>'
     )
