@@ -147,7 +147,7 @@ FAULTS: dict[str, Scene] = {
     ),
     "no profiling": Scene(_nothing, r"No profiling metrics on GPU 0, 1: .*\.", "a100-no-prof"),
     "no GPUs": Scene(_nothing, r".*NVML.*\.", "no-nvml"),
-    "the engine is gone": Scene(Droplet.lose_engine, r".*engine at 127\.0\.0\.1:\d+.*\."),
+    "the engine is gone": Scene(Droplet.lose_engine, r"No engine answers at 127\.0\.0\.1:\d+ .*\."),
     "the engine hangs": Scene(Droplet.hang, r"The engine has not answered for 20 s\."),
     "the two sides are of different releases": Scene(
         _nothing,

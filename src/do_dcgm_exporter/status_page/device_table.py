@@ -16,20 +16,14 @@ from do_dcgm_exporter.machine_state import (
 )
 from do_dcgm_exporter.status_page import words
 from do_dcgm_exporter.status_page.diagnosis import Diagnosis, Severity
-from do_dcgm_exporter.status_page.markup import NOTHING, bar, measure, sign, text
+from do_dcgm_exporter.status_page.markup import NOTHING, bar, headings, measure, sign, text
 from do_dcgm_exporter.status_page.sparkline import Sparklines
 from do_dcgm_exporter.status_page.view import View
 from do_dcgm_exporter.topology import Gpu
 
 _HOT = 0.95
 
-_HEAD = (
-    "<caption>GPUs</caption><thead><tr>"
-    '<th scope="col">Device</th><th scope="col">Utilization, 15 minutes</th>'
-    '<th scope="col">Memory</th><th scope="col">Temperature</th><th scope="col">Power</th>'
-    '<th scope="col">Clocks</th>'
-)
-_LINKS_HEAD = '<th scope="col">NvLinks</th>'
+_COLUMNS = ("Device", "Utilization, 15 minutes", "Memory", "Temperature", "Power", "Clocks")
 
 
 def device_table(view: View, diagnosis: Diagnosis) -> str:
@@ -55,10 +49,8 @@ class DeviceTable:
         bodies = "".join(
             f"<tbody>{''.join(self._rows(gpu))}</tbody>" for gpu in self._machine.roster.gpus
         )
-        head = _HEAD + (_LINKS_HEAD if self._links else "")
-        return (
-            f'<div class="block"><table class="devices">{head}</tr></thead>{bodies}</table></div>'
-        )
+        head = headings(*_COLUMNS, *["NvLinks"] * bool(self._links))
+        return f'<table class="devices"><caption>GPUs</caption>{head}{bodies}</table>'
 
     def _rows(self, gpu: Gpu) -> Iterator[str]:
         parts = self._machine.roster.parts.get(gpu.id, ())

@@ -13,7 +13,7 @@ from do_dcgm_exporter.machine_state import (
 )
 from do_dcgm_exporter.status_page import words
 from do_dcgm_exporter.status_page.diagnosis import Diagnosis, Severity
-from do_dcgm_exporter.status_page.markup import NOTHING, measure, moment, sign, text
+from do_dcgm_exporter.status_page.markup import NOTHING, headings, measure, moment, sign, text
 from do_dcgm_exporter.status_page.view import View
 
 _HOT = 0.95
@@ -34,9 +34,8 @@ def xid_table(view: View) -> str:
         for seen in view.xids
     )
     return (
-        '<div class="block"><table><caption>The last XIDs</caption><thead><tr>'
-        '<th scope="col">XID</th><th scope="col">Device</th><th scope="col">Meaning</th><th scope="col">Last seen</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        "<table><caption>The last XIDs</caption>"
+        f"{headings('XID', 'Device', 'Meaning', 'Last seen')}<tbody>{rows}</tbody></table>"
     )
 
 
@@ -47,9 +46,8 @@ def switch_table(view: View, diagnosis: Diagnosis) -> str:
         return ""
     rows = "".join(_switch_row(view, diagnosis, switch) for switch in switches)
     return (
-        '<div class="block"><table><caption>NvSwitches</caption><thead><tr>'
-        '<th scope="col">Switch</th><th scope="col">Links</th><th scope="col">Temperature</th><th scope="col">Last SXid</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        "<table><caption>NvSwitches</caption>"
+        f"{headings('Switch', 'Links', 'Temperature', 'Last SXid')}<tbody>{rows}</tbody></table>"
     )
 
 

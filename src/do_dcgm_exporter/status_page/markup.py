@@ -33,6 +33,12 @@ def moment(unix_time: float, now: float) -> str:
     return f'<time datetime="{machine}">{words.utc(unix_time)} UTC</time>, {since}'
 
 
+def headings(*names: str) -> str:
+    """The head of a table."""
+    cells = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
 def bar(share: float, warns: bool = False) -> str:
     """A bar of ``share`` (0 to 1), for the eye alone: the text beside it says the same."""
     width = round(100 * min(max(share, 0.0), 1.0))
