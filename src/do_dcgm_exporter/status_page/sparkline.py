@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.utilization_history import SPAN, UNKNOWN, History
+from do_dcgm_exporter.utilization_history import SPAN, UNKNOWN, Column, History
 
 # A unit is 5 s wide and 5 % high.
 _WIDTH, _HEIGHT = 180, 20
@@ -20,17 +22,31 @@ _UNSCALED = 'vector-effect="non-scaling-stroke"'
 Point = tuple[str, int]
 
 
+@dataclass(slots=True)
+class _Run:
+    """Columns of the same devices without a gap between them; ``places`` of each in a column."""
+
+    places: dict[Entity, int]
+    xs: list[str] = field(default_factory=list)
+    columns: list[bytes] = field(default_factory=list)
+
+
 class Sparklines:
     """Draws every device of one history up to ``now`` (Unix seconds)."""
 
     def __init__(self, history: History, now: float, interval: float) -> None:
-        self._history = tuple(column for column in history if column.at >= now - SPAN)
-        self._xs = [f"{_WIDTH * (1 - (now - c.at) / SPAN):.4g}" for c in self._history]
-        self._gap = max(_GAP, 2.5 * interval)
-        self._places: dict[int, dict[Entity, int]] = {}
-        for column in self._history:
-            if id(column.devices) not in self._places:
-                self._places[id(column.devices)] = {e: i for i, e in enumerate(column.devices)}
+        gap = max(_GAP, 2.5 * interval)
+        self._runs: list[_Run] = []
+        before: Column | None = None
+        for column in history:
+            if column.at < now - SPAN:
+                continue
+            if before is None or before.devices != column.devices or column.at - before.at > gap:
+                places = {device: place for place, device in enumerate(column.devices)}
+                self._runs.append(_Run(places))
+            self._runs[-1].xs.append(f"{_WIDTH * (1 - (now - column.at) / SPAN):.4g}")
+            self._runs[-1].columns.append(column.percentages)
+            before = column
 
     def of(self, device: Entity, name: str) -> str:
         """The picture of ``device`` with its meaning for those who do not see it."""
@@ -50,20 +66,18 @@ class Sparklines:
         )
 
     def _lines(self, device: Entity) -> Iterator[list[Point]]:
-        """Runs of points without a gap between them."""
-        line: list[Point] = []
-        before = 0.0
-        for column, x in zip(self._history, self._xs):
-            place = self._places[id(column.devices)].get(device)
-            percent = UNKNOWN if place is None else column.percentages[place]
-            if line and (percent == UNKNOWN or column.at - before > self._gap):
-                yield line
-                line = []
-            if percent != UNKNOWN:
-                line.append((x, percent))
-            before = column.at
-        if line:
-            yield line
+        """Lines of points without a gap between them."""
+        for run in self._runs:
+            place = run.places.get(device)
+            if place is not None:
+                points = zip(run.xs, [column[place] for column in run.columns])
+                for is_known, line in groupby(points, key=_is_known):
+                    if is_known:
+                        yield list(line)
+
+
+def _is_known(point: Point) -> bool:
+    return point[1] != UNKNOWN
 
 
 def _drawn(line: list[Point]) -> str:
