@@ -158,13 +158,21 @@ def bindings_of(version: str) -> Bindings:
 
 @contextmanager
 def droplet(
-    scenario: str = "h100x8", version: str = "4.6.0", *, client: str = "", **changes: object
+    scenario: str = "h100x8",
+    version: str = "4.6.0",
+    *,
+    client: str = "",
+    counters: tuple[str, ...] = (),
+    **changes: object,
 ) -> Iterator[Droplet]:
-    """A droplet that has read twice, so that profiling values have come."""
+    """A droplet that has read a few times, so that profiling values have come.
+
+    ``counters`` are lines of a counters file that stand for the default set.
+    """
     bench = Bench.start(scenario, version, bindings_of(client or version))
     engine = parse_engine_address(bench.engine.address)
     changes = {"forward_url": "http://127.0.0.1:9/v1/gpu_metrics", "engine": engine, **changes}
-    made = Droplet(bench, configuration(**changes))
+    made = Droplet(bench, configuration(*counters, **changes))
     try:
         made.cycle()
         for _ in range(3):

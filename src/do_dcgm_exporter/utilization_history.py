@@ -1,7 +1,7 @@
 """How busy every device was in the last 15 minutes, a percentage every 15 seconds.
 
-One byte per device and column, 6 kB for 8 GPUs and 8 kB for 56 instances. Histories are values: a new column makes a new one, and
-whoever draws the old one is not disturbed.
+One byte per device and column, 6 kB for 8 GPUs and 8 kB for 56 instances. Histories
+are values: a new column makes a new one, and whoever draws the old one is not disturbed.
 """
 
 from __future__ import annotations

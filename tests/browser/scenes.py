@@ -47,6 +47,13 @@ def _nothing(_: Droplet) -> None:
     pass
 
 
+def _fail_a_check(on: Droplet) -> None:
+    """Checks are a minute of real time apart, but the first of a session comes at once."""
+    on.control("health", "--entity", "gpu:2", "--system", "16", "fail")
+    on.agent._close_session()
+    on.run(20)
+
+
 def _cut_all(on: Droplet) -> None:
     for gpu in range(8):
         on.control("mig", "--gpu", str(gpu), ",".join(["1g.10gb"] * 7))
@@ -144,6 +151,11 @@ FAULTS: dict[str, Scene] = {
         _controls("set --entity switch:1 856 12028"),
         r"NvSwitch 1 reported the fatal SXid 12028\.",
         "hgx",
+    ),
+    "a health check fails": Scene(
+        _fail_a_check,
+        r"GPU 2 failed DCGM's health check of MEM \(\w+\)\.",
+        options={"counters": ("DCGM_EXP_GPU_HEALTH_STATUS, gauge, x",)},
     ),
     "no profiling": Scene(_nothing, r"No profiling metrics on GPU 0, 1: .*\.", "a100-no-prof"),
     "no GPUs": Scene(_nothing, r".*NVML.*\.", "no-nvml"),

@@ -10,6 +10,7 @@ from do_dcgm_exporter.status_page import words
 from do_dcgm_exporter.status_page.data_path import broken_ends
 from do_dcgm_exporter.status_page.diagnosis import Diagnosis, Finding, Severity, diagnose
 from do_dcgm_exporter.status_page.gpu_findings import device_findings, tells_stale_devices
+from do_dcgm_exporter.status_page.health_findings import health_findings
 from do_dcgm_exporter.status_page.view import View
 
 
@@ -24,6 +25,7 @@ def _findings(view: View) -> Iterator[Finding]:
         is_starting = health.reason.startswith("starting")
         yield Finding(Severity.WARNING if is_starting else Severity.FAULT, health.reason)
     yield from device_findings(view)
+    yield from health_findings(view)
     if view.status.result is not None:
         if not health.healthy and not view.machine.lost_gpus:
             yield Finding(Severity.FAULT, health.reason)
