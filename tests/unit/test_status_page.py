@@ -276,3 +276,35 @@ def test_all_links_down_is_a_gpu_without_a_bridge() -> None:
         result = replace(page.status.result, nvlink_states=states)
         desk = Desk(replace(page, status=replace(page.status, result=result)))
         assert is_told is ("<h1>GPU 0 has NvLink 0 down.</h1>" in desk.html())
+
+
+def lost(*gpu_ids: int, xids: tuple[SeenXid, ...]) -> str:
+    told = replace(machine(xids=xids), lost_gpus=frozenset(gpu_ids))
+    return Desk(page_of(told, Health(False, "the engine gets no answer about any GPU"))).html()
+
+
+def test_a_loss_is_put_down_to_a_grave_xid_of_that_gpu_alone() -> None:
+    grave = SeenXid(int(NOW * 1e6), 62, gpu(0), 1)
+    assert "<h1>GPU 0 is lost to the driver after XID 62 (" in lost(0, xids=(grave,))
+    for other in (
+        grave._replace(xid=13),
+        grave._replace(entity=gpu(1)),
+        grave._replace(timestamp=0),
+    ):
+        assert "<h1>GPU 0 is lost to the driver (NVIDIA H100).</h1>" in lost(0, xids=(other,))
+
+
+def test_when_no_gpu_answers_a_grave_xid_is_the_cause() -> None:
+    grave, harmless = SeenXid(int(NOW * 1e6), 119, gpu(1), 1), SeenXid(1, 13, gpu(0), 1)
+    assert "<h1>GPU 1 reported XID 119 (GSP RPC Timeout), and the engine gets no answer" in lost(
+        0, 1, xids=(harmless, grave)
+    )
+    assert "<h1>The engine gets no answer about any GPU.</h1>" in lost(0, 1, xids=(harmless,))
+
+
+def test_gpus_of_several_models_are_told_apart() -> None:
+    told = machine()
+    gpus = (told.roster.gpus[0], replace(told.roster.gpus[1], model="NVIDIA L40S"))
+    mixed = replace(told, roster=replace(told.roster, gpus=gpus))
+    assert 'GPU 1 <span class="quiet">NVIDIA L40S</span>' in Desk(page_of(mixed)).html()
+    assert 'GPU 1 <span' not in Desk(page_of()).html()

@@ -41,6 +41,8 @@ class DeviceTable:
         self._machine = view.machine
         self._diagnosis = diagnosis
         self._lines = Sparklines(view.status.history, view.now, view.settings.collect_interval)
+        # Where all GPUs are alike, the head of the page names their model.
+        self._has_models = len({gpu.model for gpu in self._machine.roster.gpus}) > 1
         result = view.status.result
         self._links = result.nvlink_states if result else {}
 
@@ -64,11 +66,12 @@ class DeviceTable:
 
     def _gpu_row(self, gpu: Gpu, is_whole: bool, instances: int) -> str:
         name = f"GPU {gpu.id}"
+        model = f' <span class="quiet">{text(gpu.model)}</span>' if self._has_models else ""
         state = self._diagnosis.by_device.get(gpu.entity, Severity.GOOD)
         kind = "" if is_whole else ' class="cut"'
         head = (
             f'<tr{kind}><th scope="row" title="{text(gpu.uuid)} at {text(gpu.pci_bus_id)}">'
-            f"{sign(state)} {name}</th>"
+            f"{sign(state)} {name}{model}</th>"
         )
         if gpu.id in self._machine.lost_gpus:
             columns = 6 if self._links else 5

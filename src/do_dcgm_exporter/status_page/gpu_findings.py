@@ -30,12 +30,14 @@ from do_dcgm_exporter.status_page.diagnosis import Finding, Severity
 from do_dcgm_exporter.status_page.view import View
 from do_dcgm_exporter.topology import Gpu
 
-# XIDs that a program on the GPU causes, or that tell of something mended (NVIDIA's XID
-# catalog); the GPU itself works on. All others are the hardware's or the driver's.
-_HARMLESS_TO_GPU = frozenset({13, 31, 43, 45, 63, 66, 67, 68, 69, 92, 93, 94, 137, 154, 162, 163})
+# XIDs after which NVIDIA's XID catalog has a GPU reset or replaced at once. All others are a
+# program's, tell of something mended, or ask for a look when there is time.
+_GRAVE = frozenset(
+    {46, 48, 54, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, *range(143, 152), 155, 156, 158}
+)
 _RECENT = 15 * 60.0
-# Nothing tells that a GPU was reset or replaced, so its XIDs are news for a day.
-_RECENT_HARDWARE = 24 * 3600.0
+# Nothing tells that a GPU was reset or replaced, so these are news for a day.
+_RECENT_GRAVE = 24 * 3600.0
 
 _GPU_LOST_XID = 79
 # °C below the temperature at which a GPU slows itself down.
@@ -83,7 +85,7 @@ def device_findings(view: View) -> Iterator[Finding]:
 def _lost(view: View) -> Iterator[Finding]:
     lost = view.machine.lost_gpus
     if lost and len(lost) == len(view.machine.roster.gpus) > 1:
-        cause = next((seen for seen in view.xids if _is_news(view, seen)), None)
+        cause = next(_recent_grave(view), None)
         if cause is None:
             yield Finding(Severity.FAULT, view.page.health.reason)
         else:
@@ -95,7 +97,7 @@ def _lost(view: View) -> Iterator[Finding]:
         return
     for gpu_id in sorted(lost):
         device = Entity(EntityKind.GPU, gpu_id)
-        seen = next((xid for xid in view.xids if xid.entity == device), None)
+        seen = next((xid for xid in _recent_grave(view) if xid.entity == device), None)
         if seen is None:
             uuid = f" ({view.topology.gpu(gpu_id).uuid})"
             yield Finding(Severity.FAULT, "{is} lost to the driver", (device,), uuid)
@@ -112,14 +114,19 @@ def _xids(view: View) -> Iterator[Finding]:
     for seen in view.xids:
         gpu_id = view.topology.gpu_id_of(seen.entity)
         if gpu_id not in view.machine.lost_gpus and _is_news(view, seen):
-            severity = Severity.WARNING if seen.xid in _HARMLESS_TO_GPU else Severity.FAULT
+            severity = Severity.FAULT if seen.xid in _GRAVE else Severity.WARNING
             device = view.topology.shown_entity(seen.entity)
             ago = f" {words.ago(view.age(seen.timestamp))}"
             yield Finding(severity, f"reported {_named(seen)}", (device,), ago)
 
 
+def _recent_grave(view: View) -> Iterator[SeenXid]:
+    """The XIDs that a loss may have come of, the newest first."""
+    return (seen for seen in view.xids if seen.xid in _GRAVE and _is_news(view, seen))
+
+
 def _is_news(view: View, seen: SeenXid) -> bool:
-    recent = _RECENT if seen.xid in _HARMLESS_TO_GPU else _RECENT_HARDWARE
+    recent = _RECENT_GRAVE if seen.xid in _GRAVE else _RECENT
     return view.age(seen.timestamp) < recent
 
 

@@ -23,7 +23,7 @@ def text(anything: object) -> str:
 def sign(severity: Severity) -> str:
     """A sign whose shape, not only its colour, tells how bad it is."""
     kind, meaning = CLASSES[severity], _MEANINGS[severity]
-    return f'<span class="sign {kind}" title="{meaning}">{_SIGNS[severity]}</span>'
+    return f'<span class="sign {kind}" role="img" aria-label="{meaning}">{_SIGNS[severity]}</span>'
 
 
 def moment(unix_time: float, now: float) -> str:
