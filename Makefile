@@ -13,8 +13,8 @@ PYTHON_OF_debian-13 := 3.13
 PYTEST := -m pytest -n 3 --dist loadfile
 RELEASE_E2E := $(patsubst %,tests/e2e/test_%.py,command serving golden_pages forwarding)
 
-.PHONY: help run test test-newest test-package $(RELEASES:%=test-%) lint
-.PHONY: deb apt-repo bench bench-plot fleet dashboards clean
+.PHONY: help run test test-newest test-browser test-package $(RELEASES:%=test-%) lint
+.PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,7 +22,7 @@ help: ## show this list
 run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
-test: test-newest $(RELEASES:%=test-%) test-package ## every test
+test: test-newest $(RELEASES:%=test-%) test-browser test-package ## every test
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
@@ -33,6 +33,14 @@ test-newest: .venv/test build/prometheus/usr/bin/promtool
 # Ubuntu 22.04 has the oldest of everything.
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
 	.venv-$*/bin/python $(PYTEST) tests/unit $(if $(filter ubuntu-22.04,$*),tests/e2e,$(RELEASE_E2E))
+
+test-browser: .venv/browser ## the status page in chromium and w3m (root on Debian installs them)
+	.venv/bin/python -m pytest -n 2 --dist loadfile tests/browser
+
+screenshots: .venv/browser ## docs/images, made anew
+	tools/need-packages pngquant
+	.venv/bin/python -m tests.browser.screenshots docs/images
+	pngquant --force --strip --ext .png 64 docs/images/*.png
 
 lint: .venv/test ## ruff and mypy --strict
 	.venv/bin/ruff check .
@@ -69,6 +77,11 @@ clean: ## remove everything that was made
 	touch $@
 
 .venv/test: $(patsubst %,tests/requirements/%.txt,test coverage lint) .venv/run
+	tools/make-venv .venv $(filter %.txt,$^)
+	touch $@
+
+.venv/browser: tests/requirements/browser.txt .venv/test
+	tools/need-packages chromium fonts-dejavu-core default-jre-headless w3m
 	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
 from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.progress import Tell
 from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.terminal import Terminal, printable, table
 
 # People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
+_STYLES = {
+    Verdict.OK: "green",
+    Verdict.UNKNOWN: "red",
+    Verdict.MALFORMED: "red",
+    Verdict.UNSUPPORTED: "yellow",
+    Verdict.DUPLICATE: "yellow",
+}
 _MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
 
 
-def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]:
+def check_config(
+    settings: Settings,
+    counter_set: CounterSet,
+    terminal: Terminal | None = None,
+    tell: Tell | None = None,
+) -> tuple[str, int]:
     """Return the report and the exit status, 2 if a line is a mistake.
 
-    The engine is asked, if there is one, what its GPUs do not support.
+    The engine is asked, if there is one, what its GPUs do not support. The report is made
+    for the person at ``terminal``, else a line per line for a program.
     """
     # Only this mode of the program needs it.
     from do_dcgm_exporter.engine_check import unsupported_fields
@@ -24,16 +40,40 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     reasons: Mapping[str, str] = {}
     unchecked = ""
     try:
-        reasons = unsupported_fields(settings, counter_set.counters)
+        reasons = unsupported_fields(settings, counter_set.counters, tell)
     except ExporterError as error:
         unchecked = f"not checked against a GPU: {error}"
     judged = tuple(_with_engine(judgement, reasons) for judgement in counter_set.judgements)
     tally = CounterSet(judgements=judged).tally()
-    lines = [str(judgement) for judgement in judged]
-    lines.append(_summary({verdict.value: tally[verdict] for verdict in Verdict}))
-    if unchecked:
-        lines.append(unchecked)
-    return "\n".join(lines) + "\n", 2 if any(tally[mistake] for mistake in _MISTAKES) else 0
+    summary = _summary({verdict.value: tally[verdict] for verdict in Verdict})
+    has_mistakes = any(tally[mistake] for mistake in _MISTAKES)
+    conclusion = [summary, *[unchecked] * bool(unchecked)]
+    if terminal is None:
+        lines = [*map(str, judged), *conclusion]
+        report = "\n".join(lines) + "\n"
+    else:
+        style = "red" if has_mistakes else "green"
+        report = _tables(terminal, judged) + "".join(
+            f"{terminal.styled(line, style)}\n" for line in conclusion
+        )
+    return report, 2 if has_mistakes else 0
+
+
+def _tables(terminal: Terminal, judged: Sequence[Judgement]) -> str:
+    """A table per file: the verdict, where, what, why."""
+    texts = []
+    for path, judgements in groupby(judged, key=lambda judgement: judgement.path):
+        rows = [
+            (
+                (judgement.verdict.value, _STYLES[judgement.verdict]),
+                (str(judgement.line), "dim"),
+                (printable(judgement.name[:60]), ""),
+                (judgement.message, "dim" if judgement.verdict is Verdict.OK else ""),
+            )
+            for judgement in judgements
+        ]
+        texts.append(f"{terminal.styled(str(path), 'bold')}\n{table(terminal, rows)}\n")
+    return "".join(texts)
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:

@@ -14,9 +14,12 @@ from do_dcgm_exporter.counters import CounterSet, read_counter_set
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.listing import list_fields
 from do_dcgm_exporter.option_parser import OptionParser
+from do_dcgm_exporter.output import write
+from do_dcgm_exporter.progress import progress
 from do_dcgm_exporter.run_configuration import refuse_label_twice
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.simulation import simulated_engine
+from do_dcgm_exporter.terminal import terminal_of
 
 __all__ = ["load_settings", "main"]
 
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     flags = OptionParser().parse_flags(argv)
     if hasattr(flags, "list_fields"):
-        _print(list_fields(flags.list_fields))
+        write(list_fields(flags.list_fields, terminal_of(sys.stdout)))
         return 0
     with ExitStack() as stack:
         adapt: Callable[[Settings], Settings] = _unchanged
@@ -54,8 +57,9 @@ def _run(argv: Sequence[str]) -> int:
 def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, CounterSet]]) -> int:
     settings, counter_set = load()
     if hasattr(flags, "check_config"):
-        report, status = check_config(settings, counter_set)
-        _print(report)
+        with progress() as tell:
+            report, status = check_config(settings, counter_set, terminal_of(sys.stdout), tell)
+        write(report)
         return status
     # Imported here, since they bring the whole machinery with them.
     if hasattr(flags, "once"):
@@ -69,14 +73,3 @@ def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, Coun
 
 def _unchanged(settings: Settings) -> Settings:
     return settings
-
-
-def _print(text: str) -> None:
-    """Write a report to stdout, whatever its encoding and however soon its reader leaves."""
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.one_shot import OneShot, read_once
+from do_dcgm_exporter.progress import Tell
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
 
 
-def unsupported_fields(settings: Settings, counters: Sequence[Counter]) -> Mapping[str, str]:
+def unsupported_fields(
+    settings: Settings, counters: Sequence[Counter], tell: Tell | None = None
+) -> Mapping[str, str]:
     """Why each counter that gave no sample gave none.
 
-    Raises ExporterError when no engine could be asked.
+    ``tell`` is told what is waited for. Raises ExporterError when no engine could be asked.
     """
-    found = read_once(Configuration(settings, CounterSet(tuple(counters))), CallCount())
+    found = read_once(Configuration(settings, CounterSet(tuple(counters))), CallCount(), tell=tell)
     present = {family.name for family in found.result.snapshot.families}
     return {
         counter.name: _reason(counter, found)

@@ -3,6 +3,9 @@
 A block is the entity's own labels, the host name, the ``label`` counters and, last,
 attributes such as ``hpc_job``. All but values of label counters and jobs stay the same
 from cycle to cycle, so blocks are rendered anew only when one of those changes.
+
+With ``--label-fields-as-info`` the label counters of GPUs are on one series of their own
+instead (collectors/gpu_info.py), so that no other series ends when one of them changes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from do_dcgm_exporter.topology import Label, Topology
 @dataclass(frozen=True, slots=True)
 class _Block:
     label_values: tuple[Label, ...]
+    info_values: tuple[Label, ...]
     jobs: tuple[str, ...]
     plain: tuple[str, ...]
 
@@ -32,11 +36,13 @@ class LabelBlocks:
 
     ``identities`` are the entities' own labels with the host name, ``label_counters``
     the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
+    ``as_info`` keeps label counters that GPUs carry off every block but ``info_of``.
     """
 
     topology: Topology
     identities: Mapping[Entity, tuple[Label, ...]]
     label_counters: Sequence[Counter]
+    as_info: bool = False
     _blocks: dict[Entity, _Block] = field(default_factory=dict)
 
     def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
@@ -47,12 +53,16 @@ class LabelBlocks:
         for entity, identity in self.identities.items():
             if entity in self._blocks and self._is_lost(entity, readings):
                 continue
-            values = self._label_values(entity, readings)
+            values, info = self._label_values(entity, readings)
             names = jobs.get(self._job_key(entity), ()) if jobs else ()
             block = self._blocks.get(entity)
-            if block is None or (block.label_values, block.jobs) != (values, names):
+            if block is None or (block.label_values, block.info_values, block.jobs) != (
+                values,
+                info,
+                names,
+            ):
                 plain = _render(identity + values, names)
-                self._blocks[entity] = _Block(values, names, plain)
+                self._blocks[entity] = _Block(values, info, names, plain)
 
     def of(self, entity: Entity) -> tuple[str, ...]:
         """The blocks of ``entity``: one, or one per job."""
@@ -66,16 +76,25 @@ class LabelBlocks:
         own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
         return _render((*own, *attributes), block.jobs)
 
-    def _label_values(self, entity: Entity, readings: Readings) -> tuple[Label, ...]:
-        found = []
+    def info_of(self, entity: Entity) -> str:
+        """The block of the info series of ``entity``: its labels without the jobs."""
+        return label_block(self.identities[entity] + self._blocks[entity].info_values)
+
+    def _label_values(
+        self, entity: Entity, readings: Readings
+    ) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
+        """The label counters of ``entity`` on all of its series, and those on its info series."""
+        found: list[Label] = []
+        info: list[Label] = []
         for counter in self.label_counters:
             if counter.field is not None and carries(entity.kind, counter):
                 value = readings.get(entity, counter.field.id)
                 if isinstance(value, Nothing):
                     readings.drop(value)
                 else:
-                    found.append((counter.name, str(value)))
-        return tuple(sorted(found))
+                    of_gpus = self.as_info and carries(EntityKind.GPU, counter)
+                    (info if of_gpus else found).append((counter.name, str(value)))
+        return tuple(sorted(found)), tuple(sorted(info))
 
     def _is_lost(self, entity: Entity, readings: Readings) -> bool:
         return bool(readings.lost_gpus) and self.topology.gpu_id_of(entity) in readings.lost_gpus

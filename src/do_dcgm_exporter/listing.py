@@ -9,22 +9,28 @@ from fnmatch import fnmatchcase
 from do_dcgm_exporter.counters import Special
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.fields import Field, all_fields
+from do_dcgm_exporter.terminal import Cell, Terminal, table
+
+_EMPTY: Cell = ("", "")
+# The width of most of them.
+_OTHER_NAME = 48
 
 _HEADER = ("ID", "NAME", "TYPE", "ENTITY", "UNIT", "OTHER NAMES")
 
 
-def list_fields(pattern: str) -> str:
+def list_fields(pattern: str, terminal: Terminal | None = None) -> str:
     """Return a table of the fields, and of the exporter's own families, that match.
 
-    A pattern is part of a name or id in any case, or with ``*``, ``?`` or ``[]`` a glob
-    for all of it; an empty one matches all. Raises ExporterError when nothing matches.
+    For the person at ``terminal`` other names stand one a line. A pattern is part of a
+    name or id in any case, or with ``*``, ``?`` or ``[]`` a glob for all of it; an empty
+    one matches all. Raises ExporterError when nothing matches.
     """
     rows = [_row(field) for field in all_fields()]
     rows += [("-", special.value, "-", "GPU", "-", "") for special in Special]
     found = [row for row in rows if _matches(pattern.upper(), row)]
     if not found:
         raise ExporterError(f"no field has {pattern!r} in its names or id, or matches it as a glob")
-    return _aligned([_HEADER, *found])
+    return _aligned([_HEADER, *found]) if terminal is None else _wrapped(terminal, found)
 
 
 def _row(field: Field) -> tuple[str, ...]:
@@ -48,6 +54,22 @@ def _globs(pattern: str, text: str) -> bool:
         return fnmatchcase(text, pattern)
     except re.error:  # [z-a], before Python 3.12
         return False
+
+
+def _wrapped(terminal: Terminal, rows: Sequence[Sequence[str]]) -> str:
+    """The other names beside each field, or below it where there is no room for them."""
+    *widths, _ = (max(map(len, column)) for column in zip(_HEADER, *rows))
+    has_room = sum(widths) + 2 * len(widths) + _OTHER_NAME <= terminal.width
+    lines: list[list[Cell]] = [[(name, "dim") for name in _HEADER[: 6 if has_room else 5]]]
+    for number, name, *facts, others in rows:
+        line = [(number, "dim"), (name, "bold"), *((fact, "") for fact in facts)]
+        names: list[Cell] = [(other, "dim") for other in others.split()]
+        if has_room:
+            first, *more = names or [("", "")]
+            lines += [[*line, first], *([*[_EMPTY] * 5, other] for other in more)]
+        else:
+            lines += [line, *([_EMPTY, (f"  {other}", style)] for other, style in names)]
+    return table(terminal, lines)
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
+from dataclasses import replace
 
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.hostengine import CallCount
@@ -10,10 +13,14 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.one_shot import read_once
+from do_dcgm_exporter.output import write
+from do_dcgm_exporter.progress import progress
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.status_page.view import View
 from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.terminal import terminal_of
 
 
 class NotHealthy(ExporterError):
@@ -21,17 +28,32 @@ class NotHealthy(ExporterError):
 
 
 def run_once(settings: Settings, counters: CounterSet) -> int:
-    """Print the page of one cycle; 0 if it is whole. Raises ExporterError otherwise."""
+    """Print the page of one cycle; 0 if it is whole. Raises ExporterError otherwise.
+
+    On a terminal it is printed for people, into a pipe as a scraper would get it.
+    """
+    terminal = terminal_of(sys.stdout)
     calls = CallCount()
     publisher = Publisher(Telemetry(calls, ForwardStatistics()))
     cycle = publisher.begin_cycle()
-    found = read_once(Configuration(settings, counters), calls)
+    # Without the status page, what it shows is not kept.
+    shown = replace(settings, status_page=terminal is not None)
+    with progress() as tell:
+        found = read_once(Configuration(shown, counters), calls, tell=tell)
     health = health_of(found.result, found.session.topology)
     versions = found.session.engine.versions
     simulated = found.session.engine.bindings.simulated
     publisher.publish_result(cycle, found.result, versions, health, simulated)
-    sys.stdout.buffer.write(publisher.publication.page.text.plain)
-    sys.stdout.flush()
+    page = publisher.publication.page
+    if terminal is None:
+        sys.stdout.buffer.write(page.text.plain)
+        sys.stdout.flush()
+    else:
+        from do_dcgm_exporter.once_text import once_text
+
+        # Nothing is forwarded or scraped here.
+        view = View(page, replace(shown, forward=False), time.time(), socket.gethostname())
+        write(once_text(terminal, view, counters))
     for sentence in found.session.selection.missing:
         print(f"do-dcgm-exporter: {sentence}", file=sys.stderr)
     if not health.healthy:

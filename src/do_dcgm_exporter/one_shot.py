@@ -17,12 +17,14 @@ from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.progress import Tell
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import CycleResult, Session
 from do_dcgm_exporter.session_setup import open_session
 
 _CONNECT_TIMEOUT = 2.0
 _LONGEST = 20.0
+_TELL_EVERY = 0.1
 # Profiling values take two or three seconds to come.
 _LONGEST_WARM_UP = 6.0
 
@@ -40,29 +42,44 @@ def read_once(
     calls: CallCount,
     *,
     sleep: Callable[[float], None] = time.sleep,
+    tell: Tell | None = None,
 ) -> OneShot:
     """Connect, read until profiling values have come, disconnect.
 
-    Raises ExporterError when there is no engine, or none that answers in time.
+    ``tell`` is told again and again what is waited for. Raises ExporterError when there
+    is no engine, or none that answers in time.
     """
     answers: list[OneShot | Exception] = []
+    waited_for = [f"connecting to the engine at {configuration.settings.engine}"]
 
     def work() -> None:
         try:
             with _session(configuration, calls) as session:
+                waited_for[0] = "waiting for profiling values"
                 answers.append(OneShot(session, _read_warm(session, sleep)))
         except Exception as error:  # noqa: BLE001
             answers.append(error)  # raised below, where somebody waits for it
 
     thread = threading.Thread(target=work, name="one-shot", daemon=True)
     thread.start()
-    thread.join(_LONGEST)
+    _wait_for(thread, (lambda: tell(waited_for[0])) if tell else None)
     if not answers:
         address = configuration.settings.engine
         raise EngineUnavailable(f"the engine at {address} did not answer for {_LONGEST:g} s")
     if isinstance(answers[0], Exception):
         raise answers[0]
     return answers[0]
+
+
+def _wait_for(thread: threading.Thread, tell: Callable[[], None] | None) -> None:
+    """Wait until ``thread`` ends, but not for ever."""
+    if tell is None:
+        thread.join(_LONGEST)
+        return
+    deadline = time.monotonic() + _LONGEST
+    while thread.is_alive() and time.monotonic() < deadline:
+        tell()
+        thread.join(_TELL_EVERY)
 
 
 @contextmanager

@@ -165,6 +165,11 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "write the model name with dashes instead of blanks",
             "off",
         ),
+        Option(
+            ("--label-fields-as-info", "--no-label-fields-as-info"),
+            "put label counters on do_dcgm_exporter_gpu_info instead of on every series",
+            "off",
+        ),
     ),
     "DCGM": (
         Option(
@@ -189,6 +194,11 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             ":9401",
             parse_listen_address,
             "ADDRESS",
+        ),
+        Option(
+            ("--status-page", "--no-status-page"),
+            "show the GPUs at /, instead of links alone",
+            "on",
         ),
     ),
     "Forwarding": (

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.status import Status
+
 # Level 1 costs a third of level 6 in CPU and gives a page of metrics 10 % more bytes.
 _GZIP_LEVEL = 1
 
@@ -52,6 +54,7 @@ class Page:
     ``text`` is the text format 0.0.4, ``openmetrics`` OpenMetrics 1.0.0, and
     ``forwarded`` the DCGM families alone in the text format (empty when there are none).
     What is ``simulated`` must not pass for real, so it may not leave this machine.
+    ``status`` is what the status page draws.
     """
 
     text: Body
@@ -59,6 +62,7 @@ class Page:
     forwarded: bytes
     health: Health
     simulated: bool = False
+    status: Status = field(default_factory=Status)
 
 
 class Publication:

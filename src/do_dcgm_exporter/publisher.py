@@ -13,9 +13,12 @@ from dataclasses import replace
 
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.exposition import OPENMETRICS_END, Rendered, render
+from do_dcgm_exporter.machine_state import MachineState
 from do_dcgm_exporter.publication import Body, Health, Page, Publication
 from do_dcgm_exporter.session import CycleResult
+from do_dcgm_exporter.status import Status
 from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.utilization_history import Column, History, column_of, extended, is_due
 
 STARTING = Health(False, "starting: no cycle has ended yet")
 _NO_FAMILIES = Rendered(b"", b"")
@@ -34,15 +37,19 @@ class Publisher:
         *,
         tell: Callable[[Health], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._telemetry = telemetry
         self._own = TelemetryRegistry(telemetry)
         self._tell = tell
         self._clock = clock
+        self._unix_time = unix_time
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
         self._simulated = False
         self._health = STARTING
+        self._history: History = ()
+        self._last_known = MachineState()
         self._cycle = 0
         self._cycle_started_at: float | None = None
         self._abandoned = False
@@ -78,9 +85,10 @@ class Publisher:
             seconds = self._end_cycle(cycle)
             if seconds is None:
                 return False
-            self._telemetry.record(result, versions, seconds, time.time())
+            self._telemetry.record(result, versions, seconds, self._unix_time())
             self._families = families
             self._simulated = simulated
+            self._remember(result.machine)
             self._publish(health)
             return True
 
@@ -120,7 +128,15 @@ class Publisher:
     def _publish_outage(self, reason: str, engine_up: bool) -> None:
         self._telemetry.record_outage(engine_up)
         self._families = _NO_FAMILIES
+        now = self._unix_time()
+        if self._history and is_due(self._history, now):
+            self._history = extended(self._history, Column(now))
         self._publish(Health(False, reason))
+
+    def _remember(self, machine: MachineState) -> None:
+        self._last_known = machine
+        if machine.roster.devices and is_due(self._history, machine.read_at):
+            self._history = extended(self._history, column_of(machine))
 
     def _publish(self, health: Health) -> None:
         if health.reason != self._health.reason:
@@ -136,6 +152,20 @@ class Publisher:
             forwarded=self._families.text,
             health=self._with_forwarding(self._health),
             simulated=self._simulated,
+            status=self._status(),
+        )
+
+    def _status(self) -> Status:
+        telemetry = self._telemetry
+        return Status(
+            versions=telemetry.versions,
+            engine_up=telemetry.engine_up,
+            result=telemetry.cycle,
+            last_known=self._last_known,
+            history=self._history,
+            last_success=telemetry.last_success,
+            collect_seconds=telemetry.collect_seconds,
+            reload_refused=not telemetry.last_reload_successful,
         )
 
     def _with_forwarding(self, health: Health) -> Health:

@@ -22,7 +22,9 @@ from do_dcgm_exporter.logs import set_up_logging
 from do_dcgm_exporter.publication import Health
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.status_page.page import StatusPage
 from do_dcgm_exporter.supervisor import Supervisor
 from do_dcgm_exporter.telemetry import Telemetry
 from do_dcgm_exporter.web import MetricsServer
@@ -67,7 +69,12 @@ class Service:
         self._statistics = ForwardStatistics()
         self._telemetry = Telemetry(calls, self._statistics)
         self._publisher = Publisher(self._telemetry, tell=_log_health)
-        self._server = MetricsServer(settings.address, self._publisher.publication)
+        scrapes = ScrapeLog()
+        publication = self._publisher.publication
+        self._status_page = StatusPage(publication, settings, self._statistics, scrapes)
+        self._server = MetricsServer(
+            settings.address, publication, routes=self._status_page.routes(), scrapes=scrapes
+        )
         self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
         self._agent = Agent(configuration, self._publisher, calls)
         self._forwarder: Forwarder | None = None
@@ -119,6 +126,7 @@ class Service:
         set_up_logging(settings)
         _log_judgements(new.counters)
         self._supervisor.collect_interval = settings.collect_interval
+        self._status_page.settings = settings
         self._agent.reconfigure(self._configuration)
         if _forwarding(settings) != _forwarding(old):
             self._stop_forwarder()

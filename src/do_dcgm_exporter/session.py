@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from do_dcgm_exporter.collector_runner import CollectorOutcome, CollectorRunner
 from do_dcgm_exporter.collectors.nvlink import LinkStates, NvLinkCollector
+from do_dcgm_exporter.collectors.xid_log import XidLog
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
@@ -24,6 +25,7 @@ from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.run_configuration import Configuration
@@ -32,6 +34,9 @@ from do_dcgm_exporter.topology import Gpu, Selection, Topology
 
 # A lost GPU that comes back is found again after so many seconds.
 _LOOK_FOR_LOST_AFTER = 60.0
+
+# So many XIDs are remembered for people to look at.
+_SHOWN_XIDS = 10
 
 # What the life sign reads on a GPU that the driver has lost.
 _LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
@@ -74,6 +79,7 @@ class CycleResult:
     poisoned_fields: frozenset[int]
     profiling_reason: str
     warming_up: bool
+    machine: MachineState = field(default_factory=MachineState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class Session:
     collectors: Sequence[Collector]
     nvlink: NvLinkCollector
     runner: CollectorRunner
+    xids: XidLog
+    roster: Roster
     missed_gpus: frozenset[int]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
@@ -142,6 +150,7 @@ class Session:
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
             warming_up=self.profiling.warming_up,
+            machine=machine_state(self.roster, readings, self.xids.newest(_SHOWN_XIDS)),
         )
 
     def _readings(self, now: float) -> Readings:
@@ -166,12 +175,15 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Families with samples in the order of the counter set, each series once."""
-        by_name = {family.name: family for family in families}
-        for counter in self.configuration.counters.counters:
-            family = by_name.get(counter.name)
-            if family is not None and family.samples:
-                yield _without_duplicates(family, readings)
+        """Families with samples in the order of the counter set, each series once.
+
+        What no counter asks for comes last.
+        """
+        by_name = {family.name: family for family in families if family.samples}
+        counters = self.configuration.counters.counters
+        asked_for = [by_name.pop(c.name) for c in counters if c.name in by_name]
+        for family in (*asked_for, *by_name.values()):
+            yield _without_duplicates(family, readings)
 
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collector_runner import CollectorRunner
 from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
 from do_dcgm_exporter.collectors.fields import FieldCollector, carriers
+from do_dcgm_exporter.collectors.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
@@ -32,6 +33,7 @@ from do_dcgm_exporter.field_plan import (
 )
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.machine_state import Roster
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import Batch, Collector, Session
@@ -76,6 +78,8 @@ def open_session(
         collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
+        xids=logs.xids,
+        roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=scope.gpus_other_than(watched_gpus),
         opened_at=time.monotonic(),
     )
@@ -173,14 +177,19 @@ class _Scope:
         carried = carriers(self.configuration.counters, self.selection.entities)
         on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
         with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
-        zero_fill = self.configuration.settings.xid_zero_fill
-        return (
+        settings = self.configuration.settings
+        collectors: tuple[Collector, ...] = (
             FieldCollector(topology, labels, carried, profiling),
-            XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
+            XidCollector(
+                engine, topology, labels, logs.xids, xid_watches, with_xids, settings.xid_zero_fill
+            ),
             ClockEventCollector(topology, labels, logs.clocks, on_gpus),
             HealthCollector(engine, topology, labels, gpus),
             P2PCollector(engine, labels, gpus),
         )
+        if settings.label_fields_as_info:
+            collectors += (GpuInfoCollector(labels, with_xids),)
+        return collectors
 
 
 def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
@@ -191,5 +200,7 @@ def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBloc
     identities = {
         entity: labels + host for entity, labels in entity_labels(topology, settings).items()
     }
-    counters = configuration.counters.counters
-    return LabelBlocks(topology, identities, [c for c in counters if c.type is CounterType.LABEL])
+    label_counters = [
+        counter for counter in configuration.counters.counters if counter.type is CounterType.LABEL
+    ]
+    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info)

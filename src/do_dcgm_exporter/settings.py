@@ -73,6 +73,7 @@ class Settings:
     default_counters: Path
     collectors: tuple[Path, ...]
     address: ListenAddress
+    status_page: bool
     collect_interval: float
     engine: EngineAddress
     gpus: DeviceSelection
@@ -84,6 +85,7 @@ class Settings:
     clock_events_window: float
     xid_zero_fill: bool
     replace_blanks_in_model_name: bool
+    label_fields_as_info: bool
     hpc_job_mapping_dir: Path | None
     forward: bool
     forward_url: str

@@ -1,4 +1,4 @@
-"""The web server: the newest page, how it is doing, and a landing page.
+"""The web server: the newest page, how it is doing, and what else it is given.
 
 One thread runs one event loop. A scrape copies bytes that are ready; nothing here
 waits on anything but clients.
@@ -12,17 +12,19 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from do_dcgm_exporter.http_answer import HTML, Answer, Content, refusal, render
+from do_dcgm_exporter.http_answer import Answer, Content, refusal, render
 from do_dcgm_exporter.http_negotiation import Form, Format, negotiate
 from do_dcgm_exporter.http_protocol import Connection, Connections, Limits
 from do_dcgm_exporter.http_request import Refused, Request, parse_head
+from do_dcgm_exporter.links_page import links_page
 from do_dcgm_exporter.port_holder import listen
 from do_dcgm_exporter.publication import Page, Publication
+from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import ListenAddress
 
 logger = logging.getLogger(__name__)
@@ -40,36 +42,22 @@ _STOP_SECONDS = 1.0
 _OK = Content(b"OK\n")
 _NOT_FOUND = Content(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)
 
-_LANDING_PAGE = b"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>do-dcgm-exporter</title></head>
-<body>
-<h1>do-dcgm-exporter</h1>
-<ul>
-<li><a href="metrics">Metrics</a></li>
-<li><a href="health">Health</a></li>
-</ul>
-</body>
-</html>
-"""
-
-
-def landing_page() -> bytes:
-    """Return the page at ``/``."""
-    return _LANDING_PAGE
+Routes = Mapping[str, Callable[[Request], Content | None]]
+"""What further paths answer; None where there is no page."""
 
 
 class Site:
     """What is said at which path. Used by the event loop alone."""
 
-    def __init__(self, publication: Publication, landing: Callable[[], bytes]) -> None:
+    def __init__(self, publication: Publication, routes: Routes, scrapes: ScrapeLog) -> None:
         self._publication = publication
-        self._landing = landing
-        self._routes: dict[str, Callable[[], Content]] = {
-            "/": self._front,
+        self._scrape_log = scrapes
+        self._routes: Routes = {
+            "/": lambda _: links_page(),
             "/health": self._health,
             "/-/ready": self._health,
-            "/-/healthy": lambda: _OK,
+            "/-/healthy": lambda _: _OK,
+            **routes,
         }
         self._page: Page | None = None
         self._scrapes: dict[tuple[Form, bool, bool], Answer] = {}
@@ -78,7 +66,7 @@ class Site:
         """Answer ``request``."""
         if request.path == "/metrics":
             return self._metrics(request)
-        content = self._routes.get(request.path, lambda: _NOT_FOUND)()
+        content = self._routes.get(request.path, _no_page)(request) or _NOT_FOUND
         return render(content, closes=not request.keep_alive, head_only=request.head_only)
 
     def _metrics(self, request: Request) -> Answer:
@@ -88,6 +76,7 @@ class Site:
             self._page = page
             self._scrapes = {}
         headers = request.headers
+        self._scrape_log.note(headers.get("user-agent", ""))
         form = negotiate(headers.get("accept", ""), headers.get("accept-encoding", ""))
         key = (form, request.keep_alive, request.head_only)
         if key not in self._scrapes:
@@ -96,14 +85,15 @@ class Site:
             )
         return self._scrapes[key]
 
-    def _health(self) -> Content:
+    def _health(self, _: Request) -> Content:
         health = self._publication.page.health
         lines = ("OK" if health.healthy else health.reason, *health.notes)
         status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
         return Content("".join(f"{line}\n" for line in lines).encode(), status=status)
 
-    def _front(self) -> Content:
-        return Content(self._landing(), HTML)
+
+def _no_page(_: Request) -> None:
+    return None
 
 
 def _content(page: Page, form: Form) -> Content:
@@ -124,12 +114,13 @@ class MetricsServer:
         publication: Publication,
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen
-        landing: Callable[[], bytes] = landing_page,
+        routes: Routes | None = None,
+        scrapes: ScrapeLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         heartbeat: float = _HEARTBEAT,
     ) -> None:
         self._address = address
-        self._site = Site(publication, landing)
+        self._site = Site(publication, routes or {}, scrapes or ScrapeLog())
         self._limits = limits
         self._clock = clock
         self._heartbeat = heartbeat

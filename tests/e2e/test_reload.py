@@ -230,6 +230,37 @@ def test_labels_devices_and_windows_change_with_a_reload(stage: Stage) -> None:
     assert page.label_values("do_dcgm_exporter_gpu_up", "gpu") == {"1", "3", "4"}
 
 
+def test_label_counters_move_to_an_info_series_and_back_with_a_reload(stage: Stage) -> None:
+    info, driver = "do_dcgm_exporter_gpu_info", "DCGM_FI_DRIVER_VERSION"
+    temperature = "DCGM_FI_DEV_GPU_TEMP"
+    engine = stage.engine("h100x8-mig")
+    exporter = stage.exporter(engine)
+    before = exporter.wait_until_up()
+    assert not exporter.has(info)
+    exporter.reload(label_fields_as_info="true")
+    wait_until(lambda: exporter.has(info), "the info series")
+    page = exporter.page()
+    assert page.label_values(info, driver) == before.label_values(temperature, driver)
+    of_devices = [
+        {name: value for name, value in sample.labels.items() if name != driver}
+        for sample in page.samples(info)
+    ]
+    # One for everything that has series, so that each finds its partner in a query.
+    assert all(sample.labels in of_devices for sample in page.samples(temperature))
+    for name, family in page.families.items():
+        assert name == info or all(driver not in sample.labels for sample in family.samples)
+    shown = page.samples(temperature, gpu="0")[0].labels
+    gpus = {f"gpu:{gpu}" for gpu in range(8)}
+    watched = {watch["entity"] for watch in engine.control("status")["watches"]}
+    for entity in gpus | {entity for entity in watched if entity.startswith("gpu_i:")}:
+        engine.control("set", "--entity", entity, "1", "999.9")
+    wait_until(lambda: exporter.page().label_values(info, driver) == {"999.9"}, "a new driver")
+    assert exporter.page().samples(temperature, gpu="0")[0].labels == shown
+    exporter.reload(label_fields_as_info="false")
+    wait_until(lambda: not exporter.has(info), "no info series any more")
+    assert exporter.page().label_values(temperature, driver) == {"999.9"}
+
+
 def test_forwarding_is_turned_on_and_off_by_a_reload(shared: Exporter, endpoint: Endpoint) -> None:
     shared.reload(forward="true", forward_url=endpoint.url, forward_interval=200)
     endpoint.wait_for_posts(2)

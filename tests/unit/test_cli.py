@@ -81,7 +81,9 @@ def served(modules: Modules) -> list[tuple[Any, ...]]:
 
 
 def engine_says(modules: Modules, answer: Mapping[str, str] | None) -> None:
-    def unsupported_fields(settings: Settings, counters: Sequence[Counter]) -> Mapping[str, str]:
+    def unsupported_fields(
+        settings: Settings, counters: Sequence[Counter], tell: object
+    ) -> Mapping[str, str]:
         if answer is None:
             raise ExporterError("no engine answers at localhost:5555")
         return answer

@@ -32,6 +32,8 @@ SWITCHES = {
     "xid_zero_fill": "xid-zero-fill",
     "show_hostname": "hostname",
     "replace_blanks_in_model_name": "replace-blanks-in-model-name",
+    "label_fields_as_info": "label-fields-as-info",
+    "status_page": "status-page",
 }
 
 
@@ -81,6 +83,7 @@ def test_without_any_configuration_there_are_defaults(installation: Installation
         default_counters=SHIPPED / "default-counters.csv",
         collectors=(),
         address=ListenAddress("", 9401),
+        status_page=True,
         collect_interval=20.0,
         engine=EngineAddress("localhost", 5555),
         gpus=everything,
@@ -92,6 +95,7 @@ def test_without_any_configuration_there_are_defaults(installation: Installation
         clock_events_window=20.0,
         xid_zero_fill=True,
         replace_blanks_in_model_name=False,
+        label_fields_as_info=False,
         hpc_job_mapping_dir=None,
         forward=False,
         forward_url="http://169.254.169.254:80/v1/gpu_metrics",

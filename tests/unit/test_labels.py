@@ -28,9 +28,9 @@ IDENTITIES: dict[Entity, tuple[Label, ...]] = {
 DRIVER = "DCGM_FI_DRIVER_VERSION, label, x"
 
 
-def blocks_with(*lines: str) -> LabelBlocks:
+def blocks_with(*lines: str, as_info: bool = False) -> LabelBlocks:
     counters: Sequence[object] = counter_set(*lines).counters if lines else ()
-    return LabelBlocks(TOPOLOGY, IDENTITIES, counters)  # type: ignore[arg-type]
+    return LabelBlocks(TOPOLOGY, IDENTITIES, counters, as_info)  # type: ignore[arg-type]
 
 
 def test_a_block_is_the_identity_of_the_entity() -> None:
@@ -135,3 +135,45 @@ def test_job_names_are_escaped() -> None:
     blocks = blocks_with()
     blocks.update(readings_of(), {"0": ('a"b\\',)})
     assert blocks.of(gpu(0))[0].endswith(r',hpc_job="a\"b\\"')
+
+
+def test_as_info_label_counters_stand_on_the_info_block_alone() -> None:
+    blocks = blocks_with(DRIVER, as_info=True)
+    everywhere = (gpu(0), gpu_instance(7), SWITCH)
+    blocks.update(readings_of(*(raw(entity, 1, "535") for entity in everywhere)), {"0": ("a",)})
+    assert ('gpu="0",Hostname="droplet",hpc_job="a"',) == blocks.of(gpu(0))
+    assert ('gpu="0",Hostname="droplet",xid="79",hpc_job="a"',) == blocks.with_labels(
+        gpu(0), (("xid", "79"),)
+    )
+    assert 'gpu="0",Hostname="droplet",DCGM_FI_DRIVER_VERSION="535"' == blocks.info_of(gpu(0))
+    assert blocks.info_of(gpu_instance(7)).endswith(',DCGM_FI_DRIVER_VERSION="535"')
+    assert ('nvswitch="nvswitch0",Hostname="droplet"',) == blocks.of(SWITCH)
+
+
+def test_as_info_a_changed_value_changes_the_info_block_alone() -> None:
+    blocks = blocks_with(DRIVER, as_info=True)
+    seen = []
+    for version in ("535", "550"):
+        blocks.update(readings_of(raw(gpu(0), 1, version)), {})
+        seen.append((blocks.of(gpu(0)), blocks.info_of(gpu(0))))
+    (before, info_before), (after, info_after) = seen
+    assert before == after
+    assert (info_before, info_after) == tuple(
+        f'gpu="0",Hostname="droplet",DCGM_FI_DRIVER_VERSION="{v}"' for v in ("535", "550")
+    )
+
+
+def test_as_info_a_label_that_only_switches_have_stays_on_them() -> None:
+    blocks = blocks_with("DCGM_FI_DEV_NVSWITCH_PHYS_ID, label, x", as_info=True)
+    blocks.update(readings_of(raw(SWITCH, 863, 4), raw(gpu(0), 863, 4)), {})
+    assert blocks.of(SWITCH)[0].endswith(',DCGM_FI_DEV_NVSWITCH_PHYS_ID="4"')
+    assert 'gpu="0",Hostname="droplet"' == blocks.info_of(gpu(0))
+
+
+def test_a_lost_gpu_keeps_its_info() -> None:
+    blocks = blocks_with(DRIVER, as_info=True)
+    blocks.update(readings_of(raw(gpu(1), 1, "535")), {})
+    blank = readings_of()
+    blank.lost_gpus = frozenset({1})
+    blocks.update(blank, {})
+    assert blocks.info_of(gpu(1)).endswith(',DCGM_FI_DRIVER_VERSION="535"')

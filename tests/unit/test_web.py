@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from do_dcgm_exporter.http_answer import Content
 from do_dcgm_exporter.http_protocol import Limits
-from do_dcgm_exporter.http_request import HeadLimits
+from do_dcgm_exporter.http_request import HeadLimits, Request
 from do_dcgm_exporter.port_holder import PortTaken
 from do_dcgm_exporter.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import ListenAddress
 from do_dcgm_exporter.web import MetricsServer
 
@@ -227,8 +229,18 @@ class TestOtherPages:
         assert b'href="health"' in response.body
 
     def test_the_landing_page_can_be_another(self):
-        with serving(landing=lambda: b"<p>8 GPUs") as web:
+        routes = {"/": lambda _: Content(b"<p>8 GPUs"), "/more": lambda _: None}
+        with serving(routes=routes) as web:
             assert b"<p>8 GPUs" == web.get("/").body
+            assert 404 == web.get("/more").status
+
+    def test_who_scrapes_is_noted(self):
+        scrapes = ScrapeLog()
+        with serving(scrapes=scrapes) as web:
+            web.get("/health", User_Agent="Prometheus/2.53.0")
+            assert {} == scrapes.last
+            web.get(User_Agent="Prometheus/2.53.0")
+            assert ["Prometheus"] == list(scrapes.last)
 
     @pytest.mark.parametrize("path", ["/nothing", "/metrics/", "//metrics", "/METRICS"])
     def test_other_paths_are_not_found_and_the_connection_goes_on(self, web, path):
@@ -441,10 +453,10 @@ class TestNumber:
 
 class TestLife:
     def test_a_fault_of_ours_is_500_without_a_traceback_and_logged_once(self, caplog):
-        def broken() -> bytes:
+        def broken(_: Request) -> Content:
             raise LookupError("secret")
 
-        with serving(landing=broken) as web:
+        with serving(routes={"/": broken}) as web:
             responses = [web.get("/"), web.get("/")]
             assert TEXT == web.get().body
 
@@ -466,11 +478,11 @@ class TestLife:
     def test_a_loop_that_no_longer_turns_is_not_alive(self):
         release = threading.Event()
 
-        def stuck() -> bytes:
+        def stuck(_: Request) -> Content:
             release.wait(PATIENCE)
-            return b""
+            return Content(b"")
 
-        with serving(landing=stuck) as web:
+        with serving(routes={"/": stuck}) as web:
             client = web.connect(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             web._clock.now += 1
             time.sleep(0.1)

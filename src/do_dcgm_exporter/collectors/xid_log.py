@@ -26,6 +26,15 @@ class XidEvent(NamedTuple):
     xid: int
 
 
+class SeenXid(NamedTuple):
+    """The newest of one XID on one entity, and how often it was counted."""
+
+    timestamp: int
+    xid: int
+    entity: Entity
+    total: int
+
+
 @dataclass(slots=True)
 class XidHistory:
     """What is known of one entity. ``read_until`` is the last timestamp taken."""
@@ -74,6 +83,15 @@ class XidLog:
         while recent and recent[0].timestamp < since:
             recent.popleft()
         return Tally(event.xid for event in recent)
+
+    def newest(self, count: int) -> list[SeenXid]:
+        """The ``count`` XIDs seen last on all entities, the newest first."""
+        seen = (
+            SeenXid(timestamp, xid, entity, history.totals[xid])
+            for entity, history in self._histories.items()
+            for xid, timestamp in history.newest_by_xid.items()
+        )
+        return sorted(seen, reverse=True)[:count]
 
     def _count(self, event: XidEvent, history: XidHistory) -> None:
         history.newest = event

@@ -1,0 +1,47 @@
+"""What a text browser shows: w3m, which people have on machines without a screen."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from tests.browser.scenes import SCENES, Scene
+
+from do_dcgm_exporter.collectors.xid_texts import xid_text
+
+
+def as_text(url: str) -> str:
+    """What w3m makes of a page."""
+    dumped = subprocess.run(
+        ["w3m", "-dump", "-cols", "400", "-O", "UTF-8", url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return dumped.stdout.strip()
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES.keys())
+def test_the_first_sentence_names_the_device_and_the_cause(scene: Scene) -> None:
+    with scene.played() as droplet, droplet.serving() as url:
+        first_line, _, rest = as_text(url).partition("\n")
+    assert re.fullmatch(scene.sentence, first_line), first_line
+    assert "The way of the data" in rest
+
+
+def test_all_else_is_there_to_be_read() -> None:
+    with SCENES["much"].played() as droplet, droplet.serving() as url:
+        text = as_text(url)
+    for line in (
+        r"✓ GPU 0 +\d+ % +[\d.]+ / 79.6 GiB +\d+ / 89 °C +\d+ / 700 W .* 18 up",
+        r"✗ GPU 3 +lost to the driver",
+        r"! GPU 6 .* power limit, too hot +18 up",
+        rf"79 +GPU 3 +{xid_text(79)} +2\S+ \S+ UTC, 1 minute ago",
+        r" *1\. Driver \S+ ✗ answers for 7 of 8 GPUs",
+        r" *2\. Engine DCGM 4.6.0 ✓ answers at 127.0.0.1:\d+",
+        r" *4\. Prometheus ✓ scraped just now",
+        r" *5\. DigitalOcean ✓ took a page just now",
+    ):
+        assert re.search(f"^{line}$", text, re.MULTILINE), f"{line}\nis not in\n{text}"

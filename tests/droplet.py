@@ -1,0 +1,183 @@
+"""A simulated droplet in one process, as its status page shows it; time passes when it is told to.
+
+The engine is a real process whose clock stands still; agent, publisher and status page are the
+program's own, so that a quarter of an hour passes in a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from tests.builders import Bench, Clock, configuration
+
+from dcgm_simulator import testing
+from do_dcgm_exporter.addresses import parse_engine_address
+from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.dcgm.bindings import Bindings
+from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.forward_statistics import ForwardResult, ForwardStatistics
+from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.scrape_log import ScrapeLog
+from do_dcgm_exporter.settings import ListenAddress, Settings
+from do_dcgm_exporter.status_page.document import document
+from do_dcgm_exporter.status_page.page import StatusPage
+from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.web import MetricsServer
+
+_INTERVAL = 20.0
+
+
+@dataclass
+class TickingClock(Clock):
+    """A clock on which reading the machine takes a few milliseconds."""
+
+    def __call__(self) -> float:
+        self.now += 0.004
+        return self.now
+
+
+@dataclass
+class Droplet:
+    """An exporter on a simulated machine. ``clock`` is the time since it started."""
+
+    bench: Bench
+    configured: Configuration
+    clock: Clock = field(default_factory=TickingClock)
+    statistics: ForwardStatistics = field(default_factory=ForwardStatistics)
+
+    def __post_init__(self) -> None:
+        calls = CallCount()
+        self.scrapes = ScrapeLog(self.unix_time)
+        self.publisher = Publisher(
+            Telemetry(calls, self.statistics), clock=self.clock, unix_time=self.unix_time
+        )
+        self.agent = Agent(
+            self.configured,
+            self.publisher,
+            calls,
+            clock=self.clock,
+            wall_clock=self.unix_time,
+        )
+        self.agent._bindings = self.bench.bindings
+        self.page = StatusPage(
+            self.publisher.publication,
+            self.settings,
+            self.statistics,
+            self.scrapes,
+            self.unix_time,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """What it is configured to do."""
+        return self.configured.settings
+
+    def unix_time(self) -> float:
+        """The time of day on this machine."""
+        return self.bench.now
+
+    def cycle(self) -> None:
+        """Read once, now."""
+        self.agent.cycle()
+
+    def run(self, seconds: float, *, scraped_by: str = "Prometheus/2.53.0") -> None:
+        """Let time pass, reading, being scraped and forwarding at the interval."""
+        for _ in range(round(seconds / _INTERVAL)):
+            self.bench.pass_time(_INTERVAL)
+            self.clock.now += _INTERVAL
+            self.cycle()
+            self.scrapes.note(scraped_by)
+            if self.settings.forward and not self.statistics.complaint:
+                self.statistics.count(ForwardResult.SUCCESS, self.unix_time())
+
+    def documents(self) -> dict[str, str]:
+        """The page as it is now, in both kinds."""
+        view = self.page.view()
+        return {
+            "live": document(view, is_live=True),
+            "paused": document(view, is_live=False),
+        }
+
+    def with_interval(self, seconds: float) -> Settings:
+        """Its settings with another interval."""
+        return replace(self.settings, collect_interval=seconds)
+
+    def control(self, *arguments: str) -> None:
+        """Make something go wrong, as ``python3 -m dcgm_simulator control`` would."""
+        self.bench.engine.control(*arguments)
+
+    def hang(self) -> None:
+        """The engine answers nobody, until the supervisor has given up on it."""
+        self.publisher.begin_cycle()
+        self.clock.now += _INTERVAL
+        assert self.publisher.abandon_cycle_after(_INTERVAL)
+
+    def lose_engine(self) -> None:
+        """Kill the engine, meet that it is gone, and find none on the next try."""
+        self.bench.engine.kill()
+        self.cycle()
+        self.cycle()
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Serve all of it as the program would; the answer is the URL."""
+        server = MetricsServer(
+            ListenAddress("127.0.0.1", 0),
+            self.publisher.publication,
+            routes=self.page.routes(),
+            scrapes=self.scrapes,
+        )
+        server.start()
+        try:
+            yield f"http://127.0.0.1:{server.port}/"
+        finally:
+            server.stop()
+
+    def close(self) -> None:
+        """End it, and its engine."""
+        self.agent._close_session()
+        self.bench.close()
+
+
+def bindings_of(version: str) -> Bindings:
+    """The simulator's bindings of one release."""
+    import dcgm_simulator
+
+    loaded = testing.load_bindings(version)
+    return Bindings(
+        directory=dcgm_simulator.bindings_directory(),
+        structs=loaded.structs,
+        agent=loaded.agent,
+        health_errors={0: "DCGM_FR_OK"},
+        simulated=True,
+    )
+
+
+@contextmanager
+def droplet(
+    scenario: str = "h100x8",
+    version: str = "4.6.0",
+    *,
+    client: str = "",
+    counters: tuple[str, ...] = (),
+    **changes: object,
+) -> Iterator[Droplet]:
+    """A droplet that has read a few times, so that profiling values have come.
+
+    ``counters`` are lines of a counters file that stand for the default set.
+    """
+    bench = Bench.start(scenario, version, bindings_of(client or version))
+    engine = parse_engine_address(bench.engine.address)
+    changes = {"forward_url": "http://127.0.0.1:9/v1/gpu_metrics", "engine": engine, **changes}
+    made = Droplet(bench, configuration(*counters, **changes))
+    try:
+        made.cycle()
+        for _ in range(3):
+            bench.pass_time(1.0)
+            made.cycle()
+        yield made
+    finally:
+        made.close()

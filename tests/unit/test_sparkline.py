@@ -1,0 +1,59 @@
+"""The last quarter of an hour as a picture."""
+
+from __future__ import annotations
+
+import re
+
+from tests.builders import NOW, gpu
+
+from do_dcgm_exporter.status_page.sparkline import Sparklines
+from do_dcgm_exporter.utilization_history import UNKNOWN, Column
+
+DEVICES = (gpu(0), gpu(1))
+
+
+def columns(*values: tuple[float, int]) -> tuple[Column, ...]:
+    """GPU 0's percentages by seconds before now."""
+    return tuple(Column(NOW - age, DEVICES, bytes((percent, 50))) for age, percent in values)
+
+
+def drawn(*values: tuple[float, int], interval: float = 20.0) -> str:
+    return Sparklines(columns(*values), NOW, interval).of(gpu(0), "GPU 0")
+
+
+def lines_of(svg: str) -> list[list[str]]:
+    return [points.split() for points in re.findall(r'<polyline [^>]*points="([^"]*)"', svg)]
+
+
+def test_a_line_goes_from_left_to_right_and_high_is_busy() -> None:
+    assert [["176,19.5", "178,10", "180,0.5"]] == lines_of(drawn((20, 0), (10, 50), (0, 100)))
+
+
+def test_what_is_not_known_is_a_gap() -> None:
+    assert [2, 1] == [
+        len(line) for line in lines_of(drawn((80, 1), (60, 2), (40, UNKNOWN), (20, 3)))
+    ]
+
+
+def test_a_long_silence_is_a_gap() -> None:
+    assert [1, 1] == [len(line) for line in lines_of(drawn((300, 1), (0, 2)))]
+    assert [2] == [len(line) for line in lines_of(drawn((300, 1), (0, 2), interval=300))]
+
+
+def test_what_is_too_old_is_not_drawn() -> None:
+    assert [1] == [len(line) for line in lines_of(drawn((901, 1), (20, 2)))]
+
+
+def test_a_device_that_came_later_begins_where_it_came() -> None:
+    history = (Column(NOW - 40, (gpu(1),), bytes((9,))), *columns((20, 30), (0, 40)))
+    assert [2] == [len(line) for line in lines_of(Sparklines(history, NOW, 20).of(gpu(0), "GPU 0"))]
+
+
+def test_those_who_do_not_see_it_are_told() -> None:
+    label = "Utilization of GPU 0 in 15 minutes: 10 to 40 %, 25 % on average"
+    assert f'role="img" aria-label="{label}"' in drawn((20, 10), (0, 40))
+
+
+def test_of_a_device_without_a_past_there_is_no_picture() -> None:
+    assert "" == drawn((20, UNKNOWN), (0, UNKNOWN))
+    assert "" == Sparklines((), NOW, 20).of(gpu(0), "GPU 0")
