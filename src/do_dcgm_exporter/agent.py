@@ -117,7 +117,7 @@ class Agent:
         engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
         try:
             known = {gpu.id: gpu for gpu in self._known.gpus}
-            session = open_session(engine, configuration, self._logs, known)
+            session = open_session(engine, configuration, self._logs, known, self._clock)
         except Exception:
             engine.disconnect()
             raise

@@ -34,11 +34,13 @@ class Publisher:
         *,
         tell: Callable[[Health], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._telemetry = telemetry
         self._own = TelemetryRegistry(telemetry)
         self._tell = tell
         self._clock = clock
+        self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
         self._simulated = False
@@ -78,7 +80,7 @@ class Publisher:
             seconds = self._end_cycle(cycle)
             if seconds is None:
                 return False
-            self._telemetry.record(result, versions, seconds, time.time())
+            self._telemetry.record(result, versions, seconds, self._wall_clock())
             self._families = families
             self._simulated = simulated
             self._publish(health)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collector_runner import CollectorRunner
@@ -42,17 +42,21 @@ _XID_RETENTION = Retention(600.0, 0)
 
 
 def open_session(
-    engine: HostEngine, configuration: Configuration, logs: Logs, known_gpus: Mapping[int, Gpu]
+    engine: HostEngine,
+    configuration: Configuration,
+    logs: Logs,
+    known_gpus: Mapping[int, Gpu],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Session:
     """Discover what ``engine`` has and watch what ``configuration`` asks for.
 
     ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
     Raises EngineUnavailable.
     """
-    discovery = Discovery(engine)
+    discovery = Discovery(engine, clock)
     inventory = discovery.inventory()
     topology = discovery.topology(inventory, known_gpus)
-    scope = _Scope(topology, select(topology, configuration.settings), configuration)
+    scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
     watcher = Watcher(engine)
     watched_gpus = scope.watch_life_signs(watcher)
     scope.watch_fields(watcher)
@@ -69,7 +73,7 @@ def open_session(
         selection=scope.selection,
         batches=tuple(scope.batches(watcher.unknown)),
         unknown_fields=watcher.unknown,
-        reader=BatchReader(engine),
+        reader=BatchReader(engine, clock),
         profiling=profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
@@ -77,7 +81,8 @@ def open_session(
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
         missed_gpus=scope.gpus_other_than(watched_gpus),
-        opened_at=time.monotonic(),
+        opened_at=clock(),
+        clock=clock,
     )
 
 
@@ -91,6 +96,7 @@ class _Scope:
     topology: Topology
     selection: Selection
     configuration: Configuration
+    clock: Callable[[], float]
 
     @property
     def interval(self) -> float:
@@ -132,7 +138,9 @@ class _Scope:
             if plan.kind in GPU_KINDS and plan.profiling
             for entity in entities
         }
-        profiling = ProfilingWatch(engine, watcher, self.topology, self.interval, wanted)
+        profiling = ProfilingWatch(
+            engine, watcher, self.topology, self.interval, wanted, self.clock
+        )
         profiling.start()
         return profiling
 
@@ -178,7 +186,7 @@ class _Scope:
             FieldCollector(topology, labels, carried, profiling),
             XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
             ClockEventCollector(topology, labels, logs.clocks, on_gpus),
-            HealthCollector(engine, topology, labels, gpus),
+            HealthCollector(engine, topology, labels, gpus, self.clock),
             P2PCollector(engine, labels, gpus),
         )
 
