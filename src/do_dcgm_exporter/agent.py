@@ -55,6 +55,7 @@ class Agent:
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None
+        self._told: Session | None = None
         self._known = Topology()
         self._failures = 0
         self._wake = threading.Event()
@@ -123,7 +124,6 @@ class Agent:
             raise
         self._logs.adjust(settings, self._known, session.topology)
         self._known = session.topology
-        _log_session(session)
         return session
 
     def _succeed(self, number: int, result: CycleResult) -> float:
@@ -139,6 +139,9 @@ class Agent:
         if self._retired is not None:
             self._retired.close()
             self._retired = None
+        if session is not self._told:
+            self._told = session
+            _log_session(session)
         self._failures = 0
         interval = session.configuration.settings.collect_interval
         if not published:
