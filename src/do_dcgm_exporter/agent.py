@@ -51,7 +51,7 @@ class Agent:
         self._calls = calls
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = Logs.starting_at(wall_clock(), configuration.settings)
+        self._logs = Logs.starting_at(wall_clock(), configuration.settings, clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None

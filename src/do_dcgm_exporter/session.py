@@ -27,6 +27,7 @@ from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.sample_ages import SampleAges
 from do_dcgm_exporter.samples import Family, Snapshot
 from do_dcgm_exporter.topology import Gpu, Selection, Topology
 
@@ -61,7 +62,8 @@ class CycleResult:
     """All that one cycle found out.
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
-    counts values that are not on the page, by reason.
+    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
+    the engine would not watch everything.
     """
 
     snapshot: Snapshot
@@ -74,6 +76,7 @@ class CycleResult:
     poisoned_fields: frozenset[int]
     profiling_reason: str
     warming_up: bool
+    unwatched_gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Session:
 
     ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
     was sampled of them before stays readable, so their life signs mean nothing.
+    ``unwatched_gpus`` are those of which it refused to watch some fields, or some part.
     """
 
     engine: HostEngine
@@ -96,10 +100,12 @@ class Session:
     profiling: ProfilingWatch
     labels: LabelBlocks
     jobs: JobDirectory
+    ages: SampleAges
     collectors: Sequence[Collector]
     nvlink: NvLinkCollector
     runner: CollectorRunner
     missed_gpus: frozenset[int]
+    unwatched_gpus: tuple[int, ...]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -109,7 +115,7 @@ class Session:
 
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        looks_again = self.missed_gpus and self.age() > _LOOK_FOR_LOST_AFTER
+        looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
         return bool(looks_again) or self.discovery.inventory() != self.inventory
 
     def age(self) -> float:
@@ -142,10 +148,11 @@ class Session:
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
             warming_up=self.profiling.warming_up,
+            unwatched_gpus=self.unwatched_gpus,
         )
 
     def _readings(self, now: float) -> Readings:
-        readings = Readings(now, self.configuration.settings.stale_after)
+        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         for batch in self.batches:
             readings.add(self.reader.read(batch.entities, batch.field_ids))
         readings.left_out = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collector_runner import CollectorRunner
@@ -13,7 +13,7 @@ from do_dcgm_exporter.collectors.fields import FieldCollector, carriers
 from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
-from do_dcgm_exporter.collectors.xid import XidCollector
+from do_dcgm_exporter.collectors.xid import KEPT_FOR, XidCollector
 from do_dcgm_exporter.counters import CounterType
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery
@@ -38,7 +38,7 @@ from do_dcgm_exporter.session import Batch, Collector, Session
 from do_dcgm_exporter.topology import Gpu, Label, Selection, Topology, entity_labels, select
 
 # All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
-_XID_RETENTION = Retention(600.0, 0)
+_XID_RETENTION = Retention(KEPT_FOR, 0)
 
 
 def open_session(
@@ -77,10 +77,12 @@ def open_session(
         profiling=profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
+        ages=logs.ages,
         collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
         missed_gpus=scope.gpus_other_than(watched_gpus),
+        unwatched_gpus=scope.gpus_of(watcher.missed),
         opened_at=clock(),
         clock=clock,
     )
@@ -118,6 +120,11 @@ class _Scope:
     def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
         """The GPUs in scope that are not among ``watched``."""
         return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
+
+    def gpus_of(self, entities: Iterable[Entity]) -> tuple[int, ...]:
+        """The GPUs that any of ``entities`` is or is a part of."""
+        ids = {self.topology.gpu_id_of(entity) for entity in entities}
+        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def watch_fields(self, watcher: Watcher) -> None:
         """Watch what the counters ask for, but for XIDs and profiling."""

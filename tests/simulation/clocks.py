@@ -60,7 +60,7 @@ class Clocks:
         for since, offset in reversed(self._settings):
             true = unix - offset
             if end == now and since - _GRID <= true < since:
-                return since  # the engine counts its intervals on from before the clock was set
+                return since  # the engine goes on as if it had always been that late
             if since <= true <= end + _ROUNDING:
                 return min(true, end)
             if true > end and end < now:

@@ -20,6 +20,7 @@ from dcgm_simulator.control import command_health
 from dcgm_simulator.faults import Override
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
+from dcgm_simulator.series import NEVER
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 
@@ -301,7 +302,7 @@ class Nemesis:
                     self._later(self._some_time(), lambda field_id=field_id: self._thaw(field_id))
         self.clocks.step(seconds)
         if self.engine.host is not None:
-            self.engine.host.xids.reset()
+            _set_back(self.engine.host, round(min(seconds, 0.0) * 1e6))
 
     def _suspend(self) -> None:
         seconds = self.generator.choice((1.0, 30.0, 3600.0))
@@ -339,6 +340,24 @@ class Nemesis:
             engine.call_time = CALL_TIME
             engine.resume()
         self.changed_at = self.clocks.true()
+        self.calm_since = None
+
+
+def _set_back(host: Host, microseconds: int) -> None:
+    """Let an engine go on where the wall clock was set back: it samples and fails as before."""
+    host.xids.reset()
+    for series in host.cache.series.values():
+        for segment in series.segments:
+            segment.start += microseconds
+            segment.warm += microseconds
+            segment.end += microseconds if segment.end != NEVER else 0
+    faults = host.faults
+    for spans in (*faults.lost.values(), *faults.overrides.values()):
+        for span in spans:
+            span.start += microseconds
+    if faults.driver_dead:
+        faults.driver_dead.start += microseconds
+    faults.generation += 1
 
 
 Trouble = Callable[[Nemesis], None]

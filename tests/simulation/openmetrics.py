@@ -28,4 +28,4 @@ def check(text: str, plain: str) -> None:
                 assert kind in _TYPES, line
         else:
             name = family + ("_total" if kind == "counter" else "")
-            assert re.match(re.escape(name) + "[ {]", line), f"in the midst of {family}: {line}"
+            assert line.startswith((f"{name} ", f"{name}{{")), f"in the midst of {family}: {line}"

@@ -62,7 +62,7 @@ def test_a_sample_seen_twice_counts_once(log: ClockLog) -> None:
     assert {"power_cap": 1} == dict(log.started(gpu(0)))
 
 
-def test_an_older_sample_changes_nothing(log: ClockLog) -> None:
+def test_a_sample_of_an_earlier_time_is_a_newer_one_for_the_clock_was_set_back(log: ClockLog) -> None:
     log.add(gpu(0), at(1), 0)
     log.add(gpu(0), at(0), CAP)
     assert {} == dict(log.started(gpu(0)))
