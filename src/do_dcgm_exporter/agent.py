@@ -21,6 +21,7 @@ from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.sample_ages import boot_time
 from do_dcgm_exporter.session import CycleResult, Session
 from do_dcgm_exporter.session_setup import open_session
 from do_dcgm_exporter.topology import Topology
@@ -45,13 +46,14 @@ class Agent:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
     ) -> None:
         self._configuration = configuration
         self._publisher = publisher
         self._calls = calls
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = Logs.starting_at(wall_clock(), configuration.settings, clock)
+        self._logs = Logs.starting_at(wall_clock(), configuration.settings, boot_clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None

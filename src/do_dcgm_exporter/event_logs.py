@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collectors.clock_log import ClockLog
 from do_dcgm_exporter.collectors.xid_log import XidLog
-from do_dcgm_exporter.sample_ages import SampleAges
+from do_dcgm_exporter.sample_ages import SampleAges, boot_time
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.topology import Topology
 
@@ -23,13 +22,13 @@ class Logs:
 
     @classmethod
     def starting_at(
-        cls, now: float, settings: Settings, clock: Callable[[], float] = time.monotonic
+        cls, now: float, settings: Settings, boot_clock: Callable[[], float] = boot_time
     ) -> Logs:
         """Empty logs whose totals count from ``now`` (Unix seconds)."""
         return cls(
             XidLog(int(now * 1e6), settings.xid_window),
             ClockLog(settings.clock_events_window),
-            SampleAges(clock),
+            SampleAges(boot_clock),
         )
 
     def adjust(self, settings: Settings, before: Topology, after: Topology) -> None:

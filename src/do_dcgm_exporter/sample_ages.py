@@ -1,4 +1,4 @@
-"""How long each sample has been the newest, by a clock that nobody sets.
+"""How long each sample has been the newest, by a clock that nobody sets and nothing stops.
 
 An engine stamps samples by the wall clock. Where that is set back, what was sampled before
 looks young until it is as late again, and an engine that goes by it may sample nothing new
@@ -15,11 +15,16 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.values import RawValue
 
 
+def boot_time() -> float:
+    """Seconds since the machine started, with those that it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @dataclass(slots=True)
 class SampleAges:
-    """Ages in seconds by the monotonic ``clock``. They outlive connections to the engine."""
+    """Ages in seconds by ``clock``. They outlive connections to the engine."""
 
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = boot_time
     _seen: dict[tuple[Entity, int], tuple[int, float]] = field(default_factory=dict)
 
     def at_least(self, raw: RawValue, now: float) -> float:

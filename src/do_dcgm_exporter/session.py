@@ -15,10 +15,12 @@ from typing import Protocol
 
 from do_dcgm_exporter.collector_runner import CollectorOutcome, CollectorRunner
 from do_dcgm_exporter.collectors.nvlink import LinkStates, NvLinkCollector
+from do_dcgm_exporter.collectors.xid import XidCollector
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
@@ -102,6 +104,7 @@ class Session:
     jobs: JobDirectory
     ages: SampleAges
     collectors: Sequence[Collector]
+    xids: XidCollector
     nvlink: NvLinkCollector
     runner: CollectorRunner
     missed_gpus: frozenset[int]
@@ -154,7 +157,11 @@ class Session:
     def _readings(self, now: float) -> Readings:
         readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         for batch in self.batches:
-            readings.add(self.reader.read(batch.entities, batch.field_ids))
+            try:
+                readings.add(self.reader.read(batch.entities, batch.field_ids))
+            except EngineUnavailable:
+                self.xids.hold_what_was_told(readings)
+                raise
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Nothing.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),

@@ -64,6 +64,7 @@ def open_session(
     profiling = scope.watch_profiling(engine, watcher)
     engine.update()
     labels = _label_blocks(topology, configuration)
+    xids = scope.xid_collector(engine, labels, logs, xid_watches)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -78,7 +79,8 @@ def open_session(
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
         ages=logs.ages,
-        collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
+        collectors=scope.collectors(engine, labels, logs, profiling, xids),
+        xids=xids,
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
         missed_gpus=scope.gpus_other_than(watched_gpus),
@@ -175,24 +177,34 @@ class _Scope:
             if entities and known:
                 yield Batch(entities, known)
 
+    @property
+    def on_gpus(self) -> tuple[Entity, ...]:
+        """The selected GPUs and GPU instances."""
+        return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
+
+    def xid_collector(
+        self, engine: HostEngine, labels: LabelBlocks, logs: Logs, watches: Sequence[Watch]
+    ) -> XidCollector:
+        """The follower of field 230, which shows every GPU in scope."""
+        shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
+        zero_fill = self.configuration.settings.xid_zero_fill
+        return XidCollector(engine, self.topology, labels, logs.xids, watches, shown, zero_fill)
+
     def collectors(
         self,
         engine: HostEngine,
         labels: LabelBlocks,
         logs: Logs,
         profiling: ProfilingWatch,
-        xid_watches: Sequence[Watch],
+        xids: XidCollector,
     ) -> tuple[Collector, ...]:
         """The collectors, each with the entities it is about."""
         topology, gpus = self.topology, self.selection.gpus
         carried = carriers(self.configuration.counters, self.selection.entities)
-        on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
-        with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
-        zero_fill = self.configuration.settings.xid_zero_fill
         return (
             FieldCollector(topology, labels, carried, profiling),
-            XidCollector(engine, topology, labels, logs.xids, xid_watches, with_xids, zero_fill),
-            ClockEventCollector(topology, labels, logs.clocks, on_gpus),
+            xids,
+            ClockEventCollector(topology, labels, logs.clocks, self.on_gpus),
             HealthCollector(engine, topology, labels, gpus, self.clock),
             P2PCollector(engine, labels, gpus),
         )

@@ -17,6 +17,7 @@ class Clocks:
     """
 
     slept: float = 0.0
+    started_at: float = 100.0
     _monotonic: float = 100.0
     _settings: list[tuple[float, float]] = field(
         default_factory=lambda: [(0.0, STARTED_AT)]

@@ -207,7 +207,7 @@ class Wire:
             group, field_group, *_ = unpack_json(body)
             self.watched[field_group] = group
         elif function is Function.LATEST_VALUES:
-            engine.ledger.note_values(engine.life, answer)
+            engine.ledger.note_values(engine.life, answer, fault.tampered is not None)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])
         return answer

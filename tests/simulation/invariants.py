@@ -100,7 +100,12 @@ class Invariants:
     def is_whole(self) -> bool:
         """Whether the page has all that the engine has, as far as it says so itself."""
         health = self.world.service._publisher.publication.page.health
-        return health.healthy and not self._notes()
+        return health.healthy and not self._notes() and not self._session_is_young()
+
+    def _session_is_young(self) -> bool:
+        """Whether profiling may still have to warm up."""
+        session = self.world.service._agent._session
+        return session is None or session.age() < 2 * self.world.interval + 3.0
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health

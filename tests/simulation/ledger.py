@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.simulation.clocks import Clocks
+from tests.simulation.clocks import STARTED_AT, Clocks
 
 from dcgm_simulator.fields import XID
 from dcgm_simulator.machine import Entity
@@ -62,18 +62,32 @@ class Ledger:
     """All that were handed out, by life, entity and timestamp."""
     certain: set[tuple[int, Entity, int]] = field(default_factory=set)
     """Those of ``xids`` that a whole reading of the exporter ended with."""
+    _has_confirmed: bool = False
+    _from_before: set[tuple[int, Entity, int]] = field(default_factory=set)
 
     def confirm(self) -> None:
-        """A reading has ended: what was handed out so far has been taken."""
-        self.certain.update(self.xids)
+        """A reading has ended: what was handed out so far has been taken.
 
-    def note_values(self, life: int, body: bytes) -> None:
-        """Take the reply to a latest-values call."""
+        At the first one, an XID of a time before the start is none of this exporter's.
+        """
+        if not self._has_confirmed:
+            started_at = round((STARTED_AT + self.clocks.started_at) * 1e6)
+            self._from_before = {k for k, xid in self.xids.items() if xid.timestamp < started_at}
+            self._has_confirmed = True
+        self.certain.update(self.xids.keys() - self._from_before)
+
+    @property
+    def begun_before(self) -> set[tuple[int, int]]:
+        """GPU and code of the XIDs that were there before this exporter's time."""
+        return {(entity.id, self.xids[life, entity, t].code) for life, entity, t in self._from_before}
+
+    def note_values(self, life: int, body: bytes, tampered: bool) -> None:
+        """Take the reply to a latest-values call; of one ``tampered`` with, take times as said."""
         for _, kind, number, field_id, type_code, status, _, timestamp, value in records_in(body):
             if field_id == XID and status == 0:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
             if status == 0 and type_code in b"itd":
-                self._note(kind, number, field_id, timestamp, value)
+                self._note((kind, number, field_id), timestamp, value, tampered)
 
     def note_history(self, life: int, body: bytes) -> None:
         """Take the reply to a values-since call, which is about XIDs."""
@@ -87,12 +101,14 @@ class Ledger:
             report = XidReport(life, entity, timestamp, code)
             self.xids.setdefault((life, entity, timestamp), report)
 
-    def _note(self, kind: int, number: int, field_id: int, timestamp: int, value: float) -> None:
-        key = (kind, number, field_id)
+    def _note(self, key: Key, timestamp: int, value: float, tampered: bool) -> None:
         text = str(value) if isinstance(value, int) else f"{value:f}"
         known = self.newest.get(key)
         if known is None or (known.timestamp, known.text) != (timestamp, text):
-            self.newest[key] = Given(timestamp, text, self.clocks.true_time_of(timestamp))
+            now = self.clocks.true()
+            said = min(now, now - self.clocks.wall() + timestamp / 1e6)
+            sampled_at = said if tampered else self.clocks.true_time_of(timestamp)
+            self.newest[key] = Given(timestamp, text, sampled_at)
 
 
 def distinct(reports: Sequence[XidReport]) -> int:

@@ -155,7 +155,7 @@ class World:
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
             put(
                 service,
-                Agent=partial(self._agent_class(), **clocks),
+                Agent=partial(self._agent_class(), **clocks, boot_clock=self.clocks.true),
                 Publisher=partial(self._publisher_class(), **clocks),
                 Supervisor=partial(supervisor.Supervisor, clock=self.clocks.monotonic),
                 Forwarder=forwarders,

@@ -18,7 +18,7 @@ from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.collectors.xid_texts import xid_text
 from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
 from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue, number_text
 from do_dcgm_exporter.field_plan import XID_FIELD
@@ -51,7 +51,11 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        self._follow(readings)
+        try:
+            self._follow(readings)
+        except EngineUnavailable:
+            self.hold_what_was_told(readings)
+            raise
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -80,11 +84,7 @@ class XidCollector:
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
-        latest = {
-            entity: raw
-            for (entity, field_id), raw in readings.raw.items()
-            if field_id == XID_FIELD and self._is_new(raw)
-        }
+        latest = self._latest(readings)
         for watch in self.watches:
             fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
             if fresh:
@@ -93,7 +93,21 @@ class XidCollector:
         # What another client watches can be read, although not its history.
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
+        self.log.take_held()
         self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
+
+    def hold_what_was_told(self, readings: Readings) -> None:
+        """Let no XID be lost that was read before the engine broke off."""
+        for entity, raw in self._latest(readings).items():
+            self.log.hold(entity, _events_in(raw))
+
+    def _latest(self, readings: Readings) -> Mapping[Entity, RawValue]:
+        """The newest event of each entity, where that is new."""
+        return {
+            entity: raw
+            for (entity, field_id), raw in readings.raw.items()
+            if field_id == XID_FIELD and self._is_new(raw)
+        }
 
     def _is_new(self, raw: RawValue) -> bool:
         """Whether something came since; a blank, too, may stand before an XID.

@@ -36,11 +36,13 @@ class XidHistory:
 
     ``read_until`` is the timestamp of the event taken last, ``taken`` those that the engine
     may tell again; ``was_read`` is whether the engine has answered for the entity before.
+    ``early`` are those of a reading that broke off, to be taken with what the next one finds.
     """
 
     read_until: int = -1
     taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     was_read: bool = False
+    early: set[XidEvent] = field(default_factory=set)
     recent: deque[XidEvent] = field(default_factory=deque)
     totals: Tally[int] = field(default_factory=Tally)
     newest_by_xid: dict[int, int] = field(default_factory=dict)
@@ -64,15 +66,27 @@ class XidLog:
         return self._histories[entity]
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
-        """Take those ``events`` that are new."""
+        """Take those ``events`` that are new, and those that were held."""
         history = self._histories[entity]
-        for event in sorted(events):
+        found = sorted({*events, *history.early})
+        history.early.clear()
+        for event in found:
             if event in history.taken:
                 continue
             history.taken.append(event)
             history.read_until = event.timestamp
             if not _is_second_report(event, history):
                 self._count(event, history)
+
+    def hold(self, entity: Entity, events: Iterable[XidEvent]) -> None:
+        """Keep ``events`` of a reading that broke off; there may be others before them."""
+        self._histories[entity].early.update(events)
+
+    def take_held(self) -> None:
+        """Take what was held and not told again: that engine has gone."""
+        for entity, history in self._histories.items():
+            if history.early:
+                self.add(entity, ())
 
     def forget(self, entity: Entity) -> None:
         """Drop what is known of an instance that is gone; its id may be given out again."""
