@@ -103,6 +103,7 @@ class Nemesis:
         def unless_over() -> None:
             if not self.is_over:
                 self.changed_at = self.clocks.true()
+                self.calm_since = None
                 act()
 
         self.scheduler.at(seconds, unless_over)
