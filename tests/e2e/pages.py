@@ -39,7 +39,7 @@ class Page:
         assert text.endswith("\n") or not text
         self.text = text
         self.families: dict[str, Family] = {}
-        lines = iter(text.splitlines())
+        lines = iter(text.split("\n")[:-1])
         name = ""
         for line in lines:
             if help_line := _HELP.fullmatch(line):

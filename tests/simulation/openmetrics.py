@@ -10,10 +10,10 @@ _TYPES = {"gauge", "counter", "unknown"}
 
 def check(text: str, plain: str) -> None:
     """Fail unless ``text`` is an OpenMetrics page with the samples of ``plain``."""
-    lines = text.splitlines()
+    lines = text.split("\n")[:-1]
     assert lines[-1] == "# EOF", "no end"
     samples = [line for line in lines if not line.startswith("#")]
-    assert samples == [line for line in plain.splitlines() if not line.startswith("#")]
+    assert samples == [line for line in plain.split("\n")[:-1] if not line.startswith("#")]
     seen: set[str] = set()
     family, kind = "", ""
     for line in lines[:-1]:
