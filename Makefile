@@ -8,7 +8,7 @@ PYTEST := -m pytest -n 3 --dist loadfile
 FAULTS := tests/simulation tests/soak tests/fuzz
 
 .PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
-.PHONY: simulate soak fuzz
+.PHONY: fault-simulation soak fuzz
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,7 +41,7 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
 	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
 
-simulate: .venv/test ## faults in virtual time, SEEDS=10000 schedules (docs/reliability.md)
+fault-simulation: .venv/test ## faults in virtual time, SEEDS=10000 schedules (docs/reliability.md)
 	nice $(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),10000)
 
 soak: .venv/test ## hundreds of faults and a day's cycles on real processes (some 30 minutes)

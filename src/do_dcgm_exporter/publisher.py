@@ -48,6 +48,7 @@ class Publisher:
         self._cycle = 0
         self._cycle_started_at: float | None = None
         self._abandoned = False
+        self._calls_seen = 0
         self.publication = Publication(self._page())
 
     @property
@@ -95,15 +96,24 @@ class Publisher:
             return True
 
     def abandon_cycle_after(self, limit: float) -> bool:
-        """Give up on a cycle that has run for ``limit`` seconds; True if there was one."""
+        """Give up on a cycle that has run for ``limit`` seconds; True if there was one.
+
+        An engine is slow if any call has ended since the last look, else it hangs.
+        """
         with self._lock:
-            started = self._cycle_started_at
+            started, ended = self._cycle_started_at, self._telemetry.calls.ended
+            answers, self._calls_seen = ended != self._calls_seen, ended
             if started is None or self._clock() - started < limit:
                 return False
             self._cycle_started_at = None
             self._abandoned = True
             self._cycle += 1
-            self._publish_outage(f"the engine has not answered for {limit:g} s", False)
+            self._publish_outage(
+                f"the engine is slow: a cycle has taken more than {limit:g} s"
+                if answers
+                else f"the engine has not answered for {limit:g} s",
+                False,
+            )
             return True
 
     def refresh(self) -> None:

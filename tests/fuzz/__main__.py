@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.builders import REPOSITORY
 from tests.fuzz import catalogue
 
+# Nothing of the exporter may be imported before a target's process has instrumented it.
+REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = REPOSITORY / "build" / "fuzz"
 
 

@@ -93,6 +93,7 @@ CONNECT_FAILURES: dict[str, Step | socket.gaierror] = {
     "refusing": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
     "unreachable": OSError(errno.ENETUNREACH, "unreachable"),
     "unresolvable": socket.gaierror(-2, "unknown name"),
+    "unresolved": 45.0,
     "deaf": math.inf,
 }
 
@@ -120,6 +121,8 @@ class Endpoint:
         )
 
     def _resolve(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        if self.behaviour == "unresolved":
+            self.scheduler.sleep(45.0)
         if self.behaviour == "unresolvable":
             raise socket.gaierror(-2, "unknown name")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]

@@ -56,6 +56,8 @@ class Engine:
     refuses: bool = False
     call_time: float = CALL_TIME
     calls: int = 0
+    answered_at: float = 0.0
+    """When it last answered a call, by the monotonic clock."""
     stuck: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     """Fields that are sampled no more, with what each entity's record was since then."""
     last: dict[int, dict[bytes, bytes]] = field(default_factory=lambda: defaultdict(dict))
@@ -203,6 +205,7 @@ class Wire:
                 fault.strike()
         if self.is_dead:
             raise StatusError(Status.CONNECTION_NOT_VALID)
+        engine.answered_at = engine.clocks.monotonic()
         if function is Function.WATCH_FIELDS:
             group, field_group, *_ = unpack_json(body)
             self.watched[field_group] = group

@@ -35,6 +35,7 @@ class Invariants:
     forwarded: list[bytes] = field(default_factory=list)
     _parsed: tuple[Page, ParsedPage] | None = None
     _forwarded: bytes = b""
+    _reason: str = ""
     _published_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -157,7 +158,11 @@ class Invariants:
             assert parsed.own("gpus") == self.world.engine.layout.gpus
         else:
             assert health.reason, "unhealthy for no reason"
+            if "has not answered" in health.reason and health.reason != self._reason:
+                silent = self.world.clocks.monotonic() - self.world.engine.answered_at
+                assert silent > 0.9 * TICK, f"it has answered {silent:.1f} s ago"
             assert not health.reason.startswith("internal error"), health.reason
+        self._reason = health.reason
         if not up:
             assert not parsed.dcgm, "values of an engine that does not answer"
             assert not gpus_up

@@ -24,7 +24,15 @@ from tests.simulation.scheduler import Ended, Scheduler, threading_of
 
 from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
-from do_dcgm_exporter import agent, forward_attempt, forwarder, publisher, service, supervisor
+from do_dcgm_exporter import (
+    agent,
+    forward_attempt,
+    forwarder,
+    name_lookup,
+    publisher,
+    service,
+    supervisor,
+)
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
@@ -151,6 +159,7 @@ class World:
                 put(room, threading=threads)
             time = SimpleNamespace(monotonic=self.clocks.monotonic)
             put(forward_attempt, threading=threads, time=time, socket=self.endpoint.sockets())
+            put(name_lookup, threading=threads, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
             put(
@@ -314,7 +323,7 @@ class World:
             xid_zero_fill=draw.random() < 0.8,
             show_hostname=False,
             forward=draw.random() < 0.5,
-            forward_url="http://127.0.0.1:9/v1/gpu_metrics",
+            forward_url="http://localhost:9/v1/gpu_metrics",
             forward_interval=draw.choice((5.0, 20.0)),
             forward_timeout=draw.choice((1.0, 5.0)),
             log_level="debug",
