@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Addresses = Sequence[tuple[socket.AddressFamily, Any]]
@@ -20,7 +21,7 @@ Addresses = Sequence[tuple[socket.AddressFamily, Any]]
 class Lookup:
     """One question to the resolver; ``event`` is set once it is answered or given up."""
 
-    event: threading.Event = field(default_factory=lambda: threading.Event())
+    event: threading.Event
     is_answered: bool = False
     _addresses: Addresses = ()
     _failure: OSError | None = None
@@ -48,19 +49,15 @@ class Resolver:
     """Asks one question at a time."""
 
     def __init__(self) -> None:
-        self._current = Lookup()
-        self._current.is_answered = True
+        self._current: Lookup | None = None
 
     def begin(self, host: str, port: int) -> Lookup:
         """Ask for ``host``, or join the question that the resolver has not answered yet."""
-        if self._current.is_answered:
-            self._current = Lookup()
-            thread = threading.Thread(
-                target=lambda lookup=self._current: lookup.ask(host, port),
-                name="name lookup",
-                daemon=True,
-            )
-            thread.start()
+        lookup = self._current
+        if lookup is None or lookup.is_answered:
+            lookup = self._current = Lookup(threading.Event())
+            ask = partial(lookup.ask, host, port)
+            threading.Thread(target=ask, name="name lookup", daemon=True).start()
         else:
-            self._current.event.clear()
-        return self._current
+            lookup.event.clear()
+        return lookup

@@ -220,7 +220,7 @@ class Wire:
             return host.call(self.number, function, body)
         except StatusError:
             raise
-        except Exception as error:  # noqa: BLE001 - as the simulator's server does
+        except Exception as error:
             raise StatusError(Status.GENERIC_ERROR) from error
 
     def close(self) -> None:

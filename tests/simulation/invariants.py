@@ -154,7 +154,9 @@ class Invariants:
         up, health = parsed.own("hostengine_up"), page.health
         gpus_up = [sample.value for sample in parsed.samples("do_dcgm_exporter_gpu_up")]
         if health.healthy:
-            assert up == 1 and gpus_up and all(gpus_up), "healthy, and GPUs are not there"
+            assert up == 1, "healthy without an engine"
+            assert gpus_up, "healthy without a GPU"
+            assert all(gpus_up), "healthy, and GPUs are not there"
             assert parsed.own("gpus") == self.world.engine.layout.gpus
         else:
             assert health.reason, "unhealthy for no reason"

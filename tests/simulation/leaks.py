@@ -38,7 +38,9 @@ def _nothing_unused(host: Host, wire: Wire) -> None:
     registry = host.registry
     groups = [number for number, group in registry.groups.items() if group.owner == wire.number]
     assert len(groups) <= GROUPS_OF_A_SESSION, f"{len(groups)} groups on one connection"
-    owned = {number for number, group in registry.field_groups.items() if group.owner == wire.number}
+    owned = {
+        number for number, group in registry.field_groups.items() if group.owner == wire.number
+    }
     assert len(owned) <= GROUPS_OF_A_SESSION, f"{len(owned)} field groups on one connection"
     if wire.was_refused:
         return

@@ -79,7 +79,9 @@ class Ledger:
     @property
     def begun_before(self) -> set[tuple[int, int]]:
         """GPU and code of the XIDs that were there before this exporter's time."""
-        return {(entity.id, self.xids[life, entity, t].code) for life, entity, t in self._from_before}
+        return {
+            (entity.id, self.xids[life, entity, t].code) for life, entity, t in self._from_before
+        }
 
     def note_values(self, life: int, body: bytes, tampered: bool) -> None:
         """Take the reply to a latest-values call; of one ``tampered`` with, take times as said."""
@@ -119,5 +121,3 @@ def distinct(reports: Sequence[XidReport]) -> int:
         if not (twice and 0 <= report.timestamp - last <= 2_000_000):
             count, last = count + 1, report.timestamp
     return count
-
-

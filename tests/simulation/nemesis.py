@@ -255,8 +255,12 @@ class Nemesis:
             override = self.generator.choice(
                 (
                     Override(now, status=self.generator.choice(VALUE_STATUSES)),
-                    Override(now, value=sentinel(known.type, self.generator.choice(list(Sentinel)))),
-                    Override(now, value="" if known.type == "s" else 7.0 if known.type == "d" else 7),
+                    Override(
+                        now, value=sentinel(known.type, self.generator.choice(list(Sentinel)))
+                    ),
+                    Override(
+                        now, value="" if known.type == "s" else 7.0 if known.type == "d" else 7
+                    ),
                 )
             )
             if field_id != 230 or override.status:

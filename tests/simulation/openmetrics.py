@@ -1,4 +1,4 @@
-"""OpenMetrics as strictly as a page of both formats allows: the heads differ, the samples do not."""
+"""OpenMetrics, strictly: the heads are its own, the samples those of the text format."""
 
 from __future__ import annotations
 

@@ -111,5 +111,3 @@ class ValueTruth:
         host = self._world.engine.host
         assert host is not None
         return {n for group in host.machine.recording["profiling"] for n in group["fieldIds"]}
-
-

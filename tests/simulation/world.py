@@ -16,7 +16,7 @@ from unittest import mock
 from tests.builders import counter_set, settings, simulated_bindings
 from tests.simulation.clocks import Clocks
 from tests.simulation.endpoint import Endpoint
-from tests.simulation.engine import Engine
+from tests.simulation.engine import CallFault, Engine
 from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
@@ -24,6 +24,7 @@ from tests.simulation.scheduler import Ended, Scheduler, threading_of
 
 from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.wire import Function
 from do_dcgm_exporter import (
     agent,
     forward_attempt,
@@ -120,7 +121,7 @@ class World:
             self.client_version,
             draw.randrange(10**6),
             self.tell,
-            lambda function: self.nemesis.fault_at(function),
+            self._fault_at,
         )
         self.nemesis = Nemesis(
             draw,
@@ -134,7 +135,7 @@ class World:
         )
         self.bindings = simulated_bindings(self.client_version)
         self.invariants = Invariants(self)
-        self.configuration = self._drawn_configuration()
+        self.configuration = Configuration(*self._read_good())
         self._reloads: list[bool] = []
 
     # What the rooms stand on
@@ -237,6 +238,9 @@ class World:
 
     # What happens
 
+    def _fault_at(self, function: Function) -> CallFault | None:
+        return self.nemesis.fault_at(function)
+
     def tell(self, what: str) -> None:
         """Add to the trace."""
         clocks = self.clocks
@@ -287,7 +291,7 @@ class World:
             self.invariants.must_be_whole()
         self.invariants.all_counted()
         self.service.stop()
-        self.scheduler.sleep(6.0)
+        self.scheduler.sleep(60.0)  # a resolver may still not have answered
         self.invariants.nothing_left()
 
     def _watch_for(self, seconds: float) -> None:
@@ -304,16 +308,15 @@ class World:
         self._reloads.append(good)
 
     def _reload(self, good: bool) -> None:
-        read = self._drawn_configuration if good else self._broken_configuration
-        self.service.reload(lambda: (lambda c: (c.settings, c.counters))(read()))
+        self.service.reload(self._read_good if good else self._read_bad)
         self.configuration = self.service._configuration
         self.invariants.reloaded(good)
 
-    def _broken_configuration(self) -> Configuration:
-        raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")
+    def _read_good(self) -> tuple[Settings, CounterSet]:
+        return self._drawn_settings(), self._drawn_counters()
 
-    def _drawn_configuration(self) -> Configuration:
-        return Configuration(self._drawn_settings(), self._drawn_counters())
+    def _read_bad(self) -> tuple[Settings, CounterSet]:
+        raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")
 
     def _drawn_settings(self) -> Settings:
         draw = self.generator

@@ -19,7 +19,7 @@ from tests.e2e.pages import Page
 
 @dataclass(frozen=True)
 class Scrape:
-    """One scrape: when it began, and how many seconds it took in all and by the exporter's doing."""
+    """One scrape: when it began, its seconds, and those of them that are the exporter's doing."""
 
     at: float
     seconds: float

@@ -27,7 +27,6 @@ from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.samples import Family, MetricType, Sample
 from do_dcgm_exporter.topology import Topology
 
-
 # How long the engine is asked to keep XIDs, in seconds.
 KEPT_FOR = 600
 
@@ -182,10 +181,10 @@ class XidCollector:
         The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
         driver no more.
         """
-        raw = readings.raw.get((entity, XID_FIELD))
-        if raw is not None and raw.status in (Status.OK, Status.NOT_WATCHED):
+        value = readings.get(entity, XID_FIELD)
+        if value is Nothing.NOT_WATCHED and (entity, XID_FIELD) in readings.raw:
             return self.topology.gpu_id_of(entity) in readings.lost_gpus
-        return raw is not None and raw.status == Status.NO_DATA
+        return value in (Nothing.NO_DATA, Nothing.BLANK)
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
         counts: Tally[int] = sum(
