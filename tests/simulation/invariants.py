@@ -71,7 +71,7 @@ class Invariants:
         age = world.clocks.monotonic() - self._published_at
         if parsed.dcgm and age > world.interval + limit:
             raise AssertionError(f"the page is {age:.1f} s old and still has values")
-        calm = world.nemesis.calm_since
+        calm = world.troubles.calm_since
         if calm is not None and world.clocks.true() - calm > world.interval + limit:
             assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated run, and when: all of it drawn from the seed.
+"""When things go wrong in a simulated run: all of it drawn from the seed.
 
 Each run leaves some kinds of trouble out altogether, so that others meet undisturbed.
 """
@@ -6,77 +6,57 @@ Each run leaves some kinds of trouble out altogether, so that others meet undist
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
-from tests.simulation.clocks import Clocks
-from tests.simulation.endpoint import Endpoint, any_behaviour
-from tests.simulation.engine import CALL_TIME, CallFault, Engine
+from tests.simulation.engine import CallFault
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.tampering import CALL_STATUSES, CHANGES, VALUE_STATUSES, tamper
+from tests.simulation.tampering import CALL_STATUSES, CHANGES, tamper
+from tests.simulation.troubles import ALL_TROUBLES, Trouble, Troubles
 
-from dcgm_simulator.codes import EntityGroup, Sentinel, sentinel
-from dcgm_simulator.control import command_health
-from dcgm_simulator.faults import Override
-from dcgm_simulator.host import Host
-from dcgm_simulator.machine import Entity
-from dcgm_simulator.series import NEVER
-from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 
-FIELDS = (54, 57, 100, 112, 150, 155, 156, 230, 252, 449, 1001, 1002)
-"""Those of single values that go wrong: labels, the life sign, profiling and others."""
-CUTS = ((), ("3g.40gb",), ("1g.10gb", "1g.10gb"), ("2g.20gb", "3g.40gb"), ("7g.80gb",))
-XID_CODES = (13, 31, 43, 79, 94, 120)
+
+@dataclass
+class _Armed:
+    """A trouble that comes with a call yet to be made."""
+
+    calls: int
+    kind: Trouble
 
 
 @dataclass
 class Nemesis:
-    """Makes trouble; ``reload`` is how a new configuration comes, good or bad."""
+    """Makes ``troubles`` at drawn times and at drawn calls to the engine."""
 
     generator: random.Random
     scheduler: Scheduler
-    clocks: Clocks
-    engine: Engine
-    endpoint: Endpoint
-    reload: Callable[[bool], None]
-    tell: Callable[[str], None]
-    interval: float
-    has_bindings: bool = True
-    is_over: bool = False
-    calm_since: float | None = 0.0
-    """True time since when nothing keeps the engine from answering, None while something does."""
-    changed_at: float = 0.0
-    """True time of the last trouble of any kind."""
-    _armed: list[list[object]] = field(default_factory=list)
-    _flaky: float = 0.0
-    _tampering: tuple[str, float] | None = None
-
-    # When
+    troubles: Troubles
+    _armed: list[_Armed] = field(default_factory=list)
 
     def plan(self, duration: float) -> None:
         """Draw what will happen in ``duration`` seconds."""
         draw = self.generator
-        kinds = [kind for kind in _TROUBLES if draw.random() < 0.5] or [Nemesis._kill]
+        kinds = [kind for kind in ALL_TROUBLES if draw.random() < 0.5] or [Troubles.kill]
         for _ in range(draw.randrange(1, 14)):
             kind = draw.choice(kinds)
             if draw.random() < 0.4:
-                self._armed.append([draw.randrange(1, draw.choice((8, 80, 300))), kind])
+                self._armed.append(_Armed(draw.randrange(1, draw.choice((8, 80, 300))), kind))
             else:
-                self.scheduler.at(draw.uniform(0, duration), lambda kind=kind: self._do(kind))
+                self.scheduler.at(draw.uniform(0, duration), partial(self.troubles.make, kind))
 
     def fault_at(self, function: Function) -> CallFault | None:
         """What befalls the call that is made now."""
         for armed in list(self._armed):
-            armed[0] -= 1  # type: ignore[operator]
-            if armed[0] == 0:  # type: ignore[comparison-overlap]
+            armed.calls -= 1
+            if armed.calls == 0:
                 self._armed.remove(armed)
-                return self._armed_fault(function, armed[1])  # type: ignore[arg-type]
-        if self._flaky and self.generator.random() < self._flaky:
+                return self._armed_fault(function, armed.kind)
+        if self.troubles.flaky and self.generator.random() < self.troubles.flaky:
             return self._refusal(function)
-        if self._tampering and function is Function.LATEST_VALUES:
-            name, share = self._tampering
-            self.tell(f"{share:.0%} {name}")
+        if self.troubles.tampering and function is Function.LATEST_VALUES:
+            name, share = self.troubles.tampering
+            self.troubles.tell(f"{share:.0%} {name}")
             return CallFault(
                 tampered=lambda body: tamper(body, CHANGES[name], share, self.generator)
             )
@@ -84,310 +64,16 @@ class Nemesis:
 
     def _armed_fault(self, function: Function, kind: Trouble) -> CallFault:
         after = self.generator.random() < 0.5
-        self.tell(f"at {function.name.lower()}{', answered' if after else ''}:")
-        return CallFault(strike=lambda: self._do(kind), after=after)
+        self.troubles.tell(f"at {function.name.lower()}{', answered' if after else ''}:")
+        return CallFault(strike=lambda: self.troubles.make(kind), after=after)
 
     def _refusal(self, function: Function) -> CallFault:
         status = self.generator.choice(CALL_STATUSES)
-        self.tell(f"{function.name.lower()} is refused with {status}")
-        self.changed_at = self.clocks.true()
+        self.troubles.tell(f"{function.name.lower()} is refused with {status}")
+        self.troubles.calm_since = None
         return CallFault(refused=status)
 
-    def _do(self, kind: Trouble) -> None:
-        if not self.is_over:
-            self.changed_at = self.clocks.true()
-            self.calm_since = None
-            kind(self)
-
-    def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        def unless_over() -> None:
-            if not self.is_over:
-                self.changed_at = self.clocks.true()
-                self.calm_since = None
-                act()
-
-        self.scheduler.at(seconds, unless_over)
-
-    def _some_time(self) -> float:
-        return self.generator.choice((0.05, 0.6, 1.0, 2.5)) * self.generator.uniform(
-            0.5, 2 * self.interval
-        )
-
-    def look(self, client_version: str) -> None:
-        """Find out whether the engine can be talked to."""
-        engine = self.engine
-        trouble = (
-            engine.host is None
-            or engine.is_hung
-            or engine.refuses
-            or engine.call_time > CALL_TIME
-            or engine.version != client_version
-            or not self.has_bindings
-            or self._flaky
-            or self._tampering
-        )
-        if trouble:
-            self.calm_since = None
-        elif self.calm_since is None:
-            self.calm_since = self.clocks.true()
-
-    # The engine's process
-
-    def _kill(self) -> None:
-        version = ""
-        if self.generator.random() < 0.3:
-            version = self.generator.choice(VERSIONS)
-        self.tell("the engine is killed")
-        self.engine.kill()
-        self._later(self._some_time(), lambda: self._start(version))
-
-    def _start(self, version: str) -> None:
-        self.tell(f"the engine starts {version}")
-        self.engine.start(version)
-
-    def _drop(self) -> None:
-        self.tell("the engine drops all connections")
-        self.engine.drop()
-
-    def _hang(self) -> None:
-        self.tell("the engine hangs")
-        self.engine.hang()
-        seconds = self.generator.choice((self._some_time(), self._some_time(), 70.0))
-        self._later(seconds, self._resume)
-
-    def _resume(self) -> None:
-        self.tell("the engine goes on")
-        self.engine.resume()
-
-    def _refuse(self) -> None:
-        self.tell("the engine refuses connections")
-        self.engine.refuses = True
-        self.engine.drop()
-        self._later(self._some_time(), self._resume)
-
-    def _slow(self) -> None:
-        self.engine.call_time = self.generator.choice((0.01, 0.1, 0.4, 1.5))
-        self.tell(f"the engine takes {self.engine.call_time} s for a call")
-        self._later(self._some_time(), self._quick)
-
-    def _quick(self) -> None:
-        self.tell("the engine is quick again")
-        self.engine.call_time = CALL_TIME
-
-    def _flake(self) -> None:
-        self._flaky = self.generator.choice((0.005, 0.05, 0.3, 1.0))
-        self._later(self._some_time(), self._steady)
-
-    def _steady(self) -> None:
-        self.tell("calls are refused no more")
-        self._flaky = 0.0
-
-    def _garble(self) -> None:
-        self._tampering = self.generator.choice(list(CHANGES)), self.generator.choice((0.1, 1.0))
-        self._later(self._some_time(), self._clear)
-
-    def _clear(self) -> None:
-        self._tampering = None
-
-    def _lose_bindings(self) -> None:
-        self.tell("the bindings are gone")
-        self.has_bindings = False
-        self._later(self._some_time(), self._find_bindings)
-
-    def _find_bindings(self) -> None:
-        self.tell("the bindings are back")
-        self.has_bindings = True
-
-    # The machine
-
-    def _gpu(self, host: Host) -> int:
-        return self.generator.randrange(host.machine.layout.gpus)
-
-    def _some_entity(self, host: Host) -> Entity:
-        machine = host.machine
-        parts = [Entity(EntityGroup.GPU_I, n) for n in machine.entities(EntityGroup.GPU_I)]
-        return self.generator.choice([Entity(EntityGroup.GPU, self._gpu(host)), *parts])
-
-    def _cut(self) -> None:
-        if host := self.engine.host:
-            gpu, cut = self._gpu(host), self.generator.choice(CUTS)
-            self.tell(f"GPU {gpu} is cut into {list(cut)}")
-            host.machine.cut(gpu, cut) if cut or gpu in host.machine.instances else None
-            host.hardware.forget()
-            host.cache.forget_missing()
-
-    def _lose(self) -> None:
-        if host := self.engine.host:
-            gpu = self._gpu(host)
-            self.tell(f"GPU {gpu} is lost")
-            host.faults.lose(gpu, host.clock())
-            self._later(self._some_time(), lambda: self._restore(gpu))
-
-    def _restore(self, gpu: int) -> None:
-        if host := self.engine.host:
-            self.tell(f"GPU {gpu} is back")
-            host.faults.restore(gpu, host.clock())
-
-    def _xid(self) -> None:
-        if host := self.engine.host:
-            for _ in range(self.generator.choice((1, 1, 3))):
-                entity, code = self._some_entity(host), self.generator.choice(XID_CODES)
-                self.tell(f"XID {code} on {EntityGroup(entity.group).name} {entity.id}")
-                host.xids.report(entity, code, host.clock())
-
-    def _kill_driver(self) -> None:
-        if host := self.engine.host:
-            self.tell("XID 119: the engine asks the driver no more")
-            times = host.xids.report(Entity(EntityGroup.GPU, 0), 119, host.clock())
-            host.faults.kill_driver(times[-1])
-            life = self.engine.life
-            self._later(4 * self.interval, lambda: self._kill_if(life))
-
-    def _kill_if(self, life: int) -> None:
-        if self.engine.life == life:
-            self._kill()
-
-    def _spoil(self) -> None:
-        if host := self.engine.host:
-            entity, field_id = self._some_entity(host), self.generator.choice(FIELDS)
-            known = host.cache.fields()[field_id]
-            now = host.clock()
-            override = self.generator.choice(
-                (
-                    Override(now, status=self.generator.choice(VALUE_STATUSES)),
-                    Override(
-                        now, value=sentinel(known.type, self.generator.choice(list(Sentinel)))
-                    ),
-                    Override(
-                        now, value="" if known.type == "s" else 7.0 if known.type == "d" else 7
-                    ),
-                )
-            )
-            if field_id != 230 or override.status:
-                self.tell(f"{entity} answers {override.status or override.value!r} to {field_id}")
-                host.faults.override(entity, field_id, override)
-                self._later(self._some_time(), lambda: self._heal(entity, field_id))
-
-    def _heal(self, entity: Entity, field_id: int) -> None:
-        if host := self.engine.host:
-            host.faults.release(entity, field_id, host.clock())
-
-    def _freeze(self) -> None:
-        field_id = self.generator.choice([f for f in FIELDS if f != 230])
-        self.tell(f"field {field_id} is sampled no more")
-        self.engine.hold(field_id)
-        self._later(3 * self._some_time(), lambda: self._thaw(field_id))
-
-    def _thaw(self, field_id: int) -> None:
-        self.tell(f"field {field_id} is sampled again")
-        self.engine.stuck.pop(field_id, None)
-
-    def _profiling(self) -> None:
-        if host := self.engine.host:
-            layout = host.machine.layout
-            self.tell(f"profiling is {'away' if layout.profiling else 'back'}")
-            host.machine.layout = replace(layout, profiling=not layout.profiling)
-
-    def _health(self) -> None:
-        if host := self.engine.host:
-            kind = self.generator.choice(("pass", "warn", "fail"))
-            self.tell(f"health: {kind}")
-            command_health(host, f"gpu:{self._gpu(host)}", 16, kind, 1, "simulated")
-
-    # Clocks, configuration, endpoint
-
-    def _step(self) -> None:
-        seconds = self.generator.choice((-7200.123, -90.7, -3.3, -0.4, 0.4, 3.3, 90.7, 7200.123))
-        self.tell(f"the clock is set by {seconds} s")
-        if seconds < 0 and self.generator.random() < 0.5:
-            # An engine that goes by the wall clock samples nothing before it is that late again.
-            for field_id in FIELDS:
-                if field_id != 230:
-                    self.engine.hold(field_id)
-                    self._later(self._some_time(), lambda field_id=field_id: self._thaw(field_id))
-        self.clocks.step(seconds)
-        if self.engine.host is not None:
-            _set_back(self.engine.host, round(min(seconds, 0.0) * 1e6))
-
-    def _suspend(self) -> None:
-        seconds = self.generator.choice((1.0, 30.0, 3600.0))
-        self.tell(f"the machine sleeps for {seconds} s")
-        self.clocks.sleep(seconds)
-
-    def _reload(self) -> None:
-        good = self.generator.random() < 0.7
-        self.tell(f"a reload, {'good' if good else 'bad'}")
-        self.reload(good)
-
-    def _endpoint(self) -> None:
-        self.endpoint.behaviour = any_behaviour(self.generator)
-        self.tell(f"the endpoint: {self.endpoint.behaviour}")
-
-    # The end of it
-
     def heal(self, version: str) -> None:
-        """End all trouble; an engine that can go on does, with its past."""
-        self.is_over = True
+        """End all trouble."""
         self._armed.clear()
-        self._flaky, self._tampering = 0.0, None
-        self.has_bindings = True
-        self.endpoint.behaviour = "200"
-        engine, host = self.engine, self.engine.host
-        anew = host is None or host.faults.driver_dead or self.generator.random() < 0.3
-        if anew or engine.version != version:
-            self.tell(f"all is well: the engine starts, {version}")
-            engine.start(version)
-        elif host is not None:
-            self.tell("all is well: the engine goes on")
-            host.faults.clear()
-            host.incidents.clear()
-            engine.stuck.clear()
-            engine.call_time = CALL_TIME
-            engine.resume()
-        self.changed_at = self.clocks.true()
-        self.calm_since = None
-
-
-def _set_back(host: Host, microseconds: int) -> None:
-    """Let an engine go on where the wall clock was set back: it samples and fails as before."""
-    host.xids.reset()
-    for series in host.cache.series.values():
-        for segment in series.segments:
-            segment.start += microseconds
-            segment.warm += microseconds
-            segment.end += microseconds if segment.end != NEVER else 0
-    faults = host.faults
-    for spans in (*faults.lost.values(), *faults.overrides.values()):
-        for span in spans:
-            span.start += microseconds
-    if faults.driver_dead:
-        faults.driver_dead.start += microseconds
-    faults.generation += 1
-
-
-Trouble = Callable[[Nemesis], None]
-
-_TROUBLES: tuple[Trouble, ...] = (
-    Nemesis._kill,
-    Nemesis._kill,
-    Nemesis._drop,
-    Nemesis._hang,
-    Nemesis._refuse,
-    Nemesis._slow,
-    Nemesis._flake,
-    Nemesis._garble,
-    Nemesis._lose_bindings,
-    Nemesis._cut,
-    Nemesis._lose,
-    Nemesis._xid,
-    Nemesis._xid,
-    Nemesis._kill_driver,
-    Nemesis._spoil,
-    Nemesis._freeze,
-    Nemesis._profiling,
-    Nemesis._health,
-    Nemesis._step,
-    Nemesis._suspend,
-    Nemesis._reload,
-    Nemesis._endpoint,
-)
+        self.troubles.heal(version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scheduler import Ended, Scheduler, threading_of
+from tests.simulation.troubles import Troubles
 
 from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
@@ -123,7 +125,7 @@ class World:
             self.tell,
             self._fault_at,
         )
-        self.nemesis = Nemesis(
+        self.troubles = Troubles(
             draw,
             self.scheduler,
             self.clocks,
@@ -133,6 +135,7 @@ class World:
             self.tell,
             self.interval,
         )
+        self.nemesis = Nemesis(draw, self.scheduler, self.troubles)
         self.bindings = simulated_bindings(self.client_version)
         self.invariants = Invariants(self)
         self.configuration = Configuration(*self._read_good())
@@ -185,7 +188,7 @@ class World:
                 library._connections.clear()
 
     def _load_bindings(self, _directory: Path | None) -> Bindings:
-        if not self.nemesis.has_bindings:
+        if not self.troubles.has_bindings:
             raise BindingsError("there are no bindings: install datacenter-gpu-manager-4-core")
         return self.bindings
 
@@ -214,8 +217,8 @@ class World:
 
         def yielding(method: Callable[..., Any]) -> Callable[..., Any]:
             def call(self: Any, *arguments: Any) -> Any:
-                if not world.nemesis.is_over and world.generator.random() < 0.1:
-                    world.nemesis.calm_since = None
+                if not world.troubles.is_over and world.generator.random() < 0.1:
+                    world.troubles.calm_since = None
                     world.scheduler.sleep(world.generator.choice((0.0, 0.0, 1.0, 3.0)))
                 return method(self, *arguments)
 
@@ -257,6 +260,7 @@ class World:
     def run(self) -> Outcome:
         """Run it to its end."""
         failure = ""
+        descriptors = len(os.listdir("/proc/self/fd"))
         with self.installed():
             try:
                 self._drive()
@@ -266,6 +270,8 @@ class World:
                 self.scheduler.fail(error)
             finally:
                 self.scheduler.end()
+        if len(os.listdir("/proc/self/fd")) != descriptors:
+            self.scheduler.fail(AssertionError("file descriptors are left open"))
         if self.scheduler.violation is not None:
             failure = f"{type(self.scheduler.violation).__name__}: {self.scheduler.violation}"
             self.tell(failure)
@@ -301,7 +307,7 @@ class World:
             self.scheduler.sleep(min(1.5, ends - self.clocks.monotonic()))
             while self._reloads:
                 self._reload(self._reloads.pop(0))
-            self.nemesis.look(self.client_version)
+            self.troubles.look(self.client_version)
             self.invariants.scraped(self.service._publisher.publication.page)
 
     def _ask_for_reload(self, good: bool) -> None:
