@@ -59,6 +59,7 @@ class Day:
                 f"< {LARGEST_SLOPE:g} MB a day of {CYCLES_OF_A_DAY} cycles",
                 f"{grown:+.2f} MB a day; {first[1]:.1f} MB, {last[1]:.1f} MB at the end",
                 grown < LARGEST_SLOPE,
+                is_timed=True,
             ),
             Promise(
                 "what the exporter holds after them",

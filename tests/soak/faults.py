@@ -164,18 +164,21 @@ def promises(
             f"≤ {1000 * LONGEST_SCRAPE:g} ms",
             f"{1000 * worst:.1f} ms; {_percentiles(scrapes)}; without faults {_percentiles(calm)}",
             not slow,
+            is_timed=True,
         ),
         Promise(
             f"values are back after the engine is ({len(faults.recoveries)} times)",
             f"≤ one interval ({interval:g} s)",
             f"{slowest:.2f} s at most, {_median(faults.recoveries):.2f} s in the middle",
             slowest <= interval + SLACK,
+            is_timed=True,
         ),
         Promise(
             f"posts are back after the endpoint is ({len(faults.resumptions)} times)",
             "≤ two forward intervals (2 s)",
             f"{max(faults.resumptions, default=0.0):.2f} s at most",
             max(faults.resumptions, default=0.0) <= 2.0 + SLACK,
+            is_timed=True,
         ),
         Promise(
             "reloads that are taken if good and refused if bad",
