@@ -11,9 +11,11 @@ PYTHON_OF_ubuntu-24.04 := 3.12
 PYTHON_OF_debian-13 := 3.13
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
+FAULTS := tests/simulation tests/soak tests/fuzz
 RELEASE_E2E := $(patsubst %,tests/e2e/test_%.py,command serving golden_pages forwarding)
 
 .PHONY: help run test test-newest test-browser test-package $(RELEASES:%=test-%) lint
+.PHONY: fault-simulation soak fuzz
 .PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
 
 help: ## show this list
@@ -26,7 +28,7 @@ test: test-newest $(RELEASES:%=test-%) test-browser test-package ## every test
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run $(PYTEST) tests/unit tests/contract tests/e2e
+	.venv/bin/coverage run $(PYTEST) tests/unit tests/contract tests/e2e $(FAULTS)
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --fail-under=90 --skip-covered
 
@@ -56,6 +58,15 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
 	.venv/bin/python -m pytest -n 3 tests/package
 
+fault-simulation: .venv/test ## faults in virtual time, SEEDS=10000 schedules (docs/reliability.md)
+	nice $(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),10000)
+
+soak: .venv/test ## hundreds of faults and a day's cycles on real processes (some 30 minutes)
+	$(PYTHON) -m tests.soak
+
+fuzz: .venv/fuzz ## coverage-guided fuzzing of all that is read, each for SECONDS=60
+	nice $(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))
 
@@ -83,6 +94,10 @@ clean: ## remove everything that was made
 .venv/browser: tests/requirements/browser.txt .venv/test
 	tools/need-packages chromium fonts-dejavu-core default-jre-headless w3m
 	tools/make-venv .venv $(filter %.txt,$^)
+	touch $@
+
+.venv/fuzz: tests/requirements/fuzz.txt .venv/test
+	tools/make-venv .venv $<
 	touch $@
 
 $(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt tests/requirements/test.txt

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dcgm_simulator
+from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.addresses import parse_engine_address
 from do_dcgm_exporter.collector_runner import CollectorOutcome
@@ -264,3 +267,16 @@ class Bench:
 def _time_of(engine: SimulatedEngine) -> float:
     microseconds: int = engine.control("status")["time_us"]
     return microseconds / MICROSECONDS
+
+
+@functools.cache
+def simulated_bindings(version: str) -> Bindings:
+    """The simulator's bindings of one release, beside those of others in this process."""
+    loaded = testing.load_bindings(version)
+    return Bindings(
+        directory=dcgm_simulator.bindings_directory(),
+        structs=loaded.structs,
+        agent=loaded.agent,
+        health_errors={0: "DCGM_FR_OK"},
+        simulated=True,
+    )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
-from tests.builders import REPOSITORY, Bench
+from tests.builders import REPOSITORY, Bench, simulated_bindings
 
-import dcgm_simulator
-from dcgm_simulator import testing
 from do_dcgm_exporter.dcgm.bindings import Bindings
 
 # The same examples in every run, however slow the machine: a failure is a change of the code.
@@ -26,19 +23,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the one option; those of tests/contract are in its own conftest."""
     parser.addoption(
         "--update-golden", action="store_true", help="write the pages in tests/golden anew"
-    )
-
-
-@functools.cache
-def simulated_bindings(version: str) -> Bindings:
-    """The simulator's bindings of one release, beside those of others in this process."""
-    loaded = testing.load_bindings(version)
-    return Bindings(
-        directory=dcgm_simulator.bindings_directory(),
-        structs=loaded.structs,
-        agent=loaded.agent,
-        health_errors={0: "DCGM_FR_OK"},
-        simulated=True,
     )
 
 

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dcgm_simulator.codes import Status, StatusError
@@ -165,6 +166,8 @@ class Library:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
+        self.dial: Callable[[Address, float], Connection] = Connection
+        """Opens a connection within so many seconds; tests put an engine of their own here."""
         self._connections: dict[int, Connection] = {}
         self._handles = itertools.count(1)
         self._initialized = False
@@ -188,7 +191,7 @@ class Library:
             raise StatusError(Status.UNINITIALIZED)
         timeout = timeout_ms / 1000 or DEFAULT_CONNECT_TIMEOUT
         target = address if is_unix_socket else parse_address(address, self.behaviour)
-        connection = Connection(target, timeout)
+        connection = self.dial(target, timeout)
         handle = next(self._handles)
         self._connections[handle] = connection
         connection.greet(self.behaviour.version)

@@ -21,6 +21,7 @@ from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.sample_ages import boot_time
 from do_dcgm_exporter.session import CycleResult, Session
 from do_dcgm_exporter.session_setup import open_session
 from do_dcgm_exporter.topology import Topology
@@ -45,16 +46,18 @@ class Agent:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
     ) -> None:
         self._configuration = configuration
         self._publisher = publisher
         self._calls = calls
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = Logs.starting_at(wall_clock(), configuration.settings)
+        self._logs = Logs.starting_at(wall_clock(), configuration.settings, boot_clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None
+        self._told: Session | None = None
         self._known = Topology()
         self._failures = 0
         self._wake = threading.Event()
@@ -117,13 +120,12 @@ class Agent:
         engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
         try:
             known = {gpu.id: gpu for gpu in self._known.gpus}
-            session = open_session(engine, configuration, self._logs, known)
+            session = open_session(engine, configuration, self._logs, known, self._clock)
         except Exception:
             engine.disconnect()
             raise
         self._logs.adjust(settings, self._known, session.topology)
         self._known = session.topology
-        _log_session(session)
         return session
 
     def _succeed(self, number: int, result: CycleResult) -> float:
@@ -139,6 +141,9 @@ class Agent:
         if self._retired is not None:
             self._retired.close()
             self._retired = None
+        if session is not self._told:
+            self._told = session
+            _log_session(session)
         self._failures = 0
         interval = session.configuration.settings.collect_interval
         if not published:

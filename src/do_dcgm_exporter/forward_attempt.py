@@ -22,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from do_dcgm_exporter.forward_statistics import ForwardResult, Outcome
+from do_dcgm_exporter.name_lookup import Addresses, Lookup, Resolver
 
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _TOO_EARLY = frozenset({408, 429})  # the client errors that pass with time
@@ -35,7 +36,9 @@ class Deadline:
     when TLS takes a socket over, and which end with the attempt.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._lookup: Lookup | None = None
         self.has_passed = False
         self._ends = time.monotonic() + seconds
         self._lock = threading.Lock()
@@ -56,6 +59,8 @@ class Deadline:
         """End the attempt now."""
         with self._lock:
             self.has_passed = True
+            if self._lookup is not None:
+                self._lookup.event.set()
             for duplicate in self._duplicates:
                 with contextlib.suppress(OSError):  # not connected yet, or no longer
                     duplicate.shutdown(socket.SHUT_RDWR)
@@ -63,7 +68,7 @@ class Deadline:
     def connect(self, host: str, port: int) -> socket.socket:
         """Connect to the first address of ``host`` that answers in what time is left."""
         failure = OSError(errno.EHOSTUNREACH, "it has no address")
-        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, address in self._addresses(host, port):
             connection = socket.socket(family, socket.SOCK_STREAM)
             try:
                 self._watch(connection)
@@ -74,6 +79,15 @@ class Deadline:
             else:
                 return connection
         raise failure
+
+    def _addresses(self, host: str, port: int) -> Addresses:
+        with self._lock:
+            left = self._ends - time.monotonic()
+            if self.has_passed or left <= 0:
+                raise TimeoutError
+            self._lookup = self._resolver.begin(host, port)
+        self._lookup.event.wait(left)
+        return self._lookup.addresses()
 
     def _watch(self, connection: socket.socket) -> None:
         with self._lock:
@@ -140,10 +154,11 @@ class Endpoint:
             "https": _TlsPool,
         }
         self._current: Deadline | None = None
+        self._resolver = Resolver()
 
     def post(self, page: bytes) -> Outcome:
         """Post ``page`` and say how that went, within the timeout."""
-        with contextlib.closing(Deadline(self._timeout)) as deadline:
+        with contextlib.closing(Deadline(self._timeout, self._resolver)) as deadline:
             self._current = deadline
             _deadline.set(deadline)
             try:

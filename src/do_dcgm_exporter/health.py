@@ -32,6 +32,9 @@ def _notes(result: CycleResult) -> list[str]:
     notes = []
     if result.profiling_reason:
         notes.append(result.profiling_reason)
+    if result.unwatched_gpus:
+        gpus = ", ".join(map(str, result.unwatched_gpus))
+        notes.append(f"the engine would not watch all of GPU {gpus}, and is asked again")
     if result.poisoned_fields:
         fields = ", ".join(str(field_id) for field_id in sorted(result.poisoned_fields))
         notes.append(f"left out for now, because the engine fails on them: fields {fields}")

@@ -37,13 +37,13 @@ class Publisher:
         *,
         tell: Callable[[Health], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
-        unix_time: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._telemetry = telemetry
         self._own = TelemetryRegistry(telemetry)
         self._tell = tell
         self._clock = clock
-        self._unix_time = unix_time
+        self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._families = _NO_FAMILIES
         self._simulated = False
@@ -53,6 +53,7 @@ class Publisher:
         self._cycle = 0
         self._cycle_started_at: float | None = None
         self._abandoned = False
+        self._calls_seen = 0
         self.publication = Publication(self._page())
 
     @property
@@ -85,7 +86,7 @@ class Publisher:
             seconds = self._end_cycle(cycle)
             if seconds is None:
                 return False
-            self._telemetry.record(result, versions, seconds, self._unix_time())
+            self._telemetry.record(result, versions, seconds, self._wall_clock())
             self._families = families
             self._simulated = simulated
             self._remember(result.machine)
@@ -101,15 +102,24 @@ class Publisher:
             return True
 
     def abandon_cycle_after(self, limit: float) -> bool:
-        """Give up on a cycle that has run for ``limit`` seconds; True if there was one."""
+        """Give up on a cycle that has run for ``limit`` seconds; True if there was one.
+
+        An engine is slow if any call has ended since the last look, else it hangs.
+        """
         with self._lock:
-            started = self._cycle_started_at
+            started, ended = self._cycle_started_at, self._telemetry.calls.ended
+            answers, self._calls_seen = ended != self._calls_seen, ended
             if started is None or self._clock() - started < limit:
                 return False
             self._cycle_started_at = None
             self._abandoned = True
             self._cycle += 1
-            self._publish_outage(f"the engine has not answered for {limit:g} s", False)
+            self._publish_outage(
+                f"the engine is slow: a cycle has taken more than {limit:g} s"
+                if answers
+                else f"the engine has not answered for {limit:g} s",
+                False,
+            )
             return True
 
     def refresh(self) -> None:
@@ -128,7 +138,7 @@ class Publisher:
     def _publish_outage(self, reason: str, engine_up: bool) -> None:
         self._telemetry.record_outage(engine_up)
         self._families = _NO_FAMILIES
-        now = self._unix_time()
+        now = self._wall_clock()
         if self._history and is_due(self._history, now):
             self._history = extended(self._history, Column(now))
         self._publish(Health(False, reason))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue, Reading, read_value
+from do_dcgm_exporter.sample_ages import SampleAges
 
 # Fields whose last value stands however old it is: 230 (XID) and 450 (GPU unbind and
 # other events of DCGM) are written when something happens, not every interval.
@@ -30,6 +31,7 @@ class Readings:
 
     now: float
     stale_after: float
+    ages: SampleAges = field(default_factory=SampleAges)
     values: dict[tuple[Entity, int], Reading] = field(default_factory=dict)
     raw: dict[tuple[Entity, int], RawValue] = field(default_factory=dict)
     left_out: Mapping[int, Nothing] = field(default_factory=dict)
@@ -38,10 +40,15 @@ class Readings:
 
     def add(self, raws: Iterable[RawValue]) -> None:
         """Judge ``raws`` and keep them."""
+        clock_now = self.ages.clock()
         for raw in raws:
             key = (raw.entity, raw.field_id)
             self.raw[key] = raw
-            self.values[key] = read_value(raw, self.now, self._max_age(raw.field_id))
+            max_age = self._max_age(raw.field_id)
+            value = read_value(raw, self.now, max_age)
+            if self.ages.at_least(raw, clock_now) > max_age and not isinstance(value, Nothing):
+                value = Nothing.STALE
+            self.values[key] = value
 
     def get(self, entity: Entity, field_id: int) -> Reading:
         """The value of a field on an entity, or why there is none."""

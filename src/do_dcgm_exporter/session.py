@@ -15,11 +15,12 @@ from typing import Protocol
 
 from do_dcgm_exporter.collector_runner import CollectorOutcome, CollectorRunner
 from do_dcgm_exporter.collectors.nvlink import LinkStates, NvLinkCollector
-from do_dcgm_exporter.collectors.xid_log import XidLog
+from do_dcgm_exporter.collectors.xid import XidCollector
 from do_dcgm_exporter.counters import CounterSet
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
@@ -29,6 +30,7 @@ from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.run_configuration import Configuration
+from do_dcgm_exporter.sample_ages import SampleAges
 from do_dcgm_exporter.samples import Family, Snapshot
 from do_dcgm_exporter.topology import Gpu, Selection, Topology
 
@@ -66,7 +68,8 @@ class CycleResult:
     """All that one cycle found out.
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
-    counts values that are not on the page, by reason.
+    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
+    the engine would not watch everything.
     """
 
     snapshot: Snapshot
@@ -80,6 +83,7 @@ class CycleResult:
     profiling_reason: str
     warming_up: bool
     machine: MachineState = field(default_factory=MachineState)
+    unwatched_gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Session:
 
     ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
     was sampled of them before stays readable, so their life signs mean nothing.
+    ``unwatched_gpus`` are those of which it refused to watch some fields, or some part.
     """
 
     engine: HostEngine
@@ -102,12 +107,14 @@ class Session:
     profiling: ProfilingWatch
     labels: LabelBlocks
     jobs: JobDirectory
+    ages: SampleAges
     collectors: Sequence[Collector]
+    xids: XidCollector
     nvlink: NvLinkCollector
     runner: CollectorRunner
-    xids: XidLog
     roster: Roster
     missed_gpus: frozenset[int]
+    unwatched_gpus: tuple[int, ...]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -117,7 +124,7 @@ class Session:
 
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        looks_again = self.missed_gpus and self.age() > _LOOK_FOR_LOST_AFTER
+        looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
         return bool(looks_again) or self.discovery.inventory() != self.inventory
 
     def age(self) -> float:
@@ -150,13 +157,18 @@ class Session:
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
             warming_up=self.profiling.warming_up,
-            machine=machine_state(self.roster, readings, self.xids.newest(_SHOWN_XIDS)),
+            machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
+            unwatched_gpus=self.unwatched_gpus,
         )
 
     def _readings(self, now: float) -> Readings:
-        readings = Readings(now, self.configuration.settings.stale_after)
+        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         for batch in self.batches:
-            readings.add(self.reader.read(batch.entities, batch.field_ids))
+            try:
+                readings.add(self.reader.read(batch.entities, batch.field_ids))
+            except EngineUnavailable:
+                self.xids.hold_what_was_told(readings)
+                raise
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Nothing.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),

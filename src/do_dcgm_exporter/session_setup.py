@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collector_runner import CollectorRunner
@@ -14,7 +14,7 @@ from do_dcgm_exporter.collectors.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collectors.health import HealthCollector
 from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
-from do_dcgm_exporter.collectors.xid import XidCollector
+from do_dcgm_exporter.collectors.xid import KEPT_FOR, XidCollector
 from do_dcgm_exporter.counters import CounterType
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery
@@ -40,21 +40,25 @@ from do_dcgm_exporter.session import Batch, Collector, Session
 from do_dcgm_exporter.topology import Gpu, Label, Selection, Topology, entity_labels, select
 
 # All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
-_XID_RETENTION = Retention(600.0, 0)
+_XID_RETENTION = Retention(KEPT_FOR, 0)
 
 
 def open_session(
-    engine: HostEngine, configuration: Configuration, logs: Logs, known_gpus: Mapping[int, Gpu]
+    engine: HostEngine,
+    configuration: Configuration,
+    logs: Logs,
+    known_gpus: Mapping[int, Gpu],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Session:
     """Discover what ``engine`` has and watch what ``configuration`` asks for.
 
     ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
     Raises EngineUnavailable.
     """
-    discovery = Discovery(engine)
+    discovery = Discovery(engine, clock)
     inventory = discovery.inventory()
     topology = discovery.topology(inventory, known_gpus)
-    scope = _Scope(topology, select(topology, configuration.settings), configuration)
+    scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
     watcher = Watcher(engine)
     watched_gpus = scope.watch_life_signs(watcher)
     scope.watch_fields(watcher)
@@ -62,6 +66,7 @@ def open_session(
     profiling = scope.watch_profiling(engine, watcher)
     engine.update()
     labels = _label_blocks(topology, configuration)
+    xids = scope.xid_collector(engine, labels, logs, xid_watches)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -71,17 +76,20 @@ def open_session(
         selection=scope.selection,
         batches=tuple(scope.batches(watcher.unknown)),
         unknown_fields=watcher.unknown,
-        reader=BatchReader(engine),
+        reader=BatchReader(engine, clock),
         profiling=profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
-        collectors=scope.collectors(engine, labels, logs, profiling, xid_watches),
+        ages=logs.ages,
+        collectors=scope.collectors(engine, labels, logs, profiling, xids),
+        xids=xids,
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
-        xids=logs.xids,
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=scope.gpus_other_than(watched_gpus),
-        opened_at=time.monotonic(),
+        unwatched_gpus=scope.gpus_of(watcher.missed),
+        opened_at=clock(),
+        clock=clock,
     )
 
 
@@ -95,6 +103,7 @@ class _Scope:
     topology: Topology
     selection: Selection
     configuration: Configuration
+    clock: Callable[[], float]
 
     @property
     def interval(self) -> float:
@@ -117,6 +126,11 @@ class _Scope:
         """The GPUs in scope that are not among ``watched``."""
         return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
 
+    def gpus_of(self, entities: Iterable[Entity]) -> tuple[int, ...]:
+        """The GPUs that any of ``entities`` is or is a part of."""
+        ids = {self.topology.gpu_id_of(entity) for entity in entities}
+        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
+
     def watch_fields(self, watcher: Watcher) -> None:
         """Watch what the counters ask for, but for XIDs and profiling."""
         for plan, entities in self.plans():
@@ -136,7 +150,9 @@ class _Scope:
             if plan.kind in GPU_KINDS and plan.profiling
             for entity in entities
         }
-        profiling = ProfilingWatch(engine, watcher, self.topology, self.interval, wanted)
+        profiling = ProfilingWatch(
+            engine, watcher, self.topology, self.interval, wanted, self.clock
+        )
         profiling.start()
         return profiling
 
@@ -164,31 +180,39 @@ class _Scope:
             if entities and known:
                 yield Batch(entities, known)
 
+    @property
+    def on_gpus(self) -> tuple[Entity, ...]:
+        """The selected GPUs and GPU instances."""
+        return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
+
+    def xid_collector(
+        self, engine: HostEngine, labels: LabelBlocks, logs: Logs, watches: Sequence[Watch]
+    ) -> XidCollector:
+        """The follower of field 230, which shows every GPU in scope."""
+        shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
+        zero_fill = self.configuration.settings.xid_zero_fill
+        return XidCollector(engine, self.topology, labels, logs.xids, watches, shown, zero_fill)
+
     def collectors(
         self,
         engine: HostEngine,
         labels: LabelBlocks,
         logs: Logs,
         profiling: ProfilingWatch,
-        xid_watches: Sequence[Watch],
+        xids: XidCollector,
     ) -> tuple[Collector, ...]:
         """The collectors, each with the entities it is about."""
         topology, gpus = self.topology, self.selection.gpus
         carried = carriers(self.configuration.counters, self.selection.entities)
-        on_gpus = tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
-        with_xids = sorted({*on_gpus, *(gpu.entity for gpu in gpus)})
-        settings = self.configuration.settings
         collectors: tuple[Collector, ...] = (
             FieldCollector(topology, labels, carried, profiling),
-            XidCollector(
-                engine, topology, labels, logs.xids, xid_watches, with_xids, settings.xid_zero_fill
-            ),
-            ClockEventCollector(topology, labels, logs.clocks, on_gpus),
-            HealthCollector(engine, topology, labels, gpus),
+            xids,
+            ClockEventCollector(topology, labels, logs.clocks, self.on_gpus),
+            HealthCollector(engine, topology, labels, gpus, self.clock),
             P2PCollector(engine, labels, gpus),
         )
-        if settings.label_fields_as_info:
-            collectors += (GpuInfoCollector(labels, with_xids),)
+        if self.configuration.settings.label_fields_as_info:
+            collectors += (GpuInfoCollector(labels, xids.shown),)
         return collectors
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 _HELP = re.compile(rf"# HELP ({_NAME}) ((?:[^\\]|\\[\\n])*)")
 _TYPE = re.compile(rf"# TYPE ({_NAME}) (gauge|counter|untyped)")
 _SAMPLE = re.compile(rf"({_NAME})(?:\{{(.*)\}})? ([-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|Inf)|NaN)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
+_ESCAPE = re.compile(r"\\.")
 _ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 
@@ -37,7 +39,7 @@ class Page:
         assert text.endswith("\n") or not text
         self.text = text
         self.families: dict[str, Family] = {}
-        lines = iter(text.splitlines())
+        lines = iter(text.split("\n")[:-1])
         name = ""
         for line in lines:
             if help_line := _HELP.fullmatch(line):
@@ -85,9 +87,11 @@ class Page:
         return {sample.labels[label] for sample in self.samples(name)}
 
 
+@lru_cache(maxsize=4096)
 def _labels(text: str) -> dict[str, str]:
-    labels = dict(_pairs(text))
-    assert len(labels) == sum(1 for _ in _pairs(text)), f"a label is there twice: {text}"
+    pairs = list(_pairs(text))
+    labels = dict(pairs)
+    assert len(labels) == len(pairs), f"a label is there twice: {text}"
     return labels
 
 
@@ -96,6 +100,6 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
     for match in _LABEL.finditer(text):
         assert match.start() == end, f"not labels: {text}"
         end = match.end()
-        yield match[1], re.sub(r"\\.", lambda escape: _ESCAPES[escape[0]], match[2])
+        yield match[1], _ESCAPE.sub(lambda escape: _ESCAPES[escape[0]], match[2])
     assert end == len(text), f"not labels: {text}"
     assert not text.endswith(","), f"not labels: {text}"

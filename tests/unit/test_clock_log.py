@@ -62,10 +62,11 @@ def test_a_sample_seen_twice_counts_once(log: ClockLog) -> None:
     assert {"power_cap": 1} == dict(log.started(gpu(0)))
 
 
-def test_an_older_sample_changes_nothing(log: ClockLog) -> None:
-    log.add(gpu(0), at(1), 0)
+def test_events_are_counted_on_when_the_clock_is_set_back(log: ClockLog) -> None:
+    log.add(gpu(0), at(3600), 0)
     log.add(gpu(0), at(0), CAP)
-    assert {} == dict(log.started(gpu(0)))
+    assert {"power_cap": 1} == dict(log.started(gpu(0)))
+    assert {"power_cap": 1} == dict(log.samples_in_window(gpu(0), NOW + 1))
 
 
 def test_an_event_begins_when_its_bit_rises(log: ClockLog) -> None:

@@ -240,6 +240,46 @@ def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch):
     assert ForwardResult.UNREACHABLE is post("http://endpoint.invalid/").result
 
 
+def test_a_resolver_that_does_not_answer_is_a_timeout_and_asked_once(monkeypatch):
+    answers = threading.Event()
+    asked = []
+
+    def resolve(*arguments, **_):
+        asked.append(arguments)
+        answers.wait(PATIENCE)
+        raise socket.gaierror(-3, "try again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    endpoint = Endpoint("http://endpoint.example/", TIMEOUT, "1")
+    for _ in range(3):
+        assert endpoint.post(PAGE).result is ForwardResult.TIMEOUT
+    assert 1 == len(asked)
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name == "name lookup":
+            thread.join(PATIENCE)
+    assert endpoint.post(PAGE).result is ForwardResult.UNREACHABLE
+
+
+def test_waiting_for_a_name_can_be_cut_short(monkeypatch):
+    answers, asked = threading.Event(), threading.Event()
+
+    def resolve(*_, **__):
+        asked.set()
+        answers.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    endpoint = Endpoint("http://endpoint.example/", 600.0, "1")
+    attempt = threading.Thread(target=endpoint.post, args=(PAGE,))
+    attempt.start()
+    assert asked.wait(PATIENCE)
+    endpoint.abort()
+    attempt.join(PATIENCE)
+    assert not attempt.is_alive()
+    answers.set()
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "nonsense"])
 def test_an_unusable_url_is_an_error(url):
     assert ForwardResult.ERROR is post(url).result

@@ -59,3 +59,8 @@ def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
         "collectors that failed: xid",
     )
     assert Health(True, notes=notes) == found
+
+
+def test_what_the_engine_would_not_watch_is_a_note() -> None:
+    (note,) = health_of(result(unwatched_gpus=(1, 2)), MACHINE).notes
+    assert "the engine would not watch all of GPU 1, 2, and is asked again" == note

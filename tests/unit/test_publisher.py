@@ -157,6 +157,26 @@ ENDS: dict[str, LateEnd] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("calls_ended", "reason"),
+    [
+        (0, "the engine has not answered for 20 s"),
+        (1, "the engine is slow: a cycle has taken more than 20 s"),
+    ],
+)
+def test_an_engine_that_answers_slowly_is_not_said_to_be_silent(
+    desk: Desk, calls_ended: int, reason: str
+) -> None:
+    desk.publisher.begin_cycle()
+    desk.telemetry.calls.ended = 7
+    desk.clock.now = 19.5
+    desk.publisher.abandon_cycle_after(20.0)
+    desk.telemetry.calls.ended += calls_ended
+    desk.clock.now = 20.5
+    assert desk.publisher.abandon_cycle_after(20.0)
+    assert Health(False, reason) == desk.page.health
+
+
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_an_abandoned_cycle_brings_in_the_end_is_discarded(desk: Desk, end: LateEnd) -> None:
     cycle = desk.publisher.begin_cycle()

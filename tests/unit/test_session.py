@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.builders import Bench, Clock, counter_set, labels_of
@@ -16,6 +17,7 @@ from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL
 from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.watcher import Watcher
 from do_dcgm_exporter.device_selection import parse_device_selection
 from do_dcgm_exporter.field_plan import plan_fields
 from do_dcgm_exporter.fields import EntityLevel, ValueType, field_by_id
@@ -393,6 +395,32 @@ def test_a_session_that_misses_a_gpu_is_outdated_after_a_while(bench: StartBench
     whole = bench("h100x1").session(TEMPERATURE)
     object.__setattr__(whole, "clock", Clock(whole.opened_at + 61))
     assert not whole.is_outdated()
+
+
+def test_a_gpu_lost_while_it_is_being_watched_is_told_and_watched_again(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its life signs are watched, and the next group does not take it any more."""
+    started = bench("h100x8")
+    watch, groups = Watcher.watch, []
+
+    def lose_after_life_signs(watcher: Watcher, *arguments: Any) -> Any:
+        watches = watch(watcher, *arguments)
+        if not groups:
+            started.engine.control("lose-gpu", "3")
+        groups.append(watches)
+        return watches
+
+    monkeypatch.setattr(Watcher, "watch", lose_after_life_signs)
+    session = started.session(TEMPERATURE)
+    started.engine.control("restore-gpu", "3")
+    started.pass_time(1)
+    result = started.read(session)
+    assert ((3,), True) == (result.unwatched_gpus, result.gpus_up[3])
+    assert not session.is_outdated()
+    object.__setattr__(session, "clock", Clock(session.opened_at + 61))
+    assert session.is_outdated()
+    assert 8 == len(started.series(started.session(TEMPERATURE), name_of(TEMPERATURE)))
 
 
 def test_a_driver_that_is_gone_loses_every_gpu(bench: StartBench) -> None:

@@ -60,3 +60,8 @@ def test_an_unknown_release_is_said_to_be_unknown() -> None:
         " one: restart nvidia-dcgm"
     )
     assert expected == Versions().remedy()
+
+
+def test_two_sides_of_one_release_are_named_as_one() -> None:
+    remedy = Versions("4.6.0", "4.6.0").remedy()
+    assert "are both 4.6.0 and do not understand each other" in remedy

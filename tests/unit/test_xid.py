@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from tests.builders import Bench, Series, labels_of
 
 from do_dcgm_exporter.collectors.xid import XidCollector
-from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import Watch
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
+from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue
 from do_dcgm_exporter.device_selection import parse_device_selection
 from do_dcgm_exporter.session import Session
@@ -217,6 +219,58 @@ def test_an_xid_that_blanks_everything_is_counted_nevertheless(
     assert "119" == last(started, session)["0"]
     assert "1" == totals(started, session)["0", "119"]
     assert {("0", "119"), ("1", "")} <= set(by_xid(started.series(session, COUNT)))
+
+
+@every_version
+def test_gpus_without_an_xid_keep_their_zero_when_everything_is_blank(
+    bench: StartBench, version: str
+) -> None:
+    started = bench("h100x8", version)
+    session = started.session(*COUNTERS)
+    started.read(session)
+    started.engine.control("xid119")
+    started.pass_time(15)
+    expected = {str(number): "0" for number in range(8)} | {"0": "119"}
+    assert expected == last(started, session)
+
+
+@pytest.mark.parametrize("breaks_at", ["since", "the next batch"])
+def test_an_xid_that_was_told_before_the_engine_broke_off_is_counted(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch, breaks_at: str
+) -> None:
+    started = bench("h100x8-mig")
+    logs = started.logs()
+    session = started.session(*COUNTERS, logs=logs)
+    started.read(session)
+    report(started, 31, 43, gpu=3)
+
+    def break_off(*_: object) -> list[RawValue]:
+        raise EngineUnavailable("gone")
+
+    latest = HostEngine.latest
+
+    def break_off_after_gpus(engine: HostEngine, entities: Sequence[Entity], *rest: Any) -> Any:
+        on_gpus = entities[0].kind is EntityKind.GPU
+        return latest(engine, entities, *rest) if on_gpus else break_off()
+
+    with monkeypatch.context() as patch, pytest.raises(EngineUnavailable):
+        if breaks_at == "since":
+            patch.setattr(HostEngine, "since", break_off)
+        else:
+            patch.setattr(HostEngine, "latest", break_off_after_gpus)
+        started.read(session)
+    started.restart()
+    again = started.session(*COUNTERS, logs=logs)
+    assert "1" == totals(started, again)["3", "43"]  # the engine took the first along
+
+
+def test_an_xid_on_a_gpu_that_only_others_watch_is_counted(bench: StartBench) -> None:
+    started = bench("h100x8")
+    session = started.session(*COUNTERS)
+    object.__setattr__(session.xids, "watches", ())
+    started.read(session)
+    report(started, 31, gpu=3)
+    assert "1" == totals(started, session)["3", "31"]
 
 
 @every_version

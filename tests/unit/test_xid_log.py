@@ -98,6 +98,53 @@ def test_the_window_moves_and_totals_stay(log: XidLog) -> None:
     assert {31: 2} == dict(log.of(gpu(0)).totals)
 
 
+# The wall clock, which events are stamped by, may be set back.
+
+
+def test_an_xid_after_the_clock_was_set_back_counts(log: XidLog) -> None:
+    log.add(gpu(0), [event(7200, 31)])
+    log.note_read([gpu(0)])
+    log.add(gpu(0), [event(7200, 31), event(5, 43)])
+    assert {31: 1, 43: 1} == dict(log.of(gpu(0)).totals)
+    assert event(5, 43) == log.of(gpu(0)).newest
+
+
+def test_an_xid_of_a_time_before_the_start_counts_once_the_engine_was_read(log: XidLog) -> None:
+    log.note_read([gpu(0)])
+    log.add(gpu(0), [event(-3600, 31)])
+    assert {31: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_a_second_report_is_later_than_the_first(log: XidLog) -> None:
+    log.add(gpu(0), [event(7200, 79)])
+    log.add(gpu(0), [event(5, 79)])
+    assert {79: 2} == dict(log.of(gpu(0)).totals)
+
+
+def test_the_window_does_not_hold_what_is_of_a_time_to_come(log: XidLog) -> None:
+    log.add(gpu(0), [event(7200, 31)])
+    assert {} == dict(log.in_window(gpu(0), NOW))
+
+
+# A reading may break off after an XID was told.
+
+
+def test_what_was_held_counts_once_although_it_is_told_again(log: XidLog) -> None:
+    log.hold(gpu(0), [event(3, 43)])
+    assert {} == dict(log.of(gpu(0)).totals)
+    log.add(gpu(0), [event(1, 31), event(3, 43)])
+    log.take_held()
+    assert {31: 1, 43: 1} == dict(log.of(gpu(0)).totals)
+    assert event(3, 43) == log.of(gpu(0)).newest
+
+
+def test_what_was_held_counts_when_that_engine_has_gone(log: XidLog) -> None:
+    log.hold(gpu(0), [event(3, 43)])
+    log.take_held()
+    log.take_held()
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+
+
 def test_what_was_known_of_a_gone_instance_is_forgotten_but_not_how_far_it_was_read(
     log: XidLog,
 ) -> None:

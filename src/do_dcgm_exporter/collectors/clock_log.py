@@ -52,11 +52,14 @@ class ClockLog:
         self._histories: defaultdict[Entity, _History] = defaultdict(_History)
 
     def add(self, entity: Entity, timestamp: int, mask: int) -> None:
-        """Take the mask sampled at ``timestamp`` (µs) unless it was taken before."""
+        """Take the mask sampled at ``timestamp`` (µs) unless it was taken before.
+
+        An earlier time than that of the mask before is no older sample: the clock was set back.
+        """
         history = self._histories[entity]
         before = history.newest
         if before is not None:
-            if timestamp <= before.timestamp:
+            if timestamp == before.timestamp:
                 return
             history.started.update(events_in(mask & ~before.mask))
         history.newest = _MaskSample(timestamp, mask)
@@ -69,8 +72,8 @@ class ClockLog:
     def samples_in_window(self, entity: Entity, now: float) -> Tally[str]:
         """In how many samples of the window before ``now`` (Unix seconds) each event was on."""
         recent = self._histories[entity].recent
-        since = (now - self.window) * 1e6
-        while recent and recent[0].timestamp < since:
+        # What is ahead by more than the window is from before the clock was set back.
+        while recent and abs(now - recent[0].timestamp / 1e6) > self.window:
             recent.popleft()
         return Tally(name for sample in recent for name in events_in(sample.mask))
 

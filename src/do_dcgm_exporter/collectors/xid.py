@@ -18,7 +18,7 @@ from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.collectors.xid_texts import xid_text
 from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
 from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue, number_text
 from do_dcgm_exporter.field_plan import XID_FIELD
@@ -26,6 +26,9 @@ from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.samples import Family, MetricType, Sample
 from do_dcgm_exporter.topology import Topology
+
+# How long the engine is asked to keep XIDs, in seconds.
+KEPT_FOR = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,11 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        self._follow(readings)
+        try:
+            self._follow(readings)
+        except EngineUnavailable:
+            self.hold_what_was_told(readings)
+            raise
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -76,29 +83,45 @@ class XidCollector:
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
+        latest = self._latest(readings)
         for watch in self.watches:
-            fresh = [raw for raw in self._latest(watch, readings) if self._is_new(raw)]
+            fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
             if fresh:
                 for entity, events in self._events_since(watch, fresh).items():
                     self.log.add(entity, events)
+        # What another client watches can be read, although not its history.
+        for entity, raw in latest.items():
+            self.log.add(entity, _events_in(raw))
+        self.log.take_held()
+        self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
 
-    def _latest(self, watch: Watch, readings: Readings) -> Iterator[RawValue]:
-        for entity in watch.entities:
-            raw = readings.raw.get((entity, XID_FIELD))
-            if raw is not None:
-                yield raw
+    def hold_what_was_told(self, readings: Readings) -> None:
+        """Let no XID be lost that was read before the engine broke off."""
+        for entity, raw in self._latest(readings).items():
+            self.log.hold(entity, _events_in(raw))
+
+    def _latest(self, readings: Readings) -> Mapping[Entity, RawValue]:
+        """The newest event of each entity, where that is new."""
+        return {
+            entity: raw
+            for (entity, field_id), raw in readings.raw.items()
+            if field_id == XID_FIELD and self._is_new(raw)
+        }
 
     def _is_new(self, raw: RawValue) -> bool:
         """Whether something came since; a blank, too, may stand before an XID.
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
-        return raw.status == Status.OK and raw.timestamp > self.log.of(raw.entity).read_until
+        if raw.status != Status.OK:
+            return False
+        events = _events_in(raw)
+        return not events or events[0] not in self.log.of(raw.entity).taken
 
     def _events_since(
         self, watch: Watch, fresh: Sequence[RawValue]
     ) -> Mapping[Entity, list[XidEvent]]:
-        since = min(self.log.of(raw.entity).read_until + 1 for raw in fresh)
+        since = min(self._unread_from(raw) for raw in fresh)
         try:
             raws = self.engine.since(watch, since)
         except CallRefused:
@@ -106,12 +129,17 @@ class XidCollector:
         events: dict[Entity, list[XidEvent]] = {}
         # The latest value counts even where the engine does not tell its history.
         for raw in (*raws, *fresh):
-            xid = _xid_in(raw)
-            event = XidEvent(raw.timestamp, xid) if xid is not None else None
             known = events.setdefault(raw.entity, [])
-            if event is not None and event not in known:
-                known.append(event)
+            known += [event for event in _events_in(raw) if event not in known]
         return events
+
+    def _unread_from(self, raw: RawValue) -> int:
+        """From when on the engine may have kept events that were not taken yet."""
+        read_until = self.log.of(raw.entity).read_until
+        if raw.timestamp > read_until:
+            return read_until + 1
+        # The clock was set back: there are events from before and after that time.
+        return max(0, raw.timestamp - KEPT_FOR * 1_000_000)
 
     def _entities(self) -> list[Entity]:
         """Those always shown, and any instance with an XID, by kind and index."""
@@ -148,11 +176,15 @@ class XidCollector:
             yield Sample(block, str(xid))
 
     def _answers_no_data(self, entity: Entity, readings: Readings) -> bool:
-        """Whether there is no XID to be had; the engine lets nobody watch a lost GPU anew."""
-        raw = readings.raw.get((entity, XID_FIELD))
-        if raw is not None and raw.status == Status.NOT_WATCHED:
+        """Whether there is no XID to be had.
+
+        The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
+        driver no more.
+        """
+        value = readings.get(entity, XID_FIELD)
+        if value is Nothing.NOT_WATCHED and (entity, XID_FIELD) in readings.raw:
             return self.topology.gpu_id_of(entity) in readings.lost_gpus
-        return raw is not None and raw.status == Status.NO_DATA
+        return value in (Nothing.NO_DATA, Nothing.BLANK)
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
         counts: Tally[int] = sum(
@@ -187,11 +219,11 @@ class XidCollector:
                 yield Sample(block, number_text(timestamp / 1e6))
 
 
-def _xid_in(raw: RawValue) -> int | None:
-    """The XID of a value of field 230; None for a blank or for no error."""
+def _events_in(raw: RawValue) -> list[XidEvent]:
+    """The XID of a value of field 230; none for a blank or for no error."""
     if raw.status != Status.OK or not isinstance(raw.payload, int):
-        return None
-    return raw.payload if 0 < raw.payload < 0x7FFFFFF0 else None
+        return []
+    return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
 
 
 def _each(

@@ -1,7 +1,8 @@
 """Remembers XIDs: how many, which, when. It outlives connections to the engine.
 
-The engine replays what it has kept to every new connection, so the log notes how far
-it has read on each entity and takes nothing twice.
+The engine replays what it has kept to every new connection, so the log knows which
+events it has taken of each entity, and takes none twice. Their times need not ascend: the
+wall clock, which they are stamped by, may be set back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from do_dcgm_exporter.dcgm.entities import Entity
 # These arrive twice, by NVML event and from the kernel log, 0.75 s apart (observed).
 _REPORTED_TWICE = frozenset({79, 119, 120})
 _TWICE_WITHIN = 2_000_000
+
+# The engine handles an XID a second (observed) and keeps them for ten minutes.
+_REMEMBERED = 1200
 
 
 class XidEvent(NamedTuple):
@@ -37,9 +41,17 @@ class SeenXid(NamedTuple):
 
 @dataclass(slots=True)
 class XidHistory:
-    """What is known of one entity. ``read_until`` is the last timestamp taken."""
+    """What is known of one entity.
+
+    ``read_until`` is the timestamp of the event taken last, ``taken`` those that the engine
+    may tell again; ``was_read`` is whether the engine has answered for the entity before.
+    ``early`` are those of a reading that broke off, to be taken with what the next one finds.
+    """
 
     read_until: int = -1
+    taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    was_read: bool = False
+    early: set[XidEvent] = field(default_factory=set)
     recent: deque[XidEvent] = field(default_factory=deque)
     totals: Tally[int] = field(default_factory=Tally)
     newest_by_xid: dict[int, int] = field(default_factory=dict)
@@ -63,24 +75,43 @@ class XidLog:
         return self._histories[entity]
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
-        """Take those ``events`` that are new."""
+        """Take those ``events`` that are new, and those that were held."""
         history = self._histories[entity]
-        for event in sorted(events):
-            if event.timestamp <= history.read_until:
+        found = sorted({*events, *history.early})
+        history.early.clear()
+        for event in found:
+            if event in history.taken:
                 continue
+            history.taken.append(event)
             history.read_until = event.timestamp
             if not _is_second_report(event, history):
                 self._count(event, history)
 
+    def hold(self, entity: Entity, events: Iterable[XidEvent]) -> None:
+        """Keep ``events`` of a reading that broke off; there may be others before them."""
+        self._histories[entity].early.update(events)
+
+    def take_held(self) -> None:
+        """Take what was held and not told again: that engine has gone."""
+        for entity, history in self._histories.items():
+            if history.early:
+                self.add(entity, ())
+
     def forget(self, entity: Entity) -> None:
         """Drop what is known of an instance that is gone; its id may be given out again."""
-        self._histories[entity] = XidHistory(read_until=self._histories[entity].read_until)
+        before = self._histories[entity]
+        self._histories[entity] = XidHistory(before.read_until, before.taken, before.was_read)
+
+    def note_read(self, entities: Iterable[Entity]) -> None:
+        """Note that the engine has answered for ``entities``: what comes next is new."""
+        for entity in entities:
+            self._histories[entity].was_read = True
 
     def in_window(self, entity: Entity, now: float) -> Tally[int]:
         """How often each XID came within the window before ``now`` (Unix seconds)."""
-        since = (now - self.window) * 1e6
         recent = self._histories[entity].recent
-        while recent and recent[0].timestamp < since:
+        # What is ahead by more than the window is from before the clock was set back.
+        while recent and abs(now - recent[0].timestamp / 1e6) > self.window:
             recent.popleft()
         return Tally(event.xid for event in recent)
 
@@ -97,7 +128,7 @@ class XidLog:
         history.newest = event
         history.newest_by_xid[event.xid] = event.timestamp
         history.recent.append(event)
-        if event.timestamp >= self._counting_from:
+        if history.was_read or event.timestamp >= self._counting_from:
             history.totals[event.xid] += 1
 
 
@@ -106,5 +137,5 @@ def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
     return (
         event.xid in _REPORTED_TWICE
         and earlier is not None
-        and event.timestamp - earlier <= _TWICE_WITHIN
+        and 0 <= event.timestamp - earlier <= _TWICE_WITHIN
     )

@@ -50,9 +50,10 @@ _LIVE_DATA = 1  # DCGM_FV_FLAG_LIVE_DATA
 
 @dataclass(slots=True)
 class CallCount:
-    """How many engine calls were made, over all connections."""
+    """How many engine calls were made, and how many have ended, over all connections."""
 
     calls: int = 0
+    ended: int = 0
 
 
 class DeviceIdentity(NamedTuple):
@@ -156,6 +157,7 @@ class HostEngine:
         self.count.calls += 1
         ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
         code = ask(self.handle, ctypes.byref(answer))
+        self.count.ended += 1
         if code == Status.CONNECTION_NOT_VALID:
             raise engine_error(code, "dead handle", "dcgmHostengineVersionInfo")
         return version_in(_text_of(answer, "rawBuildInfoString")) if code == Status.OK else ""
@@ -350,6 +352,8 @@ class HostEngine:
             return call(*arguments)
         except self.bindings.structs.DCGMError as error:
             raise engine_error(int(error.value), str(error), function) from error
+        finally:
+            self.count.ended += 1
 
     def _constant(self, name: str) -> int:
         return int(getattr(self.bindings.structs, name))

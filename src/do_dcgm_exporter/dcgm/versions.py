@@ -30,6 +30,11 @@ class Versions:
 
         Packages restart neither side: whichever still runs the older release is the one.
         """
+        if self.client == self.engine != "":
+            return (
+                f"the DCGM client library and the engine are both {self.client} and do not"
+                " understand each other: restart nvidia-dcgm, then do-dcgm-exporter"
+            )
         newer_client = release(self.client) >= release(self.engine)
         return (
             f"the DCGM client library is {self.client or 'of an unknown release'} but the"

@@ -35,10 +35,15 @@ LATEST_ONLY = Retention(0.0, 2)
 
 @dataclass(slots=True)
 class Watcher:
-    """Starts watches on one connection; ``unknown`` are the fields its engine does not know."""
+    """Starts watches on one connection.
+
+    ``unknown`` are the fields its engine does not know, ``missed`` the entities that it
+    would not watch for some fields at least, as it does with lost ones.
+    """
 
     engine: HostEngine
     unknown: dict[int, str] = field(default_factory=dict)
+    missed: set[Entity] = field(default_factory=set)
 
     def watch(
         self,
@@ -68,6 +73,7 @@ class Watcher:
         retention: Retention,
     ) -> list[Watch]:
         group, taken = self.engine.create_group(entities)
+        self.missed.update(set(entities).difference(taken))
         if not taken:
             return []
         watches: list[Watch] = []

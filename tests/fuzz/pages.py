@@ -1,0 +1,19 @@
+"""What every target asks of a page: both formats parse strictly and say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.e2e.pages import Page
+from tests.simulation import openmetrics
+
+from do_dcgm_exporter.exposition import OPENMETRICS_END, render
+from do_dcgm_exporter.samples import Family
+
+
+def parsed(families: Sequence[Family]) -> Page:
+    """The page of ``families``; raises AssertionError where a strict parser would."""
+    rendered = render(families)
+    text = rendered.text.decode()
+    openmetrics.check((rendered.openmetrics + OPENMETRICS_END).decode(), text)
+    return Page(text)

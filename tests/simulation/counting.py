@@ -1,0 +1,62 @@
+"""No XID lost, none counted twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tests.e2e.pages import Page
+from tests.simulation.ledger import XidReport, distinct
+
+from dcgm_simulator.codes import EntityGroup
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"
+
+
+class XidCounts:
+    """Holds the totals of whole GPUs against the ledger; an instance's end with the instance."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._before: dict[tuple[int, int], float] = {}
+
+    def hold(self, page: Page) -> None:
+        """No total is more than what was told, or less than it was."""
+        if TOTAL not in page:
+            return
+        told = self._told(only_certain=False)
+        for key, value in self._totals(page).items():
+            most = distinct(told.get(key, []))
+            assert value <= most, f"XID {key[1]} of GPU {key[0]} is counted {value:g}, told {most}"
+            assert value >= self._before.get(key, 0.0), f"the total of XID {key[1]} falls"
+            self._before[key] = value
+
+    def complete(self, page: Page) -> None:
+        """Every XID that a cycle took in is counted."""
+        totals = self._totals(page)
+        for key, reports in self._told(only_certain=True).items():
+            if key in self._world.ledger.begun_before:
+                continue  # what came next may be its second report
+            least = distinct(reports)
+            found = totals.get(key, 0.0)
+            assert found >= least, f"XID {key[1]} of GPU {key[0]} is counted {found:g}, not {least}"
+
+    def _totals(self, page: Page) -> dict[tuple[int, int], float]:
+        return {
+            (int(sample.labels["gpu"]), int(sample.labels["xid"])): sample.value
+            for sample in page.samples(TOTAL)
+            if "xid" in sample.labels and "GPU_I_ID" not in sample.labels
+        }
+
+    def _told(self, only_certain: bool) -> dict[tuple[int, int], list[XidReport]]:
+        ledger = self._world.ledger
+        told: dict[tuple[int, int], list[XidReport]] = defaultdict(list)
+        for key, report in ledger.xids.items():
+            if report.entity.group == EntityGroup.GPU and (
+                not only_certain or key in ledger.certain
+            ):
+                told[report.entity.id, report.code].append(report)
+        return told

@@ -1,0 +1,250 @@
+"""The endpoint of a simulated run, and the sockets that lead to it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import random
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from tests.simulation.scheduler import Scheduler, Task
+
+Step = bytes | float | OSError
+"""What an endpoint does next: send, wait so many seconds, or break the connection."""
+Script = Callable[[], Iterator[Step]]
+
+
+def _answer(status: str, body: bytes = b"") -> Script:
+    def script() -> Iterator[Step]:
+        yield f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    return script
+
+
+def _late() -> Iterator[Step]:
+    yield 3.0
+    yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def _silent() -> Iterator[Step]:
+    yield math.inf
+
+
+def _reset() -> Iterator[Step]:
+    yield ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+def _closing() -> Iterator[Step]:
+    return
+    yield
+
+
+def _dripping() -> Iterator[Step]:
+    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000:
+        yield bytes([byte])
+        yield 0.4
+
+
+def _cut_short() -> Iterator[Step]:
+    yield b"HTTP/1.1 200 OK\r\nContent-Le"
+
+
+def _nonsense() -> Iterator[Step]:
+    yield b"SSH-2.0-OpenSSH_9.2p1\r\n" * 100
+
+
+def _endless_body() -> Iterator[Step]:
+    yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    while True:
+        yield b"1000\r\n" + b"x" * 4096 + b"\r\n"
+
+
+ANSWERS: dict[str, Script] = {
+    **{
+        status.split()[0]: _answer(status)
+        for status in (
+            "200 OK",
+            "204 No Content",
+            "301 Moved Permanently\r\nLocation: http://198.51.100.1/",
+            "400 Bad Request",
+            "408 Request Timeout",
+            "429 Too Many Requests",
+            "500 Oops",
+            "503 Busy",
+            "999 What",
+        )
+    },
+    "late": _late,
+    "silent": _silent,
+    "resetting": _reset,
+    "closing": _closing,
+    "dripping": _dripping,
+    "cut short": _cut_short,
+    "nonsense": _nonsense,
+    "endless": _endless_body,
+}
+
+CONNECT_FAILURES: dict[str, Step | socket.gaierror] = {
+    "refusing": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+    "unreachable": OSError(errno.ENETUNREACH, "unreachable"),
+    "unresolvable": socket.gaierror(-2, "unknown name"),
+    "unresolved": 45.0,
+    "deaf": math.inf,
+}
+
+BEHAVIOURS = (*ANSWERS, *CONNECT_FAILURES)
+
+
+@dataclass
+class Endpoint:
+    """Takes posts, and answers each as ``behaviour`` says at that moment."""
+
+    scheduler: Scheduler
+    posted: Callable[[bytes, str], None]
+    behaviour: str = "200"
+    handles: int = 0
+    """Open sockets and files on them."""
+
+    def sockets(self) -> SimpleNamespace:
+        """What the rooms use of ``socket``."""
+        return SimpleNamespace(
+            socket=lambda _family, _kind: VirtualSocket(self, _Line()),
+            getaddrinfo=self._resolve,
+            SOCK_STREAM=socket.SOCK_STREAM,
+            SHUT_RDWR=socket.SHUT_RDWR,
+            gaierror=socket.gaierror,
+        )
+
+    def _resolve(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        if self.behaviour == "unresolved":
+            self.scheduler.sleep(45.0)
+        if self.behaviour == "unresolvable":
+            raise socket.gaierror(-2, "unknown name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+
+
+@dataclass
+class _Line:
+    """What all duplicates of a socket share."""
+
+    is_shut: bool = False
+    waiter: Task | None = None
+    sent: bytearray = field(default_factory=bytearray)
+    script: Iterator[Step] | None = None
+    unread: bytes = b""
+
+
+class VirtualSocket:
+    """As much of a socket as an attempt uses."""
+
+    def __init__(self, endpoint: Endpoint, line: _Line) -> None:
+        self._endpoint = endpoint
+        self._line = line
+        self._timeout: float | None = None
+        self._is_open = True
+        endpoint.handles += 1
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._timeout = seconds
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def dup(self) -> VirtualSocket:
+        return VirtualSocket(self._endpoint, self._line)
+
+    def connect(self, _address: object) -> None:
+        self._wait(0.002)
+        outcome = CONNECT_FAILURES.get(self._endpoint.behaviour)
+        if isinstance(outcome, OSError):
+            raise outcome
+        if outcome is not None:
+            self._wait(math.inf)
+
+    def sendall(self, data: bytes) -> None:
+        if self._line.is_shut:
+            raise BrokenPipeError(errno.EPIPE, "shut down")
+        self._line.sent += data
+        head, found, body = bytes(self._line.sent).partition(b"\r\n\r\n")
+        if found and len(body) >= _content_length(head):
+            behaviour = self._endpoint.behaviour
+            self._endpoint.posted(body, behaviour)
+            self._line.script = ANSWERS.get(behaviour, _silent)()
+
+    def makefile(self, _mode: str, _buffering: int = -1) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def shutdown(self, _how: int) -> None:
+        self._line.is_shut = True
+        if self._line.waiter is not None:
+            self._endpoint.scheduler.wake(self._line.waiter)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._endpoint.handles -= 1
+
+    def read(self, size: int) -> bytes:
+        """What has come, nothing at the end."""
+        line = self._line
+        while not line.unread:
+            if line.is_shut or line.script is None:
+                return b""
+            step = next(line.script, b"")
+            if isinstance(step, OSError):
+                raise step
+            if isinstance(step, float):
+                self._wait(step)
+            elif not step:
+                return b""
+            else:
+                line.unread = step
+        data, line.unread = line.unread[:size], line.unread[size:]
+        return data
+
+    def _wait(self, seconds: float) -> None:
+        line, scheduler = self._line, self._endpoint.scheduler
+        limit = math.inf if self._timeout is None else self._timeout
+        line.waiter = scheduler.current
+        scheduler.wait(min(seconds, limit))
+        line.waiter = None
+        if not line.is_shut and seconds > limit:
+            raise TimeoutError("timed out")
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, opened: VirtualSocket) -> None:
+        super().__init__()
+        self._socket = opened
+        opened._endpoint.handles += 1
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._socket.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._socket._endpoint.handles -= 1
+        super().close()
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+def any_behaviour(generator: random.Random) -> str:
+    """One of all the ways in which an endpoint behaves."""
+    return generator.choice(BEHAVIOURS)

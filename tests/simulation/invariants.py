@@ -1,0 +1,180 @@
+"""What must hold at every moment of a simulated run, whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.e2e.pages import Page as ParsedPage
+from tests.simulation import leaks, openmetrics
+from tests.simulation.counting import XidCounts
+from tests.simulation.values import ValueTruth
+
+from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.publication import Page
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+# supervisor.py: how long a cycle may take, and how often that is looked at.
+SHORTEST_LIMIT, TICK = 2.0, 1.0
+SLACK = 1.5  # the pause between two looks of this suite
+YIELD = 3.0  # world.py: how long another thread may come before a publication
+
+
+@dataclass
+class Invariants:
+    """The promises, held against one world."""
+
+    world: World
+    own_counters: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
+    forwarded: list[bytes] = field(default_factory=list)
+    _parsed: tuple[Page, ParsedPage] | None = None
+    _forwarded: bytes = b""
+    _reason: str = ""
+    _published_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.values = ValueTruth(self.world)
+        self.xids = XidCounts(self.world)
+
+    # Called by the world
+
+    def published(self, page: Page) -> None:
+        """Whatever is published is a valid page and tells the truth."""
+        world = self.world
+        parsed = self._parse(page)
+        up = parsed.own("hostengine_up")
+        world.tell(
+            f"published: up {up:g}, {len(parsed.dcgm)} families,"
+            f" {len(page.forwarded)} bytes, crc {zlib.crc32(page.forwarded):08x}:"
+            f" {page.health.reason or 'healthy'} {' '.join(page.health.notes)}"
+        )
+        self._published_at = world.clocks.monotonic()
+        self._counters_do_not_fall(parsed)
+        self._health_fits(page, parsed)
+        self.xids.hold(parsed)
+        if page.forwarded and page.forwarded is not self._forwarded:
+            self.values.hold(parsed)
+            self.forwarded.append(page.forwarded)
+        self._forwarded = page.forwarded
+
+    def scraped(self, page: Page) -> None:
+        """What a scraper finds now is not of a time that is over."""
+        world = self.world
+        limit = max(SHORTEST_LIMIT, world.interval) + TICK + SLACK + YIELD
+        parsed = self._parse(page)
+        age = world.clocks.monotonic() - self._published_at
+        if parsed.dcgm and age > world.interval + limit:
+            raise AssertionError(f"the page is {age:.1f} s old and still has values")
+        calm = world.troubles.calm_since
+        if calm is not None and world.clocks.true() - calm > world.interval + limit:
+            assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"
+
+    def after_cycle(self, agent: Agent) -> None:
+        """Between cycles there is one connection and what it needs."""
+        leaks.between_cycles(self.world, agent)
+
+    def posted(self, body: bytes) -> None:
+        """What is forwarded is a whole page that was published."""
+        assert body in self.forwarded[-3:], "something else than a page is posted"
+
+    def reloaded(self, good: bool) -> None:
+        """A refused reload is told, and a good one makes good for it."""
+        page = self._parse(self.world.service._publisher.publication.page)
+        assert page.own("config_last_reload_successful") == good
+
+    def logged(self, record: logging.LogRecord) -> None:
+        """The log tells of no bug."""
+        message = record.getMessage()
+        self.world.tell(f"log: {record.levelname} {message}")
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, ExporterError):
+            self.world.scheduler.fail(AssertionError(f"{message}: {error!r}"))
+
+    # At the end
+
+    def is_whole(self) -> bool:
+        """Whether the page has all that the engine has, as far as it says so itself."""
+        health = self.world.service._publisher.publication.page.health
+        return health.healthy and not self._notes() and not self._session_is_young()
+
+    def _session_is_young(self) -> bool:
+        """Whether profiling may still have to warm up."""
+        session = self.world.service._agent._session
+        return session is None or session.age() < 2 * self.world.interval + 3.0
+
+    def _notes(self) -> list[str]:
+        health = self.world.service._publisher.publication.page.health
+        host = self.world.engine.host
+        away = host is not None and not host.machine.layout.profiling
+        return [
+            note
+            for note in health.notes
+            if not note.startswith("forwarding") and not (away and "profiling" in note)
+        ]
+
+    def must_be_whole(self) -> None:
+        """All is well, for long enough: nothing is missing."""
+        health = self.world.service._publisher.publication.page.health
+        assert health.healthy, f"it does not recover: {health.reason}"
+        assert not self._notes(), f"it does not recover: {self._notes()}"
+
+    def all_counted(self) -> None:
+        """A page that says it is whole is, and every XID was counted once."""
+        page = self._parse(self.world.service._publisher.publication.page)
+        self.values.nothing_missing(page)
+        self.xids.complete(page)
+
+    def nothing_left(self) -> None:
+        """The service has stopped: neither threads nor connections nor sockets remain."""
+        leaks.after_the_end(self.world)
+
+    # Single promises
+
+    def _parse(self, page: Page) -> ParsedPage:
+        if self._parsed is None or self._parsed[0] is not page:
+            self._parsed = page, ParsedPage(page.text.plain.decode())
+            openmetrics.check(page.openmetrics.plain.decode(), page.text.plain.decode())
+            forwarded = page.forwarded.decode()
+            assert page.text.plain.decode().startswith(forwarded)
+        return self._parsed[1]
+
+    def _counters_do_not_fall(self, page: ParsedPage) -> None:
+        for key, value in _own_counters(page):
+            before = self.own_counters.get(key, 0.0)
+            assert value >= before, f"{key[0]} falls from {before} to {value}"
+            self.own_counters[key] = value
+
+    def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
+        up, health = parsed.own("hostengine_up"), page.health
+        gpus_up = [sample.value for sample in parsed.samples("do_dcgm_exporter_gpu_up")]
+        if health.healthy:
+            assert up == 1, "healthy without an engine"
+            assert gpus_up, "healthy without a GPU"
+            assert all(gpus_up), "healthy, and GPUs are not there"
+            assert parsed.own("gpus") == self.world.engine.layout.gpus
+        else:
+            assert health.reason, "unhealthy for no reason"
+            if "has not answered" in health.reason and health.reason != self._reason:
+                silent = self.world.clocks.monotonic() - self.world.engine.answered_at
+                assert silent > 0.9 * TICK, f"it has answered {silent:.1f} s ago"
+            assert not health.reason.startswith("internal error"), health.reason
+        self._reason = health.reason
+        if not up:
+            assert not parsed.dcgm, "values of an engine that does not answer"
+            assert not gpus_up
+
+
+def _own_counters(
+    page: ParsedPage,
+) -> Iterator[tuple[tuple[str, tuple[tuple[str, str], ...]], float]]:
+    families: Mapping[str, object] = page.families
+    for name in families:
+        if name.startswith("do_dcgm_exporter_") and name.endswith("_total"):
+            for sample in page.samples(name):
+                yield (name, tuple(sample.labels.items())), sample.value

@@ -1,0 +1,123 @@
+"""What the engine ever gave, kept beside it: the truth that pages are held against."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.simulation.clocks import STARTED_AT, Clocks
+
+from dcgm_simulator.fields import XID
+from dcgm_simulator.machine import Entity
+from dcgm_simulator.wire import COUNT, DOUBLE_RECORD, INT_RECORD, RECORD_SIZE
+
+FIELD = struct.Struct("<H")
+"""The field id of a record, at its offset 12."""
+
+Key = tuple[int, int, int]
+"""Entity kind, entity id, field id."""
+
+
+class Given(NamedTuple):
+    """A value that a reply carried: its text on a page, and when it was sampled (true time)."""
+
+    timestamp: int
+    text: str
+    sampled_at: float
+
+
+class XidReport(NamedTuple):
+    """One XID of one life of the engine, as its history has it."""
+
+    life: int
+    entity: Entity
+    timestamp: int
+    code: int
+
+
+def places_in(body: bytes) -> range:
+    """Where the records of a reply begin."""
+    (count,) = COUNT.unpack_from(body)
+    return range(COUNT.size, COUNT.size + count * RECORD_SIZE, RECORD_SIZE)
+
+
+def records_in(body: bytes) -> Iterator[tuple[int, ...]]:
+    """Yield version, kind, id, field, type, status, unused, timestamp, value of each record."""
+    for offset in places_in(body):
+        record = INT_RECORD.unpack_from(body, offset)
+        if record[4] == ord("d"):
+            record = DOUBLE_RECORD.unpack_from(body, offset)
+        yield record
+
+
+@dataclass
+class Ledger:
+    """Values and XIDs by where they belong."""
+
+    clocks: Clocks
+    newest: dict[Key, Given] = field(default_factory=dict)
+    xids: dict[tuple[int, Entity, int], XidReport] = field(default_factory=dict)
+    """All that were handed out, by life, entity and timestamp."""
+    certain: set[tuple[int, Entity, int]] = field(default_factory=set)
+    """Those of ``xids`` that a whole reading of the exporter ended with."""
+    _has_confirmed: bool = False
+    _from_before: set[tuple[int, Entity, int]] = field(default_factory=set)
+
+    def confirm(self) -> None:
+        """A reading has ended: what was handed out so far has been taken.
+
+        At the first one, an XID of a time before the start is none of this exporter's.
+        """
+        if not self._has_confirmed:
+            started_at = round((STARTED_AT + self.clocks.started_at) * 1e6)
+            self._from_before = {k for k, xid in self.xids.items() if xid.timestamp < started_at}
+            self._has_confirmed = True
+        self.certain.update(self.xids.keys() - self._from_before)
+
+    @property
+    def begun_before(self) -> set[tuple[int, int]]:
+        """GPU and code of the XIDs that were there before this exporter's time."""
+        return {
+            (entity.id, self.xids[life, entity, t].code) for life, entity, t in self._from_before
+        }
+
+    def note_values(self, life: int, body: bytes, tampered: bool) -> None:
+        """Take the reply to a latest-values call; of one ``tampered`` with, take times as said."""
+        for _, kind, number, field_id, type_code, status, _, timestamp, value in records_in(body):
+            if field_id == XID and status == 0:
+                self.note_xid(life, Entity(kind, number), timestamp, value)
+            if status == 0 and type_code in b"itd":
+                self._note((kind, number, field_id), timestamp, value, tampered)
+
+    def note_history(self, life: int, body: bytes) -> None:
+        """Take the reply to a values-since call, which is about XIDs."""
+        for _, kind, number, field_id, _, status, _, timestamp, value in records_in(body):
+            if field_id == XID and status == 0:
+                self.note_xid(life, Entity(kind, number), timestamp, value)
+
+    def note_xid(self, life: int, entity: Entity, timestamp: int, code: int) -> None:
+        """Take an XID; a blank is none."""
+        if 0 < code < 0x7FFFFFF0:
+            report = XidReport(life, entity, timestamp, code)
+            self.xids.setdefault((life, entity, timestamp), report)
+
+    def _note(self, key: Key, timestamp: int, value: float, tampered: bool) -> None:
+        text = str(value) if isinstance(value, int) else f"{value:f}"
+        known = self.newest.get(key)
+        if known is None or (known.timestamp, known.text) != (timestamp, text):
+            now = self.clocks.true()
+            said = min(now, now - self.clocks.wall() + timestamp / 1e6)
+            sampled_at = said if tampered else self.clocks.true_time_of(timestamp)
+            self.newest[key] = Given(timestamp, text, sampled_at)
+
+
+def distinct(reports: Sequence[XidReport]) -> int:
+    """How many XIDs ``reports`` of one entity and code tell of: some are told twice."""
+    count, last = 0, None
+    for report in sorted(reports, key=lambda report: (report.life, report.timestamp)):
+        twice = report.code in (79, 119, 120) and last is not None
+        if not (twice and 0 <= report.timestamp - last <= 2_000_000):
+            count, last = count + 1, report.timestamp
+    return count

@@ -1,0 +1,93 @@
+"""Bugs to plant into the exporter, so that it shows whether the simulation finds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.collectors.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
+from do_dcgm_exporter.profiling import ProfilingWatch
+from do_dcgm_exporter.publisher import Publisher
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.session_setup import _Scope
+
+Plant = Callable[[], AbstractContextManager[object]]
+
+
+def stale_values_kept() -> AbstractContextManager[object]:
+    """No value is ever too old."""
+    return mock.patch.object(Readings, "_max_age", return_value=math.inf)
+
+
+def values_kept_in_an_outage() -> AbstractContextManager[object]:
+    """An outage leaves the families of the last cycle on the page."""
+
+    def publish_outage(self: Any, reason: str, engine_up: bool) -> None:
+        families = self._families
+        original(self, reason, engine_up)
+        self._families = families
+
+    original = Publisher._publish_outage
+    return mock.patch.object(Publisher, "_publish_outage", publish_outage)
+
+
+def field_group_leaked() -> AbstractContextManager[object]:
+    """A field group is never given back."""
+    return mock.patch.object(HostEngine, "destroy_field_group")
+
+
+def retired_session_kept() -> AbstractContextManager[object]:
+    """The session before a reload is not closed, so its groups stay."""
+
+    def succeed(self: Any, *arguments: Any) -> Any:
+        self._retired = None
+        return original(self, *arguments)
+
+    original = Agent._succeed
+    return mock.patch.object(Agent, "_succeed", succeed)
+
+
+def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
+    """A session for another configuration than the first watches no profiling fields."""
+    first: list[object] = []
+
+    def watch_profiling(self: Any, engine: Any, watcher: Any) -> ProfilingWatch:
+        first.append(self.configuration)
+        if self.configuration is first[0]:
+            return original(self, engine, watcher)
+        return ProfilingWatch(engine, watcher, self.topology, self.interval, {}, self.clock)
+
+    original = _Scope.watch_profiling
+    return mock.patch.object(_Scope, "watch_profiling", watch_profiling)
+
+
+def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
+    """What the engine replays to a new connection is taken for new."""
+    return mock.patch.object(
+        XidLog,
+        "note_read",
+        lambda self, entities: [_forget_what_was_taken(self.of(entity)) for entity in entities],
+    )
+
+
+def _forget_what_was_taken(history: XidHistory) -> None:
+    history.taken.clear()
+    history.was_read = True
+
+
+PLANTS: dict[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        stale_values_kept,
+        values_kept_in_an_outage,
+        field_group_leaked,
+        retired_session_kept,
+        profiling_forgotten_at_reload,
+        xids_counted_anew_by_each_session,
+    )
+}
