@@ -58,6 +58,7 @@ def settings(**changes: object) -> Settings:
         "default_counters": DEFAULT_COUNTERS,
         "collectors": (),
         "address": ListenAddress("", 9401),
+        "web_config_file": None,
         "collect_interval": 20.0,
         "engine": EngineAddress(),
         "gpus": DeviceSelection(),

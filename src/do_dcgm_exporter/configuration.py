@@ -43,6 +43,7 @@ def _settings(values: Mapping[str, Any], etc: Path, dmi: Path) -> Settings:
             *group_files(values["counter_groups"] or ()),
         ),
         address=values["address"],
+        web_config_file=values["web_config_file"],
         collect_interval=interval,
         engine=values["remote_hostengine_info"],
         gpus=values["devices"],

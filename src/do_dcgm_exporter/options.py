@@ -190,6 +190,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             parse_listen_address,
             "ADDRESS",
         ),
+        Option(
+            ("--web-config-file",),
+            "TLS and passwords, in the format of Prometheus' exporter-toolkit",
+            "(none: everybody who can connect is answered, in the clear)",
+            parse_path,
+            "FILE",
+        ),
     ),
     "Forwarding": (
         Option(

@@ -73,6 +73,7 @@ class Settings:
     default_counters: Path
     collectors: tuple[Path, ...]
     address: ListenAddress
+    web_config_file: Path | None
     collect_interval: float
     engine: EngineAddress
     gpus: DeviceSelection
