@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,13 @@ class Authority:
     def client(self, name: str = "client", names: str = "DNS:prometheus.example") -> Pair:
         """Sign a client's certificate for ``names``."""
         return self._sign(name, _OF_CLIENTS.format(names=names), "P-256")
+
+    def trust(self, client: Pair | None = None) -> ssl.SSLContext:
+        """Return a client's context that trusts it, with the client's own certificate."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        if client is not None:
+            context.load_cert_chain(client.certificate, client.key)
+        return context
 
     def _sign(self, name: str, extensions: str, curve: str) -> Pair:
         pair = Pair(self.directory / f"{name}.pem", self.directory / f"{name}.key")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 from tests.builders import REPOSITORY, Bench
+from tests.certificates import Authority
 
 import dcgm_simulator
 from dcgm_simulator import testing
@@ -46,6 +47,12 @@ def simulated_bindings(version: str) -> Bindings:
 def simulated() -> Callable[[str], Bindings]:
     """The simulator's bindings: ``simulated("3.3.9")``."""
     return simulated_bindings
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """What signs the certificates of tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 StartBench = Callable[..., Bench]

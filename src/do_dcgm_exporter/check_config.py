@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
 from do_dcgm_exporter.errors import ExporterError
@@ -21,6 +22,7 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     # Only this mode of the program needs it.
     from do_dcgm_exporter.engine_check import unsupported_fields
 
+    web_config = _web_config(settings.web_config_file)
     reasons: Mapping[str, str] = {}
     unchecked = ""
     try:
@@ -33,7 +35,19 @@ def check_config(settings: Settings, counter_set: CounterSet) -> tuple[str, int]
     lines.append(_summary({verdict.value: tally[verdict] for verdict in Verdict}))
     if unchecked:
         lines.append(unchecked)
+    lines += web_config
     return "\n".join(lines) + "\n", 2 if any(tally[mistake] for mistake in _MISTAKES) else 0
+
+
+def _web_config(path: Path | None) -> list[str]:
+    """Say what the web configuration amounts to; raises ConfigurationError if it is wrong."""
+    if path is None:
+        return []
+    # As in service.py, for whoever asks for it.
+    from do_dcgm_exporter.watched_files import WatchedFiles
+    from do_dcgm_exporter.web_security import load_web_security
+
+    return [f"{path}: {load_web_security(path, WatchedFiles())}"]
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 from do_dcgm_exporter.http_protocol import Connection
@@ -19,6 +20,15 @@ logger = logging.getLogger(__name__)
 
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
 _CHUNK = 64 * 1024
+
+
+class _State(Enum):
+    """How far it has come with a client."""
+
+    NEW = auto()  # nothing has been received
+    HANDSHAKE = auto()
+    OPEN = auto()
+    ENDED = auto()  # what is still received is thrown away
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
@@ -42,8 +52,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._received = ssl.MemoryBIO()
         self._to_send = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._received, self._to_send, server_side=True)
-        self._has_begun = False
-        self._is_open = False  # from the end of the handshake until the last byte is sent
+        self._state = _State.NEW
         self._is_reading = True
         self._is_delivering = False
 
@@ -57,21 +66,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the connection."""
-        self._is_open = False
+        self._state = _State.ENDED
         self._connection.connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent through TLS."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self._state is _State.NEW:
             if not data.startswith(_HANDSHAKE_RECORD):
                 self._end_misplaced(data)
                 return
+            self._state = _State.HANDSHAKE
+        if self._state is _State.ENDED:
+            return
         self._received.write(data)
-        self._go_on()
+        if self._state is _State.OPEN or self._shake_hands():
+            self._deliver()
 
     def eof_received(self) -> bool:
         """Let the socket be closed once everything is sent."""
+        self._say_goodbye()
         return False
 
     def pause_writing(self) -> None:
@@ -97,7 +110,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send ``data``; before there is TLS to send it with, nobody could read it."""
-        if self._is_open:
+        if self._state is _State.OPEN:
             self._tls.write(data)
             self._flush()
 
@@ -139,14 +152,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # --- TLS ---------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Take the handshake further, or give the connection what has arrived."""
-        if self._raw.is_closing():
-            return
-        if not self._is_open and not self._shake_hands():
-            return
-        self._deliver()
-
     def _shake_hands(self) -> bool:
         """Answer the client's part of the handshake; whether that was the last."""
         try:
@@ -160,23 +165,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if not self._is_welcome(self._tls.getpeercert() or {}):
             self._refuse("the certificate has none of client_allowed_sans")
             return False
-        self._is_open = True
+        self._state = _State.OPEN
         self._flush()
         return True
 
     def _deliver(self) -> None:
         """Give the connection what is readable, as long as it wants any."""
-        if self._is_delivering or not self._is_open:
+        if self._is_delivering or self._state is not _State.OPEN:
             return
         self._is_delivering = True
         try:
-            while self._is_reading and self._is_open and (data := self._read()):
+            while self._is_reading and (data := self._read()):
                 self._connection.data_received(data)
         finally:
             self._is_delivering = False
 
     def _read(self) -> bytes:
         """Return what has arrived and is readable, empty when that is nothing."""
+        if self._state is not _State.OPEN:
+            return b""
         try:
             data = self._tls.read(_CHUNK)
         except ssl.SSLWantReadError:
@@ -195,8 +202,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _say_goodbye(self) -> None:
         """Tell the client that the end is not an attacker's."""
-        if self._is_open:
-            self._is_open = False
+        if self._state is _State.OPEN:
+            self._state = _State.ENDED
             try:
                 self._tls.unwrap()
             except ssl.SSLError:
@@ -206,12 +213,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _refuse(self, reason: str) -> None:
         """End a client that speaks TLS wrongly, with the alert that TLS has for it."""
         logger.debug("TLS with %s failed: %s", self.get_extra_info("peername"), reason)
-        self._is_open = False
+        self._state = _State.ENDED
         self._flush()
         self._raw.close()
 
     def _end_misplaced(self, data: bytes) -> None:
         """End a client that does not speak TLS; to one that speaks HTTP say why."""
+        self._state = _State.ENDED
         if data[:1].isalpha():
             self._raw.write(self._misplaced)
         self._raw.close()

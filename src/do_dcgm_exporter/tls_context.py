@@ -27,7 +27,8 @@ _VERIFY_MODES = {
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
-    "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+    # What it says of a key of another kind: it looks for the certificate of that kind.
+    "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",
     "EE_KEY_TOO_SMALL": "the key is too short to be safe",
     "CA_KEY_TOO_SMALL": "the key of the certificate's issuer is too short to be safe",
     "CA_MD_TOO_WEAK": "the certificate is signed with a broken digest",
@@ -61,8 +62,8 @@ def read_material(config: TlsConfig, read: Callable[[Path, str], bytes]) -> TlsM
 def make_context(material: TlsMaterial) -> ssl.SSLContext:
     """Return a context for servers; raises ConfigurationError.
 
-    Sessions are not resumed: a scraper keeps its connection, and what is not kept
-    cannot be stolen.
+    There are no session tickets: a scraper keeps its connection, and a key that is not
+    there cannot be stolen.
     """
     config = material.config
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.e2e.conftest import Stage
-from tests.e2e.exporter import ROOT, Exporter
+from tests.e2e.exporter import Exporter
+from tests.e2e.prometheus import Prometheus, needs_prometheus
 from tests.e2e.waiting import wait_until
 
-PROMETHEUS = ROOT / "build" / "prometheus" / "usr" / "bin" / "prometheus"
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 
-pytestmark = pytest.mark.skipif(
-    not PROMETHEUS.exists(), reason="no prometheus: make build/prometheus/usr/bin/promtool"
-)
+pytestmark = needs_prometheus
 
 CONFIG = """\
 global: {scrape_interval: 500ms, scrape_timeout: 500ms}
@@ -32,46 +21,6 @@ scrape_configs:
 - {job_name: mig, static_configs: [{targets: ["127.0.0.1:%d"]}]}
 - {job_name: dying, static_configs: [{targets: ["127.0.0.1:%d"]}]}
 """
-
-
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, directory: Path, config: str) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-            self._port = probe.getsockname()[1]
-        (directory / "prometheus.yml").write_text(config)
-        with (directory / "prometheus.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    PROMETHEUS,
-                    f"--config.file={directory / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={directory / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        """Ask its HTTP API."""
-        query = urllib.parse.urlencode(parameters)
-        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{query}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """The series of an expression, now."""
-        result = self.ask("query", query=expression)["result"]
-        return [(series["metric"], float(series["value"][1])) for series in result]
-
-    def has_scraped(self) -> bool:
-        """Whether it has scraped all exporters; also false while it starts."""
-        try:
-            return len(self.query(TEMPERATURE)) > 8 and len(self.query("up == 1")) == 3
-        except urllib.error.URLError:
-            assert self.process.poll() is None
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +42,10 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     ports = tuple(exporter.port for exporter in exporters.values())
     prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), CONFIG % ports)
-    wait_until(prometheus.has_scraped, "all are scraped")
+    wait_until(lambda: prometheus.scrapes(3), "all are scraped")
+    wait_until(lambda: len(prometheus.query(TEMPERATURE)) > 8, "all have values")
     yield prometheus
-    prometheus.process.terminate()
-    prometheus.process.wait(30)
+    prometheus.close()
 
 
 @pytest.mark.parametrize("job", ["whole", "mig"])
