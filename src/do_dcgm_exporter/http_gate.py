@@ -84,7 +84,7 @@ class Gate:
             head, authorization = _without_authorization(head)
             request = self._site.understand(head)
             if self._bucket is not None and not self._bucket.take():
-                return self._site.say(_TOO_MANY_REQUESTS, request)
+                return self._turn_away(_TOO_MANY_REQUESTS, request)
             if self._passwords is None or self._checker is None:
                 return self._site.respond(request)
             return self._ask(self._passwords, self._checker, request, authorization, address)
@@ -103,23 +103,27 @@ class Gate:
     ) -> Answer | asyncio.Future[Answer]:
         credentials = parse_basic(authorization)
         if credentials is None:
-            return self._site.say(_WHO_ARE_YOU, request)
+            return self._turn_away(_WHO_ARE_YOU, request)
         digest = passwords.digest(credentials)
         if passwords.remembers(credentials, digest):
             return self._site.respond(request)
         verdict = checker.check(passwords, credentials, digest, _neighbourhood(address))
         if verdict is None:
-            return self._site.say(_TOO_MANY_CHECKS, replace(request, keep_alive=False))
+            return self._turn_away(_TOO_MANY_CHECKS, request)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         verdict.add_done_callback(lambda told: answer.set_result(self._admit(told, request)))
         return answer
+
+    def _turn_away(self, why: Content, request: Request) -> Answer:
+        """Answer and hang up: connections are for those who may ask."""
+        return self._site.say(why, replace(request, keep_alive=False))
 
     def _admit(self, verdict: asyncio.Future[bool], request: Request) -> Answer:
         """Answer a request whose password has been checked."""
         try:
             if verdict.result():
                 return self._site.respond(request)
-            return self._site.say(_WHO_ARE_YOU, request)
+            return self._turn_away(_WHO_ARE_YOU, request)
         except Exception as error:  # noqa: BLE001 - as in Site.answer
             return self._site.fail(error)
 

@@ -6,8 +6,9 @@ Everything here runs on the server's event loop; no connection costs a thread.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
@@ -72,45 +73,63 @@ _BUSY = frozenset({Phase.VERDICT, Phase.ANSWER})
 
 
 class Connections:
-    """The open connections, longest without a complete request first."""
+    """The open connections: newcomers and those that have made a request, oldest first.
+
+    When there are too many, a newcomer goes that has not made one yet; unless newcomers
+    have less than half of the places, for they need some time to make one.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: OrderedDict[Connection, None] = OrderedDict()
+        self._newcomers: OrderedDict[Connection, None] = OrderedDict()
+        self._known: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._newcomers) + len(self._known)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return itertools.chain(self._newcomers, self._known)
 
     def admit(self, newcomer: Connection) -> bool:
         """Take ``newcomer`` in, if need be for the first one that is not being answered."""
-        if len(self._open) >= self._limit:
-            oldest = next((c for c in self._open if c.phase not in _BUSY), None)
+        if len(self) >= self._limit:
+            oldest = self._oldest()
             if oldest is None:
                 return False
             self.remove(oldest)
             oldest.end()
-        self._open[newcomer] = None
+        self._newcomers[newcomer] = None
         return True
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        self._open.pop(connection, None)
+        self._newcomers.pop(connection, None)
+        self._known.pop(connection, None)
 
     def requested(self, connection: Connection) -> None:
         """Note that ``connection`` has just made a complete request."""
-        self._open.move_to_end(connection)
+        self._newcomers.pop(connection, None)
+        self._known[connection] = None
+        self._known.move_to_end(connection)
+
+    def _oldest(self) -> Connection | None:
+        """Return the one that has to make room, if there is one that waits for nothing."""
+        first, second = self._newcomers, self._known
+        if len(self._newcomers) < self._limit // 2:
+            first, second = second, first
+        return next((c for c in (*first, *second) if c.phase not in _BUSY), None)
 
     def end_overdue(self, now: float) -> None:
         """End every connection whose deadline has passed."""
-        self._end(c for c in self._open if c.deadline <= now)
+        self._end(c for c in self if c.deadline <= now)
 
     def end_all(self) -> None:
         """End every connection."""
-        self._end(self._open)
+        self._end(self)
 
     def retire_all(self) -> None:
         """End every connection that is not being answered, and the others after that."""
-        for connection in tuple(self._open):
+        for connection in tuple(self):
             connection.retire()
 
     def _end(self, connections: Iterable[Connection]) -> None:

@@ -346,6 +346,27 @@ class TestNumber:
             newest.sendall(SCRAPE)
             assert TEXT == answer(newest).body
 
+    def test_slow_clients_take_no_place_from_those_who_have_asked(self, serving):
+        with serving(Limits(connections=4)) as web:
+            scraper = web.connect(SCRAPE)
+            answer(scraper)
+            for _ in range(20):
+                web.connect(b"GET /me")
+            scraper.sendall(SCRAPE)
+
+            assert TEXT == answer(scraper).body
+
+    def test_those_who_have_asked_leave_half_of_the_places_to_newcomers(self, serving):
+        with serving(Limits(connections=4)) as web:
+            known = [web.connect(SCRAPE) for _ in range(4)]
+            assert 4 * [TEXT] == [answer(client).body for client in known]
+            newcomers = [web.connect(SCRAPE[:9]) for _ in range(2)]
+            for client in newcomers:
+                client.sendall(SCRAPE[9:])
+
+            assert 2 * [TEXT] == [answer(client).body for client in newcomers]
+            assert b"" == everything(known[0]) + everything(known[1])
+
     def test_a_thousand_slow_clients_do_not_stop_a_scrape(self, web):
         scraper = web.connect(SCRAPE)
         answer(scraper)
