@@ -11,10 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Protocol
 
-from do_dcgm_exporter.http_answer import Answer, refusal
+from do_dcgm_exporter.http_answer import Answer
 from do_dcgm_exporter.http_request import HeadLimits, Refused, check_size, head_end
 
 # At most this much of an answer is handed to the transport at once, because before
@@ -23,8 +22,6 @@ _PIECE = 256 * 1024
 
 # A client that pipelines more than this lets the others have a turn in between.
 _ANSWERS_PER_TURN = 32
-
-_FULL = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +72,9 @@ _BUSY = frozenset({Phase.VERDICT, Phase.ANSWER})
 class Connections:
     """The open connections: newcomers and those that have made a request, oldest first.
 
-    When there are too many, a newcomer goes that has not made one yet; unless newcomers
-    have less than half of the places, for they need some time to make one.
+    When there are too many, the oldest newcomer goes; unless newcomers have less than
+    half of the places, for they need some time to ask. Then goes who has not asked for
+    longest, and if all are being answered, who has been for longest: it does not read.
     """
 
     def __init__(self, limit: int) -> None:
@@ -90,16 +88,13 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return itertools.chain(self._newcomers, self._known)
 
-    def admit(self, newcomer: Connection) -> bool:
-        """Take ``newcomer`` in, if need be for the first one that is not being answered."""
+    def admit(self, newcomer: Connection) -> None:
+        """Take ``newcomer`` in, if need be for another one."""
         if len(self) >= self._limit:
-            oldest = self._oldest()
-            if oldest is None:
-                return False
-            self.remove(oldest)
-            oldest.end()
+            dispensable = self._most_dispensable()
+            self.remove(dispensable)
+            dispensable.end()
         self._newcomers[newcomer] = None
-        return True
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
@@ -112,12 +107,10 @@ class Connections:
         self._known[connection] = None
         self._known.move_to_end(connection)
 
-    def _oldest(self) -> Connection | None:
-        """Return the one that has to make room, if there is one that waits for nothing."""
-        first, second = self._newcomers, self._known
-        if len(self._newcomers) < self._limit // 2:
-            first, second = second, first
-        return next((c for c in (*first, *second) if c.phase not in _BUSY), None)
+    def _most_dispensable(self) -> Connection:
+        if len(self._newcomers) >= max(1, self._limit // 2):
+            return next(iter(self._newcomers))
+        return next((c for c in self._known if c.phase not in _BUSY), next(iter(self._known)))
 
     def end_overdue(self, now: float) -> None:
         """End every connection whose deadline has passed."""
@@ -161,17 +154,14 @@ class Connection(asyncio.Protocol):
         self._writable = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or turn the client away at once."""
+        """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
         # A client is being answered until the kernel has its last byte.
         transport.set_write_buffer_limits(high=0)
-        if not self._connections.admit(self):
-            self.phase = Phase.LEAVING
-            transport.write(_FULL.data)
-            transport.close()
+        self._connections.admit(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client."""

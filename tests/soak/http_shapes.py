@@ -48,7 +48,7 @@ def complaint(shape: Shape, received: bytes) -> str:
             return f"this is no answer: {rest[:80]!r}"
         statuses.append(int(head[1]))
         rest = rest[head.end() :]
-        if not rest.startswith(b"HTTP/1.1 "):  # else it was the answer to a HEAD
+        if not _HEAD.match(rest):  # else it was the answer to a HEAD
             rest = rest[int(length[1]) :]
     return _judge(shape, statuses)
 
