@@ -6,7 +6,7 @@ SCENARIO ?= h100x8
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 PYTEST := -m pytest -n 3 --dist loadfile
 
-.PHONY: apt-repo deb test-package help run test test-newest test-oldest lint bench bench-plot clean
+.PHONY: apt-repo audit soak-http testssl deb test-package help run test test-newest test-oldest lint bench bench-plot clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,17 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
 	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
 
+soak-http: .venv/test build/prometheus/usr/bin/promtool ## 100,000 requests of every shape, in the clear and with TLS (SEED=N)
+	$(PYTHON) -m tests.soak.http $(if $(SEED),--seed $(SEED))
+	$(PYTHON) -m tests.soak.http --tls $(if $(SEED),--seed $(SEED))
+
+testssl: .venv/test ## Debian's testssl.sh against the TLS listener
+	tools/need-packages testssl.sh
+	$(PYTHON) -m tests.soak.testssl
+
+audit: .venv-audit/audit ## known vulnerabilities of all pinned releases; says so if nobody can be asked
+	tools/audit .venv-audit/bin/pip-audit
+
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))
 
@@ -46,7 +57,7 @@ bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
 	$(PYTHON) -m tests.bench.plot build/bench.json docs/performance.svg
 
 clean: ## remove everything that was made
-	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-audit .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: tests/requirements/run.txt
@@ -59,6 +70,10 @@ clean: ## remove everything that was made
 
 .venv-oldest/test: tests/requirements/oldest.txt tests/requirements/test.txt
 	tools/make-venv .venv-oldest $^
+	touch $@
+
+.venv-audit/audit: tests/requirements/audit.txt
+	tools/make-venv .venv-audit $^
 	touch $@
 
 build/prometheus/usr/bin/promtool:
