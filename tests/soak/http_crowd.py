@@ -61,7 +61,7 @@ class Crowd:
                     await behave(reader, writer)
                 finally:
                     writer.transport.abort()
-            await asyncio.sleep(self._random.uniform(2.0, 5.0) * _PAUSE)
+            await asyncio.sleep(self._random.uniform(5.0, 15.0) * _PAUSE)
 
     async def _silent(self, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
