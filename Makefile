@@ -15,7 +15,7 @@ FAULTS := tests/simulation tests/soak tests/fuzz
 RELEASE_E2E := $(patsubst %,tests/e2e/test_%.py,command serving golden_pages forwarding)
 
 .PHONY: help run test test-newest test-browser test-package $(RELEASES:%=test-%) lint
-.PHONY: fault-simulation soak fuzz
+.PHONY: fault-simulation soak soak-http fuzz testssl audit
 .PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
 
 help: ## show this list
@@ -67,6 +67,17 @@ soak: .venv/test ## hundreds of faults and a day's cycles on real processes (som
 fuzz: .venv/fuzz ## coverage-guided fuzzing of all that is read, each for SECONDS=60
 	nice $(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
+soak-http: .venv/test build/prometheus/usr/bin/promtool ## 100,000 requests of every shape, in the clear and with TLS (SEED=N)
+	$(PYTHON) -m tests.soak.http $(if $(SEED),--seed $(SEED))
+	$(PYTHON) -m tests.soak.http --tls $(if $(SEED),--seed $(SEED))
+
+testssl: .venv/test ## Debian's testssl.sh against the TLS listener
+	tools/need-packages testssl.sh
+	$(PYTHON) -m tests.soak.testssl
+
+audit: .venv-audit/audit ## known vulnerabilities of all pinned releases; says so if nobody can be asked
+	tools/audit .venv-audit/bin/pip-audit
+
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)
 	$(PYTHON) -m tests.bench $(if $(FULL),--full) $(if $(BASE),--base $(BASE))
 
@@ -102,6 +113,10 @@ clean: ## remove everything that was made
 
 $(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt tests/requirements/test.txt
 	PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) tools/make-venv .venv-$* $^
+	touch $@
+
+.venv-audit/audit: tests/requirements/audit.txt
+	tools/make-venv .venv-audit $^
 	touch $@
 
 build/prometheus/usr/bin/promtool:

@@ -62,6 +62,7 @@ def settings(**changes: object) -> Settings:
         "collectors": (),
         "address": ListenAddress("", 9401),
         "status_page": True,
+        "web_config_file": None,
         "collect_interval": 20.0,
         "engine": EngineAddress(),
         "gpus": DeviceSelection(),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 from tests.builders import REPOSITORY, Bench, simulated_bindings
+from tests.certificates import Authority
 
 from do_dcgm_exporter.dcgm.bindings import Bindings
 
@@ -30,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def simulated() -> Callable[[str], Bindings]:
     """The simulator's bindings: ``simulated("3.3.9")``."""
     return simulated_bindings
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """What signs the certificates of tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 StartBench = Callable[..., Bench]

@@ -55,20 +55,28 @@ def parse_engine_address(text: str) -> EngineAddress:
 
 
 def parse_forward_url(text: str) -> str:
-    """Check that ``text`` is an http or https URL with a host, and return it."""
+    """Check that ``text`` is an http or https URL with a host, and return it.
+
+    Complaints do not repeat it: it may hold a password, or one that has gone astray.
+    """
     example = "write for example http://169.254.169.254:80/v1/gpu_metrics"
     if not re.fullmatch(r"[!-\[\]-~]+", text):
-        raise ConfigurationError(f"{text!r} has characters that a URL cannot have; {example}")
+        raise ConfigurationError(f"there are characters that a URL cannot have; {example}")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is not a URL ({error}); {example}") from error
+    except ValueError:
+        raise ConfigurationError(f"this is not a URL; {example}") from None
     if parts.scheme not in ("http", "https"):
-        raise ConfigurationError(f"{text!r} does not begin with http:// or https://; {example}")
+        raise ConfigurationError(f"the URL does not begin with http:// or https://; {example}")
     if not parts.hostname or port == 0:
-        raise ConfigurationError(f"{text!r} lacks a host or has port 0; {example}")
+        raise ConfigurationError(f"the URL lacks a host or has port 0; {example}")
     return text
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` as it may be shown: without users and passwords in URLs."""
+    return re.sub(r"//[^/\s]*@|//\S*@", "//", text)
 
 
 def is_loopback_url(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
 from do_dcgm_exporter.errors import ExporterError
@@ -37,6 +38,7 @@ def check_config(
     # Only this mode of the program needs it.
     from do_dcgm_exporter.engine_check import unsupported_fields
 
+    web_config = _web_config(settings.web_config_file)
     reasons: Mapping[str, str] = {}
     unchecked = ""
     try:
@@ -47,7 +49,7 @@ def check_config(
     tally = CounterSet(judgements=judged).tally()
     summary = _summary({verdict.value: tally[verdict] for verdict in Verdict})
     has_mistakes = any(tally[mistake] for mistake in _MISTAKES)
-    conclusion = [summary, *[unchecked] * bool(unchecked)]
+    conclusion = [summary, *[unchecked] * bool(unchecked), *web_config]
     if terminal is None:
         lines = [*map(str, judged), *conclusion]
         report = "\n".join(lines) + "\n"
@@ -74,6 +76,17 @@ def _tables(terminal: Terminal, judged: Sequence[Judgement]) -> str:
         ]
         texts.append(f"{terminal.styled(str(path), 'bold')}\n{table(terminal, rows)}\n")
     return "".join(texts)
+
+
+def _web_config(path: Path | None) -> list[str]:
+    """Say what the web configuration amounts to; raises ConfigurationError if it is wrong."""
+    if path is None:
+        return []
+    # As in service.py, for whoever asks for it.
+    from do_dcgm_exporter.watched_files import WatchedFiles
+    from do_dcgm_exporter.web_security import load_web_security
+
+    return [f"{path}: {load_web_security(path, WatchedFiles())}"]
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:

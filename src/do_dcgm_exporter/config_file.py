@@ -11,6 +11,7 @@ from pathlib import Path
 
 import configargparse
 
+from do_dcgm_exporter.addresses import without_secrets
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.files import read_file
 
@@ -65,7 +66,7 @@ class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
         try:
             settings: dict[str, object] = super().parse([line])
         except configargparse.ConfigFileParserException as error:
-            text = line.strip()[:60]
+            text = without_secrets(line.strip())[:60]
             raise ConfigurationError(f"{place}: {text!r} is not of the form key = value") from error
         for key in settings:
             # ConfigArgParse takes a key alone for true and a comment for a value.

@@ -44,6 +44,7 @@ def _settings(values: Mapping[str, Any], etc: Path, dmi: Path) -> Settings:
         ),
         address=values["address"],
         status_page=values["status_page"],
+        web_config_file=values["web_config_file"],
         collect_interval=interval,
         engine=values["remote_hostengine_info"],
         gpus=values["devices"],

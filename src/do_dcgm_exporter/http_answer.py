@@ -27,8 +27,10 @@ class Content:
     extra: tuple[str, ...] = ()
 
 
-def render(content: Content, *, closes: bool, head_only: bool = False) -> Answer:
-    """Build the answer that carries ``content``.
+def render(
+    content: Content, *, closes: bool, head_only: bool = False, headers: tuple[str, ...] = ()
+) -> Answer:
+    """Build the answer that carries ``content``, with ``headers`` that every answer has.
 
     The length is that of the body even where HEAD leaves the body out (RFC 9110, 9.3.2).
     """
@@ -40,6 +42,7 @@ def render(content: Content, *, closes: bool, head_only: bool = False) -> Answer
         *content.extra,
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
+        *headers,
         f"Connection: {'close' if closes else 'keep-alive'}",
         "\r\n",
     )
@@ -47,7 +50,8 @@ def render(content: Content, *, closes: bool, head_only: bool = False) -> Answer
     return Answer(head if head_only else head + content.body, closes)
 
 
-def refusal(status: HTTPStatus, reason: str) -> Answer:
+def refusal(status: HTTPStatus, reason: str, headers: tuple[str, ...] = ()) -> Answer:
     """Build the last answer on a connection."""
     extra = ("Allow: GET, HEAD",) if status is HTTPStatus.METHOD_NOT_ALLOWED else ()
-    return render(Content(f"{reason}\n".encode(), PLAIN, status, extra), closes=True)
+    content = Content(f"{reason}\n".encode(), PLAIN, status, extra)
+    return render(content, closes=True, headers=headers)

@@ -6,13 +6,14 @@ Everything here runs on the server's event loop; no connection costs a thread.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from http import HTTPStatus
+from typing import Protocol
 
-from do_dcgm_exporter.http_answer import Answer, refusal
+from do_dcgm_exporter.http_answer import Answer
 from do_dcgm_exporter.http_request import HeadLimits, Refused, check_size, head_end
 
 # At most this much of an answer is handed to the transport at once, because before
@@ -21,8 +22,6 @@ _PIECE = 256 * 1024
 
 # A client that pipelines more than this lets the others have a turn in between.
 _ANSWERS_PER_TURN = 32
-
-_FULL = refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,51 +45,85 @@ class Limits:
     head: HeadLimits = field(default_factory=HeadLimits)
 
 
+class Responder(Protocol):
+    """What makes answers of request heads."""
+
+    def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
+        """Answer a whole head from ``address``, now or later; raises Refused."""
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Say that a request is refused."""
+
+
 class Phase(Enum):
     """What a connection is waiting for."""
 
     HEAD = auto()  # the rest of a request
     IDLE = auto()  # the first byte of another request
+    VERDICT = auto()  # an answer that is given later
     ANSWER = auto()  # the client to read
     LEAVING = auto()  # the client to hang up; whatever it still sends is thrown away
 
 
+# It has asked, and waits for nothing of its own.
+_BUSY = frozenset({Phase.VERDICT, Phase.ANSWER})
+
+
 class Connections:
-    """The open connections, longest without a complete request first."""
+    """The open connections: newcomers and those that have made a request, oldest first.
+
+    When there are too many, the oldest newcomer goes; unless newcomers have less than
+    half of the places, for they need some time to ask. Then goes who has not asked for
+    longest, and if all are being answered, who has been for longest: it does not read.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: OrderedDict[Connection, None] = OrderedDict()
+        self._newcomers: OrderedDict[Connection, None] = OrderedDict()
+        self._known: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._newcomers) + len(self._known)
 
-    def admit(self, newcomer: Connection) -> bool:
-        """Take ``newcomer`` in, if need be for the first one that is not being answered."""
-        if len(self._open) >= self._limit:
-            oldest = next((c for c in self._open if c.phase is not Phase.ANSWER), None)
-            if oldest is None:
-                return False
-            self.remove(oldest)
-            oldest.end()
-        self._open[newcomer] = None
-        return True
+    def __iter__(self) -> Iterator[Connection]:
+        return itertools.chain(self._newcomers, self._known)
+
+    def admit(self, newcomer: Connection) -> None:
+        """Take ``newcomer`` in, if need be for another one."""
+        if len(self) >= self._limit:
+            dispensable = self._most_dispensable()
+            self.remove(dispensable)
+            dispensable.end()
+        self._newcomers[newcomer] = None
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        self._open.pop(connection, None)
+        self._newcomers.pop(connection, None)
+        self._known.pop(connection, None)
 
     def requested(self, connection: Connection) -> None:
         """Note that ``connection`` has just made a complete request."""
-        self._open.move_to_end(connection)
+        self._newcomers.pop(connection, None)
+        self._known[connection] = None
+        self._known.move_to_end(connection)
+
+    def _most_dispensable(self) -> Connection:
+        if len(self._newcomers) >= max(1, self._limit // 2):
+            return next(iter(self._newcomers))
+        return next((c for c in self._known if c.phase not in _BUSY), next(iter(self._known)))
 
     def end_overdue(self, now: float) -> None:
         """End every connection whose deadline has passed."""
-        self._end(c for c in self._open if c.deadline <= now)
+        self._end(c for c in self if c.deadline <= now)
 
     def end_all(self) -> None:
         """End every connection."""
-        self._end(self._open)
+        self._end(self)
+
+    def retire_all(self) -> None:
+        """End every connection that is not being answered, and the others after that."""
+        for connection in tuple(self):
+            connection.retire()
 
     def _end(self, connections: Iterable[Connection]) -> None:
         for connection in tuple(connections):
@@ -98,18 +131,18 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One client: takes heads out of the stream and sends what ``answer`` makes of them."""
+    """One client: takes heads out of the stream and sends what ``responder`` makes of them."""
 
     def __init__(
         self,
-        answer: Callable[[bytes], Answer],
+        responder: Responder,
         connections: Connections,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self.phase = Phase.HEAD
         self.deadline = clock() + limits.head_seconds
-        self._answer = answer
+        self._responder = responder
         self._connections = connections
         self._limits = limits
         self._clock = clock
@@ -117,18 +150,18 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._unsent = memoryview(b"")
         self._closes = False
+        self._is_retired = False
         self._writable = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or turn the client away at once."""
+        """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
         # A client is being answered until the kernel has its last byte.
         transport.set_write_buffer_limits(high=0)
-        if not self._connections.admit(self):
-            self.phase = Phase.LEAVING
-            transport.write(_FULL.data)
-            transport.close()
+        self._connections.admit(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client."""
@@ -161,6 +194,12 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         self.phase = Phase.LEAVING
 
+    def retire(self) -> None:
+        """Hang up now, or if an answer is due, after it."""
+        self._is_retired = True
+        if self.phase not in _BUSY:
+            self.end()
+
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase = phase
         self.deadline = self._clock() + seconds
@@ -168,7 +207,7 @@ class Connection(asyncio.Protocol):
     def _proceed(self) -> None:
         """Answer what has arrived, in order; nothing is read while a client is behind."""
         for _ in range(_ANSWERS_PER_TURN):
-            if self.phase is Phase.ANSWER:
+            if self.phase in _BUSY:
                 self._transport.pause_reading()
                 return
             if not self._answer_next():
@@ -185,13 +224,15 @@ class Connection(asyncio.Protocol):
             head = self._next_head()
             if not head:
                 return False
-            answer = self._answer(head)
+            answer = self._responder.answer(head, self._address)
         except Refused as refused:
-            answer = refusal(refused.status, refused.reason)
+            answer = self._responder.refuse(refused)
         self._connections.requested(self)
-        self._closes = answer.closes
-        self._unsent = memoryview(answer.data)
-        self._send_on()
+        if isinstance(answer, Answer):
+            self._send(answer)
+        else:
+            self._enter(Phase.VERDICT, self._limits.answer_seconds)
+            answer.add_done_callback(self._send_later)
         return True
 
     def _next_head(self) -> bytes:
@@ -204,6 +245,17 @@ class Connection(asyncio.Protocol):
             self._enter(Phase.HEAD, self._limits.head_seconds)
         return head
 
+    def _send(self, answer: Answer) -> None:
+        self._closes = answer.closes
+        self._unsent = memoryview(answer.data)
+        self._send_on()
+
+    def _send_later(self, answer: asyncio.Future[Answer]) -> None:
+        """Send an answer that was waited for, unless the client has gone."""
+        if self.phase is Phase.VERDICT:
+            self._send(answer.result())
+            self._proceed()
+
     def _send_on(self) -> None:
         """Hand the transport as much of the answer as it takes."""
         while self._unsent and self._writable:
@@ -212,7 +264,7 @@ class Connection(asyncio.Protocol):
         if not self._writable:
             if self.phase is not Phase.ANSWER:
                 self._enter(Phase.ANSWER, self._limits.answer_seconds)
-        elif self._closes:
+        elif self._closes or self._is_retired:
             self._leave()
         else:
             self._enter(Phase.IDLE, self._limits.idle_seconds)

@@ -200,6 +200,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "show the GPUs at /, instead of links alone",
             "on",
         ),
+        Option(
+            ("--web-config-file",),
+            "TLS and passwords, in the format of Prometheus' exporter-toolkit",
+            "(none: everybody who can connect is answered, in the clear)",
+            parse_path,
+            "FILE",
+        ),
     ),
     "Forwarding": (
         Option(

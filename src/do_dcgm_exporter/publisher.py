@@ -160,7 +160,7 @@ class Publisher:
             text=Body(self._families.text + own.text),
             openmetrics=Body(self._families.openmetrics + own.openmetrics + OPENMETRICS_END),
             forwarded=self._families.text,
-            health=self._with_forwarding(self._health),
+            health=self._with_complaints(self._health),
             simulated=self._simulated,
             status=self._status(),
         )
@@ -178,7 +178,7 @@ class Publisher:
             reload_refused=not telemetry.last_reload_successful,
         )
 
-    def _with_forwarding(self, health: Health) -> Health:
-        """``health`` and, if forwarding fails, a note: it makes no page less whole."""
-        complaint = self._telemetry.forward.complaint
-        return replace(health, notes=(*health.notes, complaint)) if complaint else health
+    def _with_complaints(self, health: Health) -> Health:
+        """``health`` and notes about what makes no page less whole."""
+        complaints = (self._telemetry.forward.complaint, self._telemetry.web_config_complaint)
+        return replace(health, notes=(*health.notes, *filter(None, complaints)))

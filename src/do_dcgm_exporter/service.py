@@ -10,6 +10,7 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from do_dcgm_exporter import __version__, sd_notify
 from do_dcgm_exporter.agent import Agent
@@ -28,6 +29,9 @@ from do_dcgm_exporter.status_page.page import StatusPage
 from do_dcgm_exporter.supervisor import Supervisor
 from do_dcgm_exporter.telemetry import Telemetry
 from do_dcgm_exporter.web import MetricsServer
+
+if TYPE_CHECKING:
+    from do_dcgm_exporter.web_config_watch import WebConfigWatch
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +76,13 @@ class Service:
         scrapes = ScrapeLog()
         publication = self._publisher.publication
         self._status_page = StatusPage(publication, settings, self._statistics, scrapes)
+        self._web_config = _read_web_config(settings)
         self._server = MetricsServer(
-            settings.address, publication, routes=self._status_page.routes(), scrapes=scrapes
+            settings.address,
+            publication,
+            security=self._web_config.security if self._web_config else None,
+            routes=self._status_page.routes(),
+            scrapes=scrapes,
         )
         self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
         self._agent = Agent(configuration, self._publisher, calls)
@@ -84,6 +93,7 @@ class Service:
         _log_judgements(self._configuration.counters)
         self._server.start()
         _log.info("do-dcgm-exporter %s listens on port %d", __version__, self._server.port)
+        self._start_web_config()
         self._agent.start()
         self._supervisor.start()
         self._start_forwarder()
@@ -106,7 +116,9 @@ class Service:
     def _take(self, read: Reload) -> str:
         """Reconfigure with what ``read`` gives; the answer is why not, empty if it was taken."""
         try:
-            self._reconfigure(Configuration(*read()))
+            new = Configuration(*read())
+            self._replace_web_config(_read_web_config(new.settings, self._web_config))
+            self._reconfigure(new)
         except ExporterError as error:
             return str(error)
         return ""
@@ -115,6 +127,7 @@ class Service:
         """Stop everything, waiting for none but the agent, and for that not long."""
         sd_notify.notify(sd_notify.STOPPING)
         self._supervisor.stop()
+        self._stop_web_config()
         self._stop_forwarder()
         self._agent.stop(_GOODBYE_SECONDS)
         self._server.stop()
@@ -131,6 +144,34 @@ class Service:
         if _forwarding(settings) != _forwarding(old):
             self._stop_forwarder()
             self._start_forwarder()
+
+    def _replace_web_config(self, new: WebConfigWatch | None) -> None:
+        self._stop_web_config()
+        self._web_config = new
+        self._server.secure(new.security if new else None)
+        self._start_web_config()
+
+    def _start_web_config(self) -> None:
+        self._telemetry.web_config_complaint = ""
+        if self._web_config is not None:
+            security = self._web_config.security
+            _log.info("web configuration: %s", security)
+            if security.sends_passwords_in_the_clear:
+                _log.warning("passwords are asked for without TLS: the network can read them")
+            self._web_config.start(self._server.secure, self._tell_web_config)
+
+    def _stop_web_config(self) -> None:
+        if self._web_config is not None:
+            self._web_config.stop()
+
+    def _tell_web_config(self, complaint: str) -> None:
+        """Show what is wrong with the web configuration; called by its own thread."""
+        self._telemetry.web_config_complaint = complaint and (
+            f"the web configuration was not read again, the old one goes on: {complaint}"
+        )
+        self._publisher.refresh()
+        if complaint:
+            _log.error("%s", self._telemetry.web_config_complaint)
 
     def _start_forwarder(self) -> None:
         settings = self._configuration.settings
@@ -150,6 +191,18 @@ class Service:
             self._forwarder.stop()
             self._forwarder = None
             self._statistics.complaint = ""
+
+
+def _read_web_config(
+    settings: Settings, before: WebConfigWatch | None = None
+) -> WebConfigWatch | None:
+    """Read the web configuration, if there is to be one; raises ConfigurationError."""
+    if settings.web_config_file is None:
+        return None
+    # What speaks TLS and reads YAML is for whoever asks for it.
+    from do_dcgm_exporter.web_config_watch import WebConfigWatch
+
+    return WebConfigWatch(settings.web_config_file, before)
 
 
 def _forwarding(settings: Settings) -> tuple[object, ...]:

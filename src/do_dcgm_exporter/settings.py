@@ -74,6 +74,7 @@ class Settings:
     collectors: tuple[Path, ...]
     address: ListenAddress
     status_page: bool
+    web_config_file: Path | None
     collect_interval: float
     engine: EngineAddress
     gpus: DeviceSelection

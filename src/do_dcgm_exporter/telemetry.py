@@ -38,6 +38,7 @@ class Telemetry:
     versions: Versions = field(default_factory=Versions)
     engine_up: bool = False
     last_reload_successful: bool = True
+    web_config_complaint: str = ""
     last_success: float = 0.0
     collect_seconds: float = 0.0
     cycle: CycleResult | None = None
@@ -141,7 +142,7 @@ class Telemetry:
         yield _gauge(
             "config_last_reload_successful",
             "1 unless the last reload was refused.",
-            [((), self.last_reload_successful)],
+            [((), self.last_reload_successful and not self.web_config_complaint)],
         )
         yield _counter("engine_calls", "Calls made to the engine.", [((), self.calls.calls)])
 

@@ -1,4 +1,4 @@
-"""The web server: the newest page, how it is doing, and what else it is given.
+"""The web server: lets clients in, and has what they ask for answered by web_pages.py.
 
 One thread runs one event loop. A scrape copies bytes that are ready; nothing here
 waits on anything but clients.
@@ -12,20 +12,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from do_dcgm_exporter.http_answer import Answer, Content, refusal, render
-from do_dcgm_exporter.http_negotiation import Form, Format, negotiate
-from do_dcgm_exporter.http_protocol import Connection, Connections, Limits
-from do_dcgm_exporter.http_request import Refused, Request, parse_head
-from do_dcgm_exporter.links_page import links_page
+from do_dcgm_exporter.http_answer import Answer
+from do_dcgm_exporter.http_protocol import Connection, Connections, Limits, Responder
+from do_dcgm_exporter.http_request import Refused
 from do_dcgm_exporter.port_holder import listen
-from do_dcgm_exporter.publication import Page, Publication
+from do_dcgm_exporter.publication import Publication
 from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import ListenAddress
+from do_dcgm_exporter.web_pages import Routes, Site
 
 logger = logging.getLogger(__name__)
 
@@ -39,80 +36,37 @@ _KERNEL_BACKLOG = 1024
 _HEARTBEAT = 2.0
 _STOP_SECONDS = 1.0
 
-_OK = Content(b"OK\n")
-_NOT_FOUND = Content(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)
 
-Routes = Mapping[str, Callable[[Request], Content | None]]
-"""What further paths answer; None where there is no page."""
+class Security(Protocol):
+    """How clients come in. But for ``headers``, all is the event loop's."""
 
+    headers: tuple[str, ...]
 
-class Site:
-    """What is said at which path. Used by the event loop alone."""
+    def guard(self, site: Site) -> Responder:
+        """Return what answers in place of ``site``."""
 
-    def __init__(self, publication: Publication, routes: Routes, scrapes: ScrapeLog) -> None:
-        self._publication = publication
-        self._scrape_log = scrapes
-        self._routes: Routes = {
-            "/": lambda _: links_page(),
-            "/health": self._health,
-            "/-/ready": self._health,
-            "/-/healthy": lambda _: _OK,
-            **routes,
-        }
-        self._page: Page | None = None
-        self._scrapes: dict[tuple[Form, bool, bool], Answer] = {}
+    def protect(self, connection: Connection) -> asyncio.Protocol:
+        """Return what stands between a socket and ``connection``."""
 
-    def answer(self, request: Request) -> Answer:
-        """Answer ``request``."""
-        if request.path == "/metrics":
-            return self._metrics(request)
-        content = self._routes.get(request.path, _no_page)(request) or _NOT_FOUND
-        return render(content, closes=not request.keep_alive, head_only=request.head_only)
+    def speaks_like(self, other: Security | None) -> bool:
+        """Whether connections made under ``other`` may go on."""
 
-    def _metrics(self, request: Request) -> Answer:
-        """Answer with the newest page; each way of sending it is built once a page."""
-        page = self._publication.page
-        if page is not self._page:
-            self._page = page
-            self._scrapes = {}
-        headers = request.headers
-        self._scrape_log.note(headers.get("user-agent", ""))
-        form = negotiate(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        key = (form, request.keep_alive, request.head_only)
-        if key not in self._scrapes:
-            self._scrapes[key] = render(
-                _content(page, form), closes=not request.keep_alive, head_only=request.head_only
-            )
-        return self._scrapes[key]
-
-    def _health(self, _: Request) -> Content:
-        health = self._publication.page.health
-        lines = ("OK" if health.healthy else health.reason, *health.notes)
-        status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return Content("".join(f"{line}\n" for line in lines).encode(), status=status)
-
-
-def _no_page(_: Request) -> None:
-    return None
-
-
-def _content(page: Page, form: Form) -> Content:
-    """Return ``page`` in ``form``."""
-    body = page.text if form.format is Format.TEXT else page.openmetrics
-    vary = "Vary: Accept, Accept-Encoding"
-    if form.gzip:
-        return Content(body.compressed, form.format.value, extra=("Content-Encoding: gzip", vary))
-    return Content(body.plain, form.format.value, extra=(vary,))
+    def close(self) -> None:
+        """End whatever it has begun."""
 
 
 class MetricsServer:
-    """Serves ``publication`` on ``address`` from a thread of its own."""
+    """Serves ``publication`` on ``address`` from a thread of its own.
+
+    Without ``security`` everybody who can connect is answered, in the clear.
+    """
 
     def __init__(
         self,
         address: ListenAddress,
         publication: Publication,
         *,
+        security: Security | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         routes: Routes | None = None,
         scrapes: ScrapeLog | None = None,
@@ -120,13 +74,14 @@ class MetricsServer:
         heartbeat: float = _HEARTBEAT,
     ) -> None:
         self._address = address
-        self._site = Site(publication, routes or {}, scrapes or ScrapeLog())
+        self._publication = publication
+        self._routes = routes or {}
+        self._scrapes = scrapes or ScrapeLog()
+        self._security = security
         self._limits = limits
         self._clock = clock
         self._heartbeat = heartbeat
         self._connections = Connections(limits.connections)
-        # A scraper's requests are all alike; 32 heads of 16 kB are the most this holds.
-        self._parse = lru_cache(maxsize=32)(parse_head)
         self._listeners: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._stopping = asyncio.Event()
@@ -145,6 +100,10 @@ class MetricsServer:
         self._loop = asyncio.new_event_loop()
         self._last_turn = self._clock()
         self._thread.start()
+
+    def secure(self, security: Security | None) -> None:
+        """Let clients in by other rules from now on; called by any thread."""
+        self._ask(lambda: self._take(security))
 
     def is_alive(self, within: float) -> bool:
         """Whether the event loop has turned within the last ``within`` seconds.
@@ -179,6 +138,7 @@ class MetricsServer:
 
     async def _serve(self) -> None:
         self._loop.set_exception_handler(lambda _, context: self._report(context))
+        self._responder = self._guarded_site()
         servers = [
             await self._loop.create_server(self._connect, sock=sock, backlog=_ACCEPTED_AT_ONCE)
             for sock in self._listeners
@@ -194,6 +154,8 @@ class MetricsServer:
         for server in servers:
             server.close()
         self._connections.end_all()
+        if self._security is not None:
+            self._security.close()
         await asyncio.sleep(0)  # the turn in which connections are lost
 
     async def _finish_accepting(self) -> None:
@@ -207,8 +169,30 @@ class MetricsServer:
         if accepting := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(accepting, timeout=_STOP_SECONDS / 2)
 
-    def _connect(self) -> Connection:
-        return Connection(self._answer, self._connections, self._limits, self._clock)
+    def _take(self, security: Security | None) -> None:
+        old, self._security = self._security, security
+        self._responder = self._guarded_site()
+        if old is not None:
+            old.close()
+        if not (security.speaks_like(old) if security else old is None):
+            self._connections.retire_all()
+
+    def _guarded_site(self) -> Responder:
+        headers = self._security.headers if self._security else ()
+        site = Site(self._publication, self._routes, self._scrapes, self._report, headers)
+        return self._security.guard(site) if self._security else site
+
+    def _connect(self) -> asyncio.Protocol:
+        connection = Connection(self, self._connections, self._limits, self._clock)
+        return self._security.protect(connection) if self._security else connection
+
+    def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
+        """Answer one request head by the rules of now."""
+        return self._responder.answer(head, address)
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Say that a request is refused."""
+        return self._responder.refuse(refused)
 
     def _beat(self) -> None:
         self._turn()
@@ -218,16 +202,6 @@ class MetricsServer:
         """Prove that the loop turns, and end what has taken too long."""
         self._last_turn = self._clock()
         self._connections.end_overdue(self._last_turn)
-
-    def _answer(self, head: bytes) -> Answer:
-        """Answer one request head; a fault of ours is the client's 500 and our log's."""
-        try:
-            return self._site.answer(self._parse(head))
-        except Refused:
-            raise
-        except Exception as error:  # noqa: BLE001 - scrapes go on whatever one request meets
-            self._report({"message": "a request could not be answered", "exception": error})
-            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 
     def _report(self, context: dict[str, Any]) -> None:
         """Log an unexpected error, each kind once: a client may be able to repeat it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -59,6 +61,10 @@ class Exporter:
     flags: Sequence[Value] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
+    trust: ssl.SSLContext | None = None
+    """With what it is asked over TLS; None for no TLS."""
+    credentials: str = ""
+    """The user and password it is asked with: "alice:secret"."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     running: ClassVar[list[Exporter]] = []
@@ -120,7 +126,7 @@ class Exporter:
     def wait_until_listening(self) -> None:
         """Wait until it serves, and learn its port."""
         line = self.wait_for_log(" listens on port ")
-        self.port = int(line.rpartition(" ")[2])
+        self.port = int(line.rpartition(" ")[2].rstrip('"}'))
 
     # What it serves
 
@@ -128,15 +134,25 @@ class Exporter:
         self, path: str = "/metrics", headers: Mapping[str, str] | None = None, method: str = "GET"
     ) -> Answer:
         """Ask it over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = self._connection()
+        sent = dict(headers or {})
+        if self.credentials:
+            sent["Authorization"] = f"Basic {base64.b64encode(self.credentials.encode()).decode()}"
         started = time.monotonic()
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, headers=sent)
             answer = connection.getresponse()
             body = answer.read()
         finally:
             connection.close()
         return Answer(answer.status, answer.headers, body, time.monotonic() - started)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.trust is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=PATIENCE, context=self.trust
+        )
 
     def page(self) -> Page:
         """The page as it is now; whatever is not a valid one fails the test."""

@@ -72,6 +72,10 @@ class Prometheus:
         result = self.ask("query", query=expression)["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
 
+    def scrapes(self, targets: int) -> bool:
+        """Whether it scrapes that many targets well."""
+        return len(self.query("up == 1")) == targets
+
     def firing(self, alert: str) -> list[Labels]:
         """The labels of every alert of that name that fires now."""
         return [

@@ -147,7 +147,7 @@ def fleet(
     config = CONFIG + "".join(TARGET % (name, e.port) for name, e in exporters.items())
     with Prometheus(directory, config) as prometheus:
         fleet = Fleet(engines, exporters, prometheus)
-        wait_until(lambda: len(prometheus.query("up == 1")) == len(exporters), "all are scraped")
+        wait_until(lambda: prometheus.scrapes(len(exporters)), "all are scraped")
         yield fleet
     # The traceback in its log is of the bug that was put there.
     exporters["stale"].log_path.write_text("")

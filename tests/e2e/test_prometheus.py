@@ -25,7 +25,7 @@ scrape_configs:
 
 def has_scraped(prometheus: Prometheus) -> bool:
     """Whether it has scraped all exporters."""
-    return len(prometheus.query(TEMPERATURE)) > 8 and len(prometheus.query("up == 1")) == 3
+    return len(prometheus.query(TEMPERATURE)) > 8 and prometheus.scrapes(3)
 
 
 @pytest.fixture(scope="module")

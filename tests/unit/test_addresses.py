@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,10 @@ from do_dcgm_exporter.addresses import (
     parse_engine_address,
     parse_forward_url,
     parse_listen_address,
+    without_secrets,
 )
 from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.options import DEFAULT_FORWARD_URL
 from do_dcgm_exporter.settings import EngineAddress, ListenAddress
 
 FUZZ = settings(deadline=None)
@@ -111,11 +115,52 @@ def test_a_forward_url_is_left_as_it_is(url: str) -> None:
         ("http://[::1", "is not a URL"),
         ("http://exa mple.com", "characters that a URL cannot have"),
         ("http://127.0.0.1\\@example.com", "characters that a URL cannot have"),
+        ("http://user:sesame", "is not a URL"),
     ],
 )
 def test_a_forward_url_that_cannot_work_is_refused(url: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         parse_forward_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:sesame",
+        "http://user:sesame@",
+        "http://user:sesame@host:0/",
+        "http://user:ses ame@host",
+        "http://user:sesame@[::1",
+        "ftp://user:sesame@host/",
+        "user:sesame@host",
+        "http://host:x?token=sesame",
+    ],
+)
+def test_the_complaint_about_a_forward_url_does_not_repeat_it(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_forward_url(url)
+    assert "sesame" not in str(caught.value)
+    assert "ses ame" not in str(caught.value)
+
+
+def test_where_pages_go_without_being_asked_is_link_local() -> None:
+    """Such an address is not routed: what is there is this machine's own host."""
+    host = urlsplit(DEFAULT_FORWARD_URL).hostname or ""
+    assert ip_address(host).is_link_local
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://user:pass@host/a", "http://host/a"),
+        ("forward-url http://user:pa/ss@host/a", "forward-url http://host/a"),
+        ("http://host/a@b", "http://b"),
+        ("http://host/a", "http://host/a"),
+        ("user@host", "user@host"),
+    ],
+)
+def test_what_may_be_shown_of_a_url(text: str, expected: str) -> None:
+    assert without_secrets(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,147 +1,76 @@
-"""The web server, through real sockets."""
+"""The web server, through real sockets, in the clear and with TLS."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import http.client
 import logging
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import web_harness
+from tests.certificates import Authority
+from tests.web_harness import (
+    HUGE,
+    OPENMETRICS,
+    PATIENCE,
+    SCRAPE,
+    TEXT,
+    answer,
+    everything,
+    finish,
+    page,
+    wait_until,
+)
 
 from do_dcgm_exporter.http_answer import Content
 from do_dcgm_exporter.http_protocol import Limits
 from do_dcgm_exporter.http_request import HeadLimits, Request
 from do_dcgm_exporter.port_holder import PortTaken
-from do_dcgm_exporter.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.publication import Health, Publication
 from do_dcgm_exporter.scrape_log import ScrapeLog
 from do_dcgm_exporter.settings import ListenAddress
+from do_dcgm_exporter.watched_files import WatchedFiles
 from do_dcgm_exporter.web import MetricsServer
+from do_dcgm_exporter.web_security import load_web_security
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
-TEXT = b"# HELP up Whether it is.\n# TYPE up gauge\nup 1\n"
-OPENMETRICS = b"up 1\n# EOF\n"
-SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
-HUGE = b"a 1\n" * 4_000_000  # more than the kernel buffers for one connection
 FUZZ = settings(deadline=None)
 
 
-def page(text: bytes = TEXT, *, reason: str = "") -> Page:
-    return Page(Body(text), Body(OPENMETRICS), b"", Health(not reason, reason))
+@pytest.fixture(scope="module", params=["clear", "tls"])
+def serving(request, authority: Authority, tmp_path_factory):
+    """Start a server: ``with serving(limits) as web``; all of HTTP is the same with TLS."""
+    if request.param == "clear":
+        return web_harness.serving
+    pair = authority.server("web")
+    config = tmp_path_factory.mktemp("web") / "web.yml"
+    config.write_text(
+        f"tls_server_config:\n  cert_file: {pair.certificate}\n  key_file: {pair.key}\n"
+    )
 
+    def serve(*arguments, **options):
+        security = load_web_security(Path(config), WatchedFiles())
+        return web_harness.serving(
+            *arguments, trust=authority.trust(), security=security, **options
+        )
 
-class Clock:
-    """A clock that moves when it is told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Harness:
-    """A server and its clients."""
-
-    def __init__(self, server: MetricsServer, publication: Publication, clock: Clock) -> None:
-        self.server = server
-        self.publication = publication
-        self._clock = clock
-        self._clients = contextlib.ExitStack()
-
-    def connect(self, data: bytes = b"") -> socket.socket:
-        """Connect and send ``data``."""
-        address = ("127.0.0.1", self.server.port)
-        client = self._clients.enter_context(socket.create_connection(address, PATIENCE))
-        client.sendall(data)
-        return client
-
-    def exchange(self, data: bytes) -> bytes:
-        """Send ``data`` and nothing more; return everything that comes back."""
-        with self.connect(data) as client:
-            client.shutdown(socket.SHUT_WR)
-            return everything(client)
-
-    def get(self, path: str = "/metrics", **headers: str) -> http.client.HTTPResponse:
-        """Make one ordinary request."""
-        return self.ask(f"GET {path}", **headers)
-
-    def ask(self, what: str, **headers: str) -> http.client.HTTPResponse:
-        lines = (f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
-        head = "\r\n".join((f"{what} HTTP/1.1", "Host: localhost", *lines, "\r\n"))
-        return answer(self.connect(head.encode()), what.partition(" ")[0])
-
-    def pass_time(self, seconds: float) -> None:
-        """Move the clock on, between what has been sent before and what will be after."""
-        self.finish_turn()
-        self._clock.now += seconds
-        wait_until(lambda: self.server.is_alive(within=0))
-        self.finish_turn()
-
-    def finish_turn(self) -> None:
-        """Wait until the server has done all it had to do."""
-        self.exchange(SCRAPE.replace(b"/metrics", b"/-/healthy"))
-
-    def close(self) -> None:
-        self._clients.close()
-        self.server.stop()
-
-
-def answer(client: socket.socket, method: str = "GET") -> http.client.HTTPResponse:
-    """Read one answer, its body included."""
-    response = http.client.HTTPResponse(client, method=method)
-    response.begin()
-    response.body = response.read()
-    return response
-
-
-def everything(client: socket.socket) -> bytes:
-    """Read until the server hangs up, which it must."""
-    received = b""
-    with contextlib.suppress(ConnectionResetError):
-        while data := client.recv(1 << 20):
-            received += data
-    return received
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-@contextlib.contextmanager
-def serving(
-    limits: Limits | None = None, first: Page | None = None, **options
-) -> Iterator[Harness]:
-    clock = Clock()
-    publication = Publication(first or page())
-    address = ListenAddress("127.0.0.1", 0)
-    options |= {"limits": limits or Limits(), "clock": clock, "heartbeat": 0.01}
-    server = MetricsServer(address, publication, **options)
-    server.start()
-    harness = Harness(server, publication, clock)
-    try:
-        yield harness
-    finally:
-        harness.close()
+    return serve
 
 
 @pytest.fixture
-def web():
+def web(serving):
     with serving() as harness:
         yield harness
 
 
 @pytest.fixture(scope="module")
-def shared_web():
+def shared_web(serving):
     """One server for many examples."""
     with serving() as harness:
         yield harness
@@ -228,13 +157,13 @@ class TestOtherPages:
         assert b'href="metrics"' in response.body
         assert b'href="health"' in response.body
 
-    def test_the_landing_page_can_be_another(self):
+    def test_the_landing_page_can_be_another(self, serving):
         routes = {"/": lambda _: Content(b"<p>8 GPUs"), "/more": lambda _: None}
         with serving(routes=routes) as web:
             assert b"<p>8 GPUs" == web.get("/").body
             assert 404 == web.get("/more").status
 
-    def test_who_scrapes_is_noted(self):
+    def test_who_scrapes_is_noted(self, serving):
         scrapes = ScrapeLog()
         with serving(scrapes=scrapes) as web:
             web.get("/health", User_Agent="Prometheus/2.53.0")
@@ -294,7 +223,7 @@ class TestConnections:
 
         assert everything(web.connect(request + SCRAPE)).endswith(b"\r\n\r\nOK\n")
 
-    def test_a_client_that_has_no_more_to_say_still_gets_everything(self):
+    def test_a_client_that_has_no_more_to_say_still_gets_everything(self, serving):
         with serving(first=page(HUGE)) as web:
             received = web.exchange(SCRAPE + SCRAPE)
 
@@ -393,7 +322,7 @@ class TestTime:
 
         assert b"" == everything(client)
 
-    def test_a_client_that_does_not_read_is_hung_up_on_and_hurts_nobody(self):
+    def test_a_client_that_does_not_read_is_hung_up_on_and_hurts_nobody(self, serving):
         with serving(first=page(HUGE)) as web:
             client = web.connect(SCRAPE * 1000)
             client.recv(1)
@@ -408,13 +337,13 @@ class TestTime:
         everything(client)
         web.pass_time(2)
 
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        with pytest.raises((BrokenPipeError, ConnectionResetError, ssl.SSLError)):
             while True:
                 client.sendall(b"x" * 100_000)
 
 
 class TestNumber:
-    def test_the_oldest_without_a_complete_request_makes_room(self):
+    def test_the_oldest_without_a_complete_request_makes_room(self, serving):
         with serving(Limits(connections=3)) as web:
             begun = web.connect(b"GET /metrics")
             idle = web.connect(SCRAPE)
@@ -429,6 +358,29 @@ class TestNumber:
             newest.sendall(SCRAPE)
             assert TEXT == answer(newest).body
 
+    def test_slow_clients_take_no_place_from_those_who_have_asked(self, serving):
+        with serving(Limits(connections=4)) as web:
+            scraper = web.connect(SCRAPE)
+            answer(scraper)
+            for _ in range(20):
+                web.connect(b"GET /me")
+            scraper.sendall(SCRAPE)
+
+            assert TEXT == answer(scraper).body
+
+    def test_those_who_have_asked_leave_half_of_the_places_to_newcomers(self, serving):
+        with serving(Limits(connections=4)) as web:
+            known = []
+            for _ in range(4):
+                known.append(web.connect(SCRAPE))
+                assert TEXT == answer(known[-1]).body
+            newcomers = [web.connect(SCRAPE[:9]) for _ in range(2)]
+            for client in newcomers:
+                client.sendall(SCRAPE[9:])
+
+            assert 2 * [TEXT] == [answer(client).body for client in newcomers]
+            assert b"" == everything(known[0]) + everything(known[1])
+
     def test_a_thousand_slow_clients_do_not_stop_a_scrape(self, web):
         scraper = web.connect(SCRAPE)
         answer(scraper)
@@ -438,21 +390,27 @@ class TestNumber:
             for client in slow:
                 client.close()
 
-    def test_those_being_answered_stay_and_the_new_one_is_turned_away(self):
+    def test_those_being_answered_stay_as_long_as_another_is_idle(self, serving):
         with serving(Limits(connections=2), first=page(HUGE)) as web:
-            busy = [web.connect(SCRAPE) for _ in range(2)]
-            for client in busy:
-                client.recv(1)
-            newcomer = web.connect()
+            busy = web.connect(SCRAPE.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n"))
+            busy.recv(1)
+            idle = web.connect(SCRAPE.replace(b"/metrics", b"/health"))
+            answer(idle)
 
-            assert everything(newcomer).startswith(b"HTTP/1.1 503 ")
-            for client in busy:
-                client.close()
-            wait_until(lambda: b"200 OK" in web.exchange(SCRAPE.replace(b"/metrics", b"/health")))
+            assert 200 == web.get("/health").status
+            assert b"" == everything(idle)
+            assert len(HUGE) <= len(everything(busy))
+
+    def test_clients_that_do_not_read_keep_nobody_out(self, serving):
+        with serving(Limits(connections=3), first=page(HUGE)) as web:
+            for _ in range(10):
+                web.connect(SCRAPE).recv(1)
+
+                assert 200 == web.get("/health").status
 
 
 class TestLife:
-    def test_a_fault_of_ours_is_500_without_a_traceback_and_logged_once(self, caplog):
+    def test_a_fault_of_ours_is_500_without_a_traceback_and_logged_once(self, serving, caplog):
         def broken(_: Request) -> Content:
             raise LookupError("secret")
 
@@ -475,7 +433,7 @@ class TestLife:
         assert not server.is_alive(within=1e9)
         server.stop()
 
-    def test_a_loop_that_no_longer_turns_is_not_alive(self):
+    def test_a_loop_that_no_longer_turns_is_not_alive(self, serving):
         release = threading.Event()
 
         def stuck(_: Request) -> Content:
@@ -509,7 +467,7 @@ class TestLife:
             second.start()
         second.stop()
 
-    def test_smaller_limits_can_be_set(self):
+    def test_smaller_limits_can_be_set(self, serving):
         limits = Limits(head=HeadLimits(head_bytes=60, line_bytes=30, headers=1))
         with serving(limits) as web:
             assert 200 == web.get().status
@@ -560,7 +518,7 @@ class TestAnyBytes:
         data, client = SCRAPE + SCRAPE, shared_web.connect()
         for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
             client.sendall(data[begin:end])
-        client.shutdown(socket.SHUT_WR)
+        finish(client)
 
         assert 2 == everything(client).count(TEXT)
         client.close()

@@ -1,0 +1,102 @@
+"""Users and their passwords: who is known already, and what it takes to find out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from do_dcgm_exporter.errors import ConfigurationError
+
+_BCRYPT_LETTERS = "./" + string.ascii_letters + string.digits
+# What bcrypt looks at; some releases of the library refuse more, others cut it off.
+_LONGEST_PASSWORD = 72
+_LONGEST_CREDENTIALS = 1024
+_COST = slice(0, 7)  # of "$2b$10$..."
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client says it is; never shown."""
+
+    user: bytes
+    password: bytes
+
+
+def parse_basic(value: str) -> Credentials | None:
+    """Read the value of an Authorization header (RFC 7617); None if it holds no password."""
+    shape = re.fullmatch("basic +([A-Za-z0-9+/]+=*)", value.strip(" \t"), re.IGNORECASE)
+    if shape is None or len(value) > _LONGEST_CREDENTIALS:
+        return None
+    try:
+        text = base64.b64decode(shape[1], validate=True)
+    except binascii.Error:
+        return None
+    user, colon, password = text.partition(b":")
+    if not colon or re.search(rb"[\x00-\x1f\x7f]", text):
+        return None
+    return Credentials(user, password)
+
+
+class Passwords:
+    """The users of one web configuration.
+
+    ``hashes`` are bcrypt's, by user. Verified passwords are remembered as hashes with a
+    key that dies with the process, one per user, so that a scrape costs no bcrypt.
+    """
+
+    def __init__(self, hashes: Mapping[bytes, bytes]) -> None:
+        """Raises ConfigurationError if the library that checks hashes is missing."""
+        try:
+            import bcrypt  # only whoever has users needs the package
+        except ImportError as error:
+            raise ConfigurationError(
+                "basic_auth_users: checking passwords takes the package python3-bcrypt,"
+                " which is not installed"
+            ) from error
+        self._bcrypt = bcrypt
+        self.hashes = dict(hashes)
+        self._key = secrets.token_bytes(32)
+        self._verified: dict[bytes, bytes] = {}
+        # Somebody who is not there takes as long as somebody who is.
+        self._strangers = [_unmatched(known) for known in sorted(self.hashes.values())]
+        self._nothing = secrets.token_bytes(32)
+
+    def digest(self, credentials: Credentials) -> bytes:
+        """Return what stands for these credentials while this process lives."""
+        message = credentials.user + b":" + credentials.password
+        return hmac.digest(self._key, message, hashlib.sha256)
+
+    def remembers(self, credentials: Credentials, digest: bytes) -> bool:
+        """Whether these credentials have been verified before; takes microseconds."""
+        known = self._verified.get(credentials.user, self._nothing)
+        return hmac.compare_digest(known, digest)
+
+    def verify(self, credentials: Credentials) -> bool:
+        """Whether they are right; takes as long as bcrypt does, outside Python's lock."""
+        known = self.hashes.get(credentials.user) or self._stranger(credentials.user)
+        password = credentials.password[:_LONGEST_PASSWORD]
+        matches = bool(self._bcrypt.checkpw(password, known))
+        return matches and credentials.user in self.hashes
+
+    def remember(self, credentials: Credentials, digest: bytes) -> None:
+        """Take note that these credentials are right."""
+        self._verified[credentials.user] = digest
+
+    def _stranger(self, user: bytes) -> bytes:
+        """Return a hash for a user who is not there: the same one whenever it is asked for."""
+        choice = hmac.digest(self._key, user, hashlib.sha256)
+        return self._strangers[int.from_bytes(choice, "big") % len(self._strangers)]
+
+
+def _unmatched(known: bytes) -> bytes:
+    """Return a hash of the same cost that nobody knows a password for."""
+    # The last letters of salt and hash have spare bits, which must be zero.
+    letters = "".join(secrets.choice(_BCRYPT_LETTERS) for _ in range(51))
+    return known[_COST] + f"{letters[:21]}.{letters[21:]}.".encode()
