@@ -1,0 +1,103 @@
+"""Stand-ins for NVIDIA's exporters: as a package of NVIDIA's, as units, in containers."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+from tests.package.packages import Package
+from tests.package.system import System
+
+PROGRAM = Path(__file__).with_name("stand_in_exporter.py")
+LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
+# The newest release whose host label changes with a remote engine, of the DCGM the tests have.
+RELEASE = "4.5.3-4.8.2"
+UNIT = "nvidia-dcgm-exporter.service"
+
+# As facts: what NVIDIA's unit runs, wants and is called.
+VENDOR_UNIT = """\
+[Unit]
+Description=NVIDIA DCGM Exporter
+Wants=nvidia-dcgm.service
+After=nvidia-dcgm.service
+[Service]
+User=root
+PrivateTmp=false
+ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv
+StandardOutput=append:/var/log/dcgm-exporter.log
+StandardError=append:/var/log/dcgm-exporter.log
+Restart=on-abort
+[Install]
+WantedBy=multi-user.target
+"""
+
+VENDOR_POSTINST = f"""\
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+systemctl daemon-reload
+if [ -z "$2" ]; then
+	systemctl enable --quiet --now {UNIT}
+else
+	systemctl try-restart {UNIT}
+fi
+"""
+
+VENDOR_PRERM = f"""\
+#!/bin/sh
+[ "$1" != remove ] || systemctl disable --quiet --now {UNIT} || true
+"""
+
+VENDOR_POSTRM = """\
+#!/bin/sh
+systemctl daemon-reload
+"""
+
+
+def program(library: Path, release: str = RELEASE) -> str:
+    """Return the text of a dcgm-exporter that maps a library."""
+    return PROGRAM.read_text().replace("@LIBRARY@", str(library)).replace("@VERSION@", release)
+
+
+def some_library() -> bytes:
+    """Return a small shared object, whatever it is: only its name will count."""
+    found = [path for path in LIBRARIES.glob("lib*.so.*") if path.is_file()]
+    return min(found, key=lambda path: path.stat().st_size).read_bytes()
+
+
+def vendor_package(directory: Path, release: str = RELEASE, unit: str = VENDOR_UNIT) -> Path:
+    """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps."""
+    package = Package(directory, "datacenter-gpu-manager-exporter", f"1:{release}")
+    library = LIBRARIES / f"libdcgm.so.{release[0]}"
+    package.file("usr/bin/dcgm-exporter", program(library, release), 0o755)
+    package.file("etc/dcgm-exporter/default-counters.csv", "DCGM_FI_DEV_GPU_TEMP, gauge, Temp.\n")
+    package.file(f"usr/lib/systemd/system/{UNIT}", unit)
+    target = package.tree / str(library).lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(some_library())
+    package.script("conffiles", "/etc/dcgm-exporter/default-counters.csv\n")
+    package.script("postinst", VENDOR_POSTINST)
+    package.script("prerm", VENDOR_PRERM)
+    package.script("postrm", VENDOR_POSTRM)
+    return package.build()
+
+
+def put_program(
+    system: System, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+) -> None:
+    """Put a dcgm-exporter and its library into a system, as from a tarball."""
+    library = LIBRARIES / f"libdcgm.so.{release[0]}"
+    target = system.root / str(library).lstrip("/")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(some_library())
+    system.write(path, program(library, release))
+    (system.root / path.lstrip("/")).chmod(0o755)
+
+
+def engine_of(system: System, port: int) -> str:
+    """Return the engine that the exporter on ``port`` says it reads, nothing if it is silent."""
+    for line in system.page(port).splitlines():
+        if line.startswith("stand_in_engine{"):
+            return line.split('"')[1]
+    return ""
