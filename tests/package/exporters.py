@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sysconfig
 from pathlib import Path
 
+from tests.package import exporter_kinds
+from tests.package.exporter_kinds import Left
 from tests.package.packages import Package
 from tests.package.system import System
 
@@ -13,6 +16,8 @@ LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
 # The newest release whose host label changes with a remote engine, of the DCGM the tests have.
 RELEASE = "4.5.3-4.8.2"
 UNIT = "nvidia-dcgm-exporter.service"
+# Where this file is, the stand-in does not run with a remote engine.
+REFUSAL = "/etc/dcgm-exporter/refuses-to-run-remote"
 
 # As facts: what NVIDIA's unit runs, wants and is called.
 VENDOR_UNIT = """\
@@ -101,3 +106,55 @@ def engine_of(system: System, port: int) -> str:
         if line.startswith("stand_in_engine{"):
             return line.split('"')[1]
     return ""
+
+
+def put_all_kinds(system: System, vendor: Path) -> None:
+    """Put every kind of exporter on a machine, all at once, and wait until they serve."""
+    system.install(vendor)
+    put_program(system, exporter_kinds.OLD_PROGRAM, "3.3.9-3.6.1")
+    put_program(system, exporter_kinds.REFUSER)
+    refuse = program(LIBRARIES / "libdcgm.so.4").replace(REFUSAL, exporter_kinds.REFUSER)
+    system.write(exporter_kinds.REFUSER, refuse)
+    put_tool(system, "docker")
+    system.write("/etc/hosts", system.read("/etc/hosts") + "127.0.0.1 gpu7\n")
+    system.write(f"{exporter_kinds.ETC}/other-engine.service", OTHER_ENGINE_UNIT)
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "enable", "--quiet", "--now", "other-engine.service")
+    assert system.becomes(lambda: is_served(system, 5556), 30.0)
+    exporter_kinds.put(system)
+    for kind in exporter_kinds.KINDS:
+        if kind.left in (Left.RUNNING, Left.STARTED):
+            assert system.becomes(
+                lambda kind=kind: engine_of(system, kind.port) == kind.engine,  # type: ignore[misc]
+                30.0,
+            ), f"{kind.name}: {system.journal(kind.unit)}"
+
+
+OTHER_ENGINE_UNIT = """\
+[Service]
+ExecStart=/usr/bin/nv-hostengine -n -p 5556
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def is_served(system: System, port: int) -> bool:
+    """Whether somebody listens on a port."""
+    return f":{port:04X} 00000000:0000 0A" in system.run("cat", "/proc/net/tcp").stdout
+
+
+def put_tool(system: System, name: str) -> None:
+    """Put the stand-in of a command-line tool into a system: docker, podman or snap."""
+    stand_in = "snap" if name == "snap" else "docker"
+    system.write(
+        f"/usr/bin/{name}", Path(__file__).with_name(f"stand_in_{stand_in}.py").read_text()
+    )
+    (system.root / "usr" / "bin" / name).chmod(0o755)
+
+
+def asked(system: System, tool: str) -> list[list[str]]:
+    """Return everything that the stand-in of a tool was asked."""
+    path = f"/var/lib/stand-in/{tool}/asked"
+    return (
+        [json.loads(line) for line in system.read(path).splitlines()] if system.exists(path) else []
+    )

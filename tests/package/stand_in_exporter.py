@@ -31,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "-c", "--collect-interval", type=int, default=env("DCGM_EXPORTER_INTERVAL", "30000")
     )
-    flags.add_argument(
-        "-r", "--remote-hostengine-info", default=env("DCGM_REMOTE_HOSTENGINE_INFO")
-    )
+    flags.add_argument("-r", "--remote-hostengine-info", default=env("DCGM_REMOTE_HOSTENGINE_INFO"))
     flags.add_argument("-d", "--devices")
     flags.add_argument(
         "-v", "--version", action="version", version=f"DCGM Exporter version {VERSION}"
