@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     reason = why_not()
     for item in items:
         if "life" in getattr(item, "fixturenames", ()):
-            distribution = getattr(item, "callspec").params["distribution"]
+            distribution = item.callspec.params["distribution"]
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{distribution}"))
         if reason and Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=f"tests of the Debian package {reason}"))

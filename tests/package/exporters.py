@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -70,13 +71,15 @@ def some_library() -> bytes:
     return min(found, key=lambda path: path.stat().st_size).read_bytes()
 
 
-def vendor_package(directory: Path, release: str = RELEASE, unit: str = VENDOR_UNIT) -> Path:
+def vendor_package(
+    directory: Path, release: str = RELEASE, unit: str = VENDOR_UNIT, place: str = "usr/lib"
+) -> Path:
     """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps."""
     package = Package(directory, "datacenter-gpu-manager-exporter", f"1:{release}")
     library = LIBRARIES / f"libdcgm.so.{release[0]}"
     package.file("usr/bin/dcgm-exporter", program(library, release), 0o755)
     package.file("etc/dcgm-exporter/default-counters.csv", "DCGM_FI_DEV_GPU_TEMP, gauge, Temp.\n")
-    package.file(f"usr/lib/systemd/system/{UNIT}", unit)
+    package.file(f"{place}/systemd/system/{UNIT}", unit)
     target = package.tree / str(library).lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(some_library())
@@ -106,6 +109,22 @@ def engine_of(system: System, port: int) -> str:
         if line.startswith("stand_in_engine{"):
             return line.split('"')[1]
     return ""
+
+
+def put_one(system: System, port: int = 9400, more: str = "") -> None:
+    """Put one exporter on a machine, as from a tarball, and wait until it serves."""
+    put_program(system)
+    text = exporter_kinds.unit(exporter_kinds.on(port, more=more))
+    name = f"exporter-{port}.service"
+    system.write(f"{exporter_kinds.ETC}/{name}", text)
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "enable", "--quiet", "--now", name)
+    assert system.becomes(lambda: bool(engine_of(system, port)), 30.0), system.journal(name)
+
+
+def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool; its status is not looked at."""
+    return system.run("do-dcgm-exporter-integrate", *arguments, check=False)
 
 
 def put_all_kinds(system: System, vendor: Path) -> None:

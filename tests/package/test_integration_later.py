@@ -1,0 +1,49 @@
+"""An exporter of NVIDIA's that comes, is upgraded and goes while our package is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.package import exporters
+from tests.package.exporter_kinds import VENDOR
+from tests.package.exporters import UNIT, engine_of, integrate, vendor_package
+from tests.package.system import EXPORTER, System
+
+ENGINE = "localhost:5555"
+
+
+def starts(system: System) -> int:
+    """Return how often NVIDIA's exporter was started."""
+    return system.journal(UNIT).count("Started ")
+
+
+@pytest.mark.parametrize("place", ["usr/lib", "lib"])
+def test_it_is_connected_stays_so_and_is_forgotten(
+    installed: System, workshop: Path, place: str
+) -> None:
+    assert installed.serves(hostengine_up=True)
+    ours = installed.property(EXPORTER, "MainPID")
+    installed.install(vendor_package(workshop, "4.5.2-4.8.1", place=place))
+    assert engine_of(installed, 9400) == ENGINE
+    assert starts(installed) == 2  # by its own package, and once by ours
+
+    changed = exporters.VENDOR_UNIT.replace(".csv", ".csv -c 5000")
+    installed.install(vendor_package(workshop, "4.5.3-4.8.2", changed, place=place))
+    assert installed.becomes(lambda: engine_of(installed, 9400) == ENGINE, 15.0)
+    assert starts(installed) == 3  # by its own package alone
+
+    installed.run("dpkg", "--remove", "datacenter-gpu-manager-exporter")
+    assert not installed.exists(str(Path(VENDOR.drop_ins[0]).parent))
+    assert UNIT not in integrate(installed, "status").stdout
+    # None of this was any reason to restart our own service.
+    assert installed.property(EXPORTER, "MainPID") == ours
+
+
+def test_one_that_comes_back_is_connected_again(installed: System, workshop: Path) -> None:
+    vendor = vendor_package(workshop)
+    installed.install(vendor)
+    installed.run("dpkg", "--purge", "datacenter-gpu-manager-exporter")
+    installed.install(vendor)
+
+    assert engine_of(installed, 9400) == ENGINE
