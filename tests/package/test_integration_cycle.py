@@ -11,10 +11,9 @@ from tests.package.system import CONF, System
 from tests.package.test_removal import listing
 
 ENGINE = "localhost:5555"
-UNITS = {9400: "nvidia-dcgm-exporter.service", 9401: "", 9402: "exporter-9402.service",
-         9403: "exporter-9403.service"}  # fmt: skip
+EXPORTERS = {9400: "nvidia-dcgm-exporter.service", 9402: "exporter-9402.service",
+             9403: "exporter-9403.service"}  # fmt: skip
 STATES = "LoadState,ActiveState,SubState,UnitFileState,Result,DropInPaths,Environment"
-EXPORTERS = {port: unit for port, unit in UNITS.items() if unit}
 INTERRUPTIONS = 8
 
 
