@@ -1,0 +1,14 @@
+# bash completion of do-dcgm-exporter-integrate(8)
+_do_dcgm_exporter_integrate() {
+    local words='check apply restore status count --help'
+    case ${COMP_WORDS[1]} in
+        check | status) words='--json --help' ;;
+        apply) words='--dry-run --recreate-containers --help' ;;
+        restore | count) words='--help' ;;
+    esac
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words='check apply restore status count --help'
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -F _do_dcgm_exporter_integrate do-dcgm-exporter-integrate
