@@ -1,6 +1,6 @@
 # bash completion of do-dcgm-exporter-integrate(8)
 _do_dcgm_exporter_integrate() {
-    local words='check apply restore status refresh --help'
+    local words
     case ${COMP_WORDS[1]} in
         check | status) words='--json --help' ;;
         apply) words='--dry-run --choice --retry --recreate-containers --help' ;;
