@@ -130,8 +130,9 @@ class HostEngine:
             ) from error
         try:
             engine._probe()
-        except EngineError:
+        except EngineError as error:
             engine.disconnect()
+            error.versions = engine.versions
             raise
         return engine
 

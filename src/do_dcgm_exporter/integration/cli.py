@@ -1,0 +1,138 @@
+"""The command do-dcgm-exporter-integrate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.integration.host import COMMAND, Host
+
+if TYPE_CHECKING:
+    from do_dcgm_exporter.integration.applying import Means
+
+# Nothing else is imported before it is needed: "count" runs every five minutes.
+
+_LONGEST_RUN = 600.0
+
+
+def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments, host or Host())
+    except ExporterError as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return error.exit_status
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Find NVIDIA's exporters on this machine, connect them to its one DCGM"
+        " engine, and put them back.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", required=True)
+
+    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    check = command("check", _check, "say what is on this machine and what is wrong with it")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    apply = command("apply", _apply, "connect, stop or leave the exporters, as configured")
+    apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    apply.add_argument(
+        "--choice",
+        choices=("rewrite", "stop", "leave"),
+        help="instead of embedded-exporters in the configuration",
+    )
+    apply.add_argument(
+        "--recreate-containers", action="store_true", help="recreate containers of exporters, too"
+    )
+    apply.add_argument(
+        "--retry", action="store_true", help="also try what did not come back the last time"
+    )
+    command("restore", _restore, "put everything back as it was")
+    status = command("status", _status, "say what is changed now")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    command("count", _count, "count the embedded DCGMs for the exporter's metrics (a timer does)")
+    return parser
+
+
+def _check(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration.check import check
+
+    return check(host, as_json=arguments.json)
+
+
+def _apply(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration, messages
+    from do_dcgm_exporter.integration.applying import Applying
+
+    settings = configuration.read(host, os.environ)
+    choice = configuration.Choice(arguments.choice) if arguments.choice else None
+    if not host.runs_systemd:
+        print("systemd does not run here: nothing is changed before it does")
+        return 0
+    means = _means(host)
+    if arguments.dry_run:
+        run = Applying(means, settings, choice=choice, retry=arguments.retry)
+        messages.print_plan(run.plan())
+        return 0
+    with _alone(host):
+        decisions = Applying(means, settings, choice=choice, retry=arguments.retry).run()
+    left = messages.name_what_is_left(decisions)
+    _report(host, settings.engine.port)
+    return int(left)
+
+
+def _restore(_: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration.applying import restore
+
+    with _alone(host):
+        restore(_means(host))
+    return 0
+
+
+def _status(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration.status import status
+
+    return status(host, as_json=arguments.json)
+
+
+def _count(_: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration
+
+    _report(host, configuration.read(host, os.environ).engine.port)
+    return 0
+
+
+def _report(host: Host, engine_port: int) -> None:
+    from do_dcgm_exporter.integration.embedded_report import write_report
+    from do_dcgm_exporter.integration.processes import scan
+
+    write_report(host, scan(host, engine_port), engine_port)
+
+
+def _means(host: Host) -> Means:
+    from do_dcgm_exporter.integration.applying import Means
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.policy import may_restart
+
+    return Means(host, tell, may_restart=lambda unit: may_restart(host, unit))
+
+
+def _alone(host: Host, seconds: float = _LONGEST_RUN) -> AbstractContextManager[None]:
+    from do_dcgm_exporter.integration.state import locked
+
+    return locked(
+        host, seconds, on_wait=lambda: print("waiting for another run to end", flush=True)
+    )

@@ -1,0 +1,169 @@
+"""Whether an exporter came back: active, a client, and serving metrics on its own port."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+
+from do_dcgm_exporter.integration.exporter_arguments import (
+    collect_interval,
+    listen_address,
+    serves_tls,
+)
+from do_dcgm_exporter.integration.exporter_command import Form
+from do_dcgm_exporter.integration.exporters import UnitExporter
+from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.processes import processes_of_unit, scan
+from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table
+from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.port_holder import find_holder
+
+SHORTEST_WAIT = 60.0
+_POLL_SECONDS = 0.5
+_SCRAPE_SECONDS = 5.0
+_LARGEST_PAGE = 1 << 20
+_CONTAINERS = frozenset({Form.CONTAINER, Form.CONTAINER_SCRIPT, Form.CONTAINER_START})
+# Restarted by systemd so often, it will not stay up.
+_MOST_RESTARTS = 3
+
+
+class Served(IntEnum):
+    """What an exporter's port gives."""
+
+    NOTHING = 0
+    EMPTY_PAGE = 1
+    METRICS = 2
+
+
+class Watched:
+    """An exporter whose coming back as a client is waited for."""
+
+    def __init__(
+        self,
+        host: Host,
+        systemd: Systemd,
+        exporter: UnitExporter,
+        engine_port: int,
+        *,
+        shortest_wait: float = SHORTEST_WAIT,
+    ) -> None:
+        self._host = host
+        self._systemd = systemd
+        self._unit = exporter.name
+        self._engine_port = engine_port
+        arguments, environment = _how_it_runs(exporter)
+        command = exporter.command
+        self._is_container = command is not None and command.form in _CONTAINERS
+        self._address, self._port = listen_address(arguments, environment)
+        self._tls = serves_tls(arguments, environment)
+        self._seconds = max(shortest_wait, 2 * collect_interval(arguments, environment))
+        self._served_before = Served.NOTHING
+
+    def note(self) -> None:
+        """Look at it before it is touched.
+
+        One that has just been started may serve an empty page for an interval; metrics are
+        waited for, but at the end what it gave before is enough.
+        """
+        self._served_before = self.served()
+
+    def is_back(self) -> bool:
+        """Whether it is a client that serves metrics at this moment."""
+        is_running = self._systemd.view(self._unit).is_running
+        return is_running and self.served() is Served.METRICS and not self.why_no_client()
+
+    def wait(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> str:
+        """Wait until it is a client that serves metrics; return why it is not."""
+        end = clock() + self._seconds
+        while True:
+            view = self._systemd.view(self._unit)
+            if view.active_state == "failed" or view.restarts >= _MOST_RESTARTS:
+                return f"it exits as a client: journalctl -u {self._unit}"
+            served = self.served() if view.is_running else Served.NOTHING
+            late = clock() >= end
+            enough = self._served_before if late else Served.METRICS
+            obstacle = ""
+            if view.is_running and served >= enough:
+                obstacle = self.why_no_client()
+                if not obstacle:
+                    return ""
+            if late:
+                return obstacle or f"it does not serve metrics after {self._seconds:g} s"
+            sleep(_POLL_SECONDS)
+
+    def served(self) -> Served:
+        """Ask it for its metrics, on every port that it has."""
+        address = self._address or "127.0.0.1"
+        found = (self._scrape(address, port) for port in sorted(self._ports()))
+        return max(found, default=Served.NOTHING)
+
+    def why_no_client(self) -> str:
+        """Say why it is no client of the engine, nothing if it is one."""
+        pids = {int(pid) for pid in self._pids()}
+        found = scan(self._host, self._engine_port).dcgm
+        if all(process.is_client for process in found if process.pid in pids):
+            return ""
+        return "it still runs an engine of its own: the setting does not reach it"
+
+    def _pids(self) -> tuple[str, ...]:
+        """Return its processes; those of a container are another unit's."""
+        pids = processes_of_unit(self._host, self._unit)
+        holder = find_holder(self._port, self._host.proc) if self._is_container else None
+        return (*pids, str(holder.pid)) if holder else pids
+
+    def _ports(self) -> set[int]:
+        """Return the ports that its processes listen on."""
+        proc = self._host.proc
+        ports: set[int] = set()
+        for pid in self._pids():
+            try:
+                inodes = set(socket_inodes(proc, pid))
+            except OSError:
+                continue  # it has ended, or is not ours to look at
+            listening = tcp_table(proc, pid).listening
+            ports |= {listening[inode] for inode in inodes if inode in listening}
+        return ports
+
+    def _scrape(self, address: str, port: int) -> Served:
+        connection: http.client.HTTPConnection
+        if self._tls:
+            # Whether it serves is asked, not who it is.
+            context = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection(
+                address, port, timeout=_SCRAPE_SECONDS, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(address, port, timeout=_SCRAPE_SECONDS)
+        try:
+            connection.request("GET", "/metrics")
+            answer = connection.getresponse()
+            return _judge(answer.status, answer.read(_LARGEST_PAGE))
+        except (OSError, http.client.HTTPException):
+            return Served.NOTHING
+        finally:
+            connection.close()
+
+
+def _how_it_runs(exporter: UnitExporter) -> tuple[Sequence[str], Mapping[str, str]]:
+    command = exporter.command
+    if command is None:
+        return (), {}
+    return command.arguments, command.environment
+
+
+def _judge(status: int, page: bytes) -> Served:
+    # One that asks for a password serves.
+    if status == http.client.UNAUTHORIZED:
+        return Served.METRICS
+    if status != http.client.OK:
+        return Served.NOTHING
+    lines = page.splitlines()
+    has_samples = any(line and not line.startswith(b"#") for line in lines)
+    return Served.METRICS if has_samples else Served.EMPTY_PAGE
