@@ -37,7 +37,8 @@ class EmbeddedDcgm:
         """The number of processes, None if it is not known or was found too long ago."""
         self._refresh()
         age = self._clock() - self._time
-        if self._owners is None or not 0 <= age + 1 <= _OLDEST:
+        # One from the future has been written before the clock was set.
+        if self._owners is None or not -1.0 <= age <= _OLDEST:
             return None
         self._tell(self._owners)
         return len(self._owners)
