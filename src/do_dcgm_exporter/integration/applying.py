@@ -1,12 +1,14 @@
-"""``apply`` and ``restore``: look, decide, change."""
+"""``apply`` and ``restore``: look, decide, change; services, then the snap, then containers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from do_dcgm_exporter.integration import drop_in, state
+from do_dcgm_exporter.integration import drop_in, messages, state
+from do_dcgm_exporter.integration.applying_others import ContainersAndSnap
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.container_work import Containers
 from do_dcgm_exporter.integration.drop_in import Owner
 from do_dcgm_exporter.integration.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.engine_wait import ask_starting_engine
@@ -15,7 +17,6 @@ from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.plan import (
     Circumstances,
     Decision,
-    Goal,
     decide,
     is_stale,
     needs_engine,
@@ -23,6 +24,7 @@ from do_dcgm_exporter.integration.plan import (
 )
 from do_dcgm_exporter.integration.processes import scan
 from do_dcgm_exporter.integration.proof import SHORTEST_WAIT
+from do_dcgm_exporter.integration.snap_work import SnapWork
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.systemd import Systemd
 from do_dcgm_exporter.integration.units import MayRestart, Tell, Units, Workshop
@@ -41,6 +43,15 @@ class Means:
     shortest_wait: float = SHORTEST_WAIT
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants otherwise than the configuration says, or besides."""
+
+    choice: Choice | None = None
+    retry: bool = False
+    recreate_containers: bool = False
+
+
 class Applying:
     """One run of ``apply``. The caller holds the lock."""
 
@@ -48,16 +59,15 @@ class Applying:
         self,
         means: Means,
         settings: IntegrationSettings,
+        wish: Wish,
         *,
-        choice: Choice | None = None,
-        retry: bool = False,
         ask: AskEngine | None = None,
     ) -> None:
         self._means = means
         self._host = means.host
-        self._choice = choice or settings.choice
+        self._choice = wish.choice or settings.choice
+        self._wish = wish
         self._address = settings.local_engine
-        self._retry = retry
         self._ask = ask or (lambda: ask_starting_engine(settings, means.systemd))
         self._engine: EngineAnswer | None = None
         self._state = state.load(means.host)
@@ -67,17 +77,21 @@ class Applying:
         exporters = self._look()
         return self._decide(exporters, self._owners(exporters))
 
-    def run(self) -> list[Decision]:
-        """Change what has to be changed; return what was decided about every unit."""
-        units = Units(_workshop(self._means, self._state, str(self._address), self._address.port))
-        self._drop_strangers(units, self._look())
+    def run(self) -> bool:
+        """Change what has to be changed; return whether nothing is left against the choice."""
+        shop = _workshop(self._means, self._state, str(self._address), self._address.port)
+        units = Units(shop)
         exporters = self._look()
+        if self._drop_strangers(units, exporters):
+            exporters = self._look()
         if stale := self._stale(exporters):
             units.withdraw(stale)
             exporters = self._look()
         decisions = self._decide(exporters, self._owners(exporters))
         units.carry_out(decisions, {exporter.name: exporter for exporter in exporters})
-        return decisions
+        clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
+        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        return others.apply(recreate=self._wish.recreate_containers) and clean
 
     def _look(self) -> tuple[UnitExporter, ...]:
         processes = scan(self._host, self._address.port)
@@ -85,11 +99,15 @@ class Applying:
             self._host, self._means.systemd, processes, tuple(self._state.units)
         )
 
-    def _drop_strangers(self, units: Units, exporters: Iterable[UnitExporter]) -> None:
-        """Undo what was done to units that are gone, or run no exporter any more."""
+    def _drop_strangers(self, units: Units, exporters: Iterable[UnitExporter]) -> bool:
+        """Undo what was done to units that are gone, or run no exporter any more.
+
+        Return whether there were any.
+        """
         names = {exporter.name for exporter in exporters}
         strangers = [record for unit, record in self._state.units.items() if unit not in names]
         units.put_back(strangers)
+        return bool(strangers)
 
     def _owners(self, exporters: Iterable[UnitExporter]) -> dict[str, Owner]:
         return {exporter.name: self._owner(exporter) for exporter in exporters}
@@ -132,7 +150,7 @@ class Applying:
             for exporter in exporters
         ):
             self._answer()
-        now = Circumstances(self._choice, self._address, self._engine, self._retry)
+        now = Circumstances(self._choice, self._address, self._engine, self._wish.retry)
         return [
             decide(exporter, owners[exporter.name], records.get(exporter.name), now)
             for exporter in exporters
@@ -144,11 +162,16 @@ class Applying:
         return self._engine
 
 
-def restore(means: Means) -> None:
-    """Undo everything. The caller holds the lock."""
+def restore(means: Means) -> bool:
+    """Undo everything; return whether that worked. The caller holds the lock."""
     known = state.load(means.host)
-    Units(_workshop(means, known)).put_back(list(known.units.values()))
+    shop = _workshop(means, known)
+    Units(shop).put_back(list(known.units.values()))
+    worked = Containers(shop).put_back(known.containers.values())
+    if known.snap:
+        worked = SnapWork(shop).put_back(known.snap) and worked
     state.save(means.host, known)
+    return worked
 
 
 def _workshop(
@@ -163,12 +186,4 @@ def _workshop(
         port,
         means.may_restart,
         means.shortest_wait,
-    )
-
-
-def changes(decisions: Iterable[Decision]) -> bool:
-    """Whether a plan changes anything."""
-    return any(
-        made.goal in (Goal.STOPPED, Goal.ORIGINAL) or (made.goal is Goal.REWRITTEN and made.text)
-        for made in decisions
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, Host
 
 if TYPE_CHECKING:
@@ -75,31 +75,37 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
     from do_dcgm_exporter.integration import configuration, messages
-    from do_dcgm_exporter.integration.applying import Applying
+    from do_dcgm_exporter.integration.applying import Applying, Wish
 
     settings = configuration.read(host, os.environ)
-    choice = configuration.Choice(arguments.choice) if arguments.choice else None
     if not host.runs_systemd:
         print("systemd does not run here: nothing is changed before it does")
         return 0
-    means = _means(host)
+    wish = Wish(
+        configuration.Choice(arguments.choice) if arguments.choice else None,
+        arguments.retry,
+        arguments.recreate_containers,
+    )
     if arguments.dry_run:
-        run = Applying(means, settings, choice=choice, retry=arguments.retry)
-        messages.print_plan(run.plan())
+        messages.print_plan(Applying(_means(host), settings, wish).plan())
         return 0
     with _alone(host):
-        decisions = Applying(means, settings, choice=choice, retry=arguments.retry).run()
-    left = messages.name_what_is_left(decisions)
+        clean = Applying(_means(host), settings, wish).run()
     _report(host, settings.engine.port)
-    return int(left)
+    return 0 if clean else 1
 
 
 def _restore(_: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import restore
 
     with _alone(host):
-        restore(_means(host))
-    return 0
+        worked = restore(_means(host))
+    try:
+        _report(host, configuration.read(host, os.environ).engine.port)
+    except ConfigurationError:
+        pass  # what is wrong with it is no reason not to restore
+    return 0 if worked else 1
 
 
 def _status(arguments: argparse.Namespace, host: Host) -> int:

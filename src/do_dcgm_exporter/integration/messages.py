@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
-from do_dcgm_exporter.integration.units import Level
+from do_dcgm_exporter.integration.state import Change, State
+from do_dcgm_exporter.integration.units import Level, Tell
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
 _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
@@ -23,15 +24,19 @@ def tell(level: Level, text: str) -> None:
     print(text, file=sys.stderr if level is Level.WARNING else sys.stdout, flush=True)
 
 
-def name_what_is_left(decisions: Iterable[Decision]) -> bool:
-    """Name every exporter that keeps an engine of its own, and why.
+def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
+    """Name every service that keeps an engine of its own, and why.
 
-    Return whether one of them keeps it against what was chosen.
+    Return whether none keeps it against what was chosen.
     """
     left = [made for made in decisions if keeps_engine(made)]
     for made in left:
         tell(Level.WARNING, f"{made.unit} keeps a DCGM of its own: {made.why}")
-    return any(made.reason is not Reason.CHOSEN for made in left)
+    refused = any(
+        made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
+        for made in decisions
+    )
+    return not refused and all(made.reason is Reason.CHOSEN for made in left)
 
 
 def keeps_engine(made: Decision) -> bool:

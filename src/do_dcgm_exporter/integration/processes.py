@@ -54,10 +54,14 @@ class DcgmProcess:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """All of them, and how many processes could not be looked into."""
+    """All of them, and how many processes could not be looked into.
+
+    ``engine_pids`` are the processes of engines; ``serving_pids`` those on our engine's port.
+    """
 
     dcgm: tuple[DcgmProcess, ...] = ()
     engine_pids: tuple[int, ...] = ()
+    serving_pids: tuple[int, ...] = ()
     engine_majors: frozenset[int] = frozenset()
     unseen: int = 0
 
@@ -108,12 +112,12 @@ def scan(host: Host, engine_port: int) -> Processes:
         elif major >= 0 and not _is_ours(proc, process):
             mapped[process] = major
     scanned = _Scan(proc, {engine_port} if engine_port else set())
-    for engine in engines:
-        _note_engine(scanned, engine)
+    serving = [engine for engine in engines if engine_port in _note_engine(scanned, engine)]
     found = tuple(_dcgm_process(scanned, process, major) for process, major in mapped.items())
     return Processes(
         tuple(process for process in found if process is not None),
         tuple(map(int, engines)),
+        tuple(map(int, serving)),
         frozenset(major for major in engines.values() if major),
         unseen,
     )
@@ -157,14 +161,17 @@ def _is_ours(proc: Path, process: str) -> bool:
     )
 
 
-def _note_engine(scanned: _Scan, engine: str) -> None:
+def _note_engine(scanned: _Scan, engine: str) -> set[int]:
+    """Note the sockets of an engine; return the ports it listens on."""
     try:
         inodes = set(socket_inodes(scanned.proc, engine))
     except OSError:
-        return
+        return set()
     listening = scanned.table(engine).listening
-    scanned.engine_ports |= {listening[inode] for inode in inodes if inode in listening}
+    ports = {listening[inode] for inode in inodes if inode in listening}
+    scanned.engine_ports |= ports
     scanned.engine_sockets |= inodes
+    return ports
 
 
 def _dcgm_process(scanned: _Scan, process: str, major: int) -> DcgmProcess | None:

@@ -101,7 +101,7 @@ class Watched:
     def served(self) -> Served:
         """Ask it for its metrics, on every port that it has."""
         address = self._address or "127.0.0.1"
-        found = (self._scrape(address, port) for port in sorted(self._ports()))
+        found = (scrape(address, port, tls=self._tls) for port in sorted(self._ports()))
         return max(found, default=Served.NOTHING)
 
     def why_no_client(self) -> str:
@@ -131,24 +131,26 @@ class Watched:
             ports |= {listening[inode] for inode in inodes if inode in listening}
         return ports
 
-    def _scrape(self, address: str, port: int) -> Served:
-        connection: http.client.HTTPConnection
-        if self._tls:
-            # Whether it serves is asked, not who it is.
-            context = ssl._create_unverified_context()
-            connection = http.client.HTTPSConnection(
-                address, port, timeout=_SCRAPE_SECONDS, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(address, port, timeout=_SCRAPE_SECONDS)
-        try:
-            connection.request("GET", "/metrics")
-            answer = connection.getresponse()
-            return _judge(answer.status, answer.read(_LARGEST_PAGE))
-        except (OSError, http.client.HTTPException):
-            return Served.NOTHING
-        finally:
-            connection.close()
+
+def scrape(address: str, port: int, *, tls: bool) -> Served:
+    """Ask an exporter for its metrics."""
+    connection: http.client.HTTPConnection
+    if tls:
+        # Whether it serves is asked, not who it is.
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(
+            address, port, timeout=_SCRAPE_SECONDS, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=_SCRAPE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        return _judge(answer.status, answer.read(_LARGEST_PAGE))
+    except (OSError, http.client.HTTPException):
+        return Served.NOTHING
+    finally:
+        connection.close()
 
 
 def _how_it_runs(exporter: UnitExporter) -> tuple[Sequence[str], Mapping[str, str]]:

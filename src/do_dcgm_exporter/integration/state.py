@@ -80,7 +80,6 @@ class SnapRecord:
     """The snap's engine that was stood down, and its settings before."""
 
     port: str
-    stopped: tuple[str, ...]
     enabled: tuple[str, ...]
     active: tuple[str, ...]
     settled: bool = False
@@ -144,9 +143,7 @@ def _state(data: Mapping[str, Any]) -> State:
     return State(
         {record.unit: record for record in units},
         {f"{record.engine}:{record.name}": record for record in containers},
-        SnapRecord(
-            **{**snap, **{key: tuple(snap[key]) for key in ("stopped", "enabled", "active")}}
-        )
+        SnapRecord(**{**snap, **{key: tuple(snap[key]) for key in ("enabled", "active")}})
         if snap
         else None,
     )
