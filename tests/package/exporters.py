@@ -173,7 +173,7 @@ def put_tool(system: System, name: str) -> None:
 
 def asked(system: System, tool: str) -> list[list[str]]:
     """Return everything that the stand-in of a tool was asked."""
-    path = f"/var/lib/stand-in/{tool}/asked"
+    path = f"/var/log/stand-in/{tool}/asked"
     return (
         [json.loads(line) for line in system.read(path).splitlines()] if system.exists(path) else []
     )

@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 
 NAME = Path(sys.argv[0]).name
-HOME = Path("/var/lib/stand-in") / NAME
+HOME = Path("/var/log/stand-in") / NAME
 ASKED = HOME / "asked"
 CONTAINERS = HOME / "containers.json"
 HANGS = HOME / "hangs"

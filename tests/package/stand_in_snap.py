@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HOME = Path("/var/lib/stand-in/snap")
+HOME = Path("/var/log/stand-in/snap")
 ASKED = HOME / "asked"
 SETTINGS = HOME / "settings.json"
 DEFAULTS = {"nv-hostengine-port": 5555, "dcgm-exporter-address": ":9400"}

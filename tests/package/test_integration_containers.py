@@ -46,7 +46,7 @@ def run_container(system: System, tool: str, name: str, *options: str) -> None:
 def containers(system: System, tool: str) -> dict[str, dict[str, Any]]:
     """Return the containers of a tool by name."""
     system.run(tool, "ps")  # has a look at which of them still run
-    found = json.loads(system.read(f"/var/lib/stand-in/{tool}/containers.json"))
+    found = json.loads(system.read(f"/var/log/stand-in/{tool}/containers.json"))
     return {container["Name"][1:]: container for container in found}
 
 
@@ -82,7 +82,7 @@ def test_containers_are_only_looked_at_and_reported(with_containers: System) -> 
     system = with_containers
     before = settings(system)
     for tool in ("docker", "podman"):
-        system.write(f"/var/lib/stand-in/{tool}/asked", "")
+        system.write(f"/var/log/stand-in/{tool}/asked", "")
     said = integrate(system, "apply")
     checked = integrate(system, "check")
 
@@ -141,7 +141,7 @@ def test_a_container_that_does_not_run_remote_is_put_back(with_containers: Syste
 
 def test_a_docker_that_hangs_keeps_nobody_waiting(with_containers: System) -> None:
     system = with_containers
-    system.write("/var/lib/stand-in/docker/hangs", "")
+    system.write("/var/log/stand-in/docker/hangs", "")
     checked = system.run("timeout", "20", "do-dcgm-exporter-integrate", "check", check=False)
 
     assert checked.returncode in (1, 2)
@@ -167,7 +167,7 @@ def put_snap(system: System, port: int) -> None:
     """Install the snap dcgm, with its engine on a port and its exporter running."""
     put_program(system)
     put_tool(system, "snap")
-    system.write("/var/lib/stand-in/snap/settings.json", json.dumps({"nv-hostengine-port": port}))
+    system.write("/var/log/stand-in/snap/settings.json", json.dumps({"nv-hostengine-port": port}))
     for unit in SNAP_UNITS:
         text = SNAP_UNIT.format(unit.split(".")[2])
         system.write(f"/etc/systemd/system/{unit}", text)

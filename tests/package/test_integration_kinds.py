@@ -25,7 +25,7 @@ LINKS = ("etc/systemd/system/multi-user.target.wants/do-dcgm-exporter.service",
 by_name = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Look:
     """What is to be seen on a machine at a time."""
 
