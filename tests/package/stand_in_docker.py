@@ -24,6 +24,13 @@ CONTAINERS = HOME / "containers.json"
 HANGS = HOME / "hangs"
 REFUSES = HOME / "refuses"  # holds a word; what has it among its arguments fails
 PROGRAM = "/usr/bin/dcgm-exporter"
+# As facts: what NVIDIA's images set themselves.
+OF_IMAGE = ["NVIDIA_VISIBLE_DEVICES=all", "PATH=/usr/local/bin:/usr/bin:/usr/sbin"]
+ENTRYPOINT = ["/usr/local/dcgm/dcgm-exporter-entrypoint.sh"]
+IMAGE = {
+    "Id": f"sha256:{'0' * 64}",
+    "Config": {"Env": OF_IMAGE, "Cmd": None, "Entrypoint": ENTRYPOINT, "Labels": {"a": "b"}},
+}
 BARE = {"-d", "--detach", "--rm", "--privileged", "-i", "-t", "-it", "--init", "--read-only"}
 SHORT = {"-e": "--env", "-p": "--publish", "-v": "--volume", "-l": "--label", "-u": "--user",
          "--net": "--network", "-h": "--hostname"}  # fmt: skip
@@ -69,16 +76,17 @@ def made(arguments: list) -> dict:
         "Id": uuid.uuid4().hex * 2,
         "Name": f"/{name}",
         "Created": "2026-01-01T00:00:00Z",
-        "Path": PROGRAM,
+        "Path": ENTRYPOINT[0],
         "Args": command,
-        "Image": f"sha256:{'0' * 64}",
+        "Image": IMAGE["Id"],
         "ImageName": image,
         "Config": {
             "Image": image,
-            "Env": options.get("--env", []),
+            "Env": [*OF_IMAGE, *options.get("--env", ())],
             "Cmd": command,
-            "Entrypoint": options.get("--entrypoint"),
-            "Labels": dict(label.partition("=")[::2] for label in options.get("--label", ())),
+            "Entrypoint": options.get("--entrypoint", ENTRYPOINT),
+            "Labels": {"a": "b"}
+            | dict(label.partition("=")[::2] for label in options.get("--label", ())),
             "User": "",
             "WorkingDir": "",
         },
@@ -194,6 +202,29 @@ def change(containers: list, verb: str, arguments: list) -> None:
             containers.remove(container)
 
 
+def answer(containers: list, verb: str, rest: list) -> None:
+    if verb == "ps":
+        listed(containers, rest)
+    elif verb == "inspect":
+        names = [argument for argument in rest if not argument.startswith("-")]
+        if "--type=image" in rest:
+            print(json.dumps([IMAGE for _ in names]))
+        else:
+            print(json.dumps([find(containers, name) for name in names]))
+    elif verb in ("run", "create"):
+        container = made(rest)
+        if any(other["Name"] == container["Name"] for other in containers):
+            sys.exit(f"Error: the name {container['Name']} is in use")
+        containers.append(container)
+        if verb == "run":
+            begin(container)
+        print(container["Id"])
+    elif verb in ("stop", "start", "restart", "kill", "rm", "rename", "update"):
+        change(containers, verb, rest)
+    elif verb not in ("version", "info"):
+        sys.exit(f"{NAME}: unknown command {verb}")
+
+
 def main() -> None:
     arguments = sys.argv[1:]
     HOME.mkdir(parents=True, exist_ok=True)
@@ -215,23 +246,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         containers = load()
         refresh(containers)
-        if verb == "ps":
-            listed(containers, rest)
-        elif verb == "inspect":
-            names = [argument for argument in rest if not argument.startswith("-")]
-            print(json.dumps([find(containers, name) for name in names if name != "container"]))
-        elif verb in ("run", "create"):
-            container = made(rest)
-            if any(other["Name"] == container["Name"] for other in containers):
-                sys.exit(f"Error: the name {container['Name']} is in use")
-            containers.append(container)
-            if verb == "run":
-                begin(container)
-            print(container["Id"])
-        elif verb in ("stop", "start", "restart", "kill", "rm", "rename", "update"):
-            change(containers, verb, rest)
-        elif verb not in ("version", "info"):
-            sys.exit(f"{NAME}: unknown command {verb}")
+        answer(containers, verb, rest)
         save(containers)
 
 
