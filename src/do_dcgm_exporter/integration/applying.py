@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from do_dcgm_exporter.integration import drop_in, messages, state
+from do_dcgm_exporter.integration import messages, state
 from do_dcgm_exporter.integration.applying_others import ContainersAndSnap
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.container_work import Containers
@@ -14,6 +14,7 @@ from do_dcgm_exporter.integration.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.engine_wait import ask_starting_engine
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
 from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.ownership import owner_of
 from do_dcgm_exporter.integration.plan import (
     Circumstances,
     Decision,
@@ -113,15 +114,7 @@ class Applying:
         return {exporter.name: self._owner(exporter) for exporter in exporters}
 
     def _owner(self, exporter: UnitExporter) -> Owner:
-        record, command = self._state.units.get(exporter.name), exporter.command
-        text = ""
-        if command is not None:
-            text = drop_in.text_for(exporter.view, command.form, str(self._address))
-        written = record.drop_in if record else None
-        owner = drop_in.owner(self._host, exporter.name, written, text)
-        if owner is Owner.NOBODY and written and record and record.settled:
-            return Owner.DELETED
-        return owner
+        return owner_of(self._host, exporter, self._state, self._address)
 
     def _stale(self, exporters: Iterable[UnitExporter]) -> list[str]:
         """Return the units whose drop-in has to be made anew, if there is an engine to use."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.container_work import Containers, why_not_recreated
-from do_dcgm_exporter.integration.containers import ENGINES, Container, find_containers
+from do_dcgm_exporter.integration.containers import ENGINES, Container, find_containers, with_makers
 from do_dcgm_exporter.integration.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import COMMAND
@@ -49,10 +49,11 @@ class ContainersAndSnap:
     def _apply_to_containers(self, engine: str, work: Containers, *, recreate: bool) -> bool:
         processes = scan(self._shop.host, self._shop.engine_port)
         try:
-            found = find_containers(engine, self._shop.systemd, processes, self._units)
+            found = find_containers(engine, self._shop.systemd, processes)
         except CommandFailed as error:
             self._shop.tell(Level.WARNING, f"containers cannot be looked at: {error}")
             return True  # that is no exporter; "check" says that it could not look
+        found = with_makers(found, self._units)
         embedded = [container for container in found if container.has_embedded_engine]
         changed = [self._apply_to_container(one, work, recreate) for one in embedded]
         return all(changed)

@@ -23,6 +23,10 @@ class CommandTimedOut(CommandFailed):
     """Raised when a program does not answer in time."""
 
 
+# Those that run now, for whoever cannot wait for them.
+_running: set[subprocess.Popen[str]] = set()
+
+
 def is_installed(program: str) -> bool:
     """Whether there is such a program."""
     return shutil.which(program) is not None
@@ -48,23 +52,29 @@ def run(*command: str, timeout: float) -> str:
         )
     except OSError as error:
         raise CommandFailed(command, error.strerror or str(error)) from error
+    _running.add(process)
     try:
         printed, complained = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
         _end(process)
         raise CommandTimedOut(command, f"no answer within {timeout:g} s") from error
+    finally:
+        _running.discard(process)
     if process.returncode:
         reason = (complained or printed).strip() or f"exit status {process.returncode}"
         raise CommandFailed(command, reason.splitlines()[-1])
     return printed
 
 
+def end_all() -> None:
+    """End every program that still runs, with all that it has started."""
+    for process in tuple(_running):
+        _kill(process)
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     """Kill the group; pipes that somebody else still holds are not waited for."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it has just ended
+    _kill(process)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
@@ -72,3 +82,10 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait(timeout=0.5)
     except subprocess.TimeoutExpired:
         pass  # stuck in the kernel: nobody can end it
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has just ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from do_dcgm_exporter.integration import libraries
@@ -78,10 +78,8 @@ class Container:
         return COPY_LABEL in _labels(self.inspected)
 
 
-def find_containers(
-    engine: str, systemd: Systemd, processes: Processes, units: Iterable[UnitExporter] = ()
-) -> tuple[Container, ...]:
-    """Find them. Raises CommandFailed when the engine does not tell."""
+def find_containers(engine: str, systemd: Systemd, processes: Processes) -> tuple[Container, ...]:
+    """Find those of one engine. Raises CommandFailed when it does not tell."""
     if not is_installed(engine) or _is_stopped(engine, systemd):
         return ()
     listed = run(
@@ -93,8 +91,28 @@ def find_containers(
         return ()
     answer = _inspect(engine, "container", ids)
     images = _images(engine, answer)
+    return tuple(_container(engine, each, images, processes) for each in answer)
+
+
+def with_makers(
+    containers: Iterable[Container], units: Iterable[UnitExporter]
+) -> tuple[Container, ...]:
+    """Say of containers that a unit makes whose they are."""
     commands = [unit.command for unit in units if unit.command]
-    return tuple(_container(engine, each, images, processes, commands) for each in answer)
+    return tuple(
+        replace(container, maker="systemd") if _is_made_by(container, commands) else container
+        for container in containers
+    )
+
+
+def _is_made_by(container: Container, commands: Iterable[ExporterCommand]) -> bool:
+    for command in commands:
+        if command.form is Form.CONTAINER_SCRIPT or command.container == container.name:
+            return True
+        unnamed = command.form is Form.CONTAINER and not command.container
+        if unnamed and command.image == container.image_name:
+            return True
+    return False
 
 
 def _is_stopped(engine: str, systemd: Systemd) -> bool:
@@ -144,7 +162,6 @@ def _container(
     inspected: Mapping[str, Any],
     images: Mapping[str, Mapping[str, Any]],
     processes: Processes,
-    commands: Sequence[ExporterCommand],
 ) -> Container:
     config = inspected.get("Config") or {}
     identity = str(inspected.get("Id") or "")
@@ -158,7 +175,7 @@ def _container(
         identity,
         name,
         bool((inspected.get("State") or {}).get("Running")),
-        _maker(inspected, name, image_name, commands),
+        next((maker for label, maker in _MAKERS.items() if label in _labels(inspected)), ""),
         tuple(own_arguments(words)),
         dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
         majors.pop() if len(majors) == 1 else libraries.major_of_image(image_name),
@@ -166,21 +183,6 @@ def _container(
         inspected,
         images.get(str(inspected.get("Image") or ""), {}),
     )
-
-
-def _maker(
-    inspected: Mapping[str, Any], name: str, image: str, commands: Iterable[ExporterCommand]
-) -> str:
-    labels = _labels(inspected)
-    for label, maker in _MAKERS.items():
-        if label in labels:
-            return maker
-    for command in commands:
-        if command.form is Form.CONTAINER_SCRIPT or command.container == name:
-            return "systemd"
-        if command.form is Form.CONTAINER and not command.container and command.image == image:
-            return "systemd"
-    return ""
 
 
 def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:

@@ -13,7 +13,8 @@ _LIBRARY = re.compile(rb"libdcgm\.so\.(\d)")
 _DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 # nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04 has DCGM 4.2.3 and is 4.1.3.
 _TAG = re.compile(r":v?(\d+)\.[\d.]+-(\d+(?:\.\d+)*)")
-_PACKAGE = re.compile(r"(?:\d+:)?(\d+(?:\.\d+)*)")
+# 1:4.5.3-4.8.2 is 4.8.2 for DCGM 4.5.3; in 4.8.2-1 the last part is Debian's.
+_PACKAGE = re.compile(r"(?:\d+:)?(?:\d[\d.]*-(?=\d+\.))?(\d+(?:\.\d+)*)")
 
 # Releases of NVIDIA's exporter that label with the engine's host instead of their own.
 _FIRST_MISLABELLING = (4, 0)
