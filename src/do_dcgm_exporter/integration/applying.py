@@ -24,11 +24,12 @@ from do_dcgm_exporter.integration.plan import (
     still_serves,
 )
 from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.proof import SHORTEST_WAIT
 from do_dcgm_exporter.integration.snap_work import SnapWork
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.systemd import Systemd
-from do_dcgm_exporter.integration.units import MayRestart, Tell, Units, Workshop
+from do_dcgm_exporter.integration.unit_undo import UnitUndo
+from do_dcgm_exporter.integration.units import Units
+from do_dcgm_exporter.integration.workshop import SHORTEST_WAIT, MayRestart, Tell, Workshop
 
 AskEngine = Callable[[], EngineAnswer]
 
@@ -83,7 +84,7 @@ class Applying:
         shop = _workshop(self._means, self._state, str(self._address), self._address.port)
         units = Units(shop)
         exporters = self._look()
-        if self._drop_strangers(units, exporters):
+        if self._drop_strangers(shop, exporters):
             exporters = self._look()
         if stale := self._stale(exporters):
             units.withdraw(stale)
@@ -100,14 +101,14 @@ class Applying:
             self._host, self._means.systemd, processes, tuple(self._state.units)
         )
 
-    def _drop_strangers(self, units: Units, exporters: Iterable[UnitExporter]) -> bool:
+    def _drop_strangers(self, shop: Workshop, exporters: Iterable[UnitExporter]) -> bool:
         """Undo what was done to units that are gone, or run no exporter any more.
 
         Return whether there were any.
         """
         names = {exporter.name for exporter in exporters}
         strangers = [record for unit, record in self._state.units.items() if unit not in names]
-        units.put_back(strangers)
+        UnitUndo(shop).put_back(strangers)
         return bool(strangers)
 
     def _owners(self, exporters: Iterable[UnitExporter]) -> dict[str, Owner]:
@@ -159,7 +160,7 @@ def restore(means: Means) -> bool:
     """Undo everything; return whether that worked. The caller holds the lock."""
     known = state.load(means.host)
     shop = _workshop(means, known)
-    Units(shop).put_back(list(known.units.values()))
+    UnitUndo(shop).put_back(list(known.units.values()))
     worked = Containers(shop).put_back(known.containers.values())
     if known.snap:
         worked = SnapWork(shop).put_back(known.snap) and worked

@@ -14,7 +14,7 @@ from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.processes import Processes, scan
 from do_dcgm_exporter.integration.snap import SNAP, Snap, find_snap
 from do_dcgm_exporter.integration.snap_work import SnapWork
-from do_dcgm_exporter.integration.units import Level, Workshop
+from do_dcgm_exporter.integration.workshop import Level, Workshop
 
 
 class ContainersAndSnap:
@@ -54,7 +54,8 @@ class ContainersAndSnap:
             self._shop.tell(Level.WARNING, f"containers cannot be looked at: {error}")
             return True  # that is no exporter; "check" says that it could not look
         found = with_makers(found, self._units)
-        embedded = [container for container in found if container.has_embedded_engine]
+        units = {unit.name for unit in self._units}  # which are dealt with already
+        embedded = [one for one in found if one.has_embedded_engine and one.maker not in units]
         changed = [self._apply_to_container(one, work, recreate) for one in embedded]
         return all(changed)
 

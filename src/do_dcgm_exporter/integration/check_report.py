@@ -13,7 +13,7 @@ from do_dcgm_exporter.integration.engine_probe import Condition
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
-from do_dcgm_exporter.integration.problems import Problem
+from do_dcgm_exporter.integration.problem import Problem
 from do_dcgm_exporter.integration.snap import ENGINE, EXPORTER, Snap
 from do_dcgm_exporter.integration.state import Change
 from do_dcgm_exporter.integration.survey import Findings, PortUse

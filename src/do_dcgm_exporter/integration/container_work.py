@@ -19,7 +19,7 @@ from do_dcgm_exporter.integration.exporter_arguments import collect_interval, se
 from do_dcgm_exporter.integration.processes import scan
 from do_dcgm_exporter.integration.proof import Served, scrape
 from do_dcgm_exporter.integration.state import ContainerRecord
-from do_dcgm_exporter.integration.units import Level, Workshop
+from do_dcgm_exporter.integration.workshop import Level, Workshop
 
 # docker gives a container 10 s to stop; an image may have to be looked for.
 _WORK_SECONDS = 120.0

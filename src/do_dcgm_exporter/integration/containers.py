@@ -97,22 +97,23 @@ def find_containers(engine: str, systemd: Systemd, processes: Processes) -> tupl
 def with_makers(
     containers: Iterable[Container], units: Iterable[UnitExporter]
 ) -> tuple[Container, ...]:
-    """Say of containers that a unit makes whose they are."""
-    commands = [unit.command for unit in units if unit.command]
+    """Say of containers that a unit makes whose they are: their ``maker`` is the unit's name."""
+    makers = [(unit.name, unit.command) for unit in units if unit.command]
     return tuple(
-        replace(container, maker="systemd") if _is_made_by(container, commands) else container
+        replace(
+            container,
+            maker=container.maker
+            or next((name for name, command in makers if _makes(command, container)), ""),
+        )
         for container in containers
     )
 
 
-def _is_made_by(container: Container, commands: Iterable[ExporterCommand]) -> bool:
-    for command in commands:
-        if command.form is Form.CONTAINER_SCRIPT or command.container == container.name:
-            return True
-        unnamed = command.form is Form.CONTAINER and not command.container
-        if unnamed and command.image == container.image_name:
-            return True
-    return False
+def _makes(command: ExporterCommand, container: Container) -> bool:
+    if command.form is Form.CONTAINER_SCRIPT or command.container == container.name:
+        return True
+    unnamed = command.form is Form.CONTAINER and not command.container
+    return unnamed and command.image == container.image_name
 
 
 def _is_stopped(engine: str, systemd: Systemd) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
-from do_dcgm_exporter.integration.exporter_command import Form
+from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
 from do_dcgm_exporter.integration.files import remove_file, remove_unfinished, write_file
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, UNIT_DIRECTORY, Host
 from do_dcgm_exporter.integration.quoting import command_line, quoted
@@ -51,7 +52,7 @@ def path_of(unit: str) -> str:
     return f"{UNIT_DIRECTORY}/{unit}.d/{NAME}"
 
 
-def text_for(view: UnitView, form: Form, engine: str) -> str:
+def text_for(view: UnitView, exporter: ExporterCommand, engine: str) -> str:
     """Return the drop-in that makes a unit's exporter a client of ``engine`` (HOST:PORT)."""
     lines = [
         f"# Made by {COMMAND}, which takes it away again (restore).",
@@ -67,17 +68,19 @@ def text_for(view: UnitView, form: Form, engine: str) -> str:
         "Restart=" + ("on-failure" if view.type == "oneshot" else "always"),
         "RestartSec=5",
     ]
-    if form is Form.CONTAINER:
+    if exporter.form is Form.CONTAINER:
         lines.append("ExecStart=")
-        lines += [f"ExecStart={_exec_start(command, engine)}" for command in view.commands]
+        for position, command in enumerate(view.commands):
+            more = ("-r", engine) if position == exporter.position else ()
+            lines.append(f"ExecStart={_exec_start(command, more)}")
     else:
         lines.append("Environment=" + quoted(f"{REMOTE_VARIABLE}={engine}"))
     return "\n".join(lines) + "\n"
 
 
-def _exec_start(command: ExecCommand, engine: str) -> str:
+def _exec_start(command: ExecCommand, more: Sequence[str]) -> str:
     prefix = "".join(_PREFIX_OF_FLAG.get(flag, "") for flag in command.flags)
-    words = [*command.argv, "-r", engine]
+    words = [*command.argv, *more]
     if command.argv[:1] != (command.path,):
         prefix, words = prefix + "@", [command.path, *words]
     return prefix + command_line(words)

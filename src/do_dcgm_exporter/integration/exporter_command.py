@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from do_dcgm_exporter.integration.exporter_arguments import (
@@ -38,7 +38,8 @@ class ExporterCommand:
 
     ``remote`` is the engine it is told of, ``?`` where only that there is one can be seen.
     ``arguments`` are the exporter's own, and ``program`` is its file, as far as they are
-    known; ``image`` and ``host_network`` are a container's.
+    known; ``image`` and ``host_network`` are a container's. ``position`` is that of the
+    command among the unit's.
     """
 
     form: Form
@@ -49,6 +50,7 @@ class ExporterCommand:
     image: str = ""
     container: str = ""
     host_network: bool = False
+    position: int = 0
 
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"})
@@ -75,13 +77,13 @@ def exporter_command(
     commands: Sequence[ExecCommand], environment: Mapping[str, str], read_script: ReadScript
 ) -> ExporterCommand | None:
     """Return the exporter that a unit runs; ``environment`` is what its processes get."""
-    for command in commands:
+    for position, command in enumerate(commands):
         literal = "no-env-expand" in command.flags
         words = list(command.argv) if literal else expanded(command.argv, environment)
         # argv[0] may be anything: systemd.service(5), "@".
         found = _exporter_in([command.path, *words[1:]], environment, read_script)
         if found is not None:
-            return found
+            return replace(found, position=position)
     return None
 
 

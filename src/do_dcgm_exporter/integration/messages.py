@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
 from do_dcgm_exporter.integration.state import Change, State
-from do_dcgm_exporter.integration.units import Level, Tell
+from do_dcgm_exporter.integration.workshop import Level, Tell
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
 _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}

@@ -16,7 +16,7 @@ def owner_of(host: Host, exporter: UnitExporter, known: State, engine: EngineAdd
     One that says exactly what ours would is ours, should its record be lost.
     """
     record, command = known.units.get(exporter.name), exporter.command
-    text = drop_in.text_for(exporter.view, command.form, str(engine)) if command else ""
+    text = drop_in.text_for(exporter.view, command, str(engine)) if command else ""
     written = record.drop_in if record else None
     owner = drop_in.owner(host, exporter.name, written, text)
     if owner is Owner.NOBODY and written and record and record.settled:

@@ -169,7 +169,7 @@ class _Judge:
         obstacle = self._obstacle()
         if obstacle:
             return obstacle
-        text = drop_in.text_for(self.exporter.view, command.form, str(self.now.address))
+        text = drop_in.text_for(self.exporter.view, command, str(self.now.address))
         return Decision(self.exporter.name, Goal.REWRITTEN, text=text)
 
     def _obstacle(self) -> Decision | None:

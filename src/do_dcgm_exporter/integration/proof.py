@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
+from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.exporter_arguments import (
     collect_interval,
     listen_address,
@@ -21,9 +22,9 @@ from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table
 from do_dcgm_exporter.integration.systemd import Systemd
 from do_dcgm_exporter.port_holder import find_holder
 
-SHORTEST_WAIT = 60.0
 _POLL_SECONDS = 0.5
 _SCRAPE_SECONDS = 5.0
+_SECONDS_AS_BEFORE = 15.0
 _LARGEST_PAGE = 1 << 20
 _CONTAINERS = frozenset({Form.CONTAINER, Form.CONTAINER_SCRIPT, Form.CONTAINER_START})
 # Restarted by systemd so often, it will not stay up.
@@ -48,7 +49,7 @@ class Watched:
         exporter: UnitExporter,
         engine_port: int,
         *,
-        shortest_wait: float = SHORTEST_WAIT,
+        shortest_wait: float,
     ) -> None:
         self._host = host
         self._systemd = systemd
@@ -83,7 +84,13 @@ class Watched:
         """Wait until it is a client that serves metrics; return why it is not."""
         end = clock() + self._seconds
         while True:
-            view = self._systemd.view(self._unit)
+            try:
+                view = self._systemd.view(self._unit)
+            except CommandFailed as error:
+                # Too busy to answer is no reason to give up an exporter that may be well.
+                if clock() >= end:
+                    return str(error)
+                continue
             if view.active_state == "failed" or view.restarts >= _MOST_RESTARTS:
                 return f"it exits as a client: journalctl -u {self._unit}"
             served = self.served() if view.is_running else Served.NOTHING
@@ -96,6 +103,16 @@ class Watched:
                     return ""
             if late:
                 return obstacle or f"it does not serve metrics after {self._seconds:g} s"
+            sleep(_POLL_SECONDS)
+
+    def wait_as_before(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Wait a while until it serves what it served before."""
+        end = clock() + _SECONDS_AS_BEFORE
+        while self.served() < self._served_before and clock() < end:
             sleep(_POLL_SECONDS)
 
     def served(self) -> Served:

@@ -12,7 +12,7 @@ from do_dcgm_exporter.integration.proof import Served, scrape
 from do_dcgm_exporter.integration.snap import ENGINE, EXPORTER, PORT_KEY, SNAP, Snap
 from do_dcgm_exporter.integration.sockets import tcp_table
 from do_dcgm_exporter.integration.state import SnapRecord
-from do_dcgm_exporter.integration.units import Level, Workshop
+from do_dcgm_exporter.integration.workshop import Level, Workshop
 
 _WORK_SECONDS = 120.0
 _ENGINE_SECONDS = 30.0

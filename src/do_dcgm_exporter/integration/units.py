@@ -1,4 +1,4 @@
-"""Bring units to what was decided, and back: files, one reload, then each unit in parallel.
+"""Make units clients of the engine, or stop them: files, one reload, then all in parallel.
 
 Every step looks at what is there and may be repeated. A record is saved before its files
 change and marked as settled once its unit runs as it should.
@@ -6,51 +6,19 @@ change and marked as settled once its unit runs as it should.
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 
-from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.integration import drop_in, enablement, state
+from do_dcgm_exporter.integration import drop_in, enablement
 from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.exporters import UnitExporter
-from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.plan import Decision, Goal
-from do_dcgm_exporter.integration.proof import SHORTEST_WAIT, Watched
-from do_dcgm_exporter.integration.state import Change, State, UnitRecord
-from do_dcgm_exporter.integration.systemd import Systemd, UnitView
-
-
-class Level(Enum):
-    """How important a message is."""
-
-    INFO = "info"
-    WARNING = "warning"
-
-
-Tell = Callable[[Level, str], None]
-MayRestart = Callable[[str], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What all work on units needs."""
-
-    host: Host
-    systemd: Systemd
-    state: State
-    tell: Tell
-    engine: str = "localhost:5555"
-    engine_port: int = 5555
-    may_restart: MayRestart = lambda _: True
-    shortest_wait: float = SHORTEST_WAIT
-
-    def save(self) -> None:
-        """Save the state."""
-        state.save(self.host, self.state)
+from do_dcgm_exporter.integration.proof import Watched
+from do_dcgm_exporter.integration.state import Change, UnitRecord
+from do_dcgm_exporter.integration.systemd import UnitView
+from do_dcgm_exporter.integration.unit_undo import UnitUndo
+from do_dcgm_exporter.integration.workshop import Level, Workshop, in_parallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +48,7 @@ class Units:
         self._systemd = workshop.systemd
         self._tell = workshop.tell
         self._records = workshop.state.units
-        self._mutex = threading.Lock()
+        self._undo = UnitUndo(workshop)
         # Units that are clients and whose drop-in is off the disk for a moment.
         self._withdrawn: set[str] = set()
 
@@ -107,7 +75,7 @@ class Units:
         """Bring every unit to its goal."""
         decided = [made for made in decisions if self._needs_work(made, exporters[made.unit].view)]
         originals = [made for made in decided if made.goal is Goal.ORIGINAL]
-        self.put_back((self._records[made.unit] for made in originals), keep_refusals=True)
+        self._undo.put_back((self._records[made.unit] for made in originals), keep_refusals=True)
         tasks = [
             _Task(exporters[made.unit], made.goal, self._records.get(made.unit), made.text)
             for made in decided
@@ -122,7 +90,7 @@ class Units:
         for task in tasks:
             self._change_files(task)
         self._systemd.reload()
-        _in_parallel([partial(self._finish, task, watched[task.unit]) for task in tasks])
+        in_parallel([partial(self._finish, task, watched[task.unit]) for task in tasks])
 
     def _needs_work(self, made: Decision, view: UnitView) -> bool:
         record = self._records.get(made.unit)
@@ -178,7 +146,7 @@ class Units:
             enablement.put_back(self._host, record.links)
             drop_in.write(self._host, record.drop_in, task.text)
         else:
-            self._remove_drop_in(record)
+            self._undo.remove_drop_in(record)
             enablement.remove(self._host, record.links)
 
     def _finish(self, task: _Task, watched: Watched) -> None:
@@ -211,7 +179,7 @@ class Units:
             return
         obstacle = self._restart_as_client(unit, watched)
         if obstacle:
-            self._roll_back(record, obstacle)
+            self._roll_back(record, obstacle, watched)
             return
         self._settle(replace(record, links=()))
         self._tell(Level.INFO, f"{unit}: is a client of {engine} now")
@@ -234,13 +202,14 @@ class Units:
         except CommandFailed as error:
             return str(error)
 
-    def _roll_back(self, record: UnitRecord, obstacle: str) -> None:
+    def _roll_back(self, record: UnitRecord, obstacle: str, watched: Watched) -> None:
         refused = replace(record, change=Change.REFUSED, reason=obstacle, settled=False)
-        self._save(refused)
-        self._put_files_back(refused)
-        self._reload()
+        self._shop.save_unit(refused)
+        self._undo.put_files_back(refused)
+        self._shop.reload()
         view = self._systemd.view(refused.unit)
-        runs = self._run_as_before(refused, view, changed=True)
+        runs = self._undo.run_as_before(refused, view, changed=True)
+        watched.wait_as_before()
         self._settle(replace(refused, drop_in=None, links=()))
         self._tell(
             Level.WARNING,
@@ -252,6 +221,9 @@ class Units:
     # Stopping
 
     def _stop(self, record: UnitRecord) -> None:
+        if not self._shop.may_restart(record.unit):
+            self._tell(Level.WARNING, f"{record.unit}: policy-rc.d forbids to stop it")
+            return
         try:
             self._systemd.stop(record.unit)
         except CommandFailed as error:
@@ -260,135 +232,5 @@ class Units:
         self._settle(replace(record, drop_in=None))
         self._tell(Level.INFO, f"{record.unit}: is stopped and disabled")
 
-    # Putting back
-
-    def put_back(self, records: Iterable[UnitRecord], *, keep_refusals: bool = False) -> None:
-        """Undo records: files and links as before, and what ran runs as before.
-
-        That an exporter refused to be a client may be kept in mind.
-        """
-        undone = list(records)
-        if not undone:
-            return
-        for record in undone:
-            self._records[record.unit] = replace(record, settled=False)
-        self._shop.save()
-        changed = {record.unit: self._put_files_back(record) for record in undone}
-        if not self._host.runs_systemd:
-            for record in undone:
-                self._forget(record, f"{record.unit}: its files are as they were")
-            return
-        self._systemd.reload()
-        _in_parallel(
-            [
-                partial(self._finish_undo, record, changed[record.unit], keep_refusals)
-                for record in undone
-            ]
-        )
-
-    def _finish_undo(self, record: UnitRecord, changed: bool, keep_refusals: bool) -> None:
-        view = self._systemd.view(record.unit)
-        if not (view.is_there or view.is_masked):
-            self._forget(record, f"{record.unit} is gone: what was changed of it is dropped")
-            return
-        runs = self._run_as_before(record, view, changed=changed)
-        if keep_refusals and record.change is Change.REFUSED:
-            self._settle(replace(record, drop_in=None, links=()))
-        else:
-            self._forget(record, f"{record.unit}: is as it was" if runs and changed else "")
-
-    def _put_files_back(self, record: UnitRecord) -> bool:
-        """Remove the drop-in, make the links; return whether the unit has to be restarted."""
-        changed = self._remove_drop_in(record)
-        if self._unit_file_exists(record):
-            enablement.put_back(self._host, record.links)
-        return changed or not record.settled
-
-    def _remove_drop_in(self, record: UnitRecord) -> bool:
-        if record.drop_in is None:
-            return False
-        was_there = self._host.path(record.drop_in.path).exists()
-        if drop_in.remove(self._host, record.drop_in):
-            return was_there
-        self._tell(
-            Level.WARNING, f"{record.drop_in.path} is not as it was written: it is yours and stays"
-        )
-        return False
-
-    def _unit_file_exists(self, record: UnitRecord) -> bool:
-        """Whether links to the unit's file lead anywhere; those of a removed one stay removed."""
-        return any(
-            self._host.path(_absolute(path, target)).exists() for path, target in record.links
-        )
-
-    def _run_as_before(self, record: UnitRecord, view: UnitView, *, changed: bool) -> bool:
-        """Have a unit run if it did; return whether it does what it did."""
-        if view.is_masked or not _ran(record, view):
-            return True
-        if view.is_running and not changed:
-            return True
-        unit = record.unit
-        if not self._shop.may_restart(unit):
-            self._tell(Level.WARNING, f"{unit}: policy-rc.d forbids to restart it")
-            return False
-        try:
-            self._systemd.restart(unit)
-        except CommandFailed as error:
-            self._tell(Level.WARNING, f"{unit}: does not start as it did before: {error}")
-            return False
-        return True
-
-    # Records
-
     def _settle(self, record: UnitRecord) -> None:
-        self._save(replace(record, settled=True))
-
-    def _save(self, record: UnitRecord) -> None:
-        with self._mutex:
-            self._records[record.unit] = record
-            self._shop.save()
-
-    def _forget(self, record: UnitRecord, message: str) -> None:
-        with self._mutex:
-            self._records.pop(record.unit, None)
-            self._shop.save()
-        if message:
-            self._tell(Level.INFO, message)
-
-    def _reload(self) -> None:
-        with self._mutex:
-            self._systemd.reload()
-
-
-def _ran(record: UnitRecord, view: UnitView) -> bool:
-    """Whether a unit shall run when it is put back.
-
-    One that the admin has stopped meanwhile is left alone.
-    """
-    if view.is_running or view.sub_state == "auto-restart":
-        return True
-    interrupted = record.change is Change.STOPPED or not record.settled
-    return record.was_active and (interrupted or view.active_state == "failed")
-
-
-def _absolute(path: str, target: str) -> str:
-    return os.path.normpath(os.path.join(os.path.dirname(path), target))
-
-
-def _in_parallel(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs at once and wait for all; raises the first error, once all have ended."""
-    errors: list[ExporterError] = []
-
-    def run(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except ExporterError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+        self._shop.save_unit(replace(record, settled=True))
