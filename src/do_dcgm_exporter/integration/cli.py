@@ -15,7 +15,7 @@ from do_dcgm_exporter.integration.host import COMMAND, Host
 if TYPE_CHECKING:
     from do_dcgm_exporter.integration.applying import Means
 
-# Nothing else is imported before it is needed: "count" runs every five minutes.
+# Nothing else is imported before it is needed: "refresh" runs every five minutes.
 
 _LONGEST_RUN = 600.0
 
@@ -63,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     command("restore", _restore, "put everything back as it was")
     status = command("status", _status, "say what is changed now")
     status.add_argument("--json", action="store_true", help="as JSON")
-    command("count", _count, "count the embedded DCGMs for the exporter's metrics (a timer does)")
+    refresh = command(
+        "refresh", _refresh, "count the embedded DCGMs for the exporter's metrics (a timer does)"
+    )
+    refresh.add_argument(
+        "--apply", action="store_true", help="apply before, unless that is being done (as at boot)"
+    )
     return parser
 
 
@@ -89,7 +94,7 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
     if arguments.dry_run:
         messages.print_plan(Applying(_means(host), settings, wish).plan())
         return 0
-    with _alone(host):
+    with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()
     _report(host, settings.engine.port)
     return 0 if clean else 1
@@ -99,7 +104,7 @@ def _restore(_: argparse.Namespace, host: Host) -> int:
     from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import restore
 
-    with _alone(host):
+    with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
     try:
         _report(host, configuration.read(host, os.environ).engine.port)
@@ -114,11 +119,22 @@ def _status(arguments: argparse.Namespace, host: Host) -> int:
     return status(host, as_json=arguments.json)
 
 
-def _count(_: argparse.Namespace, host: Host) -> int:
+def _refresh(arguments: argparse.Namespace, host: Host) -> int:
     from do_dcgm_exporter.integration import configuration
 
-    _report(host, configuration.read(host, os.environ).engine.port)
-    return 0
+    settings = configuration.read(host, os.environ)
+    clean = True
+    if arguments.apply and host.runs_systemd:
+        from do_dcgm_exporter.integration.applying import Applying, Wish
+        from do_dcgm_exporter.integration.state import Busy
+
+        try:
+            with _alone(host, 0.0):
+                clean = Applying(_means(host), settings, Wish()).run()
+        except Busy:
+            pass  # whoever is at it applies the same
+    _report(host, settings.engine.port)
+    return 0 if clean else 1
 
 
 def _report(host: Host, engine_port: int) -> None:
@@ -136,7 +152,7 @@ def _means(host: Host) -> Means:
     return Means(host, tell, may_restart=lambda unit: may_restart(host, unit))
 
 
-def _alone(host: Host, seconds: float = _LONGEST_RUN) -> AbstractContextManager[None]:
+def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
     from do_dcgm_exporter.integration.state import locked
 
     return locked(
