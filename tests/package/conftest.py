@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Skip, with the reason, what cannot be run here; keep together what shares a machine."""
     reason = why_not()
     for item in items:
-        if "life" in getattr(item, "fixturenames", ()):
+        if {"life", "checked_machine"} & set(getattr(item, "fixturenames", ())):
             distribution = item.callspec.params["distribution"]
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{distribution}"))
         if reason and Path(__file__).parent in item.path.parents:
