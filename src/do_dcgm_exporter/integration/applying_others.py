@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from do_dcgm_exporter.integration.commands import CommandFailed
+from do_dcgm_exporter.integration.commands import CommandFailed, is_installed
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.container_work import Containers, why_not_recreated
 from do_dcgm_exporter.integration.containers import ENGINES, Container, find_containers, with_makers
@@ -34,7 +34,7 @@ class ContainersAndSnap:
 
     def apply(self, *, recreate: bool) -> bool:
         """Change what is to be changed; return whether nothing is left against the choice."""
-        clean = self._apply_to_snap(scan(self._shop.host, self._shop.engine_port))
+        clean = self._apply_to_snap()
         work = Containers(self._shop)
         undone = work.interrupted()
         if self._choice is not Choice.REWRITE:
@@ -47,9 +47,10 @@ class ContainersAndSnap:
     # Containers
 
     def _apply_to_containers(self, engine: str, work: Containers, *, recreate: bool) -> bool:
-        processes = scan(self._shop.host, self._shop.engine_port)
+        if not is_installed(engine):
+            return True
         try:
-            found = find_containers(engine, self._shop.systemd, processes)
+            found = find_containers(engine, self._shop.systemd, self._processes())
         except CommandFailed as error:
             self._shop.tell(Level.WARNING, f"containers cannot be looked at: {error}")
             return True  # that is no exporter; "check" says that it could not look
@@ -73,13 +74,16 @@ class ContainersAndSnap:
 
     # The snap
 
-    def _apply_to_snap(self, processes: Processes) -> bool:
+    def _apply_to_snap(self) -> bool:
+        known = self._shop.state.snap
+        if not (known or is_installed("snap")):
+            return True
         try:
-            snap = find_snap(self._shop.host, processes)
+            snap = find_snap(self._shop.host, self._processes())
         except CommandFailed as error:
             self._shop.tell(Level.WARNING, f"the snap {SNAP} cannot be looked at: {error}")
             return True
-        work, known = SnapWork(self._shop), self._shop.state.snap
+        work = SnapWork(self._shop)
         if snap is None:
             if known:
                 self._shop.state.snap = None
@@ -88,7 +92,7 @@ class ContainersAndSnap:
         if known and (self._choice is Choice.LEAVE or not known.settled):
             work.put_back(known)
             if self._choice is not Choice.LEAVE:
-                return self._apply_to_snap(scan(self._shop.host, self._shop.engine_port))
+                return self._apply_to_snap()
         return self._apply_to_second_engine(snap, work)
 
     def _apply_to_second_engine(self, snap: Snap, work: SnapWork) -> bool:
@@ -103,6 +107,9 @@ class ContainersAndSnap:
                 return work.stand_down(snap)
         self._shop.tell(Level.WARNING, f"the snap {SNAP} keeps an engine of its own: {why}")
         return False
+
+    def _processes(self) -> Processes:
+        return scan(self._shop.host, self._shop.engine_port)
 
 
 def why_not_usable(engine: EngineAnswer, major: int) -> str:

@@ -17,7 +17,7 @@ from do_dcgm_exporter.integration.container_copy import CannotCopy
 from do_dcgm_exporter.integration.containers import COPY_LABEL, Container, inspect_container
 from do_dcgm_exporter.integration.exporter_arguments import collect_interval, serves_tls
 from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.proof import Served, scrape
+from do_dcgm_exporter.integration.scrape import Served, scrape
 from do_dcgm_exporter.integration.state import ContainerRecord
 from do_dcgm_exporter.integration.workshop import Level, Workshop
 

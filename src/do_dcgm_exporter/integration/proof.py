@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntEnum
 
 from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.exporter_arguments import (
@@ -18,25 +15,16 @@ from do_dcgm_exporter.integration.exporter_command import Form
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.processes import processes_of_unit, scan
+from do_dcgm_exporter.integration.scrape import Served, scrape
 from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table
 from do_dcgm_exporter.integration.systemd import Systemd
 from do_dcgm_exporter.port_holder import find_holder
 
 _POLL_SECONDS = 0.5
-_SCRAPE_SECONDS = 5.0
 _SECONDS_AS_BEFORE = 15.0
-_LARGEST_PAGE = 1 << 20
 _CONTAINERS = frozenset({Form.CONTAINER, Form.CONTAINER_SCRIPT, Form.CONTAINER_START})
 # Restarted by systemd so often, it will not stay up.
 _MOST_RESTARTS = 3
-
-
-class Served(IntEnum):
-    """What an exporter's port gives."""
-
-    NOTHING = 0
-    EMPTY_PAGE = 1
-    METRICS = 2
 
 
 class Watched:
@@ -149,40 +137,8 @@ class Watched:
         return ports
 
 
-def scrape(address: str, port: int, *, tls: bool) -> Served:
-    """Ask an exporter for its metrics."""
-    connection: http.client.HTTPConnection
-    if tls:
-        # Whether it serves is asked, not who it is.
-        context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(
-            address, port, timeout=_SCRAPE_SECONDS, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(address, port, timeout=_SCRAPE_SECONDS)
-    try:
-        connection.request("GET", "/metrics")
-        answer = connection.getresponse()
-        return _judge(answer.status, answer.read(_LARGEST_PAGE))
-    except (OSError, http.client.HTTPException):
-        return Served.NOTHING
-    finally:
-        connection.close()
-
-
 def _how_it_runs(exporter: UnitExporter) -> tuple[Sequence[str], Mapping[str, str]]:
     command = exporter.command
     if command is None:
         return (), {}
     return command.arguments, command.environment
-
-
-def _judge(status: int, page: bytes) -> Served:
-    # One that asks for a password serves.
-    if status == http.client.UNAUTHORIZED:
-        return Served.METRICS
-    if status != http.client.OK:
-        return Served.NOTHING
-    lines = page.splitlines()
-    has_samples = any(line and not line.startswith(b"#") for line in lines)
-    return Served.METRICS if has_samples else Served.EMPTY_PAGE

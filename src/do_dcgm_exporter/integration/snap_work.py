@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from do_dcgm_exporter.integration.commands import CommandFailed, run
 from do_dcgm_exporter.integration.exporter_arguments import listen_address
-from do_dcgm_exporter.integration.proof import Served, scrape
+from do_dcgm_exporter.integration.scrape import Served, scrape
 from do_dcgm_exporter.integration.snap import ENGINE, EXPORTER, PORT_KEY, SNAP, Snap
 from do_dcgm_exporter.integration.sockets import tcp_table
 from do_dcgm_exporter.integration.state import SnapRecord
