@@ -94,13 +94,31 @@ def put_program(
     system: System, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
 ) -> None:
     """Put a dcgm-exporter and its library into a system, as from a tarball."""
+    put_program_into(system.root, path, release)
+
+
+def put_program_into(
+    root: Path, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+) -> None:
+    """Put them into a root file system."""
     library = LIBRARIES / f"libdcgm.so.{release[0]}"
-    target = system.root / str(library).lstrip("/")
+    target = root / str(library).lstrip("/")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(some_library())
-    system.write(path, program(library, release))
-    (system.root / path.lstrip("/")).chmod(0o755)
+    place = root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(program(library, release))
+    place.chmod(0o755)
+
+
+def put_enabled_exporter(root: Path) -> None:
+    """Put an exporter into a root file system whose machine is off."""
+    put_program_into(root)
+    units = root / exporter_kinds.ETC.lstrip("/")
+    (units / "copied.service").write_text(exporter_kinds.unit(exporter_kinds.on(9400)))
+    link = units / "multi-user.target.wants" / "copied.service"
+    link.symlink_to(f"{exporter_kinds.ETC}/copied.service")
 
 
 def engine_of(system: System, port: int) -> str:
