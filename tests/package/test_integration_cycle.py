@@ -163,3 +163,29 @@ def test_two_at_once_do_what_one_does(installed: System, workshop: Path) -> None
 
     assert engine_of(installed, 9402) == ENGINE
     assert installed.journal("exporter-9402.service").count("Started ") == 2
+
+
+def test_while_our_package_is_deconfigured_exporters_are_as_they_were(installed: System) -> None:
+    assert installed.serves(hostengine_up=True)
+    put_one(installed, 9402)
+    assert integrate(installed, "apply").returncode == 0
+    script = "/var/lib/dpkg/info/do-dcgm-exporter.{}"
+    environ = {"DPKG_MAINTSCRIPT_PACKAGE": "do-dcgm-exporter", "DPKG_MAINTSCRIPT_NAME": ""}
+    installed.run(script.format("prerm"), "deconfigure", "in-favour", "x", "1", environ=environ)
+    assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded", 15.0)
+
+    installed.run(script.format("postinst"), "abort-deconfigure", "in-favour", "x", "1",
+                  environ=environ)  # fmt: skip
+    assert engine_of(installed, 9402) == ENGINE
+
+
+def test_nothing_keeps_our_package_from_being_removed(installed: System) -> None:
+    assert installed.serves(hostengine_up=True)
+    put_one(installed, 9402)
+    assert integrate(installed, "apply").returncode == 0
+    state = "/var/lib/do-dcgm-exporter/integration.json"
+    installed.write(state, installed.read(state)[:-20])
+    removal = installed.run("dpkg", "--remove", "do-dcgm-exporter")
+
+    assert "not everything was put back" in removal.stderr
+    assert not installed.exists("/usr/sbin/do-dcgm-exporter-integrate")

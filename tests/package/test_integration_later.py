@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.package import exporters
+from tests.package import exporter_kinds, exporters
 from tests.package.exporter_kinds import VENDOR
 from tests.package.exporters import UNIT, engine_of, integrate, vendor_package
 from tests.package.system import EXPORTER, System
@@ -47,3 +47,24 @@ def test_one_that_comes_back_is_connected_again(installed: System, workshop: Pat
     installed.install(vendor)
 
     assert engine_of(installed, 9400) == ENGINE
+
+
+def test_a_command_that_we_had_to_replace_is_made_anew_when_it_changes(installed: System) -> None:
+    assert installed.serves(hostengine_up=True)
+    exporters.put_program(installed)
+    exporters.put_tool(installed, "docker")
+    command = exporter_kinds.DOCKER_RUN.format("--net host", 9425)
+    path = f"{exporter_kinds.ETC}/in-docker.service"
+    installed.write(path, exporter_kinds.unit(command, "Environment=PERCENT=5%%"))
+    installed.run("systemctl", "daemon-reload")
+    installed.run("systemctl", "start", "in-docker.service")
+    assert installed.becomes(lambda: engine_of(installed, 9425) == "embedded", 15.0)
+    assert integrate(installed, "apply").returncode == 0
+    assert engine_of(installed, 9425) == ENGINE
+
+    installed.write(path, installed.read(path).replace("9425", "9435"))
+    installed.run("systemctl", "daemon-reload")
+    assert integrate(installed, "apply").returncode == 0
+    assert (engine_of(installed, 9425), engine_of(installed, 9435)) == ("", ENGINE)
+    assert integrate(installed, "restore").returncode == 0
+    assert installed.becomes(lambda: engine_of(installed, 9435) == "embedded", 15.0)
