@@ -72,15 +72,17 @@ class Applying:
         self._address = settings.local_engine
         self._ask = ask or (lambda: ask_starting_engine(settings, means.systemd))
         self._engine: EngineAnswer | None = None
-        self._state = state.load(means.host)
+        self._state = State()
 
     def plan(self) -> list[Decision]:
         """Decide about every unit without changing anything."""
+        self._state = state.load(self._host)
         exporters = self._look()
         return self._decide(exporters, self._owners(exporters))
 
     def run(self) -> bool:
         """Change what has to be changed; return whether nothing is left against the choice."""
+        self._state = state.load(self._host)
         shop = _workshop(self._means, self._state, str(self._address), self._address.port)
         units = Units(shop)
         exporters = self._look()

@@ -10,6 +10,9 @@ from do_dcgm_exporter.integration.host import UNIT_DIRECTORY, Host
 
 Link = tuple[str, str]
 
+# Directories of units that another one pulls in: systemd.unit(5).
+_PULLING = frozenset({".wants", ".requires", ".upholds"})
+
 
 def links_of(host: Host, unit: str) -> Iterator[Link]:
     """Yield path and target of every link that ``systemctl disable UNIT`` would remove.
@@ -17,13 +20,13 @@ def links_of(host: Host, unit: str) -> Iterator[Link]:
     A link that is the unit's own file, or a mask, is none of them.
     """
     base = host.path(UNIT_DIRECTORY)
-    pulling = [base.glob(f"*.{kind}/{unit}") for kind in ("wants", "requires", "upholds")]
-    for link in sorted(path for found in pulling for path in found):
-        if link.is_symlink():
-            yield _link(host, link)
-    for link in sorted(base.glob("*.service")):
-        if link.is_symlink() and link.name != unit and Path(link.readlink()).name == unit:
-            yield _link(host, link)
+    entries = sorted(base.iterdir()) if base.is_dir() else []
+    for entry in entries:
+        if entry.suffix in _PULLING and (entry / unit).is_symlink():
+            yield _link(host, entry / unit)
+        is_alias = entry.is_symlink() and entry.name.endswith(".service") and entry.name != unit
+        if is_alias and Path(entry.readlink()).name == unit:
+            yield _link(host, entry)
 
 
 def remove(host: Host, links: Iterable[Link]) -> None:
