@@ -39,7 +39,7 @@ _WORD = re.compile(EXPORTER_WORD.encode())
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(rb"(?<![\w./])/[\w./+@:-]+")
 _SETTINGS = re.compile(
-    rb"^[ \t]*(?:Exec(?:Start|StartPre|Reload)?|EnvironmentFile)[ \t]*=(.*(?:\\\n.*)*)",
+    rb"^[ \t]*(?:Exec(?:Start|StartPre|Reload)?|EnvironmentFile)[ \t]*=((?:[^\\\n]|\\[\s\S])*)",
     re.MULTILINE,
 )
 
