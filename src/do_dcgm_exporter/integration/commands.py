@@ -15,7 +15,7 @@ class CommandFailed(ExporterError):
     """Raised when a program says no, does not answer in time or cannot be started."""
 
     def __init__(self, command: Sequence[str], reason: str) -> None:
-        super().__init__(f"{' '.join(command[:4])}: {reason}")
+        super().__init__(f"{' '.join(command[:3])}: {reason}")
         self.reason = reason
 
 

@@ -43,9 +43,9 @@ def driver_version(host: Host) -> str:
 
 def dcgm_packages() -> tuple[Package, ...]:
     """Return the installed packages of DCGM. Raises CommandFailed."""
-    form = "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"
+    form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
     # Without a pattern: one that matches nothing is an error.
-    lines = run("dpkg-query", "--show", form, timeout=_ANSWER_SECONDS).splitlines()
+    lines = run("dpkg-query", "--show", "-f", form, timeout=_ANSWER_SECONDS).splitlines()
     fields = (line.split("\t") for line in lines if line.startswith("ii"))
     return tuple(Package(name, version) for _, name, version in fields if _PACKAGES.match(name))
 

@@ -16,7 +16,7 @@ import pytest
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import Host
 
-MANAGER = Path(__file__).with_name("stand_in_manager.py")
+HERE = Path(__file__).parent
 ENGINE = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8)
 UNIT = "nvidia-dcgm-exporter.service"
 ETC = "etc/systemd/system"
@@ -77,6 +77,11 @@ class Machine:
         (self.root / "proc" / str(pid) / "fd").mkdir(exist_ok=True)
         self.link(f"proc/{pid}/ns/net", "net:[1]")
         self.link(f"proc/{pid}/net", "../net")
+
+    def stand_in(self, name: str, what: str) -> None:
+        """Put a stand-in on the PATH."""
+        text = (HERE / f"stand_in_{what}.py").read_text().replace("@HERE@", str(HERE))
+        self.program(name, f"#!{sys.executable} -IBS\n{text}")
 
     def program(self, name: str, text: str) -> None:
         """Put a program on the PATH."""
@@ -170,7 +175,7 @@ def machine(tmp_path: Path, pages: list[int], monkeypatch: pytest.MonkeyPatch) -
     made.link("proc/7/net", "../net")
     made.write("usr/bin/dcgm-exporter", "\x7fELF\0 libdcgm.so.4 \0", 0o755)
     for name in ("systemctl", "busctl"):
-        made.program(name, f"#!{sys.executable} -IS\n{MANAGER.read_text()}")
+        made.stand_in(name, "manager")
     monkeypatch.setenv("PATH", f"{root / 'programs'}:/usr/bin:/bin")
     monkeypatch.setenv("STAND_IN_ROOT", str(root))
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

@@ -195,7 +195,7 @@ def file_state(name: str) -> str:
     return "enabled" if any(links) else "disabled"
 
 
-def put_process(pid: int, unit: str, argv: list, environment: dict, remote: str) -> None:
+def put_process(pid: int, group: str, argv: list, environment: dict, remote: str) -> None:
     """Make a process of the tree's /proc: it serves its port, and has a connection or not."""
     process = ROOT / "proc" / str(pid)
     (process / "fd").mkdir(parents=True)
@@ -205,7 +205,7 @@ def put_process(pid: int, unit: str, argv: list, environment: dict, remote: str)
     (process / "comm").write_text(f"{os.path.basename(argv[0])}\n")
     (process / "cmdline").write_text("".join(f"{word}\0" for word in argv))
     (process / "environ").write_text("".join(f"{k}={v}\0" for k, v in environment.items()))
-    (process / "cgroup").write_text(f"0::/system.slice/{unit}\n")
+    (process / "cgroup").write_text(f"0::/system.slice/{group}\n")
     (process / "maps").write_text("7f00 r--p 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.4.5.3\n")
     address = argv[argv.index("-a") + 1] if "-a" in argv else ":9400"
     rows = [("00000000", int(address.rpartition(":")[2]), 0, "0A", pid * 10)]
@@ -279,4 +279,5 @@ def main() -> None:
         manager.save()
 
 
-main()
+if __name__ == "__main__":
+    main()

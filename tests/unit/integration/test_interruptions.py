@@ -51,12 +51,11 @@ def every_point(work: Callable[[], object]) -> Iterator[int]:
         change += 1
 
 
-@pytest.mark.parametrize("finish", ["apply", "restore"])
-def test_apply_can_be_killed_at_any_point(exporter: Machine, finish: str) -> None:
+def test_apply_can_be_killed_at_any_point(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     points = 0
     for points in every_point(lambda: apply(exporter)):
-        if finish == "apply":
+        if points % 2:
             assert apply(exporter), points
             assert CLIENT == exporter.engine_of(UNIT), points
         assert undo(exporter), points
