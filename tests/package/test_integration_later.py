@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.package import exporter_kinds, exporters
+from tests.package import exporter_kinds, exporters, packages
 from tests.package.exporter_kinds import VENDOR
 from tests.package.exporters import UNIT, engine_of, integrate, vendor_package
 from tests.package.system import EXPORTER, System
@@ -40,13 +40,19 @@ def test_it_is_connected_stays_so_and_is_forgotten(
     assert installed.property(EXPORTER, "MainPID") == ours
 
 
-def test_one_that_comes_back_is_connected_again(installed: System, workshop: Path) -> None:
+def test_one_that_comes_back_is_connected_again_and_stays_so_over_our_upgrade(
+    installed: System, exporter: Path, workshop: Path
+) -> None:
     vendor = vendor_package(workshop)
     installed.install(vendor)
     installed.run("dpkg", "--purge", "datacenter-gpu-manager-exporter")
     installed.install(vendor)
-
     assert engine_of(installed, 9400) == ENGINE
+
+    pid = installed.property(UNIT, "MainPID")
+    installed.install(packages.as_version(exporter, "9.9", workshop))
+    assert engine_of(installed, 9400) == ENGINE
+    assert installed.property(UNIT, "MainPID") == pid
 
 
 def test_a_command_that_we_had_to_replace_is_made_anew_when_it_changes(installed: System) -> None:
