@@ -56,7 +56,7 @@ apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOM
 	tools/make-apt-repo dist/apt dist/*.deb
 
 test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
-	.venv/bin/python -m pytest -n 3 tests/package
+	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
 
 fault-simulation: .venv/test ## faults in virtual time, SEEDS=10000 schedules (docs/reliability.md)
 	nice $(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),10000)

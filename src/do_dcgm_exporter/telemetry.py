@@ -20,6 +20,7 @@ from do_dcgm_exporter import __version__
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.exposition import label_block
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.samples import Family, MetricType, Sample
@@ -35,6 +36,7 @@ class Telemetry:
 
     calls: CallCount
     forward: ForwardStatistics
+    embedded_dcgm: EmbeddedDcgm = field(default_factory=EmbeddedDcgm)
     versions: Versions = field(default_factory=Versions)
     engine_up: bool = False
     last_reload_successful: bool = True
@@ -79,6 +81,7 @@ class Telemetry:
             ],
             ["gpu", "nvlink"],
         )
+        yield from self._neighbours()
         yield from self._collecting(cycle)
         yield from self._counting()
 
@@ -95,6 +98,15 @@ class Telemetry:
             [(tuple(labels.values()), 1)],
             list(labels),
         )
+
+    def _neighbours(self) -> Iterator[Metric]:
+        embedded = self.embedded_dcgm.count()
+        if embedded is not None:
+            yield _gauge(
+                "embedded_dcgm_processes",
+                "Processes with a DCGM of their own beside the engine, as last counted.",
+                [((), embedded)],
+            )
 
     def _collecting(self, cycle: CycleResult | None) -> Iterator[Metric]:
         outcomes = cycle.outcomes if cycle else ()

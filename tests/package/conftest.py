@@ -31,10 +31,14 @@ TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "piuparts", "systemd-cont
 Boot = Callable[..., AbstractContextManager[System]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Skip, with the reason, what cannot be run here."""
+    """Skip, with the reason, what cannot be run here; keep together what shares a machine."""
     reason = why_not()
     for item in items:
+        if {"life", "checked_machine"} & set(getattr(item, "fixturenames", ())):
+            distribution = item.callspec.params["distribution"]
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{distribution}"))
         if reason and Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=f"tests of the Debian package {reason}"))
 

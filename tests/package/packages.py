@@ -30,11 +30,11 @@ WantedBy=multi-user.target
 
 ENGINE = """\
 #!/usr/bin/python3 -I
-import sys
+import os, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, "{home}")
 from dcgm_simulator.nv_hostengine import main
-sys.exit(main(environ={{"DCGM_SIMULATOR_VERSION": "{version}"}}))
+sys.exit(main(environ=os.environ | {{"DCGM_SIMULATOR_VERSION": "{version}"}}))
 """
 
 NVIDIA_POSTINST = """\

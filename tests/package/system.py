@@ -77,7 +77,8 @@ class System:
 
     def preseed(self, **answers: str) -> None:
         """Answer questions beforehand; in names _ is -."""
-        kinds = {"engine": "select", "forward": "select", "counter_groups": "multiselect"}
+        kinds = {"engine": "select", "forward": "select", "counter_groups": "multiselect",
+                 "embedded_exporters": "select"}  # fmt: skip
         lines = "".join(
             f"do-dcgm-exporter do-dcgm-exporter/{name.replace('_', '-')}"
             f" {kinds.get(name, 'string')} {value}\n"

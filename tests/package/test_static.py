@@ -129,7 +129,8 @@ def test_nothing_but_the_one_name_is_depended_on() -> None:
     text = "".join(unit.read_text() for unit in UNITS)
     wanted = set(re.findall(r"(?m)^(?:Wants|Requires|BindsTo|After)=(.*)$", text))
     assert wanted == {
-        "nvidia-gpu-reset.target", "nvidia-dcgm.service", "network.target nvidia-dcgm.service"
+        "nvidia-gpu-reset.target", "nvidia-dcgm.service", "network.target nvidia-dcgm.service",
+        "multi-user.target nvidia-dcgm.service",
     }  # fmt: skip
 
 

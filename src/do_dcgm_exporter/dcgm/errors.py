@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.errors import ExporterError
 
 
@@ -33,11 +34,15 @@ class Status(IntEnum):
 
 
 class EngineError(ExporterError):
-    """Raised when an engine call fails; ``code`` is DCGM's, 0 where DCGM gave none."""
+    """Raised when an engine call fails; ``code`` is DCGM's, 0 where DCGM gave none.
+
+    ``versions`` are those of both sides as far as a connection that failed has told them.
+    """
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.versions = Versions()
 
 
 class EngineUnavailable(EngineError):

@@ -131,8 +131,9 @@ class HostEngine:
             ) from error
         try:
             engine._probe()
-        except EngineError:
+        except EngineError as error:
             engine.disconnect()
+            error.versions = engine.versions
             raise
         return engine
 

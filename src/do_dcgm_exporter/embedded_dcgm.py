@@ -1,0 +1,80 @@
+"""How many DCGMs run inside other programs of this machine.
+
+The exporter sees no other process (ProtectProc=invisible). A root oneshot of the package
+looks, at boot and every five minutes, and leaves what it found in a file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+REPORT = Path("/run/do-dcgm-exporter-integration/embedded-dcgm.json")
+
+# After two missed turns of the timer and half another nobody looks any more.
+_OLDEST = 15 * 60.0
+_LARGEST = 1 << 16
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedDcgm:
+    """Reads the report; asks the disk for one file's time of change per cycle."""
+
+    def __init__(self, path: Path = REPORT, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._version: tuple[int, int] | None = None
+        self._time = 0.0
+        self._owners: tuple[str, ...] | None = None
+        self._told: tuple[str, ...] = ()
+
+    def count(self) -> int | None:
+        """The number of processes, None if it is not known or was found too long ago."""
+        self._refresh()
+        age = self._clock() - self._time
+        # One from the future has been written before the clock was set.
+        if self._owners is None or not -1.0 <= age <= _OLDEST:
+            return None
+        self._tell(self._owners)
+        return len(self._owners)
+
+    def _refresh(self) -> None:
+        try:
+            status = os.stat(self._path)
+            version = (status.st_mtime_ns, status.st_ino)
+            if version == self._version:
+                return
+            with open(self._path, "rb") as file:
+                self._take(file.read(_LARGEST))
+        except OSError:
+            self._owners, version = None, None
+        self._version = version
+
+    def _take(self, text: bytes) -> None:
+        try:
+            report = json.loads(text)
+            processes = report["processes"]
+            self._time = float(report["time"])
+            self._owners = (
+                None if processes is None else tuple(sorted(str(one["of"]) for one in processes))
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            self._owners = None
+            _log.warning("%s is not understood: %s", self._path, error)
+
+    def _tell(self, owners: tuple[str, ...]) -> None:
+        """Log each change once."""
+        if owners == self._told:
+            return
+        self._told = owners
+        if owners:
+            _log.warning(
+                "a DCGM of its own runs in %s: do-dcgm-exporter-integrate check", ", ".join(owners)
+            )
+        else:
+            _log.info("no other DCGM runs on this machine any more")

@@ -1,0 +1,185 @@
+"""``apply`` and ``restore``: look, decide, change; services, then the snap, then containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from do_dcgm_exporter.integration import messages, state
+from do_dcgm_exporter.integration.applying_others import ContainersAndSnap
+from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.container_work import Containers
+from do_dcgm_exporter.integration.drop_in import Owner
+from do_dcgm_exporter.integration.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.engine_wait import ask_starting_engine
+from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
+from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.ownership import owner_of
+from do_dcgm_exporter.integration.plan import (
+    Circumstances,
+    Decision,
+    decide,
+    is_stale,
+    needs_engine,
+    still_serves,
+)
+from do_dcgm_exporter.integration.processes import scan
+from do_dcgm_exporter.integration.snap_work import SnapWork
+from do_dcgm_exporter.integration.state import Change, State
+from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.integration.unit_undo import UnitUndo
+from do_dcgm_exporter.integration.units import Units
+from do_dcgm_exporter.integration.workshop import SHORTEST_WAIT, MayRestart, Tell, Workshop
+
+AskEngine = Callable[[], EngineAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What applying needs, all of it replaceable."""
+
+    host: Host
+    tell: Tell
+    systemd: Systemd = field(default_factory=Systemd)
+    may_restart: MayRestart = lambda _: True
+    shortest_wait: float = SHORTEST_WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants otherwise than the configuration says, or besides."""
+
+    choice: Choice | None = None
+    retry: bool = False
+    recreate_containers: bool = False
+
+
+class Applying:
+    """One run of ``apply``. The caller holds the lock."""
+
+    def __init__(
+        self,
+        means: Means,
+        settings: IntegrationSettings,
+        wish: Wish,
+        *,
+        ask: AskEngine | None = None,
+    ) -> None:
+        self._means = means
+        self._host = means.host
+        self._choice = wish.choice or settings.choice
+        self._wish = wish
+        self._address = settings.local_engine
+        self._ask = ask or (lambda: ask_starting_engine(settings, means.systemd))
+        self._engine: EngineAnswer | None = None
+        self._state = State()
+
+    def plan(self) -> list[Decision]:
+        """Decide about every unit without changing anything."""
+        self._state = state.load(self._host)
+        exporters = self._look()
+        return self._decide(exporters, self._owners(exporters))
+
+    def run(self) -> bool:
+        """Change what has to be changed; return whether nothing is left against the choice."""
+        self._state = state.load(self._host)
+        shop = _workshop(self._means, self._state, str(self._address), self._address.port)
+        units = Units(shop)
+        exporters = self._look()
+        if self._drop_strangers(shop, exporters):
+            exporters = self._look()
+        if stale := self._stale(exporters):
+            units.withdraw(stale)
+            exporters = self._look()
+        decisions = self._decide(exporters, self._owners(exporters))
+        units.carry_out(decisions, {exporter.name: exporter for exporter in exporters})
+        clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
+        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        return others.apply(recreate=self._wish.recreate_containers) and clean
+
+    def _look(self) -> tuple[UnitExporter, ...]:
+        processes = scan(self._host, self._address.port)
+        return find_unit_exporters(
+            self._host, self._means.systemd, processes, tuple(self._state.units)
+        )
+
+    def _drop_strangers(self, shop: Workshop, exporters: Iterable[UnitExporter]) -> bool:
+        """Undo what was done to units that are gone, or run no exporter any more.
+
+        Return whether there were any.
+        """
+        names = {exporter.name for exporter in exporters}
+        strangers = [record for unit, record in self._state.units.items() if unit not in names]
+        UnitUndo(shop).put_back(strangers)
+        return bool(strangers)
+
+    def _owners(self, exporters: Iterable[UnitExporter]) -> dict[str, Owner]:
+        return {exporter.name: self._owner(exporter) for exporter in exporters}
+
+    def _owner(self, exporter: UnitExporter) -> Owner:
+        return owner_of(self._host, exporter, self._state, self._address)
+
+    def _stale(self, exporters: Iterable[UnitExporter]) -> list[str]:
+        """Return the units whose drop-in has to be made anew, if there is an engine to use."""
+        found = []
+        for exporter in exporters:
+            record = self._state.units.get(exporter.name)
+            if record is None or record.change is not Change.REWRITTEN:
+                continue
+            if not is_stale(exporter, record, self._address):
+                continue
+            if self._owner(exporter) not in (Owner.OURS, Owner.NOBODY):
+                continue
+            if still_serves(exporter, record, self._address):
+                self._state.units[exporter.name] = replace(record, source=exporter.source)
+                state.save(self._host, self._state)
+            else:
+                found.append(exporter.name)
+        return found if found and self._answer().answers else []
+
+    def _decide(
+        self, exporters: Sequence[UnitExporter], owners: dict[str, Owner]
+    ) -> list[Decision]:
+        records = self._state.units
+        if self._choice is Choice.REWRITE and any(
+            needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
+            for exporter in exporters
+        ):
+            self._answer()
+        now = Circumstances(self._choice, self._address, self._engine, self._wish.retry)
+        return [
+            decide(exporter, owners[exporter.name], records.get(exporter.name), now)
+            for exporter in exporters
+        ]
+
+    def _answer(self) -> EngineAnswer:
+        if self._engine is None:
+            self._engine = self._ask()
+        return self._engine
+
+
+def restore(means: Means) -> bool:
+    """Undo everything; return whether that worked. The caller holds the lock."""
+    known = state.load(means.host)
+    shop = _workshop(means, known)
+    UnitUndo(shop).put_back(list(known.units.values()))
+    worked = Containers(shop).put_back(known.containers.values())
+    if known.snap:
+        worked = SnapWork(shop).put_back(known.snap) and worked
+    state.save(means.host, known)
+    return worked
+
+
+def _workshop(
+    means: Means, known: State, engine: str = "localhost:5555", port: int = 5555
+) -> Workshop:
+    return Workshop(
+        means.host,
+        means.systemd,
+        known,
+        means.tell,
+        engine,
+        port,
+        means.may_restart,
+        means.shortest_wait,
+    )

@@ -1,0 +1,123 @@
+"""What ``apply`` does about containers and the snap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from do_dcgm_exporter.integration.commands import CommandFailed, is_installed
+from do_dcgm_exporter.integration.configuration import Choice
+from do_dcgm_exporter.integration.container_work import Containers, why_not_recreated
+from do_dcgm_exporter.integration.containers import ENGINES, Container, find_containers, with_makers
+from do_dcgm_exporter.integration.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.exporters import UnitExporter
+from do_dcgm_exporter.integration.host import COMMAND
+from do_dcgm_exporter.integration.processes import Processes, scan
+from do_dcgm_exporter.integration.snap import SNAP, Snap, find_snap
+from do_dcgm_exporter.integration.snap_work import SnapWork
+from do_dcgm_exporter.integration.workshop import Level, Workshop
+
+
+class ContainersAndSnap:
+    """One run over both."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        choice: Choice,
+        ask: Callable[[], EngineAnswer],
+        units: Sequence[UnitExporter],
+    ) -> None:
+        self._shop = workshop
+        self._choice = choice
+        self._ask = ask
+        self._units = units
+
+    def apply(self, *, recreate: bool) -> bool:
+        """Change what is to be changed; return whether nothing is left against the choice."""
+        clean = self._apply_to_snap()
+        work = Containers(self._shop)
+        undone = work.interrupted()
+        if self._choice is not Choice.REWRITE:
+            undone = list(self._shop.state.containers.values())
+        clean = work.put_back(undone) and clean
+        for engine in ENGINES:
+            clean = self._apply_to_containers(engine, work, recreate=recreate) and clean
+        return clean or self._choice is Choice.LEAVE
+
+    # Containers
+
+    def _apply_to_containers(self, engine: str, work: Containers, *, recreate: bool) -> bool:
+        if not is_installed(engine):
+            return True
+        try:
+            found = find_containers(engine, self._shop.systemd, self._processes())
+        except CommandFailed as error:
+            self._shop.tell(Level.WARNING, f"containers cannot be looked at: {error}")
+            return True  # that is no exporter; "check" says that it could not look
+        found = with_makers(found, self._units)
+        units = {unit.name for unit in self._units}  # which are dealt with already
+        embedded = [one for one in found if one.has_embedded_engine and one.maker not in units]
+        changed = [self._apply_to_container(one, work, recreate) for one in embedded]
+        return all(changed)
+
+    def _apply_to_container(self, container: Container, work: Containers, recreate: bool) -> bool:
+        why = why_not_recreated(container, self._shop.engine)
+        if not why and recreate and self._choice is Choice.REWRITE:
+            why = why_not_usable(self._ask(), container.library_major)
+            if not why:
+                return work.recreate(container)
+        elif not why:
+            why = f"{COMMAND} check tells how to recreate it, apply --recreate-containers does it"
+        name = f"container {container.name} ({container.engine})"
+        self._shop.tell(Level.WARNING, f"{name} keeps a DCGM of its own: {why}")
+        return False
+
+    # The snap
+
+    def _apply_to_snap(self) -> bool:
+        known = self._shop.state.snap
+        if not (known or is_installed("snap")):
+            return True
+        try:
+            snap = find_snap(self._shop.host, self._processes())
+        except CommandFailed as error:
+            self._shop.tell(Level.WARNING, f"the snap {SNAP} cannot be looked at: {error}")
+            return True
+        work = SnapWork(self._shop)
+        if snap is None:
+            if known:
+                self._shop.state.snap = None
+                self._shop.save()
+            return True
+        if known and (self._choice is Choice.LEAVE or not known.settled):
+            work.put_back(known)
+            if self._choice is not Choice.LEAVE:
+                return self._apply_to_snap()
+        return self._apply_to_second_engine(snap, work)
+
+    def _apply_to_second_engine(self, snap: Snap, work: SnapWork) -> bool:
+        if not snap.has_second_engine:
+            return True
+        if self._choice is Choice.STOP:
+            return work.stop(snap)
+        why = "embedded-exporters is leave"
+        if self._choice is Choice.REWRITE:
+            why = why_not_usable(self._ask(), snap.library_major)
+            if not why:
+                return work.stand_down(snap)
+        self._shop.tell(Level.WARNING, f"the snap {SNAP} keeps an engine of its own: {why}")
+        return False
+
+    def _processes(self) -> Processes:
+        return scan(self._shop.host, self._shop.engine_port)
+
+
+def why_not_usable(engine: EngineAnswer, major: int) -> str:
+    """Say why an exporter that speaks a major release cannot use an engine."""
+    if not engine.answers:
+        return f"the engine cannot be used: {engine.reason}"
+    if not major:
+        return "which DCGM it speaks is not known"
+    if engine.major != major:
+        return f"it speaks DCGM {major}, the engine is DCGM {engine.engine or 'of another release'}"
+    return ""

@@ -1,0 +1,32 @@
+"""``check``: what is on this machine, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.integration import check_report, configuration
+from do_dcgm_exporter.integration.configuration import IntegrationSettings
+from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.problems import notices, problems
+from do_dcgm_exporter.integration.survey import survey
+
+_CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
+
+
+def check(host: Host, *, as_json: bool) -> int:
+    """Print what is found; return 0 if all is well, 1 with problems, 2 if it could not look."""
+    try:
+        settings, error = configuration.read(host, os.environ), ""
+    except ConfigurationError as wrong:
+        settings, error = IntegrationSettings(), str(wrong)
+    found = survey(host, settings, error)
+    wrong_things, good_to_know = problems(found), notices(found)
+    if as_json:
+        print(json.dumps(check_report.as_data(found, wrong_things, good_to_know), indent=2))
+    else:
+        print(check_report.as_text(found, wrong_things, good_to_know))
+    if wrong_things:
+        return _PROBLEMS
+    return _COULD_NOT_LOOK if found.unseen else _CLEAN

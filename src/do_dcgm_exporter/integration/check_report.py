@@ -1,0 +1,296 @@
+"""What ``check`` prints: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from do_dcgm_exporter.integration.containers import Container
+from do_dcgm_exporter.integration.embedded_report import owner_of
+from do_dcgm_exporter.integration.engine_probe import Condition
+from do_dcgm_exporter.integration.exporters import UnitExporter
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
+from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
+from do_dcgm_exporter.integration.problem import Problem
+from do_dcgm_exporter.integration.snap import ENGINE, EXPORTER, Snap
+from do_dcgm_exporter.integration.state import Change
+from do_dcgm_exporter.integration.survey import Findings, PortUse
+from do_dcgm_exporter.integration.systemd import UnitView
+
+SCHEMA = 1
+_WIDTH = 16
+_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
+
+
+def as_text(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> str:
+    """Return the table."""
+    lines = [f"{name:<{_WIDTH}}{value}" for name, value in _rows(found)]
+    lines += _section("exporters", list(_exporter_lines(found)) or ["none of NVIDIA's"])
+    lines += _section("DCGMs of their own", list(_embedded_lines(found)) or ["none"])
+    if found.unseen:
+        lines += _section("could not be looked at", list(found.unseen))
+    if notices:
+        wrapped = (
+            textwrap.wrap(notice, 94, subsequent_indent="  ", **_WORDS) for notice in notices
+        )
+        lines += _section("to be known", [line for notice in wrapped for line in notice])
+    lines += ["", _count(problems)]
+    for number, problem in enumerate(problems, 1):
+        start = f"{number}. "
+        lines += textwrap.wrap(
+            problem.what, 96, initial_indent=start, subsequent_indent=" " * len(start), **_WORDS
+        )
+        lines += [f"       {command}" for command in problem.remedy]
+    return "\n".join(lines)
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    return ["", title, *(f"  {entry}" for entry in entries)]
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    if not problems:
+        return "no problems"
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+
+
+def _rows(found: Findings) -> Iterator[tuple[str, str]]:
+    settings = found.settings
+    yield "driver", found.driver or "not loaded"
+    packages = ", ".join(f"{package.name} {package.version}" for package in found.packages)
+    yield "DCGM", packages or ("not from a package" if found.has_engine_program else "none")
+    yield "engine", f"{_engine_unit(found)} (engine = {settings.engine_unit})"
+    yield str(settings.engine), f"{_holder(found.engine_port)}; {_engine(found)}"
+    yield "profiling", found.engine.profiling.value
+    yield "service", f"{OWN_SERVICE}, {_state(found.service)}{_health(found)}"
+    yield f"port {settings.address.port}", _holder(found.own_port)
+    yield "endpoint", _endpoint(found)
+    yield "exporters' way", f"embedded-exporters = {settings.choice.value}"
+
+
+def _engine_unit(found: Findings) -> str:
+    view = found.engine_unit
+    if view is None:
+        return f"{ENGINE_SERVICE}, not asked"
+    alias = f" -> {view.name}" if view.name != ENGINE_SERVICE else ""
+    return f"{ENGINE_SERVICE}{alias}, {_state(view)}"
+
+
+def _state(view: UnitView | None) -> str:
+    if view is None:
+        return "not asked"
+    if not view.is_there:
+        return view.load_state
+    return f"{view.active_state}, {view.file_state or 'no unit file'}"
+
+
+def _holder(use: PortUse) -> str:
+    if not use.is_taken:
+        return "nobody listens"
+    if use.holder and use.unit:
+        return f"{use.unit} (pid {use.holder.pid})"
+    return str(use.holder) if use.holder else "somebody who cannot be seen listens"
+
+
+def _engine(found: Findings) -> str:
+    engine = found.engine
+    if engine.condition is Condition.ANSWERS:
+        simulated = " (simulated)" if engine.simulated else ""
+        fit = f"our library {engine.client} fits"
+        return f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs, {fit}"
+    return engine.reason
+
+
+def _health(found: Findings) -> str:
+    if found.health is None or not found.health.status:
+        return ""
+    return f", /health {found.health.status}"
+
+
+def _endpoint(found: Findings) -> str:
+    if not found.settings.forward_url:
+        return "nothing is sent"
+    if found.endpoint is None:
+        return f"{found.settings.forward_url}, not asked"
+    answer = found.endpoint
+    said = f"answers ({answer.status})" if answer.status else answer.text
+    return f"{found.settings.forward_url}, {said}"
+
+
+def _exporter_lines(found: Findings) -> Iterator[str]:
+    for exporter in found.exporters:
+        how = f" ({exporter.command.form.value})" if exporter.command else ""
+        yield f"{exporter.name}{how}, {_state(exporter.view)}: {_talks_to(found, exporter)}"
+    for container in found.containers:
+        maker = f", made by {container.maker}" if container.maker else ""
+        runs = "runs" if container.running else "does not run"
+        yield (
+            f"{container.name} ({container.engine}{maker}), {runs}:"
+            f" {_container_talks_to(container)}"
+        )
+    if found.snap:
+        yield f"snap dcgm: {_snap(found.snap)}"
+
+
+def _talks_to(found: Findings, exporter: UnitExporter) -> str:
+    decision = found.decisions[exporter.name]
+    record = found.state.units.get(exporter.name)
+    if decision.reason is Reason.MASKED:
+        return "masked"
+    if record and record.change is Change.STOPPED:
+        return "stopped by us"
+    if exporter.has_drop_in and exporter.command:
+        by = "made so by us" if record else "by a drop-in of ours"
+        return f"client of {exporter.command.remote}, {by}"
+    if exporter.command and exporter.command.remote is not None:
+        return decision.why
+    own = "a DCGM of its own" if exporter.view.is_running else "would have a DCGM of its own"
+    return own + (f", {decision.why}" if decision.why else "")
+
+
+def _container_talks_to(container: Container) -> str:
+    if container.remote is not None:
+        return f"client of {container.remote}" + (", a copy of ours" if container.is_copy else "")
+    return "client of the engine" if container.is_client else "a DCGM of its own"
+
+
+def _snap(snap: Snap) -> str:
+    engine, exporter = snap.service(ENGINE), snap.service(EXPORTER)
+    states = [
+        f"{name} {'active' if one.active else 'inactive'}"
+        for name, one in (("engine", engine), ("exporter", exporter))
+    ]
+    return f"{', '.join(states)}, port {snap.port}" + (
+        ", the engine of this machine" if snap.serves_engine else ""
+    )
+
+
+def _embedded_lines(found: Findings) -> Iterator[str]:
+    if not found.knows_embedded:
+        yield "cannot be told while the engine does not run"
+        return
+    for process in found.processes.embedded:
+        yield f"{process.command} (pid {process.pid}) of {owner_of(process)}"
+
+
+def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> dict[str, Any]:
+    """Return what ``--json`` prints. Keys are only ever added."""
+    settings, engine = found.settings, found.engine
+    return {
+        "schema": SCHEMA,
+        "driver": found.driver or None,
+        "packages": [asdict(package) for package in found.packages],
+        "engine": {
+            "address": str(settings.engine),
+            "unit": _unit_data(found.engine_unit),
+            "choice": settings.engine_unit,
+            "port": _port_data(found.engine_port),
+            "condition": engine.condition.value,
+            "reason": engine.reason,
+            "version": engine.engine or None,
+            "client_version": engine.client or None,
+            "fits": engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER),
+            "gpus": engine.gpus,
+            "profiling": engine.profiling.value,
+            "simulated": engine.simulated,
+        },
+        "exporters": [
+            *(_exporter_data(found, exporter) for exporter in found.exporters),
+            *(_container_data(container) for container in found.containers),
+            *([_snap_data(found.snap)] if found.snap else []),
+        ],
+        "embedded_processes": [
+            {"pid": process.pid, "command": process.command, "of": owner_of(process)}
+            for process in found.processes.embedded
+        ]
+        if found.knows_embedded
+        else None,
+        "service": _unit_data(found.service),
+        "health": asdict(found.health) if found.health else None,
+        "address": {"port": settings.address.port, **_port_data(found.own_port)},
+        "endpoint": {
+            "url": settings.forward_url or None,
+            "reachable": bool(found.endpoint.status) if found.endpoint else None,
+            "reason": found.endpoint.text if found.endpoint and not found.endpoint.status else "",
+        },
+        "choice": settings.choice.value,
+        "problems": [
+            {"id": one.id, "what": one.what, "remedy": list(one.remedy)} for one in problems
+        ],
+        "notices": list(notices),
+        "unseen": list(found.unseen),
+    }
+
+
+def _unit_data(view: UnitView | None) -> dict[str, Any] | None:
+    if view is None:
+        return None
+    return {
+        "name": view.name,
+        "load": view.load_state,
+        "active": view.active_state,
+        "enabled": view.file_state,
+        "file": view.fragment or None,
+    }
+
+
+def _port_data(use: PortUse) -> dict[str, Any]:
+    return {
+        "taken": use.is_taken,
+        "command": use.holder.command if use.holder else None,
+        "pid": use.holder.pid if use.holder else None,
+        "unit": use.unit or None,
+    }
+
+
+def _exporter_data(found: Findings, exporter: UnitExporter) -> dict[str, Any]:
+    decision, command = found.decisions[exporter.name], exporter.command
+    record = found.state.units.get(exporter.name)
+    return {
+        "kind": "unit",
+        "unit": _unit_data(exporter.view),
+        "name": exporter.name,
+        "how": command.form.value if command else None,
+        "engine": command.remote if command else None,
+        "embedded": any(process.is_embedded for process in exporter.processes),
+        "changed": record.change.value if record else None,
+        "would": _would(decision),
+        "why": decision.why,
+        "dcgm_major": exporter.library_major or None,
+        "version": exporter.version or None,
+        "pids": [process.pid for process in exporter.processes],
+    }
+
+
+def _would(decision: Decision) -> str:
+    if decision.goal is Goal.REWRITTEN and not decision.text:
+        return Goal.UNTOUCHED.value
+    return decision.goal.value
+
+
+def _container_data(container: Container) -> dict[str, Any]:
+    return {
+        "kind": "container",
+        "name": container.name,
+        "container_engine": container.engine,
+        "id": container.id,
+        "running": container.running,
+        "made_by": container.maker or None,
+        "engine": container.remote,
+        "embedded": container.has_embedded_engine,
+        "copy": container.is_copy,
+        "dcgm_major": container.library_major or None,
+    }
+
+
+def _snap_data(snap: Snap) -> dict[str, Any]:
+    return {
+        "kind": "snap",
+        "name": "dcgm",
+        "port": snap.port,
+        "services": [asdict(service) for service in snap.services],
+        "serves_engine": snap.serves_engine,
+        "embedded": snap.has_second_engine,
+    }

@@ -1,0 +1,160 @@
+"""The command do-dcgm-exporter-integrate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.integration.host import COMMAND, Host
+
+if TYPE_CHECKING:
+    from do_dcgm_exporter.integration.applying import Means
+
+# Nothing else is imported before it is needed: "refresh" runs every five minutes.
+
+_LONGEST_RUN = 600.0
+
+
+def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments, host or Host())
+    except ExporterError as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return error.exit_status
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Find NVIDIA's exporters on this machine, connect them to its one DCGM"
+        " engine, and put them back.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", required=True)
+
+    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    check = command("check", _check, "say what is on this machine and what is wrong with it")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    apply = command("apply", _apply, "connect, stop or leave the exporters, as configured")
+    apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    apply.add_argument(
+        "--choice",
+        choices=("rewrite", "stop", "leave"),
+        help="instead of embedded-exporters in the configuration",
+    )
+    apply.add_argument(
+        "--recreate-containers", action="store_true", help="recreate containers of exporters, too"
+    )
+    apply.add_argument(
+        "--retry", action="store_true", help="also try what did not come back the last time"
+    )
+    command("restore", _restore, "put everything back as it was")
+    status = command("status", _status, "say what is changed now")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    refresh = command(
+        "refresh", _refresh, "count the embedded DCGMs for the exporter's metrics (a timer does)"
+    )
+    refresh.add_argument(
+        "--apply", action="store_true", help="apply before, unless that is being done (as at boot)"
+    )
+    return parser
+
+
+def _check(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration.check import check
+
+    return check(host, as_json=arguments.json)
+
+
+def _apply(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration, messages
+    from do_dcgm_exporter.integration.applying import Applying, Wish
+
+    settings = configuration.read(host, os.environ)
+    if not host.runs_systemd:
+        print("systemd does not run here: nothing is changed before it does")
+        return 0
+    wish = Wish(
+        configuration.Choice(arguments.choice) if arguments.choice else None,
+        arguments.retry,
+        arguments.recreate_containers,
+    )
+    if arguments.dry_run:
+        messages.print_plan(Applying(_means(host), settings, wish).plan())
+        return 0
+    with _alone(host, _LONGEST_RUN):
+        clean = Applying(_means(host), settings, wish).run()
+    _report(host, settings.engine.port)
+    return 0 if clean else 1
+
+
+def _restore(_: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration
+    from do_dcgm_exporter.integration.applying import restore
+
+    with _alone(host, _LONGEST_RUN):
+        worked = restore(_means(host))
+    try:
+        _report(host, configuration.read(host, os.environ).engine.port)
+    except ConfigurationError:
+        pass  # what is wrong with it is no reason not to restore
+    return 0 if worked else 1
+
+
+def _status(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration.status import status
+
+    return status(host, as_json=arguments.json)
+
+
+def _refresh(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.integration import configuration
+
+    settings = configuration.read(host, os.environ)
+    clean = True
+    if arguments.apply and host.runs_systemd:
+        from do_dcgm_exporter.integration.applying import Applying, Wish
+        from do_dcgm_exporter.integration.state import Busy
+
+        try:
+            with _alone(host, 0.0):
+                clean = Applying(_means(host), settings, Wish()).run()
+        except Busy:
+            pass  # whoever is at it applies the same
+    _report(host, settings.engine.port)
+    return 0 if clean else 1
+
+
+def _report(host: Host, engine_port: int) -> None:
+    from do_dcgm_exporter.integration.embedded_report import write_report
+    from do_dcgm_exporter.integration.processes import scan
+
+    write_report(host, scan(host, engine_port), engine_port)
+
+
+def _means(host: Host) -> Means:
+    from do_dcgm_exporter.integration.applying import Means
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.policy import may_restart
+
+    return Means(host, tell, may_restart=lambda unit: may_restart(host, unit))
+
+
+def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
+    from do_dcgm_exporter.integration.state import locked
+
+    return locked(
+        host, seconds, on_wait=lambda: print("waiting for another run to end", flush=True)
+    )

@@ -1,0 +1,91 @@
+"""Other programs: the only place that starts them, never without a time limit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from do_dcgm_exporter.errors import ExporterError
+
+
+class CommandFailed(ExporterError):
+    """Raised when a program says no, does not answer in time or cannot be started."""
+
+    def __init__(self, command: Sequence[str], reason: str) -> None:
+        super().__init__(f"{' '.join(command[:3])}: {reason}")
+        self.reason = reason
+
+
+class CommandTimedOut(CommandFailed):
+    """Raised when a program does not answer in time."""
+
+
+# Those that run now, for whoever cannot wait for them.
+_running: set[subprocess.Popen[str]] = set()
+
+
+def is_installed(program: str) -> bool:
+    """Whether there is such a program."""
+    return shutil.which(program) is not None
+
+
+def run(*command: str, timeout: float) -> str:
+    """Run a program without a shell and return what it printed.
+
+    It is a process group of its own, which is ended as a whole after ``timeout`` seconds.
+    Raises CommandFailed.
+    """
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise CommandFailed(command, error.strerror or str(error)) from error
+    _running.add(process)
+    try:
+        printed, complained = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        _end(process)
+        raise CommandTimedOut(command, f"no answer within {timeout:g} s") from error
+    finally:
+        _running.discard(process)
+    if process.returncode:
+        reason = (complained or printed).strip() or f"exit status {process.returncode}"
+        raise CommandFailed(command, reason.splitlines()[-1])
+    return printed
+
+
+def end_all() -> None:
+    """End every program that still runs, with all that it has started."""
+    for process in tuple(_running):
+        _kill(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill the group; pipes that somebody else still holds are not waited for."""
+    _kill(process)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        pass  # stuck in the kernel: nobody can end it
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has just ended

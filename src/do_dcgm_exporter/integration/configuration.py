@@ -1,0 +1,71 @@
+"""What the exporter's configuration says of other exporters, and of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from do_dcgm_exporter.configuration import load_settings
+from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.option_parser import OptionParser
+from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC
+from do_dcgm_exporter.settings import EngineAddress, ListenAddress
+
+_LOCAL = ("localhost", "::1")
+
+
+class Choice(Enum):
+    """What is done with an exporter that has an engine of its own."""
+
+    REWRITE = "rewrite"
+    STOP = "stop"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationSettings:
+    """The part of the configuration that is looked at here.
+
+    ``forward_url`` is empty when nothing is forwarded.
+    """
+
+    choice: Choice = Choice.REWRITE
+    engine: EngineAddress = field(default_factory=EngineAddress)
+    engine_unit: str = "nvidia"
+    address: ListenAddress = field(default_factory=lambda: ListenAddress("", 9401))
+    bindings: Path | None = None
+    forward_url: str = ""
+
+    @property
+    def engine_is_local(self) -> bool:
+        """Whether the engine is one of this machine."""
+        host = self.engine.host
+        return bool(self.engine.socket_path) or host in _LOCAL or host.startswith("127.")
+
+    @property
+    def local_engine(self) -> EngineAddress:
+        """The engine of this machine that other exporters can use: over TCP, that is all they know.
+
+        Ours may be on another machine, or behind a socket.
+        """
+        if self.engine_is_local and not self.engine.socket_path:
+            return self.engine
+        return EngineAddress()
+
+
+def read(host: Host, environ: Mapping[str, str]) -> IntegrationSettings:
+    """Read the configuration as the exporter does. Raises ConfigurationError."""
+    etc = host.path(ETC)
+    parser = OptionParser()
+    values = parser.parse_layers(parser.parse_flags([]), environ, etc / CONFIG_FILE_NAME)
+    settings = load_settings([], environ, etc, host.path("/sys/class/dmi/id"))
+    return IntegrationSettings(
+        choice=Choice(values["embedded_exporters"]),
+        engine=settings.engine,
+        engine_unit=values["engine"],
+        address=settings.address,
+        bindings=settings.dcgm_bindings,
+        forward_url=settings.forward_url if settings.forward else "",
+    )

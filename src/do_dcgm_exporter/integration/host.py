@@ -1,0 +1,60 @@
+"""The machine that is looked at and changed: where its files are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+UNIT_DIRECTORY = Path("/etc/systemd/system")
+STATE_DIRECTORY = Path("/var/lib/do-dcgm-exporter")
+RUN_DIRECTORY = Path("/run/do-dcgm-exporter-integration")
+
+OWN_SERVICE = "do-dcgm-exporter.service"
+ENGINE_SERVICE = "nvidia-dcgm.service"
+COMMAND = "do-dcgm-exporter-integrate"
+
+# The program that is looked for, as a word: not in "do-dcgm-exporter", and neither in
+# "nvidia-dcgm-exporter.service".
+EXPORTER = "dcgm-exporter"
+EXPORTER_WORD = r"(?<![\w.-])dcgm-exporter(?![\w-])"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine by its root directory; tests give one of their own."""
+
+    root: Path = Path("/")
+
+    def path(self, absolute: Path | str) -> Path:
+        """Where ``absolute`` is, seen from here."""
+        return self.root / str(absolute).lstrip("/")
+
+    @property
+    def proc(self) -> Path:
+        """Its /proc."""
+        return self.path("/proc")
+
+    @property
+    def runs_systemd(self) -> bool:
+        """Whether systemd is its PID 1: sd_booted(3)."""
+        return self.path("/run/systemd/system").is_dir()
+
+    def text(self, absolute: Path | str, limit: int = 1 << 20) -> str:
+        """Return the text of a file, nothing of one that cannot be read."""
+        return read_bytes(str(self.path(absolute)), limit).decode("utf-8", "replace")
+
+
+def read_bytes(path: str, limit: int) -> bytes:
+    """Return the beginning of a file, nothing of one that cannot be read.
+
+    Only of files: opening a device may do things, and opening a pipe may wait.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(limit)
+    except OSError:
+        return b""

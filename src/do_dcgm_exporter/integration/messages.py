@@ -1,0 +1,60 @@
+"""What the command says while it works: to a person, a maintainer script or the journal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from do_dcgm_exporter.integration.host import COMMAND
+from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
+from do_dcgm_exporter.integration.state import Change, State
+from do_dcgm_exporter.integration.workshop import Level, Tell
+
+# sd-daemon(3): the journal reads the importance at the beginning of a line.
+_PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
+
+
+def tell(level: Level, text: str) -> None:
+    """Say something: what was done on stdout, what went wrong on stderr."""
+    if "JOURNAL_STREAM" in os.environ:
+        text = _PREFIXES[level] + text
+    elif level is Level.WARNING:
+        text = f"{COMMAND}: {text}"
+    print(text, file=sys.stderr if level is Level.WARNING else sys.stdout, flush=True)
+
+
+def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
+    """Name every service that keeps an engine of its own, and why.
+
+    Return whether none keeps it against what was chosen.
+    """
+    left = [made for made in decisions if keeps_engine(made)]
+    for made in left:
+        tell(Level.WARNING, f"{made.unit} keeps a DCGM of its own: {made.why}")
+    refused = any(
+        made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
+        for made in decisions
+    )
+    return not refused and all(made.reason is Reason.CHOSEN for made in left)
+
+
+def keeps_engine(made: Decision) -> bool:
+    """Whether a unit is left with an engine of its own."""
+    return made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS
+
+
+def print_plan(decisions: Iterable[Decision]) -> None:
+    """Say what would be done."""
+    lines = [_planned(made) for made in decisions]
+    print("\n".join(lines) if lines else "no NVIDIA exporter runs as a service here")
+
+
+def _planned(made: Decision) -> str:
+    if made.goal is Goal.REWRITTEN and made.text:
+        return f"{made.unit}: would be made a client, by this drop-in\n\n{made.text}"
+    if made.goal is Goal.STOPPED:
+        return f"{made.unit}: would be stopped and disabled"
+    if made.goal is Goal.ORIGINAL:
+        return f"{made.unit}: would be put back as it was ({made.why})"
+    return f"{made.unit}: stays as it is ({made.why})"

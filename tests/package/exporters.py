@@ -1,0 +1,197 @@
+"""Stand-ins for NVIDIA's exporters: as a package of NVIDIA's, as units, in containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from tests.package import exporter_kinds
+from tests.package.exporter_kinds import Left
+from tests.package.packages import Package
+from tests.package.system import System
+
+PROGRAM = Path(__file__).with_name("stand_in_exporter.py")
+LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
+# The newest release whose host label changes with a remote engine, of the DCGM the tests have.
+RELEASE = "4.5.3-4.8.2"
+UNIT = "nvidia-dcgm-exporter.service"
+# Where this file is, the stand-in does not run with a remote engine.
+REFUSAL = "/etc/dcgm-exporter/refuses-to-run-remote"
+
+# As facts: what NVIDIA's unit runs, wants and is called.
+VENDOR_UNIT = """\
+[Unit]
+Description=NVIDIA DCGM Exporter
+Wants=nvidia-dcgm.service
+After=nvidia-dcgm.service
+[Service]
+User=root
+PrivateTmp=false
+ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv
+StandardOutput=append:/var/log/dcgm-exporter.log
+StandardError=append:/var/log/dcgm-exporter.log
+Restart=on-abort
+[Install]
+WantedBy=multi-user.target
+"""
+
+VENDOR_POSTINST = f"""\
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+systemctl daemon-reload
+if [ -z "$2" ]; then
+	systemctl enable --quiet --now {UNIT}
+else
+	systemctl try-restart {UNIT}
+fi
+"""
+
+VENDOR_PRERM = f"""\
+#!/bin/sh
+[ "$1" != remove ] || systemctl disable --quiet --now {UNIT} || true
+"""
+
+VENDOR_POSTRM = """\
+#!/bin/sh
+systemctl daemon-reload
+"""
+
+
+def program(library: Path, release: str = RELEASE) -> str:
+    """Return the text of a dcgm-exporter that maps a library."""
+    return PROGRAM.read_text().replace("@LIBRARY@", str(library)).replace("@VERSION@", release)
+
+
+def some_library() -> bytes:
+    """Return a small shared object, whatever it is: only its name will count."""
+    found = [path for path in LIBRARIES.glob("lib*.so.*") if path.is_file()]
+    return min(found, key=lambda path: path.stat().st_size).read_bytes()
+
+
+def vendor_package(
+    directory: Path, release: str = RELEASE, unit: str = VENDOR_UNIT, place: str = "usr/lib"
+) -> Path:
+    """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps."""
+    package = Package(directory, "datacenter-gpu-manager-exporter", f"1:{release}")
+    library = LIBRARIES / f"libdcgm.so.{release[0]}"
+    package.file("usr/bin/dcgm-exporter", program(library, release), 0o755)
+    package.file("etc/dcgm-exporter/default-counters.csv", "DCGM_FI_DEV_GPU_TEMP, gauge, Temp.\n")
+    package.file(f"{place}/systemd/system/{UNIT}", unit)
+    target = package.tree / str(library).lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(some_library())
+    package.script("conffiles", "/etc/dcgm-exporter/default-counters.csv\n")
+    package.script("postinst", VENDOR_POSTINST)
+    package.script("prerm", VENDOR_PRERM)
+    package.script("postrm", VENDOR_POSTRM)
+    return package.build()
+
+
+def put_program(
+    system: System, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+) -> None:
+    """Put a dcgm-exporter and its library into a system, as from a tarball."""
+    put_program_into(system.root, path, release)
+
+
+def put_program_into(
+    root: Path, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+) -> None:
+    """Put them into a root file system."""
+    library = LIBRARIES / f"libdcgm.so.{release[0]}"
+    target = root / str(library).lstrip("/")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(some_library())
+    place = root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(program(library, release))
+    place.chmod(0o755)
+
+
+def put_enabled_exporter(root: Path) -> None:
+    """Put an exporter into a root file system whose machine is off."""
+    put_program_into(root)
+    units = root / exporter_kinds.ETC.lstrip("/")
+    (units / "copied.service").write_text(exporter_kinds.unit(exporter_kinds.on(9400)))
+    link = units / "multi-user.target.wants" / "copied.service"
+    link.symlink_to(f"{exporter_kinds.ETC}/copied.service")
+
+
+def engine_of(system: System, port: int) -> str:
+    """Return the engine that the exporter on ``port`` says it reads, nothing if it is silent."""
+    for line in system.page(port).splitlines():
+        if line.startswith("stand_in_engine{"):
+            return line.split('"')[1]
+    return ""
+
+
+def put_one(system: System, port: int = 9400, more: str = "") -> None:
+    """Put one exporter on a machine, as from a tarball, and wait until it serves."""
+    put_program(system)
+    text = exporter_kinds.unit(exporter_kinds.on(port, more=more))
+    name = f"exporter-{port}.service"
+    system.write(f"{exporter_kinds.ETC}/{name}", text)
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "enable", "--quiet", "--now", name)
+    assert system.becomes(lambda: bool(engine_of(system, port)), 30.0), system.journal(name)
+
+
+def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool; its status is not looked at."""
+    return system.run("do-dcgm-exporter-integrate", *arguments, check=False)
+
+
+def put_all_kinds(system: System, vendor: Path) -> None:
+    """Put every kind of exporter on a machine, all at once, and wait until they serve."""
+    system.install(vendor)
+    put_program(system, exporter_kinds.OLD_PROGRAM, "3.3.9-3.6.1")
+    put_program(system, exporter_kinds.REFUSER)
+    refuse = program(LIBRARIES / "libdcgm.so.4").replace(REFUSAL, exporter_kinds.REFUSER)
+    system.write(exporter_kinds.REFUSER, refuse)
+    put_tool(system, "docker")
+    system.write("/etc/hosts", system.read("/etc/hosts") + "127.0.0.1 gpu7\n")
+    system.write(f"{exporter_kinds.ETC}/other-engine.service", OTHER_ENGINE_UNIT)
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "enable", "--quiet", "--now", "other-engine.service")
+    assert system.becomes(lambda: is_served(system, 5556), 30.0)
+    exporter_kinds.put(system)
+    for kind in exporter_kinds.KINDS:
+        if kind.left in (Left.RUNNING, Left.STARTED):
+            assert system.becomes(
+                lambda kind=kind: engine_of(system, kind.port) == kind.engine,  # type: ignore[misc]
+                30.0,
+            ), f"{kind.name}: {system.journal(kind.unit)}"
+
+
+OTHER_ENGINE_UNIT = """\
+[Service]
+ExecStart=/usr/bin/nv-hostengine -n -p 5556
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def is_served(system: System, port: int) -> bool:
+    """Whether somebody listens on a port."""
+    return f":{port:04X} 00000000:0000 0A" in system.run("cat", "/proc/net/tcp").stdout
+
+
+def put_tool(system: System, name: str) -> None:
+    """Put the stand-in of a command-line tool into a system: docker, podman or snap."""
+    stand_in = "snap" if name == "snap" else "docker"
+    system.write(
+        f"/usr/bin/{name}", Path(__file__).with_name(f"stand_in_{stand_in}.py").read_text()
+    )
+    (system.root / "usr" / "bin" / name).chmod(0o755)
+
+
+def asked(system: System, tool: str) -> list[list[str]]:
+    """Return everything that the stand-in of a tool was asked."""
+    path = f"/var/log/stand-in/{tool}/asked"
+    return (
+        [json.loads(line) for line in system.read(path).splitlines()] if system.exists(path) else []
+    )

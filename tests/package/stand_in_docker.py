@@ -1,0 +1,254 @@
+#!/usr/bin/python3 -IB
+"""Stands in for the command-line tools of docker and podman, with containers that run.
+
+Whatever it is asked is written down, one JSON list a line. A container is a process with
+a network namespace of its own, unless it has the host's, in the scope that docker would
+give it; every image is our dcgm-exporter.
+"""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+NAME = Path(sys.argv[0]).name
+HOME = Path("/var/log/stand-in") / NAME
+ASKED = HOME / "asked"
+CONTAINERS = HOME / "containers.json"
+HANGS = HOME / "hangs"
+REFUSES = HOME / "refuses"  # holds a word; what has it among its arguments fails
+PROGRAM = "/usr/bin/dcgm-exporter"
+# As facts: what NVIDIA's images set themselves.
+OF_IMAGE = ["NVIDIA_VISIBLE_DEVICES=all", "PATH=/usr/local/bin:/usr/bin:/usr/sbin"]
+ENTRYPOINT = ["/usr/local/dcgm/dcgm-exporter-entrypoint.sh"]
+IMAGE = {
+    "Id": f"sha256:{'0' * 64}",
+    "Config": {"Env": OF_IMAGE, "Cmd": None, "Entrypoint": ENTRYPOINT, "Labels": {"a": "b"}},
+}
+BARE = {"-d", "--detach", "--rm", "--privileged", "-i", "-t", "-it", "--init", "--read-only"}
+SHORT = {"-e": "--env", "-p": "--publish", "-v": "--volume", "-l": "--label", "-u": "--user",
+         "--net": "--network", "-h": "--hostname"}  # fmt: skip
+
+
+def load() -> list:
+    return json.loads(CONTAINERS.read_text()) if CONTAINERS.exists() else []
+
+
+def save(containers: list) -> None:
+    CONTAINERS.write_text(json.dumps(containers))
+
+
+def find(containers: list, name: str) -> dict:
+    for container in containers:
+        if container["Name"] == f"/{name}" or container["Id"].startswith(name):
+            return container
+    sys.exit(f"Error: No such container: {name}")
+
+
+def parse(arguments: list) -> tuple:
+    """Return the options of ``run`` or ``create``, the image and its arguments."""
+    options = {}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        flag = rest.pop(0)
+        flag, equals, value = flag.partition("=")
+        if not equals:
+            value = "" if flag in BARE else rest.pop(0)
+        options.setdefault(SHORT.get(flag, flag), []).append(value)
+    return options, rest[0], rest[1:]
+
+
+def made(arguments: list) -> dict:
+    options, image, command = parse(arguments)
+    name = options.get("--name", [f"nameless-{uuid.uuid4().hex[:8]}"])[-1]
+    restart, _, tries = options.get("--restart", ["no"])[-1].partition(":")
+    ports = {}
+    for published in options.get("--publish", ()):
+        *host, port = published.split(":")
+        ports[f"{port}/tcp"] = [{"HostIp": "".join(host[:-1]), "HostPort": host[-1]}]
+    return {
+        "Id": uuid.uuid4().hex * 2,
+        "Name": f"/{name}",
+        "Created": "2026-01-01T00:00:00Z",
+        "Path": ENTRYPOINT[0],
+        "Args": command,
+        "Image": IMAGE["Id"],
+        "ImageName": image,
+        "Config": {
+            "Image": image,
+            "Env": [*OF_IMAGE, *options.get("--env", ())],
+            "Cmd": command,
+            "Entrypoint": options.get("--entrypoint", ENTRYPOINT),
+            "Labels": {"a": "b"}
+            | dict(label.partition("=")[::2] for label in options.get("--label", ())),
+            "User": "",
+            "WorkingDir": "",
+        },
+        "HostConfig": {
+            "NetworkMode": options.get("--network", ["bridge"])[-1],
+            "PortBindings": ports,
+            "RestartPolicy": {"Name": restart, "MaximumRetryCount": int(tries or 0)},
+            "AutoRemove": "--rm" in options,
+            "Privileged": "--privileged" in options,
+            "Binds": options.get("--volume", []),
+            "CapAdd": options.get("--cap-add", []),
+            "DeviceRequests": [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
+            if "--gpus" in options
+            else None,
+            "Runtime": options.get("--runtime", ["runc"])[-1],
+        },
+        "Mounts": [],
+        "NetworkSettings": {"Ports": ports},
+        "State": {"Status": "created", "Running": False, "Pid": 0},
+    }
+
+
+def begin(container: dict) -> None:
+    command = [PROGRAM, *container["Args"]]
+    if container["HostConfig"]["NetworkMode"] != "host":
+        inner = 'ip link set lo up; exec "$@"'
+        command = ["unshare", "--net", "sh", "-c", inner, "sh", *command]
+    scope = f"{'libpod' if NAME == 'podman' else 'docker'}-{container['Id']}.scope"
+    variables = dict(variable.partition("=")[::2] for variable in container["Config"]["Env"])
+    process = subprocess.Popen(
+        ["systemd-run", "--quiet", "--scope", f"--unit={scope}", *command],
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    container["State"] = {"Status": "running", "Running": True, "Pid": process.pid}
+
+
+def end(container: dict) -> None:
+    pid = container["State"]["Pid"]
+    if pid:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        while alive(pid):
+            time.sleep(0.05)
+    container["State"] = {"Status": "exited", "Running": False, "Pid": 0}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def refresh(containers: list) -> None:
+    for container in containers:
+        if container["State"]["Pid"] and not alive(container["State"]["Pid"]):
+            container["State"] = {"Status": "exited", "Running": False, "Pid": 0}
+
+
+def listed(containers: list, arguments: list) -> None:
+    everything = {"-a", "--all", "-aq", "-qa"} & set(arguments)
+    wanted = ""
+    for index, argument in enumerate(arguments):
+        if argument == "--format":
+            wanted = arguments[index + 1]
+        elif argument.startswith("--format="):
+            wanted = argument.partition("=")[2]
+    shown = [c for c in containers if everything or c["State"]["Running"]]
+    if wanted == "json" and NAME == "podman":
+        print(json.dumps([{"Id": c["Id"], "Names": [c["Name"][1:]]} for c in shown]))
+        return
+    for container in shown:
+        fields = {
+            "ID": container["Id"],
+            "Names": container["Name"][1:],
+            "Image": container["Config"]["Image"],
+            "State": container["State"]["Status"],
+            "Command": " ".join([PROGRAM, *container["Args"]]),
+            "Labels": ",".join(f"{k}={v}" for k, v in container["Config"]["Labels"].items()),
+        }
+        if wanted in ("json", "{{json .}}"):
+            print(json.dumps(fields))
+        elif wanted:
+            print(re.sub(r"{{\s*\.(\w+)\s*}}", lambda m, of=fields: of.get(m[1], ""), wanted))
+        else:
+            print(container["Id"])
+
+
+def change(containers: list, verb: str, arguments: list) -> None:
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    if verb == "rename":
+        find(containers, names[0])["Name"] = f"/{names[1]}"
+    elif verb == "update":
+        *_, name = names
+        policy = re.search(r"--restart[= ](\S+)", " ".join(arguments))
+        kind, _, tries = policy[1].partition(":")
+        find(containers, name)["HostConfig"]["RestartPolicy"] = {
+            "Name": kind, "MaximumRetryCount": int(tries or 0)
+        }  # fmt: skip
+    else:
+        container = find(containers, names[-1])
+        if verb in ("stop", "kill", "restart", "rm"):
+            end(container)
+        if verb in ("start", "restart"):
+            begin(container)
+        if verb == "rm" or (verb == "stop" and container["HostConfig"]["AutoRemove"]):
+            containers.remove(container)
+
+
+def answer(containers: list, verb: str, rest: list) -> None:
+    if verb == "ps":
+        listed(containers, rest)
+    elif verb == "inspect":
+        names = [argument for argument in rest if not argument.startswith("-")]
+        if "--type=image" in rest:
+            print(json.dumps([IMAGE for _ in names]))
+        else:
+            print(json.dumps([find(containers, name) for name in names]))
+    elif verb in ("run", "create"):
+        container = made(rest)
+        if any(other["Name"] == container["Name"] for other in containers):
+            sys.exit(f"Error: the name {container['Name']} is in use")
+        containers.append(container)
+        if verb == "run":
+            begin(container)
+        print(container["Id"])
+    elif verb in ("stop", "start", "restart", "kill", "rm", "rename", "update"):
+        change(containers, verb, rest)
+    elif verb not in ("version", "info"):
+        sys.exit(f"{NAME}: unknown command {verb}")
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    HOME.mkdir(parents=True, exist_ok=True)
+    with ASKED.open("a") as asked:
+        asked.write(json.dumps(arguments) + "\n")
+    if HANGS.exists():
+        time.sleep(3600)
+    if REFUSES.exists() and REFUSES.read_text().strip() in arguments:
+        sys.exit("Error response from daemon: it does not want to")
+    if arguments[:1] == ["container"]:
+        arguments = arguments[1:]
+        arguments[0] = "ps" if arguments[0] in ("ls", "list") else arguments[0]
+    verb, *rest = arguments or ["help"]
+    if verb == "run" and not {"-d", "--detach"} & set(rest):
+        options, _, command = parse(rest)  # in the foreground, as a unit does it
+        variables = dict(variable.partition("=")[::2] for variable in options.get("--env", ()))
+        os.execve(PROGRAM, [PROGRAM, *command], os.environ | variables)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        containers = load()
+        refresh(containers)
+        answer(containers, verb, rest)
+        save(containers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""After a boot the machine is looked at, behind everybody's back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.package.exporters import engine_of, integrate, put_enabled_exporter
+from tests.package.machine import Machine, Root
+from tests.package.system import EXPORTER, System
+
+SERVICE = "do-dcgm-exporter-integrate.service"
+ENGINE = "localhost:5555"
+FAMILY = "do_dcgm_exporter_embedded_dcgm_processes"
+SOON = "[Timer]\nOnBootSec=\nOnBootSec=5s\nAccuracySec=1s\n"
+NEVER = "[Timer]\nOnBootSec=\nOnBootSec=1d\n"
+AT_ONCE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=1s\n"
+
+
+@contextmanager
+def booted_with_an_exporter(layers: list[Path], **timers: str) -> Iterator[System]:
+    """Boot a machine that an exporter was copied onto while it was off."""
+    root = Root(layers)
+    try:
+        put_enabled_exporter(root.path)
+        for name, text in timers.items():
+            drop_in = root.path / f"etc/systemd/system/do-dcgm-exporter-{name}.timer.d/test.conf"
+            drop_in.parent.mkdir(parents=True)
+            drop_in.write_text(text)
+        machine = Machine(root)
+        try:
+            yield System(machine)
+        finally:
+            machine.stop()
+    finally:
+        root.close()
+
+
+@pytest.fixture
+def rebooted(with_exporter: list[Path]) -> Iterator[System]:
+    """A machine that is looked at some seconds after its boot."""
+    with booted_with_an_exporter(with_exporter, integrate=SOON, embedded=AT_ONCE) as system:
+        yield system
+
+
+def test_an_exporter_that_was_copied_is_connected_after_boot(rebooted: System) -> None:
+    system = rebooted
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0), system.journal(SERVICE)
+    assert system.becomes(lambda: not system.is_active(SERVICE), 60.0)
+
+    # No target waits for it; it waits for the target.
+    wanted = system.run("systemctl", "list-dependencies", "--plain", "multi-user.target").stdout
+    assert "do-dcgm-exporter.service" in wanted
+    assert SERVICE not in wanted
+    chain = system.run("systemd-analyze", "critical-chain", "multi-user.target").stdout
+    assert "integrate" not in chain
+    reached = int(system.property("multi-user.target", "ActiveEnterTimestampMonotonic"))
+    begun = int(system.property(SERVICE, "ExecMainStartTimestampMonotonic"))
+    assert 0 < reached < begun
+    assert system.systemctl("--failed", "--plain", "--no-legend") == ""
+
+
+def test_what_has_an_engine_of_its_own_is_counted_on_the_page(with_exporter: list[Path]) -> None:
+    with booted_with_an_exporter(with_exporter, integrate=NEVER, embedded=AT_ONCE) as system:
+        # Counted before the exporter's second cycle, which is 20 s after its first.
+        assert system.becomes(lambda: f"{FAMILY} 1\n" in system.page(), 60.0)
+        assert "copied.service" in system.journal(EXPORTER)
+
+        assert integrate(system, "apply").returncode == 0
+        assert system.becomes(lambda: f"{FAMILY} 0\n" in system.page(), 60.0)
+
+
+def test_looking_costs_little(rebooted: System) -> None:
+    system = rebooted
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
+    system.becomes(lambda: not system.is_active(SERVICE), 60.0)
+    system.run("systemctl", "start", SERVICE)  # once more, with nothing to do
+    # 0.3 s are allowed; the machine that tests run on may be slow and is shared.
+    assert int(system.property(SERVICE, "CPUUsageNSec")) < 1_000_000_000

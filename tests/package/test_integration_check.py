@@ -1,0 +1,238 @@
+"""``check``: whatever is wrong with a machine is named, and whatever hangs is not waited for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.package import exporters
+from tests.package.conftest import system_over
+from tests.package.exporters import is_served
+from tests.package.system import CONF, EXPORTER, NAME, System
+
+COMMAND = ("do-dcgm-exporter-integrate", "check")
+# Nothing here would ever end by itself; a check that waits for it does not end either.
+PATIENCE = "20"
+IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
+
+# Accepts and never answers.
+SILENT_SERVER = """\
+import socket, time
+server = socket.create_server(("169.254.169.254", 80))
+time.sleep(3600)
+"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check said, as text and as JSON."""
+
+    status: int
+    text: str
+    data: dict[str, Any] = field(repr=False)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """The problems by their ids, each with its remedy."""
+        return {one["id"]: f"{one['what']}\n{'; '.join(one['remedy'])}"
+                for one in self.data["problems"]}  # fmt: skip
+
+
+def check(system: System) -> Checked:
+    """Check, twice: for a person and for a program."""
+    text = system.run("timeout", PATIENCE, *COMMAND, check=False)
+    data = system.run("timeout", PATIENCE, *COMMAND, "--json", check=False)
+    assert text.returncode == data.returncode, text.stderr
+    return Checked(text.returncode, text.stdout + text.stderr, json.loads(data.stdout))
+
+
+@pytest.fixture(scope="module")
+def checked_machine(with_exporter: list[Path]) -> Iterator[System]:
+    """A machine on which all is well; every test leaves it so."""
+    with system_over(with_exporter) as system:
+        exporters.put_program(system)
+        assert system.has_full_metrics()
+        yield system
+
+
+@pytest.fixture
+def machine(checked_machine: System) -> Iterator[System]:
+    yield checked_machine
+    assert checked_machine.serves(hostengine_up=True)
+
+
+@contextmanager
+def stopped(system: System, unit: str) -> Iterator[None]:
+    """Have a unit's processes hang."""
+    system.run("systemctl", "kill", "--signal=STOP", unit)
+    try:
+        yield
+    finally:
+        system.run("systemctl", "kill", "--signal=CONT", unit)
+
+
+@contextmanager
+def a_docker_that_hangs(system: System) -> Iterator[None]:
+    exporters.put_tool(system, "docker")
+    system.write("/var/log/stand-in/docker/hangs", "")
+    try:
+        yield
+    finally:
+        system.run("rm", "/usr/bin/docker", "/var/log/stand-in/docker/hangs")
+
+
+@contextmanager
+def an_endpoint_that_hangs(system: System) -> Iterator[None]:
+    before = system.configuration
+    system.write(CONF, f"{before}\nforward = yes\n")
+    system.write("/var/tmp/silent.py", SILENT_SERVER)
+    system.run("systemd-run", "--unit=silent", "python3", "/var/tmp/silent.py")
+    assert system.becomes(lambda: is_served(system, 80), 15.0)
+    try:
+        yield
+    finally:
+        system.run("systemctl", "stop", "silent")
+        system.write(CONF, before)
+
+
+def test_on_a_clean_machine_nothing_is_wrong(machine: System) -> None:
+    found = check(machine)
+
+    assert (found.status, found.problems) == (0, {}), found.text
+    assert "no problems" in found.text
+    engine = found.data["engine"]
+    assert (engine["version"], engine["fits"], engine["profiling"]) == ("4.5.3", True, "works")
+    assert engine["port"]["unit"] == NAME
+    assert found.data["address"]["unit"] == EXPORTER
+    assert found.data["packages"][0]["name"] == "datacenter-gpu-manager-4-core"
+    assert found.data["embedded_processes"] == []
+
+
+def test_who_may_not_look_is_told_so(machine: System) -> None:
+    found = machine.run("runuser", "-u", "nobody", "--", *COMMAND, check=False)
+
+    assert found.returncode == 2
+    assert "could not be looked at" in found.stdout
+
+
+def test_a_hung_engine_is_named(machine: System) -> None:
+    with stopped(machine, NAME):
+        found = check(machine)
+
+    assert found.status == 1
+    assert "systemctl restart nvidia-dcgm.service" in found.problems["engine-hung"]
+
+
+def test_an_engine_without_a_driver_is_named(machine: System) -> None:
+    drop_in = f"/etc/systemd/system/{NAME}.d/no-driver.conf"
+    machine.write(drop_in, "[Service]\nEnvironment=DCGM_SIMULATOR_SCENARIO=no-nvml\n")
+    restart_engine(machine)
+    found = check(machine)
+    machine.run("rm", drop_in)
+    restart_engine(machine)
+
+    assert found.status == 1
+    assert "modprobe nvidia" in found.problems["no-driver"]
+
+
+def restart_engine(system: System) -> None:
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "restart", NAME)
+    assert system.becomes(lambda: is_served(system, 5555), 30.0)
+
+
+def test_a_taken_port_is_named_with_its_holder(machine: System) -> None:
+    machine.run("systemctl", "stop", EXPORTER)
+    machine.run("systemd-run", "--unit=holder", "python3", "-m", "http.server", "9401")
+    machine.becomes(lambda: bool(machine.page()), 15.0)
+    found = check(machine)
+    machine.run("systemctl", "stop", "holder")
+    machine.run("systemctl", "start", EXPORTER)
+
+    assert found.status == 1
+    assert "python3" in found.problems["port-taken"]
+    assert "systemctl disable --now holder.service" in found.problems["port-taken"]
+    assert "service-down" in found.problems
+
+
+def test_an_embedded_exporter_in_a_container_is_named_with_the_commands(machine: System) -> None:
+    exporters.put_tool(machine, "docker")
+    machine.run("docker", "run", "-d", "--name", "gpu-metrics", "-p", "9500:9400", IMAGE)
+    embedded = machine.becomes(lambda: bool(check(machine).data["embedded_processes"]), 15.0)
+    found = check(machine)
+    machine.run("docker", "rm", "--force", "gpu-metrics")
+    machine.run("rm", "/usr/bin/docker")
+
+    assert embedded
+    assert found.status == 1
+    assert found.data["embedded_processes"][0]["command"] == "dcgm-exporter"
+    remedy = found.problems["embedded-dcgm"]
+    assert "gpu-metrics" in remedy
+    assert "docker stop gpu-metrics" in remedy
+    assert "--network host" in remedy
+
+
+def test_an_endpoint_that_hangs_is_named(machine: System) -> None:
+    with an_endpoint_that_hangs(machine):
+        found = check(machine)
+
+    assert found.status == 1
+    assert "169.254.169.254" in found.problems["endpoint-unreachable"]
+
+
+def test_everything_may_hang_at_once(machine: System) -> None:
+    with ExitStack() as hanging:
+        hanging.enter_context(an_endpoint_that_hangs(machine))
+        hanging.enter_context(a_docker_that_hangs(machine))
+        hanging.enter_context(stopped(machine, EXPORTER))
+        hanging.enter_context(stopped(machine, NAME))
+        found = check(machine)
+
+    assert found.status == 1
+    assert {"engine-hung", "endpoint-unreachable", "service-unhealthy"} <= found.problems.keys()
+    assert any("docker" in one for one in found.data["unseen"])
+
+
+def test_a_client_newer_than_the_engine_is_named(
+    with_exporter: list[Path], newer_dcgm4: Path
+) -> None:
+    with system_over(with_exporter) as system:
+        assert system.serves(hostengine_up=True)
+        system.install(newer_dcgm4)  # restarts nothing, as NVIDIA's packages
+        found = check(system)
+
+    assert found.status == 1
+    problem = found.problems["engine-does-not-fit"]
+    assert "4.5.3" in problem
+    assert "4.6.0" in problem
+    assert "systemctl restart nvidia-dcgm.service" in problem
+
+
+def test_a_machine_without_dcgm_is_named(bare_system: System, exporter: Path) -> None:
+    files = bare_system.put(exporter)
+    bare_system.run("dpkg", "--install", "--force-depends", *files)
+    found = check(bare_system)
+
+    assert found.status == 1
+    assert "datacenter-gpu-manager-4-core" in found.problems["no-dcgm"]
+    assert "no-driver" in found.problems
+
+
+def test_what_an_exporters_label_becomes_is_said_before(machine: System) -> None:
+    exporters.put_one(machine)
+    found = check(machine)
+    machine.run("systemctl", "disable", "--now", "exporter-9400.service")
+    machine.run("rm", "/etc/systemd/system/exporter-9400.service")
+    machine.run("systemctl", "daemon-reload")
+
+    assert found.status == 1
+    assert "exporter-9400.service" in found.problems["embedded-dcgm"]
+    assert "do-dcgm-exporter-integrate apply" in found.problems["embedded-dcgm"]
+    notices = " ".join(found.data["notices"])
+    assert 'Hostname="localhost"' in notices
+    assert "4.8.3" in notices

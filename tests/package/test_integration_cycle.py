@@ -1,0 +1,191 @@
+"""Changing one's mind, changing what we wrote, and being interrupted: nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.package import exporter_kinds
+from tests.package.exporters import engine_of, integrate, put_one, vendor_package
+from tests.package.system import CONF, System
+from tests.package.test_removal import listing
+
+ENGINE = "localhost:5555"
+EXPORTERS = {9400: "nvidia-dcgm-exporter.service", 9402: "exporter-9402.service",
+             9403: "exporter-9403.service"}  # fmt: skip
+STATES = "LoadState,ActiveState,SubState,UnitFileState,Result,DropInPaths,Environment"
+INTERRUPTIONS = 8
+
+
+def put_three(system: System, workshop: Path) -> None:
+    """Put NVIDIA's exporter, one more that is enabled, and one that only runs on a machine."""
+    system.install(vendor_package(workshop))
+    put_one(system, 9402)
+    put_one(system, 9403)
+    system.run("systemctl", "disable", "--quiet", EXPORTERS[9403])
+
+
+def etc(system: System) -> dict[str, str]:
+    """Return what is under /etc, but for what is ours alone."""
+    return {
+        path: what
+        for path, what in listing(system.root / "etc").items()
+        if "do-dcgm-exporter/" not in f"{path}/" and "timers.target.wants" not in path
+        and not path.endswith("wants/do-dcgm-exporter.service")
+    }  # fmt: skip
+
+
+def states(system: System) -> dict[str, str]:
+    """Return the state of every unit, ours left out."""
+    listed = system.systemctl("list-unit-files", "--no-legend", "--type=service,target")
+    others = {line for line in listed.splitlines() if not line.startswith("do-")}
+    shown = {unit: system.systemctl("show", f"--property={STATES}", unit)
+             for unit in EXPORTERS.values()}  # fmt: skip
+    return shown | {"unit files": "\n".join(sorted(others))}
+
+
+def engines(system: System) -> set[str]:
+    """Return the engines that the three read; waits until all of them serve."""
+    system.becomes(lambda: all(engine_of(system, port) for port in EXPORTERS), 30.0)
+    return {engine_of(system, port) for port in EXPORTERS}
+
+
+def answer(system: System, what: str) -> None:
+    """Change one's mind about exporters: in the file, then make it so."""
+    lines = system.configuration.splitlines()
+    kept = [line for line in lines if not line.startswith("embedded-exporters")]
+    system.write(CONF, "\n".join([*kept, f"embedded-exporters = {what}", ""]))
+    system.reconfigure()
+
+
+def test_a_full_cycle_ends_where_it_began(
+    new_system: System, exporter: Path, workshop: Path
+) -> None:
+    put_three(new_system, workshop)
+    files, units = etc(new_system), states(new_system)
+
+    new_system.install(exporter)
+    assert engines(new_system) == {ENGINE}
+    answer(new_system, "leave")
+    assert engines(new_system) == {"embedded"}
+    assert (etc(new_system), states(new_system)) == (files, units)
+    answer(new_system, "rewrite")
+    assert engines(new_system) == {ENGINE}
+    new_system.run("dpkg", "--remove", "do-dcgm-exporter")
+    assert engines(new_system) == {"embedded"}
+    assert (etc(new_system), states(new_system)) == (files, units)
+    new_system.run("dpkg", "--purge", "do-dcgm-exporter")
+    assert (etc(new_system), states(new_system)) == (files, units)
+    assert not new_system.exists("/var/lib/do-dcgm-exporter")
+    assert not new_system.exists("/run/do-dcgm-exporter-integration")
+
+
+def test_stopped_exporters_come_back_on_removal(
+    new_system: System, exporter: Path, workshop: Path
+) -> None:
+    put_three(new_system, workshop)
+    files, units = etc(new_system), states(new_system)
+    new_system.preseed(embedded_exporters="stop")
+    new_system.install(exporter)
+
+    for unit in EXPORTERS.values():
+        assert not new_system.is_active(unit)
+        assert new_system.systemctl("is-enabled", unit) == "disabled"
+    assert integrate(new_system, "apply").returncode == 0
+    new_system.run("dpkg", "--remove", "do-dcgm-exporter")
+    assert engines(new_system) == {"embedded"}
+    assert (etc(new_system), states(new_system)) == (files, units)
+
+
+def test_a_drop_in_that_was_edited_is_the_admins(
+    new_system: System, exporter: Path, workshop: Path
+) -> None:
+    put_three(new_system, workshop)
+    new_system.install(exporter)
+    edited, deleted = (
+        f"{exporter_kinds.ETC}/{EXPORTERS[port]}.d/{exporter_kinds.DROP_IN}"
+        for port in (9400, 9402)
+    )
+    mine = new_system.read(edited) + "# mine\n"
+    new_system.write(edited, mine)
+    new_system.run("rm", deleted)
+    new_system.run("systemctl", "daemon-reload")
+    said = integrate(new_system, "apply")
+    assert EXPORTERS[9400] in said.stdout + said.stderr
+    assert new_system.read(edited) == mine
+    assert not new_system.exists(deleted)
+
+    removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
+    assert edited in removal.stdout + removal.stderr
+    assert new_system.read(edited) == mine
+    assert engine_of(new_system, 9400) == ENGINE
+
+
+def interrupted(system: System, command: str, seconds: float) -> None:
+    """Run the tool and kill it in the middle."""
+    system.run(
+        "timeout", "--signal=KILL", f"{seconds:.3f}", "do-dcgm-exporter-integrate", command,
+        check=False,
+    )  # fmt: skip
+
+
+def test_killed_at_any_point_it_can_go_on_or_back(installed: System, workshop: Path) -> None:
+    system = installed
+    assert system.serves(hostengine_up=True)
+    answer(system, "leave")
+    put_three(system, workshop)
+    files, units = etc(system), states(system)
+    conf = system.configuration.replace("embedded-exporters = leave", "")
+    system.write(CONF, conf)
+    took = {}
+    for command in ("apply", "restore"):
+        begun = time.monotonic()
+        assert integrate(system, command).returncode == 0
+        took[command] = time.monotonic() - begun
+
+    for point in range(INTERRUPTIONS):
+        fraction = (point + 0.5) / INTERRUPTIONS
+        interrupted(system, "apply", took["apply"] * fraction)
+        if point % 2:
+            again = integrate(system, "apply")
+            assert (again.returncode, engines(system)) == (0, {ENGINE}), again.stderr
+            interrupted(system, "restore", took["restore"] * fraction)
+        back = integrate(system, "restore")
+        assert (back.returncode, engines(system)) == (0, {"embedded"}), back.stderr
+        assert (etc(system), states(system)) == (files, units)
+
+
+def test_two_at_once_do_what_one_does(installed: System, workshop: Path) -> None:
+    assert installed.serves(hostengine_up=True)
+    put_one(installed, 9402)
+    both = "do-dcgm-exporter-integrate apply & do-dcgm-exporter-integrate apply; wait $!"
+    installed.run("sh", "-ec", both)
+
+    assert engine_of(installed, 9402) == ENGINE
+    assert installed.journal("exporter-9402.service").count("Started ") == 2
+
+
+def test_while_our_package_is_deconfigured_exporters_are_as_they_were(installed: System) -> None:
+    assert installed.serves(hostengine_up=True)
+    put_one(installed, 9402)
+    assert integrate(installed, "apply").returncode == 0
+    script = "/var/lib/dpkg/info/do-dcgm-exporter.{}"
+    environ = {"DPKG_MAINTSCRIPT_PACKAGE": "do-dcgm-exporter", "DPKG_MAINTSCRIPT_NAME": ""}
+    installed.run(script.format("prerm"), "deconfigure", "in-favour", "x", "1", environ=environ)
+    assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded", 15.0)
+
+    installed.run(script.format("postinst"), "abort-deconfigure", "in-favour", "x", "1",
+                  environ=environ)  # fmt: skip
+    assert engine_of(installed, 9402) == ENGINE
+
+
+def test_nothing_keeps_our_package_from_being_removed(installed: System) -> None:
+    assert installed.serves(hostengine_up=True)
+    put_one(installed, 9402)
+    assert integrate(installed, "apply").returncode == 0
+    state = "/var/lib/do-dcgm-exporter/integration.json"
+    installed.write(state, installed.read(state)[:-20])
+    removal = installed.run("dpkg", "--remove", "do-dcgm-exporter")
+
+    assert "not everything was put back" in removal.stderr
+    assert not installed.exists("/usr/sbin/do-dcgm-exporter-integrate")

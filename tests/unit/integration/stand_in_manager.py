@@ -1,0 +1,283 @@
+"""Stands in for systemctl and busctl: a service manager over a directory tree.
+
+It reads unit files and drop-ins as systemd does, remembers what it has read until it is
+told to reload, and "runs" exporters as entries of the tree's /proc. What it is asked is
+written down, one JSON list a line. It is both programs, by its name; STAND_IN_ROOT in the
+environment is the tree.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(os.environ["STAND_IN_ROOT"])
+HOME = ROOT / "stand-in"
+DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+# In this file: names of units that exit when they are told of an engine.
+REFUSES = HOME / "refuses"
+# In these files: units that as clients listen where nobody answers, and units that run an
+# engine of their own whatever they are told.
+SERVES_NOTHING = HOME / "serves-nothing-as-client"
+IGNORES = HOME / "ignores-settings"
+# In this file: words of a command that hangs.
+HANGS = HOME / "hangs"
+ENGINE_PORT = int(os.environ.get("STAND_IN_ENGINE_PORT", "5555"))
+
+
+class Manager:
+    """What it has read and what runs."""
+
+    def __init__(self) -> None:
+        state = HOME / "manager.json"
+        self.path = state
+        data = json.loads(state.read_text()) if state.exists() else {}
+        self.loaded = data.get("loaded", {})
+        self.running = data.get("running", {})
+        self.pid = data.get("pid", 1000)
+
+    def save(self) -> None:
+        """Keep it for the next call."""
+        data = {"loaded": self.loaded, "running": self.running, "pid": self.pid}
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(data))
+        new.replace(self.path)
+
+    def unit(self, name: str) -> dict:
+        """Return a unit as it was when it was last read."""
+        name = canonical(name)
+        if name not in self.loaded:
+            self.loaded[name] = read_unit(name)
+        return self.loaded[name]
+
+    def reload(self) -> None:
+        """Read all known units anew."""
+        self.loaded = {name: read_unit(name) for name in {*self.loaded, *self.running}}
+
+    def start(self, name: str) -> None:
+        """Start a unit, which fails at once if it refuses what it is told."""
+        unit = self.unit(name)
+        if unit["LoadState"] != "loaded":
+            sys.exit(f"Failed to start {name}: Unit {name} is {unit['LoadState']}.")
+        if self.running.get(name, {}).get("active") == "active":
+            return
+        self.pid += 1
+        environment = dict(unit["environment"])
+        for path in unit["files"]:
+            environment |= assignments(path)
+        argv = list(unit["argv"])
+        remote = environment.get("DCGM_REMOTE_HOSTENGINE_INFO", "")
+        if "-r" in argv:
+            remote = argv[argv.index("-r") + 1]
+        if named(name, IGNORES):
+            remote = ""
+        if remote and named(name, SERVES_NOTHING):
+            argv = ["/usr/bin/dcgm-exporter", "-a", ":1"]
+        refuses = named(name, REFUSES)
+        starts = self.running.get(name, {}).get("starts", 0) + 1
+        failed = bool(remote) and refuses
+        self.running[name] = {
+            "active": "failed" if failed else "active",
+            "sub": "failed" if failed else "running",
+            "pid": 0 if failed else self.pid,
+            "starts": starts,
+            "remote": remote,
+        }
+        if not failed:
+            put_process(self.pid, name, argv, environment, remote)
+
+    def stop(self, name: str) -> None:
+        """Stop a unit."""
+        run = self.running.get(name)
+        if run and run["active"] == "active":
+            remove_process(run["pid"])
+            self.running[name] = {**run, "active": "inactive", "sub": "dead", "pid": 0}
+
+    def properties(self, name: str) -> dict:
+        """Return what GetAll gives."""
+        name = canonical(name)
+        unit, run = self.unit(name), self.running.get(name, {})
+        commands = (
+            [[unit["argv"][0], unit["argv"], [], 0, 0, 0, 0, 0, 0, 0]] if unit["argv"] else []
+        )
+        values = {
+            "Id": name,
+            "Names": [name, *aliases(name)],
+            "LoadState": unit["LoadState"],
+            "ActiveState": run.get("active", "inactive"),
+            "SubState": run.get("sub", "dead"),
+            "UnitFileState": file_state(name),
+            "FragmentPath": unit["fragment"],
+            "DropInPaths": unit["drop_ins"],
+            "Type": unit["type"],
+            "ExecStartEx": commands,
+            "Environment": [f"{key}={value}" for key, value in unit["environment"].items()],
+            "EnvironmentFiles": [[path, False] for path in unit["files"]],
+            "MainPID": run.get("pid", 0),
+            "NRestarts": 0,
+        }
+        return {key: {"type": "?", "data": value} for key, value in values.items()}
+
+
+def named(name: str, file: Path) -> bool:
+    """Whether a file names a unit."""
+    return file.exists() and name in file.read_text().split()
+
+
+def canonical(name: str) -> str:
+    """Return the name of the unit that a name is an alias of."""
+    link = ROOT / "etc/systemd/system" / name
+    target = os.path.basename(os.readlink(link)) if link.is_symlink() else name
+    return target if target.endswith(".service") else name
+
+
+def aliases(name: str) -> list:
+    """Return the other names of a unit."""
+    links = (ROOT / "etc/systemd/system").glob("*.service")
+    return [link.name for link in links if link.name != name and canonical(link.name) == name]
+
+
+def read_unit(name: str) -> dict:
+    """Read a unit's file and drop-ins."""
+    template = re.sub(r"@.*\.", "@.", name)
+    empty = {"LoadState": "not-found", "fragment": "", "drop_ins": [], "type": "simple",
+             "argv": [], "environment": {}, "files": []}  # fmt: skip
+    fragment = next(
+        (f"/{directory}/{file}" for file in dict.fromkeys((name, template))
+         for directory in DIRECTORIES if os.path.lexists(ROOT / directory / file)), "",
+    )  # fmt: skip
+    if not fragment:
+        return empty
+    if os.path.realpath(ROOT / fragment[1:]) == "/dev/null":
+        return {**empty, "LoadState": "masked", "fragment": fragment}
+    found = {}
+    for directory in reversed(DIRECTORIES):
+        for kind in dict.fromkeys((template, name)):
+            for path in sorted((ROOT / directory / f"{kind}.d").glob("*.conf")):
+                found[path.name] = path
+    drop_ins = [found[key] for key in sorted(found) if os.path.realpath(found[key]) != "/dev/null"]
+    unit = {**empty, "LoadState": "loaded", "fragment": fragment, "environment": {}, "files": []}
+    unit["drop_ins"] = [f"/{path.relative_to(ROOT)}" for path in drop_ins]
+    instance = name.partition("@")[2].removesuffix(".service")
+    for path in (ROOT / fragment[1:], *drop_ins):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition("=")
+            value = value.replace("%i", instance).replace("%%", "%")
+            if key == "ExecStart":
+                unit["argv"] = shlex.split(value.lstrip("-+!@:"))
+            elif key == "Environment":
+                for word in shlex.split(value):
+                    variable, _, text = word.partition("=")
+                    unit["environment"][variable] = text
+            elif key == "EnvironmentFile":
+                unit["files"] = [*unit["files"], value.lstrip("-")]
+            elif key == "Type":
+                unit["type"] = value
+    return unit
+
+
+def assignments(path: str) -> dict:
+    """Read a file of variables."""
+    try:
+        lines = (ROOT / path[1:]).read_text().splitlines()
+    except OSError:
+        return {}
+    return dict(line.partition("=")[::2] for line in lines if "=" in line)
+
+
+def file_state(name: str) -> str:
+    """Say whether a unit is enabled."""
+    links = (ROOT / "etc/systemd/system").glob(f"*.wants/{name}")
+    return "enabled" if any(links) else "disabled"
+
+
+def put_process(pid: int, group: str, argv: list, environment: dict, remote: str) -> None:
+    """Make a process of the tree's /proc: it serves its port, and has a connection or not."""
+    process = ROOT / "proc" / str(pid)
+    (process / "fd").mkdir(parents=True)
+    (process / "net").mkdir()
+    (process / "ns").mkdir()
+    (process / "ns" / "net").symlink_to("net:[1]")
+    (process / "comm").write_text(f"{os.path.basename(argv[0])}\n")
+    (process / "cmdline").write_text("".join(f"{word}\0" for word in argv))
+    (process / "environ").write_text("".join(f"{k}={v}\0" for k, v in environment.items()))
+    (process / "cgroup").write_text(f"0::/system.slice/{group}\n")
+    (process / "maps").write_text("7f00 r--p 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.4.5.3\n")
+    address = argv[argv.index("-a") + 1] if "-a" in argv else ":9400"
+    rows = [("00000000", int(address.rpartition(":")[2]), 0, "0A", pid * 10)]
+    if remote:
+        rows.append(("0100007F", 40000 + pid % 1000, ENGINE_PORT, "01", pid * 10 + 1))
+    for _, _, _, _, inode in rows:
+        (process / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
+    net = ROOT / "proc" / "net" / "tcp"
+    lines = [
+        f" 0: {local}:{port:04X} 0100007F:{other:04X} {state} 0 0 0 0 0 {inode}\n"
+        for local, port, other, state, inode in rows
+    ]
+    with net.open("a") as table:
+        table.writelines(lines)
+    (process / "net" / "tcp").symlink_to(net)
+
+
+def remove_process(pid: int) -> None:
+    """Remove a process and its sockets."""
+    net = ROOT / "proc" / "net" / "tcp"
+    kept = [line for line in net.read_text().splitlines(keepends=True)
+            if not line.rstrip().endswith((f" {pid * 10}", f" {pid * 10 + 1}"))]  # fmt: skip
+    net.write_text("".join(kept))
+    process = ROOT / "proc" / str(pid)
+    for path in sorted(process.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    process.rmdir()
+
+
+def systemctl(manager: Manager, arguments: list) -> None:
+    """Do what systemctl is asked."""
+    verb, *names = [argument for argument in arguments if not argument.startswith("-")]
+    if verb == "daemon-reload":
+        manager.reload()
+    elif verb == "list-units":
+        pattern = re.escape(names[0]).replace(r"\*", ".*")
+        found = [name for name in manager.running if re.fullmatch(pattern, name)]
+        print("".join(f"{name} loaded active running\n" for name in found), end="")
+    elif verb == "reset-failed":
+        for name in names:
+            run = manager.running.get(name)
+            if run and run["active"] == "failed":
+                manager.running[name] = {**run, "active": "inactive", "sub": "dead"}
+    else:
+        for name in names:
+            if verb in ("stop", "restart"):
+                manager.stop(name)
+            if verb in ("start", "restart"):
+                manager.start(name)
+
+
+def busctl(manager: Manager, arguments: list) -> None:
+    """Do what busctl is asked, which is always the same."""
+    path = arguments[3].rpartition("/")[2]
+    name = re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
+    print(json.dumps({"type": "a{sv}", "data": [manager.properties(name)]}))
+
+
+def main() -> None:
+    """Be systemctl or busctl."""
+    program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "asked").open("a") as asked:
+        asked.write(json.dumps([program, *arguments]) + "\n")
+    if HANGS.exists() and any(word in [program, *arguments] for word in HANGS.read_text().split()):
+        time.sleep(3600)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        manager = Manager()
+        (systemctl if program == "systemctl" else busctl)(manager, arguments)
+        manager.save()
+
+
+if __name__ == "__main__":
+    main()

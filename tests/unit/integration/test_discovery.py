@@ -1,0 +1,190 @@
+"""Finding units: cheaply on the disk, then as the manager sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.integration.conftest import ETC, LIB, Machine
+
+from do_dcgm_exporter.integration import enablement, libraries
+from do_dcgm_exporter.integration.commands import CommandFailed
+from do_dcgm_exporter.integration.exporters import find_unit_exporters
+from do_dcgm_exporter.integration.processes import scan
+from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.integration.unit_files import candidates, instance_names
+
+PROGRAM = "/usr/bin/dcgm-exporter"
+
+
+def unit(line: str) -> str:
+    return f"[Unit]\nAfter=dcgm-exporter.service\n[Service]\n{line}\n"
+
+
+def test_units_that_may_run_an_exporter_are_candidates(machine: Machine) -> None:
+    machine.write(f"{LIB}/plain.service", unit(f"ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/continued.service", unit(f"ExecStart=/usr/bin/env \\\n  {PROGRAM}"))
+    machine.write(f"{LIB}/changed.service", unit("ExecStart=/bin/true"))
+    machine.write(f"{ETC}/changed.service.d/x.conf", unit(f"ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/wrapped.service", unit("ExecStart=/opt/outer"))
+    machine.write("opt/outer", "#!/bin/sh\n/opt/inner\n")
+    machine.write("opt/inner", "#!/bin/sh\n/opt/outer\nexec dcgm-exporter\n")
+    machine.write(f"{LIB}/from-file.service", unit("EnvironmentFile=-/etc/default/x"))
+    machine.write("etc/default/x", f"EXPORTER={PROGRAM}\n")
+    machine.write("run/systemd/generator/made.service", unit(f"ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/docker.service", unit("ExecStart=docker run nvidia/dcgm-exporter:4"))
+    machine.write(f"{LIB}/gpu@.service", unit(f"ExecStart={PROGRAM}"))
+    machine.link(f"{ETC}/masked.service", "/dev/null")
+    machine.write(f"{LIB}/masked.service", unit(f"ExecStart={PROGRAM}"))
+
+    machine.write(f"{LIB}/other.service", unit("ExecStart=/bin/true"))
+    machine.write(f"{LIB}/commented.service", unit(f"#ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/do-dcgm-exporter.service", unit(f"ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/binary.service", unit("ExecStart=/opt/binary"))
+    machine.write("opt/binary", f"\x7fELF\0 {PROGRAM}")
+    machine.write(f"{LIB}/pipe.service", unit("EnvironmentFile=/opt/pipe"))
+    Path(machine.root, "opt/pipe").touch()
+    assert {
+        "plain.service", "continued.service", "changed.service", "wrapped.service",
+        "from-file.service", "made.service", "docker.service", "gpu@.service", "masked.service",
+    } == set(candidates(machine.host))  # fmt: skip
+
+
+def test_a_pipe_or_a_device_is_not_opened(machine: Machine) -> None:
+    import os
+
+    os.mkfifo(machine.root / "etc" / "pipe")
+    machine.write(f"{LIB}/a.service", unit("EnvironmentFile=/etc/pipe\nExecStart=/dev/watchdog"))
+    machine.write("dev/watchdog", "dcgm-exporter")
+    assert () == candidates(machine.host)
+
+
+def test_instances_are_known_by_links_and_drop_ins(machine: Machine) -> None:
+    machine.link(f"{ETC}/multi-user.target.wants/gpu@0.service", f"/{LIB}/gpu@.service")
+    machine.write(f"{ETC}/gpu@1.service.d/x.conf", "")
+    machine.write(f"{ETC}/gpu@.service.d/x.conf", "")
+    machine.write(f"{ETC}/gpus@2.service.d/x.conf", "")
+    assert {"gpu@0.service", "gpu@1.service"} == set(instance_names(machine.host, "gpu@.service"))
+
+
+def test_an_alias_is_not_another_exporter(machine: Machine) -> None:
+    machine.put_unit("a.service", 9400)
+    machine.link(f"{ETC}/b.service", f"/{LIB}/a.service")
+    found = find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
+    assert ["a.service"] == [exporter.name for exporter in found]
+
+
+def test_a_process_leads_to_a_unit_whose_files_do_not_tell(machine: Machine) -> None:
+    machine.write(f"{LIB}/odd.service", "[Service]\nExecStart=/opt/launcher\n")
+    machine.put_process(
+        20, comm="dcgm-exporter\n", cmdline="dcgm-exporter\0", environ="",
+        cgroup="0::/system.slice/odd.service\n", maps="7f r--p 0 0 0 /usr/lib/libdcgm.so.3.3.9\n",
+    )  # fmt: skip
+    (found,) = find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
+    assert ("odd.service", 3) == (found.name, found.library_major)
+
+
+def test_ours_the_engines_and_the_snaps_units_are_none(machine: Machine) -> None:
+    for name in ("do-dcgm-exporter", "nvidia-dcgm", "snap.dcgm.dcgm-exporter"):
+        machine.put_unit(f"{name}.service", 9400)
+    assert () == find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
+
+
+@pytest.mark.parametrize("answer", ["no JSON", "{}", '{"data": [1]}', '{"data": []}'])
+def test_a_manager_that_cannot_be_understood_is_an_error(machine: Machine, answer: str) -> None:
+    machine.program("busctl", f"#!/bin/sh\necho '{answer}'\n")
+    with pytest.raises(CommandFailed, match="cannot be understood"):
+        Systemd().view("a.service")
+
+
+def test_a_unit_is_asked_for_by_its_path_on_the_bus(machine: Machine) -> None:
+    Systemd().view("7-gpu@x.service")
+    (asked,) = machine.asked()
+    assert "/org/freedesktop/systemd1/unit/_37_2dgpu_40x_2eservice" in asked
+    assert asked == json.loads(json.dumps(asked))
+
+
+# --- enablement --------------------------------------------------------------------------
+
+
+def test_links_are_removed_and_put_back_as_they_were(machine: Machine) -> None:
+    machine.put_unit("a.service", 9400)
+    machine.link(f"{ETC}/gpu.target.requires/a.service", "../a.service")
+    machine.link(f"{ETC}/alias.service", f"/{LIB}/a.service")
+    machine.link(f"{ETC}/other.service", "/opt/other.service")
+    machine.link(f"{ETC}/multi-user.target.wants/other.service", "/opt/other.service")
+    before = machine.files()
+    links = list(enablement.links_of(machine.host, "a.service"))
+    assert 3 == len(links)
+    enablement.remove(machine.host, links)
+    assert [] == list(enablement.links_of(machine.host, "a.service"))
+    assert machine.exists(f"{ETC}/other.service")
+    enablement.put_back(machine.host, links)
+    enablement.put_back(machine.host, links)
+    assert before == machine.files()
+
+
+def test_a_unit_file_that_is_linked_in_is_not_enabled_by_that(machine: Machine) -> None:
+    machine.link(f"{ETC}/a.service", "/opt/a.service")
+    machine.link(f"{ETC}/b.service", "/dev/null")
+    assert [] == list(enablement.links_of(machine.host, "a.service"))
+    assert [] == list(enablement.links_of(machine.host, "b.service"))
+
+
+# --- libraries and releases --------------------------------------------------------------
+
+
+def test_a_program_tells_which_library_it_loads(machine: Machine) -> None:
+    machine.write("three", "\x7fELF libdcgm.so.3 \0")
+    machine.write("both", "libdcgm.so.3 libdcgm.so.4")
+    machine.write("empty", "")
+    found = {name: libraries.major_of_program(machine.host, f"/{name}")
+             for name in ("three", "both", "empty", "absent")}  # fmt: skip
+    assert {"three": 3, "both": 0, "empty": 0, "absent": 0} == found
+
+
+def test_the_library_path_tells_if_there_is_one_release(machine: Machine) -> None:
+    assert 0 == libraries.major_on_library_path(machine.host)
+    machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4", "")
+    machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4.5.3", "")
+    assert 4 == libraries.major_on_library_path(machine.host)
+    machine.write("usr/local/lib/libdcgm.so.3", "")
+    assert 0 == libraries.major_on_library_path(machine.host)
+
+
+@pytest.mark.parametrize(
+    ("image", "major", "version"),
+    [
+        ("nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04", 4, "4.8.2"),
+        ("dcgm-exporter:3.3.9-3.6.1-ubi9", 3, "3.6.1"),
+        ("dcgm-exporter:latest", 0, ""),
+        ("localhost:5000/dcgm-exporter", 0, ""),
+    ],
+)
+def test_an_image_tells_by_its_tag(image: str, major: int, version: str) -> None:
+    assert (major, version) == (libraries.major_of_image(image), libraries.version_of_image(image))
+
+
+@pytest.mark.parametrize(
+    ("version", "mislabels"),
+    [("3.6.1", False), ("4.0.0", True), ("4.8.2", True), ("4.8.3", False), ("4.9.0", False),
+     ("", None)],
+)  # fmt: skip
+def test_which_releases_mislabel(version: str, mislabels: bool | None) -> None:
+    assert mislabels is libraries.mislabels_when_remote(version)
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [("1:4.5.3-4.8.2", "4.8.2"), ("4.8.3-1", "4.8.3"), ("4.9.0", "4.9.0"), ("odd", "")],
+)
+def test_a_package_tells_the_release(machine: Machine, package: str, version: str) -> None:
+    machine.program(
+        "dpkg-query",
+        f'#!/bin/sh\n[ "$1" = --search ] && echo "datacenter-gpu-manager-exporter: $2" ||'
+        f" printf %s '{package}'\n",
+    )
+    libraries.version_of_package.cache_clear()
+    assert version == libraries.version_of_package("/usr/bin/dcgm-exporter")
+    libraries.version_of_package.cache_clear()

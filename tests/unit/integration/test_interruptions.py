@@ -1,0 +1,115 @@
+"""Killed at any point, the tool can go on or back; and two runs at once do what one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.unit.integration.conftest import UNIT, Machine
+from tests.unit.integration.runs import CLIENT, apply, restarts, undo
+
+from do_dcgm_exporter.integration import state
+from do_dcgm_exporter.integration.configuration import Choice
+
+# What changes something: the disk, or whatever other programs change.
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "subprocess.Popen"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def killed_before(change: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a child that is killed just before a change; return whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        def watch(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal count
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING
+            if event in CHANGES or writes:
+                if count == change:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+
+        sys.addaudithook(watch)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def every_point(work: Callable[[], object]) -> Iterator[int]:
+    """Yield after ``work`` was killed before its first change, its second, and so on."""
+    change = 0
+    while killed_before(change, work):
+        yield change
+        change += 1
+
+
+def test_apply_can_be_killed_at_any_point(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    points = 0
+    for points in every_point(lambda: apply(exporter)):
+        if points % 2:
+            assert apply(exporter), points
+            assert CLIENT == exporter.engine_of(UNIT), points
+        assert undo(exporter), points
+        assert before == (exporter.files(), exporter.states()), points
+    assert points > 10
+
+
+@pytest.mark.parametrize("first", [Choice.REWRITE, Choice.STOP])
+def test_restore_can_be_killed_at_any_point(exporter: Machine, first: Choice) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter, first)
+    points = 0
+    for points in every_point(lambda: undo(exporter)):
+        assert undo(exporter), points
+        assert before == (exporter.files(), exporter.states()), points
+        apply(exporter, first)
+    assert points > 5
+
+
+def test_stopping_can_be_killed_at_any_point(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    points = 0
+    for points in every_point(lambda: apply(exporter, Choice.STOP)):
+        assert apply(exporter, Choice.STOP), points
+        assert "inactive" == exporter.run_of(UNIT)["active"], points
+        assert undo(exporter), points
+        assert before == (exporter.files(), exporter.states()), points
+    assert points > 5
+
+
+def test_putting_back_what_did_not_come_back_can_be_killed_at_any_point(refuser: Machine) -> None:
+    before = refuser.files(), refuser.states()
+    points = 0
+    for points in every_point(lambda: apply(refuser)):
+        assert not apply(refuser), points
+        assert before[1] == refuser.states(), points
+        undo(refuser)
+        assert before == (refuser.files(), refuser.states()), points
+    assert points > 10
+
+
+def test_a_second_run_waits_for_the_first(exporter: Machine) -> None:
+    waited = threading.Event()
+    with (
+        state.locked(exporter.host, 1.0),
+        pytest.raises(state.Busy, match="another run holds"),
+        state.locked(exporter.host, 0.3, on_wait=waited.set),
+    ):
+        raise AssertionError("both hold the lock")
+    assert waited.is_set()
+    runs = [threading.Thread(target=apply, args=(exporter,)) for _ in range(2)]
+    exporter.forget_asked()
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert 1 == restarts(exporter)
