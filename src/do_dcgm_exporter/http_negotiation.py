@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -22,9 +23,11 @@ class Format(Enum):
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+    # Enum's own is a function in Python, which every scrape would call.
+    __hash__ = object.__hash__
 
-@dataclass(frozen=True, slots=True)
-class Form:
+
+class Form(NamedTuple):
     """The format and coding of one answer."""
 
     format: Format

@@ -66,7 +66,7 @@ class Phase(Enum):
 
 
 # It has asked, and waits for nothing of its own.
-_BUSY = frozenset({Phase.VERDICT, Phase.ANSWER})
+_BUSY = (Phase.VERDICT, Phase.ANSWER)
 
 
 class Connections:
