@@ -201,6 +201,7 @@ def test_in_an_outage_the_engine_is_where_it_breaks() -> None:
         desk.station("Engine").flow,
     )
     assert "last read 4 seconds ago" == desk.station("Exporter").joint
+    assert [Flow.BROKEN] == [s.flow for s in data_path(desk.page.view()) if s.flow is Flow.BROKEN]
     html = desk.html()
     assert "<h1>No engine answers at localhost:5555.</h1>" in html
     assert "°C" not in html, "no old number is shown"

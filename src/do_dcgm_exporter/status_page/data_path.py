@@ -69,7 +69,8 @@ def _exporter(view: View) -> Station:
         return Station("Exporter", __version__, Flow.UNKNOWN, "has not read anything yet")
     read = f"read {words.ago(max(0.0, view.now - status.last_success))}"
     if status.result is None:
-        return Station("Exporter", __version__, Flow.BROKEN, f"last {read}")
+        # It waits for what is broken before it.
+        return Station("Exporter", __version__, Flow.UNUSED, f"last {read}")
     joint = f"{read} in {status.collect_seconds * 1000:.0f} ms"
     return Station("Exporter", __version__, Flow.FLOWS, joint)
 
