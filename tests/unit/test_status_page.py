@@ -308,4 +308,4 @@ def test_gpus_of_several_models_are_told_apart() -> None:
     gpus = (told.roster.gpus[0], replace(told.roster.gpus[1], model="NVIDIA L40S"))
     mixed = replace(told, roster=replace(told.roster, gpus=gpus))
     assert 'GPU 1 <span class="quiet">NVIDIA L40S</span>' in Desk(page_of(mixed)).html()
-    assert 'GPU 1 <span' not in Desk(page_of()).html()
+    assert "GPU 1 <span" not in Desk(page_of()).html()
