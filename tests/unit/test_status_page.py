@@ -221,6 +221,19 @@ def test_a_scraper_that_stays_away_is_told_of() -> None:
     assert "<h1>Prometheus has not scraped for 6 minutes.</h1>" in desk.html()
 
 
+def test_another_scraper_does_not_make_up_for_a_missing_prometheus() -> None:
+    desk = Desk(page_of())
+    desk.scrapes.note("do-agent/3.18")
+    assert ("do-agent", Flow.FLOWS) == (
+        desk.station("do-agent").name,
+        desk.station("do-agent").flow,
+    )
+    desk.scrapes.note("Prometheus/2.53.0")
+    desk.clock.now += 400
+    desk.scrapes.note("do-agent/3.18")
+    assert Flow.BROKEN is desk.station("Prometheus").flow
+
+
 def test_without_a_scraper_nothing_is_missed() -> None:
     assert Flow.UNUSED is Desk(page_of()).station("Prometheus").flow
 
