@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -122,3 +123,30 @@ def test_series_end_when_the_engine_does_and_the_target_stays_up(
     wait_until(lambda: not prometheus.query(series), "the series have ended")
     assert prometheus.query('up{job="dying"} == 1')
     assert prometheus.query('do_dcgm_exporter_hostengine_up{job="dying"} == 0')
+
+
+def test_the_status_page_knows_prometheus(
+    prometheus: Prometheus, exporters: dict[str, Exporter]
+) -> None:
+    assert "<b>Prometheus</b>" in exporters["whole"].get("/").text
+    assert "✓ scraped" in exporters["whole"].get("/").text
+
+
+@pytest.mark.parametrize("job", ["whole", "mig"])
+def test_the_join_of_the_manual_gives_every_value_its_driver(
+    prometheus: Prometheus, exporters: dict[str, Exporter], job: str
+) -> None:
+    manual = (ROOT / "docs" / "metrics.md").read_text()
+    (query,) = re.findall(r"^    (.* group_left .*\n.*)$", manual, re.MULTILINE)
+    exporters[job].reload(label_fields_as_info="true")
+    driver, of_job = "DCGM_FI_DRIVER_VERSION", f'{TEMPERATURE}{{job="{job}"}}'
+
+    def joined() -> list[tuple[dict[str, str], float]]:
+        return prometheus.query(query.replace(TEMPERATURE, of_job))
+
+    def series() -> list[tuple[dict[str, str], float]]:
+        found = prometheus.query(of_job)
+        return [] if any(driver in labels for labels, _ in found) else found
+
+    wait_until(lambda: len(joined()) == len(series()) >= 8, "as many values as without a driver")
+    assert all(labels[driver] for labels, _ in joined())

@@ -10,15 +10,27 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.builders import HOSTENGINE_UP, Clock, cycle_result
+from tests.builders import (
+    HOSTENGINE_UP,
+    NOW,
+    Clock,
+    cycle_result,
+    gpu,
+    raw,
+    readings_of,
+    some_gpu,
+)
 
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
 from do_dcgm_exporter.publication import Body, Health, Page, Publication
 from do_dcgm_exporter.publisher import STARTING, Publisher
 from do_dcgm_exporter.samples import Family, MetricType, Sample
+from do_dcgm_exporter.status import Status
 from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.topology import Selection, Topology
 
 HEALTHY = Health(True)
 FAMILY = Family("DCGM_FI_DEV_GPU_TEMP", MetricType.GAUGE, "x", (Sample('gpu="0"', "41"),))
@@ -268,3 +280,80 @@ def test_a_page_that_nobody_asked_for_compressed_is_not_compressed_any_more(desk
 
 def test_equal_pages_are_equal_bytes() -> None:
     assert Body(b"x" * 1000).compressed == Body(b"x" * 1000).compressed
+
+
+# What people are shown.
+
+
+def state_at(now: float) -> MachineState:
+    """A machine with one GPU that is half busy."""
+    topology = Topology(gpus=(some_gpu(0),))
+    roster = Roster.of(topology, Selection((gpu(0),), topology.gpus, ()), keep=True)
+    return machine_state(roster, readings_of(raw(gpu(0), 203, 50, timestamp=now), now=now), ())
+
+
+class Watched:
+    """A publisher at a time of day that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.unix_time = Clock(NOW)
+        telemetry = Telemetry(CallCount(), ForwardStatistics())
+        self.publisher = Publisher(telemetry, clock=Clock(), unix_time=self.unix_time)
+
+    @property
+    def status(self) -> Status:
+        return self.publisher.publication.page.status
+
+    def succeed(self) -> None:
+        self.unix_time.now += 20
+        result = cycle_result(machine=state_at(self.unix_time.now))
+        number = self.publisher.begin_cycle()
+        self.publisher.publish_result(number, result, Versions("4.6.0", "4.6.0"), HEALTHY, False)
+
+    def fail(self) -> None:
+        self.unix_time.now += 20
+        self.publisher.publish_outage(self.publisher.begin_cycle(), "no engine")
+
+
+def test_a_page_has_the_state_it_was_made_of() -> None:
+    watched = Watched()
+    watched.succeed()
+    assert watched.status.result is not None
+    assert 50 == watched.status.machine.utilization(gpu(0))
+    assert (NOW + 20, "4.6.0", True) == (
+        watched.status.last_success,
+        watched.status.versions.engine,
+        watched.status.engine_up,
+    )
+
+
+def test_in_an_outage_there_are_no_values_but_what_was_known_is_not_forgotten() -> None:
+    watched = Watched()
+    watched.succeed()
+    watched.fail()
+    status = watched.status
+    assert (None, False) == (status.result, status.engine_up)
+    assert {} == status.machine.values
+    assert [0] == [known.id for known in status.last_known.roster.gpus]
+    assert NOW + 20 == status.last_success
+
+
+def test_an_outage_is_a_gap_in_the_history() -> None:
+    watched = Watched()
+    for step in (watched.succeed, watched.succeed, watched.fail, watched.succeed):
+        step()
+    assert [b"2", b"2", b"", b"2"] == [column.percentages for column in watched.status.history]
+
+
+def test_a_history_that_was_handed_out_does_not_change() -> None:
+    watched = Watched()
+    watched.succeed()
+    before = watched.status
+    watched.succeed()
+    assert (1, 2) == (len(before.history), len(watched.status.history))
+
+
+def test_an_outage_before_the_first_reading_leaves_no_history() -> None:
+    watched = Watched()
+    watched.fail()
+    assert () == watched.status.history

@@ -201,6 +201,7 @@ def test_in_an_outage_the_engine_is_where_it_breaks() -> None:
         desk.station("Engine").flow,
     )
     assert "last read 4 seconds ago" == desk.station("Exporter").joint
+    assert [Flow.BROKEN] == [s.flow for s in data_path(desk.page.view()) if s.flow is Flow.BROKEN]
     html = desk.html()
     assert "<h1>No engine answers at localhost:5555.</h1>" in html
     assert "°C" not in html, "no old number is shown"
@@ -218,6 +219,19 @@ def test_a_scraper_that_stays_away_is_told_of() -> None:
     desk.clock.now += 400
     assert Flow.BROKEN is desk.station("Prometheus").flow
     assert "<h1>Prometheus has not scraped for 6 minutes.</h1>" in desk.html()
+
+
+def test_another_scraper_does_not_make_up_for_a_missing_prometheus() -> None:
+    desk = Desk(page_of())
+    desk.scrapes.note("do-agent/3.18")
+    assert ("do-agent", Flow.FLOWS) == (
+        desk.station("do-agent").name,
+        desk.station("do-agent").flow,
+    )
+    desk.scrapes.note("Prometheus/2.53.0")
+    desk.clock.now += 400
+    desk.scrapes.note("do-agent/3.18")
+    assert Flow.BROKEN is desk.station("Prometheus").flow
 
 
 def test_without_a_scraper_nothing_is_missed() -> None:

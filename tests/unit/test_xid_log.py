@@ -164,3 +164,11 @@ def test_what_an_xid_means(xid: int, text: str) -> None:
 
 def test_the_well_known_xids_have_texts() -> None:
     assert "Unknown Error" not in {xid_text(xid) for xid in (13, 31, 43, 48, 63, 74, 79, 94, 119)}
+
+
+def test_the_newest_of_all_devices_are_told_with_how_often_they_came(log: XidLog) -> None:
+    log.add(gpu(0), [event(-5, 13), event(1, 31), event(2, 31)])
+    log.add(gpu(1), [event(3, 43)])
+    seen = [(entry.xid, entry.entity, entry.total) for entry in log.newest(10)]
+    assert [(43, gpu(1), 1), (31, gpu(0), 2), (13, gpu(0), 0)] == seen
+    assert [43] == [entry.xid for entry in log.newest(1)]

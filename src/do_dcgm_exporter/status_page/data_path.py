@@ -11,6 +11,7 @@ from do_dcgm_exporter.addresses import is_loopback_url
 from do_dcgm_exporter.status_page import words
 from do_dcgm_exporter.status_page.view import View
 
+_PROMETHEUS = "Prometheus"
 # Longer than the intervals people scrape at: Prometheus itself forgets a series after 5 minutes.
 _SCRAPED_RECENTLY = 300.0
 
@@ -69,17 +70,19 @@ def _exporter(view: View) -> Station:
         return Station("Exporter", __version__, Flow.UNKNOWN, "has not read anything yet")
     read = f"read {words.ago(max(0.0, view.now - status.last_success))}"
     if status.result is None:
-        return Station("Exporter", __version__, Flow.BROKEN, f"last {read}")
+        # It waits for what is broken before it.
+        return Station("Exporter", __version__, Flow.UNUSED, f"last {read}")
     joint = f"{read} in {status.collect_seconds * 1000:.0f} ms"
     return Station("Exporter", __version__, Flow.FLOWS, joint)
 
 
 def _scrapers(view: View) -> Station:
-    """Whoever scraped last; a Prometheus that has been here stands for all scrapers."""
+    """A Prometheus that has been here stands for all scrapers, else the last one does."""
     if not view.scrapes:
-        return Station("Prometheus", "", Flow.UNUSED, "nobody has scraped since the start")
-    name, at = max(view.scrapes.items(), key=lambda scrape: scrape[1])
-    since = max(0.0, view.now - at)
+        return Station(_PROMETHEUS, "", Flow.UNUSED, "nobody has scraped since the start")
+    newest = max(view.scrapes, key=view.scrapes.__getitem__)
+    name = _PROMETHEUS if _PROMETHEUS in view.scrapes else newest
+    since = max(0.0, view.now - view.scrapes[name])
     if since > _SCRAPED_RECENTLY:
         return Station(name, "", Flow.BROKEN, f"has not scraped for {words.duration(since)}")
     return Station(name, "", Flow.FLOWS, f"scraped {words.ago(since)}")
