@@ -24,7 +24,7 @@ from tests.e2e.exporter import (
     settings_for,
 )
 from tests.e2e.pages import Page
-from tests.e2e.waiting import wait_until
+from tests.e2e.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter import __version__
@@ -418,7 +418,7 @@ def test_simulate_shows_eight_gpus_and_forwards_nothing(stage: Stage) -> None:
         attempts = exporter.page().samples("do_dcgm_exporter_forward_attempts_total")
         assert {sample.value for sample in attempts} == {0}
     engine = engine_of(exporter)
-    assert exporter.stop() < 5
+    assert exporter.stop() < STOP_LIMIT
     wait_until(lambda: not is_running(engine), "the engine has ended as well")
 
 

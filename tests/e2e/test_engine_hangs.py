@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import Exporter
-from tests.e2e.waiting import seconds_until, wait_until
+from tests.e2e.waiting import STOP_LIMIT, seconds_until, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 
 # From here on a cycle counts as hung, whatever the interval: supervisor.py.
 SHORTEST_LIMIT = 2.0
-SLACK = 2.0
+# For a busy machine, and far from the 60 s of a hung call.
+SLACK = 10.0
 
 # A call to a hung engine ends after 60 s in real life, and then the next one begins.
 SHORT_CALLS = {"DCGM_SIMULATOR_CALL_TIMEOUT": "3"}
@@ -70,7 +71,7 @@ def test_an_exporter_of_a_hung_engine_stops_at_once(
     wait_until(
         lambda: exporter.page().value("process_cpu_seconds_total") > used, "a newer page", 60
     )
-    assert exporter.stop() < 2.0
+    assert exporter.stop() < STOP_LIMIT
     assert exporter.process.returncode == 0
     engine.resume()
 
@@ -79,7 +80,7 @@ def test_an_exporter_that_has_not_noticed_the_hang_yet_stops_at_once_as_well(
     exporter: Exporter, engine: SimulatedEngine
 ) -> None:
     engine.suspend()
-    assert exporter.stop() < 2.0
+    assert exporter.stop() < STOP_LIMIT
     engine.resume()
 
 
@@ -101,7 +102,7 @@ def test_an_exporter_hung_while_it_connects_stops_at_once(
     engine.suspend()
     exporter = stage.exporter(engine)
     wait_until(lambda: "has not answered" in exporter.health()[1], "the hang is noticed")
-    assert exporter.stop() < 2.0
+    assert exporter.stop() < STOP_LIMIT
     engine.resume()
 
 

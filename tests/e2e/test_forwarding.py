@@ -11,7 +11,7 @@ from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Behaviour, Endpoint
 from tests.e2e.exporter import Exporter
 from tests.e2e.pages import Page
-from tests.e2e.waiting import wait_until
+from tests.e2e.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter import __version__
@@ -195,7 +195,7 @@ def test_it_stops_at_once_while_the_endpoint_hangs(
         engine, **FORWARDING | {"forward_url": endpoint.url, "forward_timeout": 60_000}
     )
     endpoint.wait_for_posts(1)
-    assert exporter.stop() < 2.0
+    assert exporter.stop() < STOP_LIMIT
     assert exporter.process.returncode == 0
 
 
@@ -211,5 +211,5 @@ def test_it_stops_at_once_while_both_sides_hang_and_clients_dawdle(
     exporter.wait_until_down()
     with socket.create_connection(("127.0.0.1", exporter.port)) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")  # and no end of it
-        assert exporter.stop() < 2.0
+        assert exporter.stop() < STOP_LIMIT
     engine.resume()

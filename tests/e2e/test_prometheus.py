@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import Stage
-from tests.e2e.exporter import Exporter
+from tests.e2e.exporter import ROOT, Exporter
 from tests.e2e.prometheus import Prometheus, needs_prometheus
 from tests.e2e.waiting import wait_until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Stage
-from tests.e2e.waiting import wait_until
+from tests.e2e.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 
@@ -120,7 +120,7 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(
 ) -> None:
     exporter = stage.exporter(engine, environ={"NOTIFY_SOCKET": "/nonexistent/notify"})
     exporter.wait_until_up()
-    assert exporter.stop() < 5
+    assert exporter.stop() < STOP_LIMIT
 
 
 def test_the_journal_gets_priorities_and_no_times(stage: Stage, engine: SimulatedEngine) -> None:

@@ -10,6 +10,8 @@ Answer = TypeVar("Answer")
 
 # Far beyond what anything here takes, for a machine may be busy with other things.
 PATIENCE = 30.0
+# What systemd gives the service to stop (TimeoutStopSec=), and far from the 60 s of a hung call.
+STOP_LIMIT = 10.0
 _PAUSE = 0.02
 
 
