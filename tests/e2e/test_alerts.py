@@ -124,7 +124,8 @@ def fleet(
     """All machines while nothing is wrong with them but what is from the start."""
     stage = shared_stage
     scenarios = {"broken": "hgx", "healthy": "h100x8-mig", "shrinking": "h100x8"}
-    engines = {name: stage.engine(scenario) for name, scenario in scenarios.items()}
+    # Values that stand still: one that wanders to 0 would be a GPU that idles.
+    engines = {name: stage.engine(scenario, still=True) for name, scenario in scenarios.items()}
     posting = {"forward": "true", "forward_url": failing_endpoint.url, "forward_interval": 1000}
     exporters = {
         name: stage.exporter(engine, **(posting if name == "shrinking" else {}))
