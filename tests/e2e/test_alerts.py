@@ -203,8 +203,9 @@ def test_prometheus_evaluates_all_rules_without_an_error(broken: Fleet) -> None:
     assert [rule["lastError"] for rule in rules if rule["health"] != "ok"] == []
 
 
-def test_when_they_fire_and_when_not() -> None:
-    promtool("test", "rules", DATA / "alerts-test.yml")
+@pytest.mark.parametrize("name", ["alerts-test.yml", "recording-rules-test.yml"])
+def test_promtool_tests_the_rules(name: str) -> None:
+    promtool("test", "rules", DATA / name)
 
 
 def test_promtool_finds_the_rules_well_formed() -> None:
