@@ -75,9 +75,15 @@ def graph(
     if stack:
         custom["stacking"] = {"mode": "normal", "group": "A"}
     defaults = {"unit": unit, "min": 0, "custom": custom} | more
-    drawn = panel("timeseries", title, text, targets, 12, 8, **defaults)
+    known = {key: value for key, value in defaults.items() if value is not None}
+    drawn = panel("timeseries", title, text, targets, 12, 8, **known)
     drawn["options"] = {
-        "legend": {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]},
+        "legend": {
+            "showLegend": True,
+            "displayMode": "table",
+            "placement": "right",
+            "calcs": ["lastNotNull", "max"],
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     dashes = {"fill": "dash", "dash": [8, 8]}
@@ -164,12 +170,12 @@ def place(panels: Sequence[Json]) -> list[Json]:
 
 def variable(name: str, label: str, query: str, *, several: bool) -> Json:
     """Return a choice among the values of a label."""
+    everything = {"allValue": ".*", "current": {"text": "All", "value": "$__all"}}
     return {
         "type": "query", "name": name, "label": label, "datasource": SOURCE,
         "query": {"query": query, "refId": name}, "definition": query, "refresh": 2, "sort": 3,
         "multi": several, "includeAll": several, "options": [],
-        "current": {"text": "All", "value": "$__all"} if several else {},
-        **({"allValue": ".*"} if several else {}),
+        **(everything if several else {}),
     }  # fmt: skip
 
 
@@ -185,7 +191,7 @@ def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[J
     """Return a whole dashboard."""
     source = {
         "type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus",
-        "refresh": 1, "options": [], "current": {}, "multi": False, "includeAll": False,
+        "refresh": 1, "options": [], "multi": False, "includeAll": False,
     }  # fmt: skip
     instances = "label_values(do_dcgm_exporter_hostengine_up, instance)"
     gpus = f"label_values(DCGM_FI_DEV_GPU_TEMP{{{HOSTS}}}, gpu)"
@@ -201,7 +207,18 @@ def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[J
         ),
     ]
     links = [
-        {"type": "link", "title": name, "url": f"{DOCS}/{page}", "targetBlank": True, "icon": "doc"}
+        {
+            "type": "link",
+            "title": name,
+            "url": f"{DOCS}/{page}",
+            "targetBlank": True,
+            "icon": "doc",
+            "tooltip": "",
+            "tags": [],
+            "asDropdown": False,
+            "includeVars": False,
+            "keepTime": False,
+        }
         for name, page in (
             ("Runbooks", "alerts.md"),
             ("When something is wrong", "operations.md"),
