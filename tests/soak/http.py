@@ -190,7 +190,7 @@ def subject(directory: Path, authority: Authority, *, tls: bool) -> Iterator[Exp
                 f"tls_server_config: {{cert_file: {pair.certificate}, key_file: {pair.key}}}\n"
             )
             settings["web_config_file"] = web
-        engine = stage.engine("h100x8")
+        engine = stage.engine("h100x1")
         exporter = stage.exporter(engine, collect_interval=1000, **settings)
         exporter.trust = authority.trust() if tls else None
         exporter.wait_until_up()
