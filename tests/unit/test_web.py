@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import logging
 import socket
@@ -29,8 +30,9 @@ from tests.web_harness import (
     wait_until,
 )
 
-from do_dcgm_exporter.http_protocol import Limits
+from do_dcgm_exporter.http_protocol import Connection, Limits
 from do_dcgm_exporter.http_request import HeadLimits
+from do_dcgm_exporter.http_tls import TlsTransport
 from do_dcgm_exporter.port_holder import PortTaken
 from do_dcgm_exporter.publication import Health, Publication
 from do_dcgm_exporter.settings import ListenAddress
@@ -447,6 +449,21 @@ class TestLife:
         assert b"" == everything(idle) + everything(begun)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), PATIENCE)
+
+    def test_what_a_client_took_up_is_free_when_it_has_gone(self, web):
+        """Without the collector of cycles, which does not see what OpenSSL holds."""
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                with web.connect(SCRAPE) as client:
+                    assert TEXT == answer(client).body
+                web.connect(SCRAPE[:9]).close()
+                web.exchange(SCRAPE)
+            kinds = (Connection, TlsTransport)
+            wait_until(lambda: not any(isinstance(thing, kinds) for thing in gc.get_objects()))
+        finally:
+            gc.enable()
 
     def test_a_taken_port_is_said_before_anything_is_served(self, web):
         second = MetricsServer(ListenAddress("127.0.0.1", web.server.port), web.publication)
