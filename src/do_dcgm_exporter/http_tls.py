@@ -117,10 +117,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._tls.write(data)
             self._flush()
 
-    def can_write_eof(self) -> bool:
-        """Whether an end can be sent (overrides asyncio)."""
-        return True
-
     def write_eof(self) -> None:
         """Say that nothing more comes; what the client still sends is thrown away."""
         self._say_goodbye()

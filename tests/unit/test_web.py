@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import gzip
 import logging
@@ -413,6 +414,13 @@ class TestLife:
         errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
         assert 1 == len(errors)
         assert "LookupError" in errors[0].getMessage()
+
+    def test_that_a_client_has_gone_is_no_error_of_ours(self, web, caplog):
+        for number in (errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.EMFILE):
+            web.server._report({"message": "it failed", "exception": OSError(number, "so")})
+
+        assert 1 == len(caplog.records)
+        assert errno.EMFILE == caplog.records[0].exc_info[1].errno
 
     def test_a_server_is_alive_from_start_to_stop(self):
         server = MetricsServer(ListenAddress("127.0.0.1", 0), Publication(page()))
