@@ -60,19 +60,26 @@ class Bucket:
 
 
 class Gate:
-    """Lets requests through to ``site`` by rate and password; the event loop's alone."""
+    """Lets requests through to ``site`` by rate and password; the event loop's alone.
+
+    With ``is_tls`` pages are not compressed, for the length of a compressed page can tell
+    what is in it (BREACH); but for /metrics, which has no secret and repeats no request.
+    """
 
     def __init__(
         self,
         site: Site,
-        passwords: Passwords | None,
-        checker: PasswordChecker | None,
-        bucket: Bucket | None,
+        passwords: Passwords | None = None,
+        checker: PasswordChecker | None = None,
+        bucket: Bucket | None = None,
+        *,
+        is_tls: bool = False,
     ) -> None:
         self._site = site
         self._passwords = passwords
         self._checker = checker
         self._bucket = bucket
+        self._is_tls = is_tls
 
     def refuse(self, refused: Refused) -> Answer:
         """Say that a request is refused."""
@@ -83,6 +90,8 @@ class Gate:
         try:
             head, authorization = _without_authorization(head)
             request = self._site.understand(head)
+            if self._is_tls and request.path != "/metrics":
+                request = _uncompressed(request)
             if self._bucket is not None and not self._bucket.take():
                 return self._turn_away(_TOO_MANY_REQUESTS, request)
             if self._passwords is None or self._checker is None:
@@ -126,6 +135,11 @@ class Gate:
             return self._turn_away(_WHO_ARE_YOU, request)
         except Exception as error:  # noqa: BLE001 - as in Site.answer
             return self._site.fail(error)
+
+
+def _uncompressed(request: Request) -> Request:
+    headers = {name: text for name, text in request.headers.items() if name != "accept-encoding"}
+    return replace(request, headers=headers)
 
 
 def _without_authorization(head: bytes) -> tuple[bytes, str]:

@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
         """
         self._enter(Phase.LEAVING, self._limits.leave_seconds)
         self._received = b""
-        if self._transport.can_write_eof():
+        try:
             self._transport.write_eof()
-        else:
-            self._transport.close()
+        except OSError:  # it has hung up already
+            self._transport.abort()

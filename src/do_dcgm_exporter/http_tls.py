@@ -68,6 +68,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Tell the connection."""
         self._state = _State.ENDED
         self._connection.connection_lost(error)
+        # They hold each other, and what OpenSSL has for a client would wait with them for
+        # the collector of cycles, which does not see how much that is.
+        del self._connection
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent through TLS."""
@@ -113,10 +116,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._state is _State.OPEN:
             self._tls.write(data)
             self._flush()
-
-    def can_write_eof(self) -> bool:
-        """Whether an end can be sent (overrides asyncio)."""
-        return True
 
     def write_eof(self) -> None:
         """Say that nothing more comes; what the client still sends is thrown away."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -35,6 +36,8 @@ _KERNEL_BACKLOG = 1024
 # Seconds. Also how late a limit of time may strike; waking up costs 0.2 ms.
 _HEARTBEAT = 2.0
 _STOP_SECONDS = 1.0
+
+_GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 
 
 class Security(Protocol):
@@ -206,6 +209,8 @@ class MetricsServer:
     def _report(self, context: dict[str, Any]) -> None:
         """Log an unexpected error, each kind once: a client may be able to repeat it."""
         error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _GONE:
+            return  # a client that hangs up at a bad moment, as any may
         kind = f"{context['message']}: {type(error).__name__}"
         if kind not in self._reported:
             self._reported.add(kind)

@@ -53,7 +53,13 @@ class WebSecurity:
         if self.passwords is not None:
             self._checker = PasswordChecker()
         limit = self.config.rate_limit
-        return Gate(site, self.passwords, self._checker, Bucket(limit) if limit else None)
+        return Gate(
+            site,
+            self.passwords,
+            self._checker,
+            Bucket(limit) if limit else None,
+            is_tls=self._material is not None,
+        )
 
     def protect(self, connection: Connection) -> asyncio.Protocol:
         """Return what stands between a socket and ``connection``."""

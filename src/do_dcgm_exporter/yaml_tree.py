@@ -123,9 +123,9 @@ def read_yaml(content: bytes, file: str) -> Part:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{file}:{line}: this is not YAML: {_reason(error)}") from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, OverflowError):  # the last for "\\UFFFFFFFF"
         # "from None": what cannot be decoded would show in a traceback.
-        raise ConfigurationError(f"{file}: this is not YAML: it is not UTF-8 text") from None
+        raise ConfigurationError(f"{file}: this is not YAML: not all of it is Unicode") from None
     except RecursionError:
         raise ConfigurationError(f"{file}: this is nested too deeply") from None
     return Part(node, file, 1)

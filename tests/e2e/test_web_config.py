@@ -117,6 +117,16 @@ def test_curl_gets_in_with_tls_and_a_password_and_not_otherwise(
     assert "this port speaks HTTPS" in exporter.get("/health").text
 
 
+def test_over_tls_nothing_is_compressed_but_metrics(start: Start) -> None:
+    """What testssl.sh calls BREACH; it asks for / alone."""
+    exporter = start()
+    codings = {
+        path: exporter.get(path, headers={"Accept-Encoding": "gzip"}).headers["Content-Encoding"]
+        for path in ("/", "/health", "/metrics")
+    }
+    assert codings == {"/": None, "/health": None, "/metrics": "gzip"}
+
+
 def test_curl_needs_a_certificate_where_one_is_asked_for(
     start: Start, web_config: WebConfig
 ) -> None:

@@ -31,12 +31,20 @@ from tests.e2e.exporter import Exporter
 from tests.e2e.prometheus import BIN, Prometheus
 from tests.e2e.waiting import wait_until
 from tests.soak.http_crowd import Crowd
-from tests.soak.http_shapes import Expected, Shape, complaint, random_shape, written_shapes
+from tests.soak.http_shapes import (
+    Expected,
+    Shape,
+    broken_handshake,
+    complaint,
+    random_shape,
+    written_shapes,
+)
 
 _CLIENTS = 4
 _PATIENCE = 60.0  # seconds; only ever waited out by a failure
 _WARM_UP = 2000  # requests after which memory is what it will be
 _MOST_GROWTH = 8.0  # megabytes
+_BROKEN_HANDSHAKES = 0.1  # of the requests through TLS
 
 
 @dataclass
@@ -81,7 +89,7 @@ class Wire:
             client = stack.enter_context(socket.create_connection(self._address, _PATIENCE))
             # The server may have answered, and hung up, before it has heard everything.
             with contextlib.suppress(OSError):
-                if self._trust is not None:
+                if self._trust is not None and not shape.is_handshake:
                     wrapped = self._trust.wrap_socket(client, server_hostname="localhost")
                     client = stack.enter_context(wrapped)
                 for begin, end in zip((0, *cuts), (*cuts, len(shape.data))):
@@ -113,7 +121,7 @@ def abuse(
             outcome.complaints.append(f"{shape.kind}: {wrong}: {shape.data[:200]!r} {cuts}")
 
     with Crowd(exporter.port, crowd, seed) as clients, ThreadPoolExecutor(_CLIENTS) as pool:
-        tasks = _tasks(source, requests)
+        tasks = _tasks(source, requests, exporter.trust)
         while batch := list(islice(tasks, 500)):
             list(pool.map(send, batch))
             resident = resident_megabytes(pid)
@@ -133,12 +141,17 @@ def abuse(
     return outcome
 
 
-def _tasks(source: random.Random, requests: int) -> Iterator[tuple[Shape, list[int]]]:
-    """Yield the shapes, and where each is cut into pieces."""
+def _tasks(
+    source: random.Random, requests: int, trust: ssl.SSLContext | None
+) -> Iterator[tuple[Shape, list[int]]]:
+    """Yield the shapes, and where each is cut into pieces; with TLS, some break that."""
     for shape in written_shapes():
         yield shape, []
     for _ in range(requests):
-        shape = random_shape(source)
+        if trust is not None and source.random() < _BROKEN_HANDSHAKES:
+            shape = broken_handshake(source, trust)
+        else:
+            shape = random_shape(source)
         most = min(3, len(shape.data))
         yield (
             shape,
@@ -187,7 +200,7 @@ def subject(directory: Path, authority: Authority, *, tls: bool) -> Iterator[Exp
                 f"tls_server_config: {{cert_file: {pair.certificate}, key_file: {pair.key}}}\n"
             )
             settings["web_config_file"] = web
-        engine = stage.engine("h100x8")
+        engine = stage.engine("h100x1")
         exporter = stage.exporter(engine, collect_interval=1000, **settings)
         exporter.trust = authority.trust() if tls else None
         exporter.wait_until_up()

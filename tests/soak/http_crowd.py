@@ -77,7 +77,7 @@ class Crowd:
     async def _deaf(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(60):
-            writer.write(GOOD_HEAD * 50)
+            writer.write(GOOD_HEAD * 300)
             await asyncio.wait_for(writer.drain(), 20 * _PAUSE)
             await asyncio.sleep(_PAUSE)
 

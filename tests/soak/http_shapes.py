@@ -6,8 +6,10 @@ answers, and nothing but answers.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -35,10 +37,14 @@ class Shape:
     data: bytes
     expected: Expected = Expected.ANYTHING
     requests: int = 1
+    is_handshake: bool = False
+    """Whether it is sent as it is, instead of what TLS makes of it."""
 
 
 def complaint(shape: Shape, received: bytes) -> str:
     """Say what is wrong with what came back for ``shape``; empty if nothing is."""
+    if shape.is_handshake:
+        return "it was served" if b"HTTP/1.1 200" in received else ""
     statuses = []
     rest = received
     while rest:
@@ -180,6 +186,19 @@ _NAMES = (
 def random_shape(source: random.Random) -> Shape:
     """Return a shape of a kind that ``source`` chooses."""
     return source.choice(_MAKERS)(source)
+
+
+def broken_handshake(source: random.Random, trust: ssl.SSLContext) -> Shape:
+    """Return the first words of a TLS client with some bytes changed or missing."""
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        trust.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    data = bytearray(hello.read())
+    for _ in range(source.randint(0, 5)):
+        data[source.randrange(len(data))] = source.randrange(256)
+    data = data[: source.choice((len(data), source.randrange(len(data))))]
+    more = source.choice((b"", source.randbytes(50), b"\x17\x03\x03\x00\x05hello", GOOD_HEAD))
+    return Shape("handshake", bytes(data) + more, is_handshake=True)
 
 
 def _bytes(source: random.Random) -> Shape:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import gzip
 import logging
 import socket
@@ -30,8 +32,9 @@ from tests.web_harness import (
 )
 
 from do_dcgm_exporter.http_answer import Content
-from do_dcgm_exporter.http_protocol import Limits
+from do_dcgm_exporter.http_protocol import Connection, Limits
 from do_dcgm_exporter.http_request import HeadLimits, Request
+from do_dcgm_exporter.http_tls import TlsTransport
 from do_dcgm_exporter.port_holder import PortTaken
 from do_dcgm_exporter.publication import Health, Publication
 from do_dcgm_exporter.scrape_log import ScrapeLog
@@ -424,6 +427,13 @@ class TestLife:
         assert 1 == len(errors)
         assert "LookupError" in errors[0].getMessage()
 
+    def test_that_a_client_has_gone_is_no_error_of_ours(self, web, caplog):
+        for number in (errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.EMFILE):
+            web.server._report({"message": "it failed", "exception": OSError(number, "so")})
+
+        assert 1 == len(caplog.records)
+        assert errno.EMFILE == caplog.records[0].exc_info[1].errno
+
     def test_a_server_is_alive_from_start_to_stop(self):
         server = MetricsServer(ListenAddress("127.0.0.1", 0), Publication(page()))
         assert not server.is_alive(within=1e9)
@@ -459,6 +469,21 @@ class TestLife:
         assert b"" == everything(idle) + everything(begun)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), PATIENCE)
+
+    def test_what_a_client_took_up_is_free_when_it_has_gone(self, web):
+        """Without the collector of cycles, which does not see what OpenSSL holds."""
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                with web.connect(SCRAPE) as client:
+                    assert TEXT == answer(client).body
+                web.connect(SCRAPE[:9]).close()
+                web.exchange(SCRAPE)
+            kinds = (Connection, TlsTransport)
+            wait_until(lambda: not any(isinstance(thing, kinds) for thing in gc.get_objects()))
+        finally:
+            gc.enable()
 
     def test_a_taken_port_is_said_before_anything_is_served(self, web):
         second = MetricsServer(ListenAddress("127.0.0.1", web.server.port), web.publication)

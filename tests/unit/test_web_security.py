@@ -16,7 +16,9 @@ from tests.web_harness import PATIENCE, SCRAPE, TEXT, answer, everything, wait_u
 
 from do_dcgm_exporter import http_gate
 from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.http_answer import Answer
 from do_dcgm_exporter.http_protocol import Limits
+from do_dcgm_exporter.http_request import Request, parse_head
 from do_dcgm_exporter.watched_files import WatchedFiles
 from do_dcgm_exporter.web_security import WebSecurity, load_web_security
 
@@ -360,6 +362,29 @@ class TestPasswords:
         assert "LookupError" in caplog.text
         for secret in ("secret", HASH, RIGHT["Authorization"][6:]):
             assert secret not in caplog.text
+
+
+class Seen:
+    """A site that remembers what it was asked."""
+
+    understand = staticmethod(parse_head)
+
+    def respond(self, request: Request) -> Answer:
+        self.request = request
+        return Answer(b"", closes=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_tls", "expected"),
+    [("/metrics", True, "gzip"), ("/", True, None), ("/", False, "gzip")],
+)
+def test_over_tls_nothing_is_compressed_but_metrics(path, is_tls, expected):
+    site = Seen()
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nAccept: b\r\n\r\n"
+    http_gate.Gate(site, is_tls=is_tls).answer(head.encode(), "192.0.2.1")
+
+    assert expected == site.request.headers.get("accept-encoding")
+    assert "b" == site.request.headers["accept"]
 
 
 class TestTheRest:
