@@ -15,6 +15,9 @@ from tests.soak.promises import Promise, table
 from tests.soak.scraper import Scraper
 from tests.soak.stage import staged
 
+# Seconds of scrapes without faults, to compare with.
+_CALM = 10.0
+
 
 def main() -> int:
     """Run the command."""
@@ -57,14 +60,15 @@ def _faults(options: argparse.Namespace) -> list[Promise]:
     with staged(interval_ms=1000) as stage:
         exporter = stage.exporter
         with Scraper(exporter.process.pid, exporter.port) as scraper:
-            calm = making.control(stage, scraper, seconds=10.0)
+            time.sleep(_CALM)
             before = stage.usage()
-            made = making.Faults(stage, scraper, random.Random(options.seed))
+            made = making.Faults(stage, random.Random(options.seed))
             made.run(counts, _say)
             exporter.wait_for_cycles(3)
             lives = exporter.is_running
             after = stage.usage() if lives else before
-        rows = making.promises(made, calm, before, after, lives)
+            found = scraper.end()
+        rows = making.promises(made, found, before, after, lives)
         exporter.close()
     return rows
 
@@ -74,9 +78,10 @@ def _day(options: argparse.Namespace) -> list[Promise]:
         exporter = stage.exporter
         with Scraper(exporter.process.pid, exporter.port, pause=0.5) as scraper:
             day = Day(stage)
-            day.run(scraper, options.cycles, _say)
+            day.run(options.cycles, _say)
+            found = scraper.end()
         exporter.close()
-    return day.promises()
+    return day.promises(found)
 
 
 def _processor() -> str:

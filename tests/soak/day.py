@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.soak.promises import Promise
-from tests.soak.scraper import Scraper
+from tests.soak.scraper import Found
 from tests.soak.stage import Stage, Usage
 
 CYCLES_OF_A_DAY = 4320  # at the default interval of 20 s
@@ -26,7 +26,7 @@ class Day:
     before: Usage | None = None
     after: Usage | None = None
 
-    def run(self, scraper: Scraper, cycles: int, say: Callable[[str], None]) -> None:
+    def run(self, cycles: int, say: Callable[[str], None]) -> None:
         """Let ``cycles`` pass, with an XID now and then."""
         first = self.stage.cycles()
         self._pass(first + int(cycles * _WARM_UP), say)
@@ -34,8 +34,7 @@ class Day:
         self.memory.clear()
         self._pass(first + cycles, say)
         self.after = self.stage.usage()
-        page = scraper.last_page
-        assert page is not None
+        page = self.stage.exporter.page()
         samples = sum(len(page.samples(name)) for name in page.dcgm)
         self.values = samples * (self.stage.cycles() - first)
 
@@ -49,7 +48,7 @@ class Day:
                 say(f"{until - cycles} cycles to go")
             time.sleep(1.0)
 
-    def promises(self) -> list[Promise]:
+    def promises(self, found: Found) -> list[Promise]:
         """What was promised of a day, with what was measured."""
         grown = slope(self.memory) * CYCLES_OF_A_DAY
         first, last = self.memory[0], self.memory[-1]
@@ -60,6 +59,12 @@ class Day:
                 f"{grown:+.2f} MB a day; {first[1]:.1f} MB, {last[1]:.1f} MB at the end",
                 grown < LARGEST_SLOPE,
                 is_timed=True,
+            ),
+            Promise(
+                "pages that are not valid",
+                "none",
+                f"{len(found.complaints)} of {len(found.scrapes)} scrapes",
+                not found.complaints,
             ),
             Promise(
                 "what the exporter holds after them",

@@ -18,7 +18,7 @@ from tests.e2e.endpoint import (
 )
 from tests.e2e.waiting import seconds_until, wait_until
 from tests.soak.promises import Promise
-from tests.soak.scraper import Scrape, Scraper
+from tests.soak.scraper import Found, Scrape
 from tests.soak.stage import Stage, Usage
 
 # The longest that a fault may keep a scrape waiting.
@@ -50,7 +50,6 @@ class Faults:
     """Makes them happen, one after the other, and takes the times."""
 
     stage: Stage
-    scraper: Scraper
     generator: random.Random
     recoveries: list[float] = field(default_factory=list)
     """Seconds from the engine's return to values on the page."""
@@ -131,33 +130,24 @@ class Faults:
         time.sleep(self.generator.uniform(0, self.stage.exporter.interval))
 
 
-def control(stage: Stage, scraper: Scraper, seconds: float) -> list[Scrape]:
-    """Scrapes of a time without faults, to compare with."""
-    began = time.monotonic()
-    time.sleep(seconds)
-    wait_until(lambda: scraper.between(began, time.monotonic()), "scrapes")
-    assert stage.exporter.is_running
-    return scraper.between(began, time.monotonic())
-
-
 def promises(
-    faults: Faults, calm: Sequence[Scrape], before: Usage, after: Usage, lives: bool
+    faults: Faults, found: Found, before: Usage, after: Usage, lives: bool
 ) -> list[Promise]:
     """What was promised of faults, with what was measured."""
-    scraper, interval = faults.scraper, faults.stage.exporter.interval
+    interval = faults.stage.exporter.interval
     begin, end = faults.spans[0][0], faults.spans[-1][1]
-    scrapes = scraper.between(begin, end)
+    scrapes, calm = found.between(begin, end), found.between(0.0, begin)
     slow = [scrape for scrape in scrapes if scrape.own_seconds > LONGEST_SCRAPE]
     worst = max(scrape.own_seconds for scrape in scrapes)
     slowest = max(faults.recoveries, default=0.0)
-    complaints = "; ".join(scraper.complaints[:2])
+    complaints = "; ".join(found.complaints[:2])
     return [
         Promise("the process lives", "always", "it does" if lives else "it ended", lives),
         Promise(
             "pages that are not valid",
             "none",
-            f"{len(scraper.complaints)} of {len(scrapes)} scrapes {complaints}".strip(),
-            not scraper.complaints,
+            f"{len(found.complaints)} of {len(scrapes)} scrapes {complaints}".strip(),
+            not found.complaints,
         ),
         Promise(
             "longest scrape, without the time its threads waited for a CPU",

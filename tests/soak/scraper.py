@@ -1,5 +1,8 @@
 """Scrapes without end, and judges each answer: is it a page, and who made it slow?
 
+A process of its own, ``python -m tests.soak.scraper PID PORT PAUSE``, so that nothing else of
+the suite keeps it waiting. It tells what it found when its standard input ends.
+
 On a busy machine a scrape is slow because the server had to wait for a CPU, or the scraper
 had. The kernel knows how long each thread was ready and did not run; what is left of a
 scrape's time without that is the exporter's own doing.
@@ -8,12 +11,16 @@ scrape's time without that is the exporter's own doing.
 from __future__ import annotations
 
 import http.client
+import json
 import os
-import threading
+import select
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e.exporter import ROOT, environment
 from tests.e2e.pages import Page
 
 
@@ -27,54 +34,65 @@ class Scrape:
 
 
 @dataclass
-class Scraper:
-    """A thread that scrapes a port every ``pause`` seconds over one connection."""
+class Found:
+    """What a scraper has found: all scrapes, and what was wrong with any."""
 
-    pid: int
-    port: int
-    pause: float = 0.01
     scrapes: list[Scrape] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    last_page: Page | None = None
-    _judged: bytes = b""
 
-    def __post_init__(self) -> None:
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def between(self, begin: float, end: float) -> list[Scrape]:
+        """The scrapes that began in that time of the monotonic clock."""
+        return [scrape for scrape in self.scrapes if begin <= scrape.at < end]
+
+
+class Scraper:
+    """A process that scrapes a port every ``pause`` seconds over one connection."""
+
+    def __init__(self, pid: int, port: int, pause: float = 0.01) -> None:
+        command = [sys.executable, "-m", "tests.soak.scraper", str(pid), str(port), str(pause)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def __enter__(self) -> Scraper:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
+        self._process.kill()
+        self._process.communicate()
 
-    def between(self, begin: float, end: float) -> list[Scrape]:
-        """The scrapes that began in that time."""
-        return [scrape for scrape in self.scrapes if begin <= scrape.at < end]
+    def end(self) -> Found:
+        """Scrape no more, and tell."""
+        told, _ = self._process.communicate()
+        found = json.loads(told)
+        return Found([Scrape(*scrape) for scrape in found["scrapes"]], found["complaints"])
 
-    def _run(self) -> None:
-        connection: http.client.HTTPConnection | None = None
-        while not self._stopped.wait(self.pause):
-            try:
-                if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                    connection.connect()
-                body = self._scrape(connection)
-            except OSError as error:
-                self.complaints.append(f"a scrape fails: {error!r}")
-                connection = None
-                continue
-            except http.client.HTTPException as error:
-                self.complaints.append(f"not HTTP: {error!r}")
-                connection = None
-                continue
-            self._judge(body)
-        if connection is not None:
-            connection.close()
 
-    def _scrape(self, connection: http.client.HTTPConnection) -> bytes:
+class Scraping:
+    """What the process does."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self._tasks = Path(f"/proc/{pid}/task")
+        self._port = port
+        self._connection: http.client.HTTPConnection | None = None
+        self._judged = b""
+        self.scrapes: list[tuple[float, float, float]] = []
+        self.complaints: list[str] = []
+
+    def scrape(self) -> None:
+        """Scrape once and judge the answer."""
+        try:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+                self._connection.connect()
+            body = self._ask(self._connection)
+        except (OSError, http.client.HTTPException) as error:
+            self.complaints.append(f"a scrape fails: {error!r}")
+            self._connection = None
+        else:
+            self.judge(body)
+
+    def _ask(self, connection: http.client.HTTPConnection) -> bytes:
         waited = self._waited()
         began = time.monotonic()
         connection.request("GET", "/metrics")
@@ -83,31 +101,42 @@ class Scraper:
         seconds = time.monotonic() - began
         if answer.status != 200:
             self.complaints.append(f"a scrape is answered {answer.status}")
-        self.scrapes.append(Scrape(began, seconds, max(0.0, seconds - self._waited() + waited)))
+        self.scrapes.append((began, seconds, max(0.0, seconds - self._waited() + waited)))
         return body
 
-    def _judge(self, body: bytes) -> None:
+    def judge(self, body: bytes) -> None:
+        """Complain of what is no page; the same bytes again need no second look."""
         if body == self._judged:
             return
         self._judged = body
         try:
-            self.last_page = Page(body.decode())
+            Page(body.decode())
         except (AssertionError, UnicodeDecodeError) as error:
             self.complaints.append(f"not a page: {error}")
 
     def _waited(self) -> float:
-        """Seconds for which this thread and those of the exporter were ready and did not run."""
-        own = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-        tasks = Path(f"/proc/{self.pid}/task")
+        """Seconds for which this process and the exporter's threads were ready and did not run."""
         try:
-            theirs = [_run_delay(tasks / name / "schedstat") for name in os.listdir(tasks)]
-        except FileNotFoundError:  # it has ended, or one of its threads has
-            theirs = []
-        return _run_delay(own) + sum(theirs)
+            theirs = [_run_delay(self._tasks / name) for name in os.listdir(self._tasks)]
+        except FileNotFoundError:
+            theirs = []  # it has ended
+        return _run_delay(Path("/proc/self")) + sum(theirs)
 
 
-def _run_delay(path: Path) -> float:
+def _run_delay(task: Path) -> float:
     try:
-        return int(path.read_text().split()[1]) / 1e9
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
+
+
+def main(pid: int, port: int, pause: float) -> None:
+    """Scrape until standard input ends, then tell."""
+    scraping = Scraping(pid, port)
+    while not select.select([sys.stdin], [], [], pause)[0]:
+        scraping.scrape()
+    json.dump({"scrapes": scraping.scrapes, "complaints": scraping.complaints}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

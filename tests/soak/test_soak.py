@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.exporter import ROOT, environment
 from tests.soak.day import slope
 from tests.soak.promises import Promise, table
-from tests.soak.scraper import Scraper
+from tests.soak.scraper import Scraping
 
 
 def test_a_few_faults_of_every_kind_and_some_cycles_break_no_promise() -> None:
@@ -23,7 +23,7 @@ def test_a_few_faults_of_every_kind_and_some_cycles_break_no_promise() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("| holds |") + done.stdout.count("| **BROKEN** |") == 9
+    assert done.stdout.count("| holds |") + done.stdout.count("| **BROKEN** |") == 10
 
 
 def test_the_slope_is_that_of_the_line_through_the_points() -> None:
@@ -37,6 +37,7 @@ def test_a_broken_promise_stands_out() -> None:
 
 
 def test_what_is_no_page_is_a_complaint() -> None:
-    scraper = Scraper(pid=1, port=1)
-    scraper._judge(b"A 1\n")
-    assert len(scraper.complaints) == 1
+    scraping = Scraping(pid=1, port=1)
+    scraping.judge(b"A 1\n")
+    scraping.judge(b"A 1\n")
+    assert len(scraping.complaints) == 1

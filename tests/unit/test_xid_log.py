@@ -115,7 +115,13 @@ def test_an_xid_of_a_time_before_the_start_counts_once_the_engine_was_read(log: 
     assert {31: 1} == dict(log.of(gpu(0)).totals)
 
 
-def test_a_second_report_is_later_than_the_first(log: XidLog) -> None:
+def test_either_of_two_reports_may_be_read_first(log: XidLog) -> None:
+    log.add(gpu(0), [event(1.75, 79)])
+    log.add(gpu(0), [event(1, 79)])
+    assert {79: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_the_same_xid_of_a_later_time_is_another_one(log: XidLog) -> None:
     log.add(gpu(0), [event(7200, 79)])
     log.add(gpu(0), [event(5, 79)])
     assert {79: 2} == dict(log.of(gpu(0)).totals)

@@ -45,12 +45,14 @@ class XidHistory:
 
     ``read_until`` is the timestamp of the event taken last, ``taken`` those that the engine
     may tell again; ``was_read`` is whether the engine has answered for the entity before.
-    ``early`` are those of a reading that broke off, to be taken with what the next one finds.
+    ``counted`` are those of ``taken`` that are no second reports, and
+    ``early`` those of a reading that broke off, to be taken with what the next one finds.
     """
 
     read_until: int = -1
     taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     was_read: bool = False
+    counted: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     early: set[XidEvent] = field(default_factory=set)
     recent: deque[XidEvent] = field(default_factory=deque)
     totals: Tally[int] = field(default_factory=Tally)
@@ -125,6 +127,7 @@ class XidLog:
         return sorted(seen, reverse=True)[:count]
 
     def _count(self, event: XidEvent, history: XidHistory) -> None:
+        history.counted.append(event)
         history.newest = event
         history.newest_by_xid[event.xid] = event.timestamp
         history.recent.append(event)
@@ -133,9 +136,8 @@ class XidLog:
 
 
 def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
-    earlier = history.newest_by_xid.get(event.xid)
-    return (
-        event.xid in _REPORTED_TWICE
-        and earlier is not None
-        and 0 <= event.timestamp - earlier <= _TWICE_WITHIN
+    """Whether an XID that is reported twice was counted already; either report may come first."""
+    return event.xid in _REPORTED_TWICE and any(
+        counted.xid == event.xid and abs(counted.timestamp - event.timestamp) <= _TWICE_WITHIN
+        for counted in history.counted
     )
