@@ -79,7 +79,7 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration, messages
+    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import Applying, Wish
 
     settings = configuration.read(host, os.environ)
@@ -92,7 +92,8 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
         arguments.recreate_containers,
     )
     if arguments.dry_run:
-        messages.print_plan(Applying(_means(host), settings, wish).plan())
+        lines = Applying(_means(host), settings, wish).plan()
+        print("\n".join(lines) if lines else "there is no NVIDIA exporter here")
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()

@@ -44,13 +44,8 @@ def keeps_engine(made: Decision) -> bool:
     return made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS
 
 
-def print_plan(decisions: Iterable[Decision]) -> None:
-    """Say what would be done."""
-    lines = [_planned(made) for made in decisions]
-    print("\n".join(lines) if lines else "no NVIDIA exporter runs as a service here")
-
-
-def _planned(made: Decision) -> str:
+def planned(made: Decision) -> str:
+    """Say what would be done with a service."""
     if made.goal is Goal.REWRITTEN and made.text:
         return f"{made.unit}: would be made a client, by this drop-in\n\n{made.text}"
     if made.goal is Goal.STOPPED:

@@ -25,9 +25,11 @@ _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = b"nv-hostengine"
 _LARGEST_MAPS = 1 << 26
 _CONTAINER = re.compile(
-    r"(?:/|docker-|libpod-|crio-|cri-containerd-)([0-9a-f]{64})(?:\.scope)?(?:/|$)"
+    r"(?:/|docker-|libpod-|crio-|cri-containerd-)([0-9a-f]{64})(?:\.scope)?(?:/|$)",
+    re.MULTILINE,
 )
-_UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
+_UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
+_USER_MANAGER = re.compile(r"/user@\d+\.service/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +233,12 @@ def environment_of(proc: Path, process: str) -> dict[str, str]:
 
 
 def unit_of(proc: Path, process: str) -> str:
-    """Return the service unit of a process; that of a container's process is not its own."""
-    match = _UNIT.findall(_groups(proc, process))
-    return match[-1] if match and not container_of(proc, process) else ""
+    """Return the system's service unit of a process, nothing of a container's or a user's."""
+    groups = _groups(proc, process)
+    if _USER_MANAGER.search(groups) or container_of(proc, process):
+        return ""
+    units = _UNIT.findall(groups)
+    return units[-1] if units else ""
 
 
 def container_of(proc: Path, process: str) -> str:

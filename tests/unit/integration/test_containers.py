@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.unit.integration.conftest import ENGINE, Machine
-from tests.unit.integration.runs import CLIENT, apply, told, undo
+from tests.unit.integration.runs import CLIENT, apply, plan, told, undo
 from tests.unit.integration.test_interruptions import every_point
 
 from do_dcgm_exporter.integration import container_copy
@@ -119,6 +119,17 @@ def test_recreating_can_be_killed_at_any_point(docker: Machine) -> None:
         assert undo(docker), points
         assert before == kept(docker), points
     assert points > 5
+
+
+def test_a_plan_says_how_it_would_be_recreated(docker: Machine) -> None:
+    before = kept(docker)
+    (reported,) = plan(docker)
+    assert "container gpu (docker): stays as it is (recreated on request only)" == reported
+    (recreated,) = plan(docker, recreate=True)
+    assert "would be recreated" in recreated
+    assert "docker rename gpu gpu.before-do-dcgm-exporter\n" in recreated
+    assert before == kept(docker)
+    assert READING == verbs(docker)
 
 
 def test_another_choice_puts_the_original_back(docker: Machine) -> None:

@@ -138,6 +138,7 @@ def test_engines_are_known_with_the_one_on_our_port(machine: Machine) -> None:
         (f"0::/machine.slice/libpod-{CONTAINER}.scope/container\n", "", CONTAINER),
         (f"0::/kubepods.slice/pod1.slice/cri-containerd-{CONTAINER}.scope\n", "", CONTAINER),
         ("0::/user.slice/user-0.slice/session-1.scope\n", "", ""),
+        ("0::/user.slice/user-7.slice/user@7.service/app.slice/a.service\n", "", ""),
     ],
 )
 def test_whose_a_process_is(machine: Machine, group: str, unit: str, container: str) -> None:
