@@ -56,7 +56,7 @@ class Watched:
         """Look at it before it is touched.
 
         One that has just been started may serve an empty page for an interval; metrics are
-        waited for, but at the end what it gave before is enough.
+        waited for, but at the end an empty page is enough if there were none before.
         """
         self._served_before = self.served()
 
@@ -102,7 +102,7 @@ class Watched:
         that takes hours: being a client that answers will do then.
         """
         if late:
-            return self._served_before
+            return max(self._served_before, Served.EMPTY_PAGE)
         return Served.EMPTY_PAGE if seconds >= _LONGEST_EMPTY else Served.METRICS
 
     def wait_as_before(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.integration.conftest import Machine
-from tests.unit.integration.runs import apply, told, undo
+from tests.unit.integration.runs import apply, plan, told, undo
 
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
@@ -95,6 +95,12 @@ def test_a_second_engine_is_stood_down_and_put_back(snap: Machine) -> None:
     assert asked.index("stop") < asked.index("set") < asked.index("restart")
     assert apply(snap)
     assert undo(snap)
+    assert before == kept(snap)
+
+
+def test_a_plan_names_the_snap(snap: Machine) -> None:
+    before = kept(snap)
+    assert ["snap dcgm: its engine would be stood down, if ours can be used"] == plan(snap)
     assert before == kept(snap)
 
 
