@@ -134,7 +134,7 @@ class ContainersAndSnap:
         return False
 
     def _processes(self) -> Processes:
-        return scan(self._shop.host, self._shop.engine_port)
+        return scan(self._shop.host, self._shop.engine_port, with_engines=True)
 
 
 def why_not_usable(engine: EngineAnswer, major: int) -> str:

@@ -121,7 +121,7 @@ def test_engines_and_ourselves_are_not_counted(machine: Machine, files: dict[str
 
 def test_engines_are_known_with_the_one_on_our_port(machine: Machine) -> None:
     machine.put_process(8, comm="nv-hostengine\n", cmdline="nv-hostengine\0")
-    found = scan(machine.host, 5555)
+    found = scan(machine.host, 5555, with_engines=True)
     assert {7, 8} == set(found.engine_pids)
     assert (7,) == found.serving_pids
     assert frozenset({4}) == found.engine_majors

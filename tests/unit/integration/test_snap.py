@@ -111,7 +111,7 @@ def test_an_engine_on_our_port_is_used(snap: Machine) -> None:
         assert apply(snap, choice)
     assert before == kept(snap)
     assert {"list", "get", "services"} == {words[0] for words in data(snap)["asked"]}
-    found = find_snap(snap.host, scan(snap.host, 5555))
+    found = find_snap(snap.host, scan(snap.host, 5555, with_engines=True))
     assert found is not None
     assert found.serves_engine
 
