@@ -42,8 +42,6 @@ class Reason(Enum):
     REFUSED = "it did not come back as a client"
 
 
-# Reasons that pass, and are looked at again by the boot check and the trigger.
-PASSING = frozenset({Reason.ENGINE, Reason.VERSION, Reason.UNKNOWN_VERSION})
 # Reasons of somebody's own, with which no second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED})
 

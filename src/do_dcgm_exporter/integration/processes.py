@@ -63,7 +63,6 @@ class Processes:
     dcgm: tuple[DcgmProcess, ...] = ()
     engine_pids: tuple[int, ...] = ()
     serving_pids: tuple[int, ...] = ()
-    engine_majors: frozenset[int] = frozenset()
     unseen: int = 0
 
     @property
@@ -126,7 +125,6 @@ def scan(host: Host, engine_port: int, *, with_engines: bool = False) -> Process
         tuple(process for process in found if process is not None),
         tuple(map(int, engines)),
         tuple(map(int, serving)),
-        frozenset(mapped[engine] for engine in engines if mapped.get(engine)),
         unseen,
     )
 

@@ -124,7 +124,6 @@ def test_engines_are_known_with_the_one_on_our_port(machine: Machine) -> None:
     found = scan(machine.host, 5555, with_engines=True)
     assert {7, 8} == set(found.engine_pids)
     assert (7,) == found.serving_pids
-    assert frozenset({4}) == found.engine_majors
 
 
 @pytest.mark.parametrize(
