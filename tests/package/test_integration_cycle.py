@@ -173,7 +173,10 @@ def test_while_our_package_is_deconfigured_exporters_are_as_they_were(
     put_one(installed, 9402)
     assert integrate(installed, "apply").returncode == 0
     breaker = Package(workshop, "breaker", "1", Breaks="do-dcgm-exporter").build()
-    installed.run("dpkg", "--auto-deconfigure", "--install", *installed.put(breaker))
+    said = installed.run(
+        "dpkg", "--auto-deconfigure", "--install", *installed.put(breaker), check=False
+    ).stderr
+    assert "will deconfigure do-dcgm-exporter" in said  # and cannot configure it again
     assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded", 15.0)
 
     installed.run("dpkg", "--remove", "breaker")
