@@ -19,6 +19,7 @@ from do_dcgm_exporter.integration.plan import (
     Circumstances,
     Decision,
     decide,
+    is_in_trouble,
     is_stale,
     needs_engine,
     still_serves,
@@ -151,7 +152,8 @@ class Applying:
     ) -> list[Decision]:
         records = self._state.units
         if self._choice is Choice.REWRITE and any(
-            needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
+            is_in_trouble(exporter, records.get(exporter.name))
+            or needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
             for exporter in exporters
         ):
             self._answer()

@@ -217,6 +217,20 @@ def test_an_interrupted_run_is_a_problem() -> None:
     assert ("interrupted", ("do-dcgm-exporter-integrate apply",)) == (problem.id, problem.remedy)
 
 
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_client_that_does_not_run(active: str, sub: str) -> None:
+    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
+    down = exporter(active=active)
+    down = replace(down, view=replace(down.view, sub_state=sub))
+    keep = Decision(UNIT, Goal.REWRITTEN, Reason.CLIENT, "x")
+    problem = only(with_exporter(down, keep, state=state))
+    assert ("client-down", (f"journalctl -u {UNIT}",)) == (problem.id, problem.remedy)
+    misfit = Decision(UNIT, Goal.ORIGINAL, Reason.VERSION, "another DCGM")
+    problem = only(with_exporter(down, misfit, state=state))
+    assert "another DCGM" in problem.what
+    assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
+
+
 @pytest.mark.parametrize(
     ("version", "word"),
     [("4.8.2", f'"localhost" as a client: {UNIT} (4.8.2)'), ("", f"perhaps one of these: {UNIT}")],
