@@ -62,7 +62,9 @@ def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:
         return True
     if decision.reason in HARMLESS or decision.reason in _SHOWN_LATER or not _may_run(exporter):
         return False
-    return decision.goal is not Goal.REWRITTEN or bool(decision.text)
+    if decision.goal is Goal.REWRITTEN:
+        return bool(decision.text) and not exporter.has_drop_in
+    return True
 
 
 def _may_run(exporter: UnitExporter) -> bool:

@@ -211,6 +211,15 @@ def test_an_edited_drop_in_of_a_client_is_a_notice() -> None:
     assert (f"{UNIT}: x.conf is yours",) == notices(findings)
 
 
+def test_who_is_not_root_does_not_take_a_client_for_an_engine() -> None:
+    processes = Processes(engine_pids=(7,), unseen=3)
+    client = exporter(has_drop_in=True)
+    findings = replace(with_exporter(client, REWRITE), processes=processes)
+    assert () == problems(findings)
+    assert not any("another nv-hostengine" in notice for notice in notices(findings))
+    assert "none that can be seen" in check_report.as_text(findings, (), ())
+
+
 def test_an_interrupted_run_is_a_problem() -> None:
     state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True)})
     problem = only(with_exporter(exporter(process()), REWRITE, state=state))
