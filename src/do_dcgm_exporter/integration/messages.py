@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
@@ -17,11 +18,27 @@ _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
 
 def tell(level: Level, text: str) -> None:
     """Say something: what was done on stdout, what went wrong on stderr."""
-    if "JOURNAL_STREAM" in os.environ:
+    stream = sys.stderr if level is Level.WARNING else sys.stdout
+    if _is_the_journals(stream):
         text = _PREFIXES[level] + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
-    print(text, file=sys.stderr if level is Level.WARNING else sys.stdout, flush=True)
+    print(text, file=stream, flush=True)
+
+
+def _is_the_journals(stream: TextIO) -> bool:
+    """Whether the journal reads a stream: systemd.exec(5), JOURNAL_STREAM.
+
+    The variable alone does not say so: a service may run apt, and that us.
+    """
+    journal = os.environ.get("JOURNAL_STREAM")
+    if not journal:
+        return False
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False  # it is no file at all
+    return journal == f"{status.st_dev}:{status.st_ino}"
 
 
 def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
