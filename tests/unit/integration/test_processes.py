@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
 from pathlib import Path
@@ -229,8 +230,6 @@ def test_the_report_names_whose_they_are(machine: Machine) -> None:
     write_report(machine.host, scan(machine.host, 5555), 5555)
     report = machine.root / "run/do-dcgm-exporter-integration/embedded-dcgm.json"
     assert 0o644 == report.stat().st_mode & 0o777
-    import json
-
     owners = [process["of"] for process in json.loads(report.read_text())["processes"]]
     assert {"a.service", f"container {CONTAINER[:12]}", "agent"} == set(owners)
 
