@@ -23,7 +23,10 @@ def tell(level: Level, text: str) -> None:
         text = _PREFIXES[level] + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
-    print(text, file=stream, flush=True)
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        pass  # nobody listens any more; what was begun is brought to its end
 
 
 def _is_the_journals(stream: TextIO) -> bool:

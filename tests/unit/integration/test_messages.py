@@ -33,3 +33,13 @@ def test_the_journal_reads_how_important_it_is(
         tell(Level.INFO, "done")
         tell(Level.WARNING, "not done")
     assert "<6>done\n<4>not done\n" == (tmp_path / "journal").read_text()
+
+
+def test_a_listener_that_has_left_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    tell(Level.INFO, "done")
+    with pytest.raises(BrokenPipeError):
+        pipe.close()
