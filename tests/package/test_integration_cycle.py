@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.package import exporter_kinds
 from tests.package.exporters import engine_of, integrate, put_one, vendor_package
+from tests.package.packages import Package
 from tests.package.system import CONF, System
 from tests.package.test_removal import listing
 
@@ -165,17 +166,21 @@ def test_two_at_once_do_what_one_does(installed: System, workshop: Path) -> None
     assert installed.journal("exporter-9402.service").count("Started ") == 2
 
 
-def test_while_our_package_is_deconfigured_exporters_are_as_they_were(installed: System) -> None:
+def test_while_our_package_is_deconfigured_exporters_are_as_they_were(
+    installed: System, workshop: Path
+) -> None:
     assert installed.serves(hostengine_up=True)
     put_one(installed, 9402)
     assert integrate(installed, "apply").returncode == 0
-    script = "/var/lib/dpkg/info/do-dcgm-exporter.{}"
-    environ = {"DPKG_MAINTSCRIPT_PACKAGE": "do-dcgm-exporter", "DPKG_MAINTSCRIPT_NAME": ""}
-    installed.run(script.format("prerm"), "deconfigure", "in-favour", "x", "1", environ=environ)
+    breaker = Package(workshop, "breaker", "1", Breaks="do-dcgm-exporter").build()
+    said = installed.run(
+        "dpkg", "--auto-deconfigure", "--install", *installed.put(breaker), check=False
+    ).stderr
+    assert "will deconfigure do-dcgm-exporter" in said  # and cannot configure it again
     assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded", 15.0)
 
-    installed.run(script.format("postinst"), "abort-deconfigure", "in-favour", "x", "1",
-                  environ=environ)  # fmt: skip
+    installed.run("dpkg", "--remove", "breaker")
+    installed.run("dpkg", "--configure", "do-dcgm-exporter")
     assert engine_of(installed, 9402) == ENGINE
 
 

@@ -19,6 +19,7 @@ from do_dcgm_exporter.integration.plan import (
     Circumstances,
     Decision,
     decide,
+    is_in_trouble,
     is_stale,
     needs_engine,
     still_serves,
@@ -74,16 +75,22 @@ class Applying:
         self._engine: EngineAnswer | None = None
         self._state = State()
 
-    def plan(self) -> list[Decision]:
-        """Decide about every unit without changing anything."""
+    def plan(self) -> list[str]:
+        """Say what would be done, without changing anything."""
         self._state = state.load(self._host)
         exporters = self._look()
-        return self._decide(exporters, self._owners(exporters))
+        decisions = self._decide(exporters, self._owners(exporters))
+        shop = self._workshop()
+        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        return [
+            *map(messages.planned, decisions),
+            *others.plan(recreate=self._wish.recreate_containers),
+        ]
 
     def run(self) -> bool:
         """Change what has to be changed; return whether nothing is left against the choice."""
         self._state = state.load(self._host)
-        shop = _workshop(self._means, self._state, str(self._address), self._address.port)
+        shop = self._workshop()
         units = Units(shop)
         exporters = self._look()
         if self._drop_strangers(shop, exporters):
@@ -96,6 +103,9 @@ class Applying:
         clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
         others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
         return others.apply(recreate=self._wish.recreate_containers) and clean
+
+    def _workshop(self) -> Workshop:
+        return _workshop(self._means, self._state, str(self._address), self._address.port)
 
     def _look(self) -> tuple[UnitExporter, ...]:
         processes = scan(self._host, self._address.port)
@@ -142,7 +152,8 @@ class Applying:
     ) -> list[Decision]:
         records = self._state.units
         if self._choice is Choice.REWRITE and any(
-            needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
+            is_in_trouble(exporter, records.get(exporter.name))
+            or needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
             for exporter in exporters
         ):
             self._answer()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 
+from do_dcgm_exporter.integration import container_copy
 from do_dcgm_exporter.integration.commands import CommandFailed, is_installed
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.container_work import Containers, why_not_recreated
@@ -44,19 +46,42 @@ class ContainersAndSnap:
             clean = self._apply_to_containers(engine, work, recreate=recreate) and clean
         return clean or self._choice is Choice.LEAVE
 
+    def plan(self, *, recreate: bool) -> Iterator[str]:
+        """Say what would be changed, without changing anything."""
+        for engine in ENGINES:
+            for container in self._embedded(engine):
+                yield f"container {container.name} ({engine}): {self._planned(container, recreate)}"
+        if is_installed("snap"):
+            snap = find_snap(self._shop.host, self._processes())
+            if snap and snap.has_second_engine and self._choice is not Choice.LEAVE:
+                yield f"snap {SNAP}: its engine would be stood down, if ours can be used"
+
+    def _planned(self, container: Container, recreate: bool) -> str:
+        why = why_not_recreated(container, self._shop.engine)
+        if not why and recreate and self._choice is Choice.REWRITE:
+            lines = container_copy.commands(container, self._shop.engine)
+            return "would be recreated\n\n" + "\n".join(map(shlex.join, lines)) + "\n"
+        return f"stays as it is ({why or 'recreated on request only'})"
+
     # Containers
 
-    def _apply_to_containers(self, engine: str, work: Containers, *, recreate: bool) -> bool:
+    def _embedded(self, engine: str) -> list[Container]:
         if not is_installed(engine):
-            return True
+            return []
+        found = find_containers(engine, self._shop.systemd, self._processes())
+        units = {unit.name for unit in self._units}  # which are dealt with already
+        return [
+            one
+            for one in with_makers(found, self._units)
+            if one.has_embedded_engine and one.maker not in units
+        ]
+
+    def _apply_to_containers(self, engine: str, work: Containers, *, recreate: bool) -> bool:
         try:
-            found = find_containers(engine, self._shop.systemd, self._processes())
+            embedded = self._embedded(engine)
         except CommandFailed as error:
             self._shop.tell(Level.WARNING, f"containers cannot be looked at: {error}")
             return True  # that is no exporter; "check" says that it could not look
-        found = with_makers(found, self._units)
-        units = {unit.name for unit in self._units}  # which are dealt with already
-        embedded = [one for one in found if one.has_embedded_engine and one.maker not in units]
         changed = [self._apply_to_container(one, work, recreate) for one in embedded]
         return all(changed)
 
@@ -109,7 +134,7 @@ class ContainersAndSnap:
         return False
 
     def _processes(self) -> Processes:
-        return scan(self._shop.host, self._shop.engine_port)
+        return scan(self._shop.host, self._shop.engine_port, with_engines=True)
 
 
 def why_not_usable(engine: EngineAnswer, major: int) -> str:

@@ -28,7 +28,8 @@ def as_text(found: Findings, problems: Sequence[Problem], notices: Sequence[str]
     """Return the table."""
     lines = [f"{name:<{_WIDTH}}{value}" for name, value in _rows(found)]
     lines += _section("exporters", list(_exporter_lines(found)) or ["none of NVIDIA's"])
-    lines += _section("DCGMs of their own", list(_embedded_lines(found)) or ["none"])
+    none = "none that can be seen" if found.processes.unseen else "none"
+    lines += _section("DCGMs of their own", list(_embedded_lines(found)) or [none])
     if found.unseen:
         lines += _section("could not be looked at", list(found.unseen))
     if notices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,11 +24,20 @@ _LONGEST_RUN = 600.0
 def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
     """Run the command and return its exit status."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files and containers may be anything.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments, host or Host())
+        sys.stdout.flush()
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 
@@ -79,7 +89,7 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration, messages
+    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import Applying, Wish
 
     settings = configuration.read(host, os.environ)
@@ -92,7 +102,8 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
         arguments.recreate_containers,
     )
     if arguments.dry_run:
-        messages.print_plan(Applying(_means(host), settings, wish).plan())
+        lines = Applying(_means(host), settings, wish).plan()
+        print("\n".join(lines) if lines else "there is no NVIDIA exporter here")
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()

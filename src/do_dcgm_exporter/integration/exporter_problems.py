@@ -12,7 +12,7 @@ from do_dcgm_exporter.integration.embedded_report import owner_of
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.libraries import mislabels_when_remote
-from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
+from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason, is_in_trouble
 from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, stop_command
 from do_dcgm_exporter.integration.processes import DcgmProcess
 from do_dcgm_exporter.integration.survey import Findings
@@ -43,8 +43,17 @@ def _of_exporters(found: Findings) -> Iterator[Problem]:
             yield Problem(
                 "interrupted", f"{exporter.name}: an earlier run was interrupted", (_APPLY,)
             )
+        elif is_in_trouble(exporter, record):
+            yield _client_in_trouble(exporter, decision)
         elif _has_embedded_engine(exporter, decision):
             yield _embedded(exporter, decision)
+
+
+def _client_in_trouble(exporter: UnitExporter, decision: Decision) -> Problem:
+    what = f"{exporter.name}, which was made a client, does not run"
+    if decision.reason is Reason.VERSION:
+        return Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
+    return Problem("client-down", what, (f"journalctl -u {exporter.name}",))
 
 
 def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:
@@ -53,7 +62,9 @@ def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:
         return True
     if decision.reason in HARMLESS or decision.reason in _SHOWN_LATER or not _may_run(exporter):
         return False
-    return decision.goal is not Goal.REWRITTEN or bool(decision.text)
+    if decision.goal is Goal.REWRITTEN:
+        return bool(decision.text) and not exporter.has_drop_in
+    return True
 
 
 def _may_run(exporter: UnitExporter) -> bool:

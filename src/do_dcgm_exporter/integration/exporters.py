@@ -79,6 +79,8 @@ def _unit_exporter(host: Host, view: UnitView, processes: Processes) -> UnitExpo
     own = processes.of_unit(view.name)
     if view.is_masked:
         return UnitExporter(view, None, own, "", False, False, 0, "")
+    if not view.is_there:
+        return None
     command = exporter_command(
         view.commands, environment_of(host, view), lambda path: _script(host, path)
     )

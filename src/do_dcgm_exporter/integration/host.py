@@ -52,9 +52,11 @@ def read_bytes(path: str, limit: int) -> bytes:
     Only of files: opening a device may do things, and opening a pipe may wait.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             return b""
-        with open(path, "rb") as file:
-            return file.read(limit)
+        # Unbuffered: room for all of ``limit`` would be made first, for every small file.
+        with open(path, "rb", buffering=0) as file:
+            return file.read(limit) if status.st_size > limit else file.readall()[:limit]
     except OSError:
         return b""

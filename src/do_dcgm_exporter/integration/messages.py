@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
@@ -17,11 +18,30 @@ _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
 
 def tell(level: Level, text: str) -> None:
     """Say something: what was done on stdout, what went wrong on stderr."""
-    if "JOURNAL_STREAM" in os.environ:
+    stream = sys.stderr if level is Level.WARNING else sys.stdout
+    if _is_the_journals(stream):
         text = _PREFIXES[level] + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
-    print(text, file=sys.stderr if level is Level.WARNING else sys.stdout, flush=True)
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        pass  # nobody listens any more; what was begun is brought to its end
+
+
+def _is_the_journals(stream: TextIO) -> bool:
+    """Whether the journal reads a stream: systemd.exec(5), JOURNAL_STREAM.
+
+    The variable alone does not say so: a service may run apt, and that us.
+    """
+    journal = os.environ.get("JOURNAL_STREAM")
+    if not journal:
+        return False
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False  # it is no file at all
+    return journal == f"{status.st_dev}:{status.st_ino}"
 
 
 def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
@@ -44,13 +64,8 @@ def keeps_engine(made: Decision) -> bool:
     return made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS
 
 
-def print_plan(decisions: Iterable[Decision]) -> None:
-    """Say what would be done."""
-    lines = [_planned(made) for made in decisions]
-    print("\n".join(lines) if lines else "no NVIDIA exporter runs as a service here")
-
-
-def _planned(made: Decision) -> str:
+def planned(made: Decision) -> str:
+    """Say what would be done with a service."""
     if made.goal is Goal.REWRITTEN and made.text:
         return f"{made.unit}: would be made a client, by this drop-in\n\n{made.text}"
     if made.goal is Goal.STOPPED:

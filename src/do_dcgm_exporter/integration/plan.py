@@ -42,8 +42,6 @@ class Reason(Enum):
     REFUSED = "it did not come back as a client"
 
 
-# Reasons that pass, and are looked at again by the boot check and the trigger.
-PASSING = frozenset({Reason.ENGINE, Reason.VERSION, Reason.UNKNOWN_VERSION})
 # Reasons of somebody's own, with which no second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED})
 
@@ -73,6 +71,13 @@ def needs_engine(exporter: UnitExporter, owner: Owner, record: UnitRecord | None
     """Whether a decision to rewrite depends on what the engine answers."""
     unasked = Circumstances(Choice.REWRITE, EngineAddress(), None, retry=True)
     return decide(exporter, owner, record, unasked).reason is Reason.ENGINE
+
+
+def is_in_trouble(exporter: UnitExporter, record: UnitRecord | None) -> bool:
+    """Whether a client that we made does not run: its engine may be another one now."""
+    made_by_us = record is not None and record.change is Change.REWRITTEN
+    view = exporter.view
+    return made_by_us and (view.active_state == "failed" or view.sub_state == "auto-restart")
 
 
 def is_stale(exporter: UnitExporter, record: UnitRecord, address: EngineAddress) -> bool:
@@ -119,9 +124,7 @@ def decide(
     if now.choice is Choice.STOP:
         return Decision(exporter.name, Goal.STOPPED)
     if rewritten and record and record.settled and record.change is Change.REWRITTEN:
-        return Decision(
-            exporter.name, Goal.REWRITTEN, Reason.CLIENT, f"rewritten to {record.engine}"
-        )
+        return judge.keep(record)
     return judge.rewrite(exporter.command)
 
 
@@ -155,6 +158,22 @@ class _Judge:
         reason = Reason.CLIENT if local else Reason.ELSEWHERE
         return self.give_up(reason, f"told to use {where}, which is left alone")
 
+    def keep(self, record: UnitRecord) -> Decision:
+        """Keep a client, unless the engine has become one that it cannot talk to."""
+        engine = self.now.engine
+        if engine and engine.answers and engine.major and not self._fits(engine):
+            return self.give_up(Reason.VERSION, self._misfit(engine))
+        return Decision(
+            self.exporter.name, Goal.REWRITTEN, Reason.CLIENT, f"rewritten to {record.engine}"
+        )
+
+    def _fits(self, engine: EngineAnswer) -> bool:
+        return self.exporter.library_major in (0, engine.major)
+
+    def _misfit(self, engine: EngineAnswer) -> str:
+        release = engine.engine or "of an unknown release"
+        return f"it speaks DCGM {self.exporter.library_major}, the engine is DCGM {release}"
+
     def rewrite(self, command: ExporterCommand) -> Decision:
         """Make it a client, if it can be one now."""
         if command.form in (Form.CONTAINER_SCRIPT, Form.CONTAINER_START):
@@ -173,22 +192,19 @@ class _Judge:
         return Decision(self.exporter.name, Goal.REWRITTEN, text=text)
 
     def _obstacle(self) -> Decision | None:
-        engine, major = self.now.engine, self.exporter.library_major
+        engine = self.now.engine
         if engine is None or not engine.answers:
             words = engine.reason if engine else "not asked"
             return self.leave(
                 Reason.ENGINE, f"the engine at {self.now.address} cannot be used: {words}"
             )
-        if not major:
+        if not self.exporter.library_major:
             return self.leave(
                 Reason.UNKNOWN_VERSION,
                 "which DCGM it speaks shows only while it runs: start it, then apply",
             )
-        if engine.major != major:
-            release = engine.engine or "of an unknown release"
-            return self.leave(
-                Reason.VERSION, f"it speaks DCGM {major}, the engine is DCGM {release}"
-            )
+        if not self._fits(engine):
+            return self.leave(Reason.VERSION, self._misfit(engine))
         if self._has_refused():
             reason = self.record.reason if self.record else ""
             return self.leave(Reason.REFUSED, reason)

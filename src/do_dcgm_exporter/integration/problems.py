@@ -179,5 +179,7 @@ def _of_endpoint(found: Findings) -> Iterator[Problem]:
 
 
 def _other_engines(found: Findings) -> Iterator[str]:
+    if found.processes.unseen:
+        return  # whose ports are whose cannot be seen
     for pid in set(found.processes.engine_pids) - set(found.processes.serving_pids):
         yield f"another nv-hostengine runs (pid {pid}), not on port {found.settings.engine.port}"

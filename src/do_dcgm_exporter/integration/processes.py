@@ -23,11 +23,12 @@ from do_dcgm_exporter.integration.sockets import (
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = b"nv-hostengine"
-_LARGEST_MAPS = 1 << 26
 _CONTAINER = re.compile(
-    r"(?:/|docker-|libpod-|crio-|cri-containerd-)([0-9a-f]{64})(?:\.scope)?(?:/|$)"
+    r"(?:/|docker-|libpod-|crio-|cri-containerd-)([0-9a-f]{64})(?:\.scope)?(?:/|$)",
+    re.MULTILINE,
 )
-_UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
+_UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
+_USER_MANAGER = re.compile(r"/user@\d+\.service/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,6 @@ class Processes:
     dcgm: tuple[DcgmProcess, ...] = ()
     engine_pids: tuple[int, ...] = ()
     serving_pids: tuple[int, ...] = ()
-    engine_majors: frozenset[int] = frozenset()
     unseen: int = 0
 
     @property
@@ -96,31 +96,45 @@ class _Scan:
         return self.tables[namespace]
 
 
-def scan(host: Host, engine_port: int) -> Processes:
-    """Look at all processes. An engine on ``engine_port`` need not be a process of this host."""
+def scan(host: Host, engine_port: int, *, with_engines: bool = False) -> Processes:
+    """Look at all processes.
+
+    Engines are looked for only where there may be clients of them, or if they are asked for.
+    """
     proc = host.proc
     mapped: dict[str, int] = {}
-    engines: dict[str, int] = {}
     unseen = 0
     for process in _numbers(proc):
         major = _library_major(proc, process)
-        if read_bytes(f"{proc}/{process}/comm", 64).rstrip() == _ENGINE:
-            # A simulated one has no library; that of another user is hidden.
-            engines[process] = max(major or 0, 0)
-        elif major is None:
+        if major is None:
             unseen += _is_hidden(proc, process)
         elif major >= 0 and not _is_ours(proc, process):
             mapped[process] = major
+    engines = {process for process in mapped if _is_engine(proc, process)}
+    if with_engines or len(mapped) > len(engines):
+        # A simulated one has no library; that of another user is hidden.
+        engines |= {process for process in _numbers(proc) if _is_engine(proc, process)}
     scanned = _Scan(proc, {engine_port} if engine_port else set())
     serving = [engine for engine in engines if engine_port in _note_engine(scanned, engine)]
-    found = tuple(_dcgm_process(scanned, process, major) for process, major in mapped.items())
+    found = (
+        _dcgm_process(scanned, process, major)
+        for process, major in mapped.items()
+        if process not in engines
+    )
     return Processes(
         tuple(process for process in found if process is not None),
         tuple(map(int, engines)),
         tuple(map(int, serving)),
-        frozenset(major for major in engines.values() if major),
         unseen,
     )
+
+
+def _is_engine(proc: Path, process: str) -> bool:
+    try:
+        with open(f"{proc}/{process}/comm", "rb", buffering=0) as file:
+            return file.read(32).rstrip() == _ENGINE
+    except OSError:
+        return False  # it has ended
 
 
 def processes_of_unit(host: Host, unit: str) -> tuple[str, ...]:
@@ -136,8 +150,8 @@ def _library_major(proc: Path, process: str) -> int | None:
     """Return the major release of the mapped libdcgm, -1 without one, None if it is hidden."""
     path = f"{proc}/{process}/maps"
     try:
-        with open(path, "rb") as file:
-            maps = file.read(_LARGEST_MAPS)
+        with open(path, "rb", buffering=0) as file:
+            maps = file.readall()
     except PermissionError:
         return None
     except OSError:
@@ -231,9 +245,12 @@ def environment_of(proc: Path, process: str) -> dict[str, str]:
 
 
 def unit_of(proc: Path, process: str) -> str:
-    """Return the service unit of a process; that of a container's process is not its own."""
-    match = _UNIT.findall(_groups(proc, process))
-    return match[-1] if match and not container_of(proc, process) else ""
+    """Return the system's service unit of a process, nothing of a container's or a user's."""
+    groups = _groups(proc, process)
+    if _USER_MANAGER.search(groups) or container_of(proc, process):
+        return ""
+    units = _UNIT.findall(groups)
+    return units[-1] if units else ""
 
 
 def container_of(proc: Path, process: str) -> str:

@@ -107,7 +107,8 @@ def load(host: Host) -> State:
     except FileNotFoundError:
         return State()
     except (OSError, ValueError) as error:
-        raise StateUnreadable(f"the state in {path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StateUnreadable(f"the state in {path} cannot be read: {reason}") from error
     try:
         return _state(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -121,7 +121,7 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
     looks.start("health", lambda: machine.health(settings.address))
     if settings.forward_url:
         looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
-    processes = scan(host, settings.engine.port)
+    processes = scan(host, settings.engine.port, with_engines=True)
     known, unreadable = _known(host)
     if host.runs_systemd:
         looks.start(

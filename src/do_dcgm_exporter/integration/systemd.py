@@ -46,7 +46,6 @@ class UnitView:
     environment: Mapping[str, str]
     environment_files: tuple[str, ...]
     unset: tuple[str, ...]
-    main_pid: int
     restarts: int
 
     @property
@@ -150,7 +149,6 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         environment={name: value for name, _, value in assignments},
         environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
         unset=tuple(get("UnsetEnvironment") or ()),
-        main_pid=get("MainPID") or 0,
         restarts=get("NRestarts") or 0,
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration import state
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.state import State, UnitRecord
@@ -67,13 +66,13 @@ class Workshop:
 
 def in_parallel(jobs: Sequence[Callable[[], None]]) -> None:
     """Run jobs at once and wait for all; raises the first error, once all have ended."""
-    errors: list[ExporterError] = []
+    errors: list[Exception] = []
 
     def run(job: Callable[[], None]) -> None:
         try:
             job()
-        except ExporterError as error:
-            errors.append(error)
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)  # raised below, where somebody waits for it
 
     threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
     for thread in threads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -100,8 +101,7 @@ class Machine:
         self.link(f"{ETC}/multi-user.target.wants/{name}", f"/{LIB}/{name}")
 
     def systemctl(self, *arguments: str) -> None:
-        status = os.spawnvp(os.P_WAIT, "systemctl", ["systemctl", *arguments])
-        assert status == 0, arguments
+        subprocess.run(["systemctl", *arguments], check=True)
 
     def run_of(self, unit: str) -> Mapping[str, object]:
         """Return what the manager knows of a unit that was started once."""

@@ -39,6 +39,11 @@ def apply(
         return run.run()
 
 
+def plan(machine: Machine, *, recreate: bool = False) -> list[str]:
+    wish = Wish(recreate_containers=recreate)
+    return Applying(means(machine), IntegrationSettings(), wish, ask=lambda: ENGINE).plan()
+
+
 def undo(machine: Machine) -> bool:
     machine.said.clear()
     with state.locked(machine.host, 60.0):

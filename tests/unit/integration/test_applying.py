@@ -164,6 +164,22 @@ def test_an_engine_that_goes_away_later_is_no_reason_to_change_anything(exporter
     assert before == (exporter.files(), exporter.states())
 
 
+def test_an_engine_that_becomes_another_release_gets_its_clients_back_to_themselves(
+    exporter: Machine,
+) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter)
+    newer = EngineAnswer(Condition.ANSWERS, engine="5.0.0")
+    assert apply(exporter, engine=newer)  # it runs, so it need not be asked
+    exporter.systemctl("stop", UNIT)
+    exporter.write("stand-in/refuses", UNIT)
+    exporter.systemctl("start", UNIT)
+    assert "failed" == exporter.run_of(UNIT)["active"]
+    assert not apply(exporter, engine=newer)
+    assert before == (exporter.files(), exporter.states())
+    assert "it speaks DCGM 4, the engine is DCGM 5.0.0" in told(exporter)
+
+
 def test_which_dcgm_it_speaks_has_to_be_known(machine: Machine) -> None:
     machine.write("usr/bin/dcgm-exporter", "\x7fELF\0 tells nothing", 0o755)
     machine.put_unit(UNIT, machine.ports[0])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.unit.integration.conftest import ENGINE, Machine
-from tests.unit.integration.runs import CLIENT, apply, told, undo
+from tests.unit.integration.runs import CLIENT, apply, plan, told, undo
 from tests.unit.integration.test_interruptions import every_point
 
 from do_dcgm_exporter.integration import container_copy
@@ -36,8 +37,6 @@ def docker(machine: Machine) -> Machine:
 
 
 def run(machine: Machine, engine: str, name: str, *options: str) -> None:
-    import subprocess
-
     subprocess.run([engine, "run", "--detach", "--name", name, *options, IMAGE], check=True)
 
 
@@ -109,6 +108,7 @@ def test_a_copy_that_does_not_come_back_is_replaced_by_the_original(docker: Mach
     assert "its copy exits: docker logs gpu" in told(docker)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_recreating_can_be_killed_at_any_point(docker: Machine) -> None:
     before = kept(docker)
     points = 0
@@ -119,6 +119,17 @@ def test_recreating_can_be_killed_at_any_point(docker: Machine) -> None:
         assert undo(docker), points
         assert before == kept(docker), points
     assert points > 5
+
+
+def test_a_plan_says_how_it_would_be_recreated(docker: Machine) -> None:
+    before = kept(docker)
+    (reported,) = plan(docker)
+    assert "container gpu (docker): stays as it is (recreated on request only)" == reported
+    (recreated,) = plan(docker, recreate=True)
+    assert "would be recreated" in recreated
+    assert "docker rename gpu gpu.before-do-dcgm-exporter\n" in recreated
+    assert before == kept(docker)
+    assert READING == verbs(docker)
 
 
 def test_another_choice_puts_the_original_back(docker: Machine) -> None:
@@ -145,8 +156,6 @@ def test_without_an_engine_that_fits_nothing_is_recreated(
 
 
 def test_an_original_that_is_gone_leaves_the_copy(docker: Machine) -> None:
-    import subprocess
-
     apply(docker, recreate=True)
     subprocess.run(["docker", "rm", "gpu.before-do-dcgm-exporter"], check=True)
     assert undo(docker)
@@ -155,8 +164,6 @@ def test_an_original_that_is_gone_leaves_the_copy(docker: Machine) -> None:
 
 
 def test_a_name_that_is_somebody_elses_now_is_left(docker: Machine) -> None:
-    import subprocess
-
     apply(docker, recreate=True)
     subprocess.run(["docker", "rm", "gpu"], check=True)
     run(docker, "docker", "gpu", "--network", "host")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,6 @@ def test_units_that_may_run_an_exporter_are_candidates(machine: Machine) -> None
 
 
 def test_a_pipe_or_a_device_is_not_opened(machine: Machine) -> None:
-    import os
-
     os.mkfifo(machine.root / "etc" / "pipe")
     machine.write(f"{LIB}/a.service", unit("EnvironmentFile=/etc/pipe\nExecStart=/dev/watchdog"))
     machine.write("dev/watchdog", "dcgm-exporter")

@@ -15,6 +15,9 @@ from tests.unit.integration.runs import CLIENT, apply, restarts, undo
 from do_dcgm_exporter.integration import state
 from do_dcgm_exporter.integration.configuration import Choice
 
+# The child touches nothing of the threads that serve pages here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
 # What changes something: the disk, or whatever other programs change.
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "subprocess.Popen"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -32,7 +32,7 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
     made = UnitView(
         name=name, names=(name,), load_state="loaded", active_state=active, sub_state="running",
         file_state="enabled", fragment=f"/usr/lib/systemd/system/{name}", drop_ins=(), type="",
-        commands=(), environment={}, environment_files=(), unset=(), main_pid=0, restarts=0,
+        commands=(), environment={}, environment_files=(), unset=(), restarts=0,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -211,10 +211,33 @@ def test_an_edited_drop_in_of_a_client_is_a_notice() -> None:
     assert (f"{UNIT}: x.conf is yours",) == notices(findings)
 
 
+def test_who_is_not_root_does_not_take_a_client_for_an_engine() -> None:
+    processes = Processes(engine_pids=(7,), unseen=3)
+    client = exporter(has_drop_in=True)
+    findings = replace(with_exporter(client, REWRITE), processes=processes)
+    assert () == problems(findings)
+    assert not any("another nv-hostengine" in notice for notice in notices(findings))
+    assert "none that can be seen" in check_report.as_text(findings, (), ())
+
+
 def test_an_interrupted_run_is_a_problem() -> None:
     state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True)})
     problem = only(with_exporter(exporter(process()), REWRITE, state=state))
     assert ("interrupted", ("do-dcgm-exporter-integrate apply",)) == (problem.id, problem.remedy)
+
+
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_client_that_does_not_run(active: str, sub: str) -> None:
+    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
+    down = exporter(active=active)
+    down = replace(down, view=replace(down.view, sub_state=sub))
+    keep = Decision(UNIT, Goal.REWRITTEN, Reason.CLIENT, "x")
+    problem = only(with_exporter(down, keep, state=state))
+    assert ("client-down", (f"journalctl -u {UNIT}",)) == (problem.id, problem.remedy)
+    misfit = Decision(UNIT, Goal.ORIGINAL, Reason.VERSION, "another DCGM")
+    problem = only(with_exporter(down, misfit, state=state))
+    assert "another DCGM" in problem.what
+    assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
 
 
 @pytest.mark.parametrize(

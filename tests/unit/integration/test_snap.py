@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.integration.conftest import Machine
-from tests.unit.integration.runs import apply, told, undo
+from tests.unit.integration.runs import apply, plan, told, undo
 
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
@@ -98,6 +98,12 @@ def test_a_second_engine_is_stood_down_and_put_back(snap: Machine) -> None:
     assert before == kept(snap)
 
 
+def test_a_plan_names_the_snap(snap: Machine) -> None:
+    before = kept(snap)
+    assert ["snap dcgm: its engine would be stood down, if ours can be used"] == plan(snap)
+    assert before == kept(snap)
+
+
 def test_an_engine_on_our_port_is_used(snap: Machine) -> None:
     snap.write("proc/7/cgroup", "0::/system.slice/snap.dcgm.nv-hostengine.service\n")
     before = kept(snap)
@@ -105,7 +111,7 @@ def test_an_engine_on_our_port_is_used(snap: Machine) -> None:
         assert apply(snap, choice)
     assert before == kept(snap)
     assert {"list", "get", "services"} == {words[0] for words in data(snap)["asked"]}
-    found = find_snap(snap.host, scan(snap.host, 5555))
+    found = find_snap(snap.host, scan(snap.host, 5555, with_engines=True))
     assert found is not None
     assert found.serves_engine
 

@@ -1,0 +1,45 @@
+"""What the command says, to people and to the journal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from do_dcgm_exporter.integration.messages import tell
+from do_dcgm_exporter.integration.workshop import Level
+
+
+def test_people_read_what_was_done_and_apart_what_went_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Inherited from a service that has started us.
+    monkeypatch.setenv("JOURNAL_STREAM", "9:12345")
+    tell(Level.INFO, "done")
+    tell(Level.WARNING, "not done")
+    assert ("done\n", "do-dcgm-exporter-integrate: not done\n") == capsys.readouterr()
+
+
+def test_the_journal_reads_how_important_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w") as journal:
+        status = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setattr(sys, "stdout", journal)
+        monkeypatch.setattr(sys, "stderr", journal)
+        tell(Level.INFO, "done")
+        tell(Level.WARNING, "not done")
+    assert "<6>done\n<4>not done\n" == (tmp_path / "journal").read_text()
+
+
+def test_a_listener_that_has_left_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    tell(Level.INFO, "done")
+    with pytest.raises(BrokenPipeError):
+        pipe.close()
