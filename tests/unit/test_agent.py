@@ -307,7 +307,7 @@ def test_the_late_result_of_an_abandoned_cycle_is_discarded_and_the_next_comes_a
     with monkeypatch.context() as patched:
         patched.setattr(Session, "read", hang)
         assert 0.0 == program.cycle()
-    assert "the engine has not answered" in program.reason
+    assert "the engine is slow" in program.reason
     assert {} == program.series(TEMPERATURE)
     assert 20.0 == program.cycle()
     assert ("", 1) == (program.reason, len(program.series(TEMPERATURE)))
@@ -327,7 +327,7 @@ def test_the_late_end_of_an_abandoned_cycle_changes_nothing(
 
     monkeypatch.setattr(Session, "is_outdated", hang)
     assert program.cycle() <= 0.5
-    assert "the engine has not answered" in program.reason
+    assert "the engine is slow" in program.reason
 
 
 # Another session in the place of one.

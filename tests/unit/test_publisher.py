@@ -298,7 +298,7 @@ class Watched:
     def __init__(self) -> None:
         self.unix_time = Clock(NOW)
         telemetry = Telemetry(CallCount(), ForwardStatistics())
-        self.publisher = Publisher(telemetry, clock=Clock(), unix_time=self.unix_time)
+        self.publisher = Publisher(telemetry, clock=Clock(), wall_clock=self.unix_time)
 
     @property
     def status(self) -> Status:
