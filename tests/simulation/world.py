@@ -92,6 +92,9 @@ class _Server:
     def stop(self) -> None:
         pass
 
+    def secure(self, security: object) -> None:
+        pass
+
     def is_alive(self, within: float) -> bool:
         return within > 0
 
