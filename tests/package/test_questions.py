@@ -177,6 +177,19 @@ def test_the_admins_edits_win_and_stay(installed: System) -> None:
     assert installed.configuration == edited
 
 
+def test_a_line_that_the_admin_deletes_is_the_default_again(installed: System) -> None:
+    without = installed.configuration
+    lines = "address = :9500\nno-forward = yes\ncounter-groups = [power]\n"
+    installed.write(CONF, without + lines)
+    installed.reconfigure()
+    assert installed.has_full_metrics(9500)
+
+    installed.write(CONF, without)
+    installed.reconfigure()
+    assert installed.configuration == without
+    assert installed.has_full_metrics()
+
+
 def test_reconfiguring_twice_changes_nothing(installed: System) -> None:
     before = installed.configuration
     installed.reconfigure()

@@ -157,7 +157,7 @@ def test_a_release_has_what_we_depend_on(exporter: Path, release: str) -> None:
 def test_every_dependency_of_pyproject_is_one_of_the_package(exporter: Path) -> None:
     named = re.findall(r"# deb: (\S+ \(>= [^)]+\))", (CLONE / "pyproject.toml").read_text())
     depends = subprocess.run(
-        ["dpkg-deb", "--field", str(exporter), "Depends"],
+        ["dpkg-deb", "--field", str(exporter), "Depends", "Recommends"],
         capture_output=True,
         text=True,
         check=True,
