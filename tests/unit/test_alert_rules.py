@@ -12,6 +12,7 @@ from tests.builders import REPOSITORY, counter_set
 
 from do_dcgm_exporter.dcgm.hostengine import CallCount
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
+from do_dcgm_exporter.status_page.gpu_findings import GRAVE_XIDS
 from do_dcgm_exporter.telemetry import Telemetry
 
 EXAMPLES = REPOSITORY / "examples" / "prometheus"
@@ -76,6 +77,10 @@ def patterns(alert: str) -> list[str]:
 def in_class(alert: str) -> set[int]:
     (pattern,) = patterns(alert)
     return {xid for xid in range(1, 1000) if re.fullmatch(pattern, str(xid))}
+
+
+def test_the_status_page_calls_grave_what_is_critical() -> None:
+    assert in_class("GpuXidCritical") == GRAVE_XIDS
 
 
 def test_an_xid_is_in_one_class() -> None:

@@ -32,7 +32,7 @@ from do_dcgm_exporter.topology import Gpu
 
 # XIDs after which NVIDIA's XID catalog has a GPU reset or replaced at once. All others are a
 # program's, tell of something mended, or ask for a look when there is time.
-_GRAVE = frozenset(
+GRAVE_XIDS = frozenset(
     {46, 48, 54, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, *range(143, 152), 155, 156, 158}
 )
 _RECENT = 15 * 60.0
@@ -114,7 +114,7 @@ def _xids(view: View) -> Iterator[Finding]:
     for seen in view.xids:
         gpu_id = view.topology.gpu_id_of(seen.entity)
         if gpu_id not in view.machine.lost_gpus and _is_news(view, seen):
-            severity = Severity.FAULT if seen.xid in _GRAVE else Severity.WARNING
+            severity = Severity.FAULT if seen.xid in GRAVE_XIDS else Severity.WARNING
             device = view.topology.shown_entity(seen.entity)
             ago = f" {words.ago(view.age(seen.timestamp))}"
             yield Finding(severity, f"reported {_named(seen)}", (device,), ago)
@@ -122,11 +122,11 @@ def _xids(view: View) -> Iterator[Finding]:
 
 def _recent_grave(view: View) -> Iterator[SeenXid]:
     """The XIDs that a loss may have come of, the newest first."""
-    return (seen for seen in view.xids if seen.xid in _GRAVE and _is_news(view, seen))
+    return (seen for seen in view.xids if seen.xid in GRAVE_XIDS and _is_news(view, seen))
 
 
 def _is_news(view: View, seen: SeenXid) -> bool:
-    recent = _RECENT_GRAVE if seen.xid in _GRAVE else _RECENT
+    recent = _RECENT_GRAVE if seen.xid in GRAVE_XIDS else _RECENT
     return view.age(seen.timestamp) < recent
 
 
