@@ -79,8 +79,17 @@ class PasswordChecker:
         self._stopped.set()
         self._queue.put(None)
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long for the thread to end.
+
+        A process that ends while bcrypt computes aborts: Python ends threads that come
+        back to it, and bcrypt's Rust does not let itself be unwound.
+        """
+        self._thread.join(seconds)
+
     def _run(self) -> None:
-        while check := self._queue.get():
+        # Once the loop has ended, nobody waits for a verdict.
+        while (check := self._queue.get()) and not self._loop.is_closed():
             started = self._clock()
             try:
                 is_right = check.passwords.verify(check.credentials)

@@ -36,6 +36,8 @@ _KERNEL_BACKLOG = 1024
 # Seconds. Also how late a limit of time may strike; waking up costs 0.2 ms.
 _HEARTBEAT = 2.0
 _STOP_SECONDS = 1.0
+# A check of a password of the highest cost allowed takes some four.
+_LAST_CHECK_SECONDS = 6.0
 
 _GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 
@@ -56,6 +58,9 @@ class Security(Protocol):
 
     def close(self) -> None:
         """End whatever it has begun."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long for that; called by any thread."""
 
 
 class MetricsServer:
@@ -120,6 +125,8 @@ class MetricsServer:
         """Hang up on everybody and end the thread; harmless when there is none."""
         if self._ask(self._stopping.set):
             self._thread.join(_STOP_SECONDS)
+        if self._security is not None:
+            self._security.wait(_LAST_CHECK_SECONDS)
 
     def _ask(self, action: Callable[[], None]) -> bool:
         """Have the loop do ``action`` at its next turn; return whether there is a loop."""

@@ -79,6 +79,11 @@ class WebSecurity:
         if self._checker is not None:
             self._checker.stop()
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long for what it has begun to end."""
+        if self._checker is not None:
+            self._checker.wait(seconds)
+
     def _is_welcome(self, certificate: dict[str, Any]) -> bool:
         names = self.config.tls.allowed_sans if self.config.tls else frozenset()
         if not names:

@@ -165,3 +165,24 @@ def test_a_loop_that_has_ended_hurts_nobody():
     checkers[0].checker.stop()
     checkers[0].checker._thread.join(PATIENCE)
     assert not checkers[0].checker._thread.is_alive()
+
+
+def test_at_the_end_the_check_that_has_begun_is_waited_for_and_no_other_begins():
+    asked: list[Desk] = []
+
+    async def scene():
+        desk = Desk(queue_per_address=9)
+        asked.append(desk)
+        for password in (b"wrong", b"other", b"third"):
+            desk.ask(password)
+
+    run(scene)
+    (desk,) = asked
+    desk.checker.stop()
+    opening = threading.Timer(0.2, desk.passwords.open.set)
+    opening.start()
+    desk.checker.wait(PATIENCE)
+
+    assert [b"wrong"] == desk.passwords.verified
+    assert not any(thread.name == "passwords" for thread in threading.enumerate())
+    opening.join()

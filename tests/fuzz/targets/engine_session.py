@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from unittest.mock import patch
 
 from tests.builders import configuration, simulated_bindings
 from tests.fuzz.pages import parsed
@@ -114,8 +115,9 @@ def fuzz(data: bytes) -> None:
     def dial(_address: Address, _timeout: float) -> _Wire:
         return _Wire(host, answers)
 
-    library.dial = dial
-    engine = HostEngine.connect(bindings, EngineAddress(), 1.0, CallCount())
+    # Others in this process use the same bindings afterwards.
+    with patch.object(library, "dial", dial):
+        engine = HostEngine.connect(bindings, EngineAddress(), 1.0, CallCount())
     try:
         session = open_session(
             engine, _CONFIGURATION, Logs.starting_at(_NOW, _CONFIGURATION.settings), {}
