@@ -2,7 +2,8 @@
 
 Whatever the admin wrote stays byte for byte: a key that already says what is asked
 for is not touched, another one gets a new value on its line, and a new one comes
-below the commented line that explains it.
+below the commented line that explains it. A value that the exporter refuses stays as
+well, and is told: nobody knows what was meant.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.options import OPTIONS
 
 # A choice that was made once stays when the default changes: it is always written.
@@ -22,6 +24,7 @@ _BOOLEANS = {
     **dict.fromkeys(("false", "no", "off", "0"), "no"),
 }
 _OPPOSITE = {"yes": "no", "no": "yes"}
+_BOM = "\xef\xbb\xbf"  # as Latin-1 has it
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,17 +54,26 @@ def edit_file(path: Path, template: Path, answers: Mapping[str, str]) -> None:
 def edited(content: bytes, answers: Mapping[str, str]) -> bytes:
     """Return ``content`` with every key saying what was answered."""
     # Latin-1 gives every byte back as it was, whatever the file is written in.
-    lines = content.decode("latin-1").splitlines(keepends=True)
+    text = content.decode("latin-1")
+    mark = _BOM if text.startswith(_BOM) else ""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text[len(mark) :])
     for key, answer in answers.items():
         _set(lines, key, answer.encode().decode("latin-1"))
-    return "".join(lines).encode("latin-1")
+    return (mark + "".join(lines)).encode("latin-1")
 
 
 def _set(lines: list[str], key: str, answer: str) -> None:
     for number, line in enumerate(lines):
         match = _setting(key).fullmatch(line)
         if match:
-            if _meaning(match["value"] or "", inverted=bool(match["no"])) != _meaning(answer):
+            value = match["value"] or ""
+            if not _is_understood(key, value, inverted=bool(match["no"])):
+                print(
+                    f"do-dcgm-exporter: line {number + 1} of the configuration stays, although"
+                    f" {key} cannot be {value.strip() or 'empty'}",
+                    file=sys.stderr,
+                )
+            elif _meaning(value, inverted=bool(match["no"])) != _meaning(answer):
                 lines[number] = _with_value(match, key, answer)
             return
     if key in _ALWAYS_WRITTEN or _meaning(answer) != _meaning(_default(key)):
@@ -73,8 +85,25 @@ def _setting(key: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<indent>\s*)(?P<dashes>(?:--)?)(?P<no>(?:no-)?){re.escape(key)}"
         r"(?P<equal>[ \t]*[:=][ \t]*|[ \t]+|(?=[\r\n]*$))(?P<value>[^\r\n]*?)"
-        r"(?P<rest>(?:[ \t]+[;#][^\r\n]*)?[ \t]*[\r\n]*)"
+        r"(?P<rest>(?:[ \t]+[;#][^\r\n]*)?[ \t]*[\r\n]*)",
+        re.ASCII,
     )
+
+
+def _is_understood(key: str, value: str, *, inverted: bool) -> bool:
+    """Whether the exporter takes the value; if it refuses one, it says more about it."""
+    text = value.strip(" \t").strip("'\"")
+    option = next(option for option in OPTIONS if option.name == key)
+    if option.parse is None:
+        known = {*_BOOLEANS} if inverted else {*_BOOLEANS, "auto"}
+        return text.lower() in known
+    items = [item.strip(" \t'\"") for item in text.strip("[]").split(",")]
+    try:
+        for item in items if option.repeatable else [text]:
+            option.parse(item)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _with_value(match: re.Match[str], key: str, answer: str) -> str:
@@ -84,7 +113,9 @@ def _with_value(match: re.Match[str], key: str, answer: str) -> str:
 
 def _meaning(value: str, *, inverted: bool = False) -> object:
     """Return what two spellings of one value have in common."""
-    text = value.strip().strip("'\"")
+    text = value.strip(" \t").strip("'\"")
+    if text.lower() == "auto":
+        return "auto"
     if text.lower() in _BOOLEANS:
         spelled = _BOOLEANS[text.lower()]
         return _OPPOSITE[spelled] if inverted else spelled
@@ -104,7 +135,7 @@ def _insert(lines: list[str], key: str, setting: str) -> None:
     explained = [n for n, line in enumerate(lines) if re.match(rf"#\s*{re.escape(key)}\s*=", line)]
     position = explained[-1] + 1 if explained else len(lines)
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    if position and not lines[position - 1].endswith(("\n", "\r")):
+    if position and not lines[position - 1].endswith("\n"):
         lines[position - 1] += ending
     lines.insert(position, setting + ending)
 

@@ -181,6 +181,16 @@ def test_nvidias_engine_works_after_ours_was_removed(installed: System, exporter
     assert installed.engines() == [OURS]
 
 
+def test_nvidias_engine_runs_again_after_ours_if_it_is_to_run_at_boot(installed: System) -> None:
+    installed.systemctl("enable", "--now", NAME)
+    installed.choose_engine("ours")
+    assert installed.engines() == [OURS]
+    installed.run("dpkg", "--remove", "do-dcgm-exporter")
+
+    assert installed.becomes(lambda: installed.engines() == [NAME], 10.0)
+    assert installed.systemctl("is-enabled", NAME) == "enabled"
+
+
 @pytest.mark.parametrize("engine", ["nvidia", "ours"])
 def test_dcgm_is_upgraded_under_a_running_exporter(
     installed: System, newer_dcgm4: Path, engine: str

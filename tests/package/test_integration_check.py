@@ -236,3 +236,13 @@ def test_what_an_exporters_label_becomes_is_said_before(machine: System) -> None
     notices = " ".join(found.data["notices"])
     assert 'Hostname="localhost"' in notices
     assert "4.8.3" in notices
+
+
+@pytest.mark.parametrize("command", ["apply", "restore", "refresh"])
+def test_who_may_not_change_anything_is_told_in_a_sentence(installed: System, command: str) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    told = installed.run(*nobody, "do-dcgm-exporter-integrate", command, check=False)
+
+    assert told.returncode == 1
+    assert told.stderr.endswith("permission denied; run it as root\n")
+    assert "Traceback" not in told.stderr

@@ -177,6 +177,24 @@ def test_the_admins_edits_win_and_stay(installed: System) -> None:
     assert installed.configuration == edited
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("no-forward = YES", ""),
+        ("forward = NO", ""),
+        ("forward = never", "although forward cannot be never"),
+        ("no-forward", "although forward cannot be empty"),
+    ],
+)
+def test_no_spelling_turns_forwarding_on_again(installed: System, line: str, said: str) -> None:
+    edited = f"{installed.configuration}{line}\n"
+    installed.write(CONF, edited)
+    told = installed.run("dpkg-reconfigure", "do-dcgm-exporter", check=False)
+
+    assert installed.configuration == edited
+    assert said in told.stderr
+
+
 def test_a_line_that_the_admin_deletes_is_the_default_again(installed: System) -> None:
     without = installed.configuration
     lines = "address = :9500\nno-forward = yes\ncounter-groups = [power]\n"

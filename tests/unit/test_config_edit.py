@@ -21,13 +21,13 @@ SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter" / "do
         ("address = :1 # mine\n", {"address": ":2"}, "address = :2 # mine\n"),
         ("  --address: ':1'\r\n", {"address": ":2"}, "  --address: :2\r\n"),
         ("address :1", {"address": ":2"}, "address ::2"),  # the first colon is ConfigArgParse's
-        ("address\n", {"address": ":2"}, "address = :2\n"),
         ("x = 1", {"address": ":2"}, "x = 1\naddress = :2\n"),
         ("#address = :9401\nx = 1\n", {"address": ":2"}, "#address = :9401\naddress = :2\nx = 1\n"),
         ("# caf\xe9\naddress = :1\n", {"address": ":2"}, "# caf\xe9\naddress = :2\n"),
         ("no-forward = true\n", {"forward": "yes"}, "forward = yes\n"),
         ("counter-groups = none\n", {"counter-groups": "[ecc]"}, "counter-groups = [ecc]\n"),
         ("", {"engine": "nvidia"}, "engine = nvidia\n"),
+        ("\xef\xbb\xbfengine = nvidia\n", {"engine": "ours"}, "\xef\xbb\xbfengine = ours\n"),
     ],
 )
 def test_a_new_answer_is_written(before: str, answers: Mapping[str, str], after: str) -> None:
@@ -45,10 +45,35 @@ def test_a_new_answer_is_written(before: str, answers: Mapping[str, str], after:
         ("engine = 'ours'\n", {"engine": "ours"}),
         ("x = 1", {"address": ":9401", "forward": "auto", "counter-groups": "none"}),
         ("not-address = 1\naddress-of-x = 2\n", {"address": ":9401"}),
+        ("forward = AUTO\n", {"forward": "auto"}),
+        ("no-forward = YES\n", {"forward": "no"}),
+        # Bytes that only a text of another kind would end a line at.
+        ("# для всех forward = no\nforward = no\n", {"forward": "no"}),
+        ("# Å engine = ours is slow\nengine = nvidia\n", {"engine": "nvidia"}),
+        ("\ufeffengine = nvidia\n", {"engine": "nvidia"}),
     ],
 )
 def test_what_already_holds_is_left_as_it_is(content: str, answers: Mapping[str, str]) -> None:
     assert edited(content.encode(), answers) == content.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "answer"),
+    [
+        ("engine = our\n", "engine", "nvidia"),
+        ("forward = maybe\n", "forward", "auto"),
+        ("no-forward # never send\n", "forward", "auto"),
+        ("--no-forward\n", "forward", "auto"),
+        ("address = \n", "address", ":9401"),
+        ("address = :99999\n", "address", ":9401"),
+        ("counter-groups = [power, foo]\n", "counter-groups", "none"),
+    ],
+)
+def test_what_the_exporter_refuses_stays_and_is_told(
+    content: str, key: str, answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edited(content.encode(), {key: answer}) == content.encode()
+    assert f"line 1 of the configuration stays, although {key} cannot be" in capsys.readouterr().err
 
 
 @given(st.binary(max_size=200), st.sampled_from([":9500", "[::1]:9401"]))

@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
+    except PermissionError as error:
+        print(f"{COMMAND}: {error.filename}: permission denied; run it as root", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
