@@ -71,8 +71,8 @@ def in_parallel(jobs: Sequence[Callable[[], None]]) -> None:
     def run(job: Callable[[], None]) -> None:
         try:
             job()
-        except Exception as error:  # noqa: BLE001
-            errors.append(error)  # raised below, where somebody waits for it
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
 
     threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
     for thread in threads:
