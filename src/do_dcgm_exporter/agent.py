@@ -60,6 +60,7 @@ class Agent:
         self._told: Session | None = None
         self._known = Topology()
         self._failures = 0
+        self._last_cycle_failed = True
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
@@ -145,6 +146,7 @@ class Agent:
             self._told = session
             _log_session(session)
         self._failures = 0
+        self._last_cycle_failed = False
         interval = session.configuration.settings.collect_interval
         if not published:
             return 0.0
@@ -154,6 +156,10 @@ class Agent:
         self._close_session()
         reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
+        if not self._last_cycle_failed:
+            # An engine that was restarted since takes a new connection at once.
+            self._last_cycle_failed = True
+            return 0.0
         longest = min(_LONGEST_RETRY, self._configuration.settings.collect_interval / 2)
         pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures, 10))
         self._failures += 1
