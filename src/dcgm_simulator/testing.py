@@ -14,7 +14,11 @@ from dcgm_simulator import bindings_directory
 FLAT_MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
 """The modules of a bindings directory; their names are global to a process."""
 PRIVATE_MODULES = (
-    "simulated_library", "simulated_calls", "simulated_entities", "simulated_samples"
+    "simulated_library",
+    "simulated_c_functions",
+    "simulated_calls",
+    "simulated_entities",
+    "simulated_samples",
 )  # fmt: skip
 VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
 

@@ -20,7 +20,6 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.forwarder import Forwarder
 from do_dcgm_exporter.logs import set_up_logging
-from do_dcgm_exporter.memory import keep_large_buffers_apart
 from do_dcgm_exporter.publication import Health
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
@@ -52,7 +51,6 @@ def run(settings: Settings, counters: CounterSet, reload: Reload) -> int:
     # Blocked before any thread starts, so that all of them leave signals to sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     set_up_logging(settings)
-    keep_large_buffers_apart()
     service = Service(Configuration(settings, counters))
     service.start()
     while True:

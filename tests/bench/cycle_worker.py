@@ -76,7 +76,10 @@ def _wrap(watch: Stopwatch) -> None:
                 for name, value in vars(bindings.agent).items()
             }
         )
-        return replace(bindings, agent=agent)
+        structs = types.SimpleNamespace(**vars(bindings.structs))
+        look_up = structs._dcgmGetFunctionPointer
+        structs._dcgmGetFunctionPointer = lambda name: watch.timed(ENGINE_CALLS, look_up(name))
+        return replace(bindings, agent=agent, structs=structs)
 
     agent_module.load_bindings = load_timed
     watch.time_attribute(DECODING, Readings, "add")

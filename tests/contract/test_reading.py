@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from typing import Any
 
@@ -50,6 +51,31 @@ def test_reply_is_complete_and_names_entity_and_field(target: Any, handle: Any) 
     values = target.latest(handle, gpus, fields)
     found = {(value.entityGroupId, value.entityId, value.fieldId) for value in values}
     assert found == {(*gpu, field) for gpu in gpus for field in fields}
+
+
+def test_the_library_fills_the_caller_s_memory_as_the_bindings_do(target: Any, handle: Any) -> None:
+    gpus, fields = target.gpus(handle), [150, 155, 54, 393]
+    target.watch(handle, gpus, fields[:3], interval=60.0)
+    pairs = (target.structs.c_dcgmGroupEntityPair_t * len(gpus))(*gpus)
+    wanted = target.latest(handle, gpus, fields)
+    # Room for one value more, which stays as it is.
+    values = (target.structs.c_dcgmFieldValue_v2 * (len(wanted) + 1))()
+    ctypes.memset(values, 0x55, ctypes.sizeof(values))
+    read = target.structs._dcgmGetFunctionPointer("dcgmEntitiesGetLatestValues")
+    ids = (ctypes.c_uint16 * len(fields))(*fields)
+    assert 0 == read(handle, pairs, len(gpus), ids, len(fields), 0, values)
+    assert [told(value) for value in wanted] == [told(value) for value in values[:-1]]
+    assert bytes(values[-1]) == b"\x55" * ctypes.sizeof(values[-1])
+
+
+def told(value: Any) -> tuple[Any, ...]:
+    """What a value says, by what its type makes of the union."""
+    kind = chr(value.fieldType)
+    content = {"i": value.value.i64, "d": value.value.dbl}.get(kind)
+    if kind == "s" and value.status == 0:
+        content = value.value.str
+    entity = (value.entityGroupId, value.entityId)
+    return (value.version, *entity, value.fieldId, kind, value.status, value.ts, content)
 
 
 def test_one_entity_can_be_read_by_itself(target: Any, handle: Any) -> None:

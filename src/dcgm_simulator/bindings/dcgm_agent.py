@@ -113,7 +113,8 @@ def dcgmVersionInfo() -> Any:
     """Return the version of the bindings, not of the engine."""
     made = dcgm_structs.c_dcgmVersionInfo_v2()
     made.version = dcgm_structs.dcgmVersionInfo_version2
-    dcgm_structs._dcgmCheckReturn(dcgm_structs._version_info(made))
+    ask = dcgm_structs._dcgmGetFunctionPointer("dcgmVersionInfo")
+    dcgm_structs._dcgmCheckReturn(ask(ctypes.byref(made)))
     return made
 
 

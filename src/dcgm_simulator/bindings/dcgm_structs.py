@@ -6,14 +6,11 @@ import ctypes
 import string
 from typing import TYPE_CHECKING, Any
 
+from simulated_c_functions import C_FUNCTIONS as _FUNCTIONS
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import LIBRARY as _LIBRARY
 from simulated_library import STRUCTURES as _STRUCTURES
 from simulated_library import constants as _constants
-
-from dcgm_simulator.codes import StatusError as _StatusError
-from dcgm_simulator.versions import build_information as _build_information
-from dcgm_simulator.wire import Function as _Function
 
 _CONSTANTS = _constants("dcgm_structs")
 if _BEHAVIOUR.index < 2:
@@ -138,45 +135,11 @@ def _dcgmCheckReturn(ret: Any) -> Any:
     return ret
 
 
-def _hostengine_version_info(handle: Any, pointer: Any) -> int:
-    """dcgmHostengineVersionInfo(handle, dcgmVersionInfo_v2 *): the engine's version."""
-    return _fill_version_info(
-        pointer, lambda: _LIBRARY.call(_number(handle), _Function.HOSTENGINE_VERSION_INFO)
-    )
-
-
-def _version_info(pointer: Any) -> int:
-    """dcgmVersionInfo(dcgmVersionInfo_v2 *): the version of the bindings themselves."""
-    return _fill_version_info(pointer, lambda: _build_information(_BEHAVIOUR.version))
-
-
-def _fill_version_info(pointer: Any, ask: Any) -> int:
-    # What byref() gives has the structure in an attribute ctypes documents only by its use.
-    target = getattr(pointer, "_obj", pointer)
-    if target.version != _CONSTANTS["dcgmVersionInfo_version2"]:
-        return -12
-    try:
-        target.rawBuildInfoString = ask()
-    except _StatusError as error:
-        return error.status
-    return 0
-
-
-def _number(handle: Any) -> int:
-    return getattr(handle, "value", handle) or 0
-
-
-_C_FUNCTIONS = {
-    "dcgmHostengineVersionInfo": _hostengine_version_info,
-    "dcgmVersionInfo": _version_info,
-}
-
-
 def _dcgmGetFunctionPointer(name: Any) -> Any:
     """Return a function of libdcgm that takes C arguments and returns a status.
 
     Raises DCGMError_FunctionNotFound for all that are not simulated.
     """
-    if name not in _C_FUNCTIONS:
+    if name not in _FUNCTIONS:
         raise DCGMError(_CONSTANTS["DCGM_ST_FUNCTION_NOT_FOUND"])
-    return _C_FUNCTIONS[name]
+    return _FUNCTIONS[name]

@@ -14,9 +14,7 @@ from dcgm_simulator.wire import COUNT, RECORD_SIZE, Function, split_texts
 
 _V1 = struct.Struct("<IHhi4xq8s")
 """The first 32 bytes of dcgmFieldValue_v1."""
-_V2_SIZE = ctypes.sizeof(dcgm_structs.c_dcgmFieldValue_v2)
 _V1_SIZE = ctypes.sizeof(dcgm_structs.c_dcgmFieldValue_v1)
-_V2_VALUE = 32
 _V1_VALUE = 24
 
 
@@ -49,21 +47,19 @@ def dcgmUpdateAllFields(dcgm_handle: Any, waitForUpdate: Any) -> Any:
     return 0
 
 
-@raising
 def dcgmEntitiesGetLatestValues(dcgmHandle: Any, entities: Any, fieldIds: Any, flags: Any) -> Any:
     """Return the newest value of each field of each entity, entity by entity."""
-    pairs = [(entity.entityGroupId, entity.entityId) for entity in entities]
-    body = LIBRARY.latest(number(dcgmHandle), Function.LATEST_VALUES, pairs, list(fieldIds), flags)
-    values = (dcgm_structs.c_dcgmFieldValue_v2 * (len(pairs) * len(fieldIds)))()
-    target = memoryview(values).cast("B")
-    (count,) = COUNT.unpack_from(body)
-    place = 0
-    for offset in range(COUNT.size, COUNT.size + count * RECORD_SIZE, RECORD_SIZE):
-        target[place : place + RECORD_SIZE] = body[offset : offset + RECORD_SIZE]
-        place += _V2_SIZE
-    for index, text in split_texts(body, count):
-        start = index * _V2_SIZE + _V2_VALUE
-        target[start : start + len(text)] = text
+    values = (dcgm_structs.c_dcgmFieldValue_v2 * (len(entities) * len(fieldIds)))()
+    status = dcgm_structs._dcgmGetFunctionPointer("dcgmEntitiesGetLatestValues")(
+        dcgmHandle,
+        (dcgm_structs.c_dcgmGroupEntityPair_t * len(entities))(*entities),
+        len(entities),
+        (ctypes.c_uint16 * len(fieldIds))(*fieldIds),
+        len(fieldIds),
+        flags,
+        values,
+    )
+    dcgm_structs._dcgmCheckReturn(status)
     return values
 
 

@@ -11,10 +11,10 @@ import ctypes
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
@@ -26,6 +26,7 @@ from do_dcgm_exporter.dcgm.errors import (
     VersionSkew,
     engine_error,
 )
+from do_dcgm_exporter.dcgm.value_buffer import ValueBuffer
 from do_dcgm_exporter.dcgm.values import RawValue, decode_values
 from do_dcgm_exporter.dcgm.versions import Versions, version_in
 from do_dcgm_exporter.settings import EngineAddress
@@ -41,6 +42,8 @@ FIELDS_PER_CALL = 127
 # containers may have the same process id.
 _NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
 _serial_numbers = itertools.count(1)
+
+Answer = TypeVar("Answer")
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -104,6 +107,7 @@ class HostEngine:
     handle: Any
     count: CallCount
     versions: Versions = field(default_factory=Versions)
+    values: ValueBuffer = field(default_factory=ValueBuffer)
 
     @classmethod
     def connect(
@@ -287,9 +291,18 @@ class HostEngine:
     def _latest(
         self, entities: Sequence[Entity], field_ids: Sequence[int], flags: int
     ) -> list[RawValue]:
-        pairs = [self._pair(entity) for entity in entities]
-        answer = self._call("dcgmEntitiesGetLatestValues", pairs, list(field_ids), flags)
-        return list(decode_values(answer, len(pairs) * len(field_ids)))
+        count = len(entities) * len(field_ids)
+        answer = self.values.cleared(count)
+        self._call_c(
+            "dcgmEntitiesGetLatestValues",
+            self._pairs(entities),
+            len(entities),
+            (ctypes.c_uint16 * len(field_ids))(*field_ids),
+            len(field_ids),
+            flags,
+            answer,
+        )
+        return list(decode_values(answer, count))
 
     def since(self, watch: Watch, timestamp: int) -> list[RawValue]:
         """All kept samples of ``watch`` at or after ``timestamp`` (microseconds)."""
@@ -337,8 +350,24 @@ class HostEngine:
     # The seam
 
     def _call(self, function: str, *arguments: Any) -> Any:
+        """Call ``function`` of the bindings on this connection."""
+        return self._explain_skew(
+            function, lambda: self._call_library(function, self.handle, *arguments)
+        )
+
+    def _call_c(self, function: str, *arguments: Any) -> None:
+        """Call ``function`` of libdcgm itself, past what the bindings do around it."""
+        structs = self.bindings.structs
+
+        def call() -> None:
+            status = structs._dcgmGetFunctionPointer(function)(self.handle, *arguments)
+            structs._dcgmCheckReturn(status)
+
+        self._explain_skew(function, lambda: self._counted(function, call))
+
+    def _explain_skew(self, function: str, call: Callable[[], Answer]) -> Answer:
         try:
-            return self._call_library(function, self.handle, *arguments)
+            return call()
         except VersionSkew as error:
             if function in OPTIONAL_FUNCTIONS:
                 raise CallRefused(str(error), error.code) from error
@@ -348,9 +377,12 @@ class HostEngine:
         call = getattr(self.bindings.agent, function, None)
         if call is None:
             raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
+        return self._counted(function, lambda: call(*arguments))
+
+    def _counted(self, function: str, call: Callable[[], Answer]) -> Answer:
         self.count.calls += 1
         try:
-            return call(*arguments)
+            return call()
         except self.bindings.structs.DCGMError as error:
             raise engine_error(int(error.value), str(error), function) from error
         finally:
@@ -359,11 +391,11 @@ class HostEngine:
     def _constant(self, name: str) -> int:
         return int(getattr(self.bindings.structs, name))
 
-    def _pair(self, entity: Entity) -> Any:
-        pair = self.bindings.structs.c_dcgmGroupEntityPair_t()
-        pair.entityGroupId = int(entity.kind)
-        pair.entityId = entity.id
-        return pair
+    def _pairs(self, entities: Sequence[Entity]) -> Any:
+        pairs = (self.bindings.structs.c_dcgmGroupEntityPair_t * len(entities))()
+        for pair, entity in zip(pairs, entities, strict=True):
+            pair.entityGroupId, pair.entityId = entity
+        return pairs
 
 
 def _check_address(address: EngineAddress, versions: Versions) -> None:

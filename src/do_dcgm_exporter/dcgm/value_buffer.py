@@ -1,0 +1,28 @@
+"""Room for the values of one call, the same from cycle to cycle.
+
+A value takes 4 kB. NVIDIA's bindings make room for all of them anew in every call, which on
+8 GPUs has the kernel map and clear 500 pages each time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_SIZE
+
+
+class ValueBuffer:
+    """A C buffer that holds as many ``dcgmFieldValue_v2`` as were ever asked for at once."""
+
+    def __init__(self) -> None:
+        self._buffer: ctypes.Array[Any] = ctypes.create_string_buffer(0)
+
+    def cleared(self, count: int) -> ctypes.Array[Any]:
+        """Room for ``count`` values, all zero: what a call leaves out must not be an old value."""
+        size = count * FIELD_VALUE_SIZE
+        if len(self._buffer) < size:
+            self._buffer = ctypes.create_string_buffer(size)
+        else:
+            ctypes.memset(self._buffer, 0, size)
+        return self._buffer
