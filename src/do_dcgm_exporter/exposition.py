@@ -34,8 +34,9 @@ def render(families: Sequence[Family]) -> Rendered:
     openmetrics: list[str] = []
     for family in families:
         samples = _samples(family)
-        text += (_text_head(family), samples)
-        openmetrics += (_openmetrics_head(family), samples)
+        text_head, openmetrics_head = _heads(family.name, family.help, family.type)
+        text += (text_head, samples)
+        openmetrics += (openmetrics_head, samples)
     return Rendered(_encoded(text), _encoded(openmetrics))
 
 
@@ -53,18 +54,21 @@ def _encoded(parts: Iterable[str]) -> bytes:
     return "".join(parts).encode(errors="replace")
 
 
-def _text_head(family: Family) -> str:
-    return _head(family.name, _escape_help(family.help), family.type.value)
+@lru_cache(maxsize=4096)
+def _heads(name: str, text: str, type_: MetricType) -> tuple[str, str]:
+    """HELP and TYPE of a family in both formats.
 
-
-def _openmetrics_head(family: Family) -> str:
-    """A counter that is not named as one is ``unknown``: its name matters more than its type."""
-    name, type_word = family.name, family.type.value
-    if family.type is MetricType.COUNTER and name.endswith(_TOTAL):
+    OpenMetrics has a counter that is not named as one ``unknown``: its name matters more than
+    its type.
+    """
+    escaped = _escape_help(text)
+    plain = _head(name, escaped, type_.value)
+    type_word = type_.value
+    if type_ is MetricType.COUNTER and name.endswith(_TOTAL):
         name = name[: -len(_TOTAL)]
-    elif family.type is not MetricType.GAUGE:
+    elif type_ is not MetricType.GAUGE:
         type_word = "unknown"
-    return _head(name, _escape_help(family.help).replace('"', '\\"'), type_word)
+    return plain, _head(name, escaped.replace('"', '\\"'), type_word)
 
 
 def _head(name: str, text: str, type_word: str) -> str:

@@ -43,11 +43,12 @@ class Readings:
         clock_now = self.ages.clock()
         for raw in raws:
             key = (raw.entity, raw.field_id)
-            self.raw[key] = raw
             max_age = self._max_age(raw.field_id)
             value = read_value(raw, self.now, max_age)
-            if self.ages.at_least(raw, clock_now) > max_age and not isinstance(value, Nothing):
+            seen_for = self.ages.at_least(key, raw.timestamp, clock_now)
+            if seen_for > max_age and not isinstance(value, Nothing):
                 value = Nothing.STALE
+            self.raw[key] = raw
             self.values[key] = value
 
     def get(self, entity: Entity, field_id: int) -> Reading:

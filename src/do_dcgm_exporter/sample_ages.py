@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.values import RawValue
 
 
 def boot_time() -> float:
@@ -27,11 +26,13 @@ class SampleAges:
     clock: Callable[[], float] = boot_time
     _seen: dict[tuple[Entity, int], tuple[int, float]] = field(default_factory=dict)
 
-    def at_least(self, raw: RawValue, now: float) -> float:
-        """How long ``raw`` has been the newest sample of its field at ``now`` by the clock."""
-        key = (raw.entity, raw.field_id)
+    def at_least(self, key: tuple[Entity, int], timestamp: int, now: float) -> float:
+        """How long the sample of ``timestamp`` has been the newest of an entity's field.
+
+        ``now`` is the time by the clock.
+        """
         known = self._seen.get(key)
-        if known is None or known[0] != raw.timestamp:
-            self._seen[key] = (raw.timestamp, now)
+        if known is None or known[0] != timestamp:
+            self._seen[key] = (timestamp, now)
             return 0.0
         return now - known[1]

@@ -18,6 +18,9 @@ class MetricType(Enum):
     COUNTER = "counter"
     UNTYPED = "untyped"
 
+    # Enum's own is a function in Python, which every look-up of a head would call.
+    __hash__ = object.__hash__
+
 
 class Sample(NamedTuple):
     """One series' value now.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -71,15 +72,6 @@ class Telemetry:
             "1 while the driver answers for the GPU, 0 once it is lost.",
             [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
-        )
-        yield _gauge(
-            "nvlink_state",
-            "State of a GPU's NvLink: 1 disabled, 2 down, 3 up.",
-            [
-                ((str(gpu), str(link)), state)
-                for (gpu, link), state in (cycle.nvlink_states if cycle else {}).items()
-            ],
-            ["gpu", "nvlink"],
         )
         yield from self._neighbours()
         yield from self._collecting(cycle)
@@ -163,13 +155,32 @@ class TelemetryRegistry:
     """Gathers the exporter's own families and those of its process."""
 
     def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self._registry = CollectorRegistry()
         self._registry.register(telemetry)
         ProcessCollector(registry=self._registry)
 
     def families(self) -> tuple[Family, ...]:
         """All families as they are now."""
-        return tuple(_family(metric) for metric in self._registry.collect())
+        gathered = (_family(metric) for metric in self._registry.collect())
+        cycle = self._telemetry.cycle
+        return (*gathered, _nvlink_family(tuple(cycle.nvlink_states.items()) if cycle else ()))
+
+
+@lru_cache(maxsize=1)
+def _nvlink_family(states: tuple[tuple[tuple[int, int], int], ...]) -> Family:
+    """State by GPU and link.
+
+    On eight GPUs that is most of what the exporter says of its own, and hardly ever another.
+    """
+    return _family(
+        _gauge(
+            "nvlink_state",
+            "State of a GPU's NvLink: 1 disabled, 2 down, 3 up.",
+            [((str(gpu), str(link)), state) for (gpu, link), state in states],
+            ["gpu", "nvlink"],
+        )
+    )
 
 
 def _family(metric: Metric) -> Family:

@@ -13,17 +13,16 @@ TEMPERATURE, XID = 150, 230
 
 def test_a_sample_ages_while_it_is_the_newest_and_a_newer_one_is_new() -> None:
     ages = SampleAges()
-    sample = raw(gpu(0), TEMPERATURE, 41)
-    assert (0.0, 5.0) == (ages.at_least(sample, 100.0), ages.at_least(sample, 105.0))
-    newer = raw(gpu(0), TEMPERATURE, 41, timestamp=NOW + 20)
-    assert (0.0, 3.0) == (ages.at_least(newer, 107.0), ages.at_least(newer, 110.0))
+    field = (gpu(0), TEMPERATURE)
+    assert (0.0, 5.0) == (ages.at_least(field, 1, 100.0), ages.at_least(field, 1, 105.0))
+    assert (0.0, 3.0) == (ages.at_least(field, 2, 107.0), ages.at_least(field, 2, 110.0))
 
 
 def test_the_samples_of_other_fields_and_gpus_have_ages_of_their_own() -> None:
     ages = SampleAges()
-    ages.at_least(raw(gpu(0), TEMPERATURE, 41), 100.0)
-    assert 0.0 == ages.at_least(raw(gpu(1), TEMPERATURE, 41), 160.0)
-    assert 0.0 == ages.at_least(raw(gpu(0), 155, 41), 160.0)
+    ages.at_least((gpu(0), TEMPERATURE), 1, 100.0)
+    assert 0.0 == ages.at_least((gpu(1), TEMPERATURE), 1, 160.0)
+    assert 0.0 == ages.at_least((gpu(0), 155), 1, 160.0)
 
 
 def readings_at(seconds: float, wall: float, ages: SampleAges, clock: Clock) -> Readings:

@@ -53,20 +53,19 @@ class FieldCollector:
         readings: Readings,
         lost: frozenset[Entity],
     ) -> Iterator[Sample]:
+        unoffered = self.profiling.unoffered
         for entity in entities:
             value = readings.get(entity, field_id)
-            if entity in lost:
+            if lost and entity in lost:
                 value = Nothing.GPU_LOST
-            elif (entity, field_id) in self.profiling.unoffered:
+            elif unoffered and (entity, field_id) in unoffered:
                 value = Nothing.NOT_OFFERED
-            if isinstance(value, Nothing):
-                readings.drop(value)
-            elif isinstance(value, str):
-                readings.drop(Nothing.NOT_A_NUMBER)
-            else:
+            if isinstance(value, (int, float)):
                 text = number_text(value)
                 for block in self.labels.of(entity):
                     yield Sample(block, text)
+            else:
+                readings.drop(value if isinstance(value, Nothing) else Nothing.NOT_A_NUMBER)
 
     def _lost_entities(self, readings: Readings) -> frozenset[Entity]:
         """Everything on a lost GPU: what the engine still answers there is not its state."""

@@ -19,14 +19,14 @@ from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import Status
 
-# version, entityGroupId, entityId, fieldId, fieldType, status, unused, ts
-_HEADER = struct.Struct("=IIIHhiIq")
-_INTEGER = struct.Struct("=q")
+# version, entityGroupId, entityId, fieldId, fieldType, status, unused, ts, value.i64
+_VALUE = struct.Struct("=IIIHhiIqq")
 _DOUBLE = struct.Struct("=d")
 _TEXT = struct.Struct("256s")
 
 # fieldType holds the ASCII code of one of these (dcgm_fields.h, DCGM_FT_*).
-_INTEGER_TYPE, _TIMESTAMP_TYPE, _DOUBLE_TYPE, _STRING_TYPE = (ord(letter) for letter in "itds")
+_INTEGER_TYPES = (ord("i"), ord("t"))
+_DOUBLE_TYPE, _STRING_TYPE = ord("d"), ord("s")
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -69,6 +69,7 @@ class Nothing(Enum):
 
 Reading = int | float | str | Nothing
 
+_OK = int(Status.OK)
 _BY_STATUS: dict[int, Nothing] = {
     Status.NO_DATA: Nothing.NO_DATA,
     Status.NOT_WATCHED: Nothing.NOT_WATCHED,
@@ -111,13 +112,17 @@ def decode_values(answer: ctypes.Array[Any], count: int) -> Iterator[RawValue]:
     several times as much, and NVIDIA's classes decode text strictly on every access.
     """
     for offset in range(0, count * FIELD_VALUE_SIZE, FIELD_VALUE_SIZE):
-        _, kind, entity_id, field_id, field_type, status, _, timestamp = _HEADER.unpack_from(
-            answer, offset
+        _, kind, entity_id, field_id, field_type, status, _, timestamp, integer = (
+            _VALUE.unpack_from(answer, offset)
         )
         entity = _entity(kind, entity_id)
         if entity is None or field_id == 0:
             continue  # a slot the engine left empty
-        payload = _payload(answer, offset + FIELD_VALUE_OFFSET, field_type)
+        payload = (
+            integer
+            if field_type in _INTEGER_TYPES
+            else _other_payload(answer, offset + FIELD_VALUE_OFFSET, field_type)
+        )
         yield RawValue(entity, field_id, status, timestamp, payload)
 
 
@@ -127,10 +132,7 @@ def _entity(kind: int, entity_id: int) -> Entity | None:
     return Entity(_KINDS[kind], entity_id) if kind in _KINDS else None
 
 
-def _payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> int | float | str | None:
-    if field_type in (_INTEGER_TYPE, _TIMESTAMP_TYPE):
-        integer: int = _INTEGER.unpack_from(answer, offset)[0]
-        return integer
+def _other_payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> float | str | None:
     if field_type == _DOUBLE_TYPE:
         double: float = _DOUBLE.unpack_from(answer, offset)[0]
         return double
@@ -146,7 +148,7 @@ def read_value(raw: RawValue, now: float, max_age: float) -> Reading:
     A value older than ``max_age`` seconds by its own timestamp is stale; pass
     ``math.inf`` for fields whose last value stands.
     """
-    if raw.status != Status.OK:
+    if raw.status != _OK:
         return _BY_STATUS.get(raw.status, Nothing.ENGINE_ERROR)
     sentinel = _sentinel(raw.payload)
     if sentinel is not None:
@@ -161,6 +163,8 @@ def _sentinel(payload: int | float | str | None) -> Nothing | None:
     if isinstance(payload, int):
         return _INTEGER_SENTINELS.get(payload)
     if isinstance(payload, float):
+        if -_DOUBLE_BLANK < payload < _DOUBLE_BLANK:
+            return None
         return _double_sentinel(payload)
     if isinstance(payload, str):
         return _text_sentinel(payload)
