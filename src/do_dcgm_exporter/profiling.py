@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.watcher import LATEST_ONLY, Watcher
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.topology import Topology

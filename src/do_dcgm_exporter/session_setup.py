@@ -16,10 +16,11 @@ from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
 from do_dcgm_exporter.collectors.p2p import P2PCollector
 from do_dcgm_exporter.collectors.xid import KEPT_FOR, XidCollector
 from do_dcgm_exporter.counters import CounterType
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.field_plan import (

@@ -19,9 +19,9 @@ from tests.builders import (
 )
 
 from do_dcgm_exporter.collectors.health import CHECK_EVERY, HealthCollector
+from do_dcgm_exporter.dcgm.answers import HealthIncident
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import HealthIncident
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.topology import Topology

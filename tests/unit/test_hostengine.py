@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.builders import Bench, gpu, gpu_instance, some_gpu
 
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
@@ -22,7 +23,7 @@ from do_dcgm_exporter.dcgm.errors import (
     Status,
     VersionSkew,
 )
-from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine, Watch
+from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing, read_value
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.settings import EngineAddress

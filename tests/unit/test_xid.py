@@ -9,9 +9,10 @@ import pytest
 from tests.builders import Bench, Series, labels_of
 
 from do_dcgm_exporter.collectors.xid import XidCollector
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
-from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue
 from do_dcgm_exporter.device_selection import parse_device_selection
 from do_dcgm_exporter.session import Session

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from do_dcgm_exporter.counters import CounterSet, Special
+from do_dcgm_exporter.dcgm.answers import HealthIncident
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import HealthIncident, HostEngine
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.labels import LabelBlocks
 from do_dcgm_exporter.readings import Readings

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.collectors.xid_texts import xid_text
 from do_dcgm_exporter.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
-from do_dcgm_exporter.dcgm.hostengine import HostEngine, Watch
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing, RawValue, number_text
 from do_dcgm_exporter.field_plan import XID_FIELD
 from do_dcgm_exporter.labels import LabelBlocks

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from do_dcgm_exporter.dcgm.answers import MigNode
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import HostEngine, MigNode
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.topology import (
     ComputeInstance,
     Core,

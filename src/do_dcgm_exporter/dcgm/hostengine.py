@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from do_dcgm_exporter.dcgm.answers import DeviceIdentity, HealthIncident, MigNode, Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
@@ -57,46 +58,6 @@ class CallCount:
 
     calls: int = 0
     ended: int = 0
-
-
-class DeviceIdentity(NamedTuple):
-    """Who a GPU is, from its device attributes."""
-
-    uuid: str
-    pci_bus_id: str
-    model: str
-
-
-class MigNode(NamedTuple):
-    """One line of the MIG hierarchy; the parent is a GPU or a GPU instance.
-
-    ``profile_id`` is NVML's number of the profile: an instance of another profile may
-    have the same entity and instance id.
-    """
-
-    entity: Entity
-    parent: Entity
-    instance_id: int
-    profile_id: int
-
-
-class HealthIncident(NamedTuple):
-    """One incident of a health check; ``health`` is 0 pass, 10 warning, 20 failure."""
-
-    entity: Entity
-    system: int
-    health: int
-    error_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """A field group watched on an entity group; both live until the connection ends."""
-
-    group: Any
-    field_group: Any
-    entities: tuple[Entity, ...]
-    field_ids: tuple[int, ...]
 
 
 @dataclass(slots=True)
