@@ -98,12 +98,16 @@ def _has_socket(host: Host, process: str, sought: Collection[int]) -> bool:
 
 @dataclass(slots=True)
 class _Client:
-    """One noted unit: for how many looks in a row it is connected, or runs without that."""
+    """One noted unit: for how many looks in a row it is connected, or runs without that.
+
+    ``given_up`` is one that was started again and has ended.
+    """
 
     unit: str
     connected: int = 0
     alone: int = 0
     started: bool = False
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class Return:
         while waiting:
             connected = client_units(self.host)
             waiting = [client for client in waiting if not self._is_back(client, connected)]
-            if not waiting or self.clock() >= end:
+            if all(client.given_up for client in waiting) or self.clock() >= end:
                 break
             self.sleep(_PAUSE)
         missing = [client.unit for client in waiting if self._is_missing(client)]
@@ -169,9 +173,11 @@ class Return:
         if view.type == "oneshot":
             return True  # it was on its way to its end, which is not the engine's doing
         client.alone = client.alone + 1 if view.is_running else 0
-        if client.started or view.active_state in ("activating", "deactivating"):
+        if view.active_state in ("activating", "deactivating"):
             return False
-        if not view.is_running or (client.alone >= _STEADY and self._is_exporter(client.unit)):
+        if client.started:
+            client.given_up = not view.is_running
+        elif not view.is_running or (client.alone >= _STEADY and self._is_exporter(client.unit)):
             client.started = True
             self._restart(client.unit)
         return False
