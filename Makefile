@@ -10,14 +10,16 @@ PYTHON_OF_debian-12 := 3.11
 PYTHON_OF_ubuntu-24.04 := 3.12
 PYTHON_OF_debian-13 := 3.13
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
-PYTEST := -m pytest -n 3 --dist loadfile
+# Files in the order given: pytest-xdist would keep those of few tests, the longest, for the end.
+PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+BROWSERS := chromium fonts-dejavu-core default-jre-headless w3m
 FAULTS := tests/simulation tests/soak tests/fuzz
 # What libraries have a part in; with the oldest Python, that of Ubuntu 22.04, all of tests/unit.
 LIBRARY_UNIT := $(patsubst %,tests/unit/test_%.py,cli config_file configuration forward_attempt \
 	forwarder passwords publisher supply telemetry tls_context web web_config web_security)
 LIBRARY_E2E := $(patsubst %,tests/e2e/test_%.py,command forwarding golden_pages reload web_config)
 
-.PHONY: help run test test-newest test-browser test-package $(RELEASES:%=test-%) lint
+.PHONY: help run test test-newest test-faults test-browser test-package $(RELEASES:%=test-%) lint
 .PHONY: fault-simulation soak soak-http fuzz testssl audit
 .PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
 
@@ -27,22 +29,31 @@ help: ## show this list
 run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
-test: test-newest $(RELEASES:%=test-%) test-browser test-package ## every test
+# Two at a time, for neither keeps two cores busy: booted systems and engines are waited for.
+# The longest first; each tells what it has to say when it ends.
+test: .venv/browser ## every test
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+		test-package test-newest test-faults test-browser $(RELEASES:%=test-%)
 
 test-newest: .venv/test build/prometheus/usr/bin/promtool
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run $(PYTEST) tests/unit tests/contract tests/e2e $(FAULTS)
+	.venv/bin/coverage run $(PYTEST) tests/e2e tests/contract tests/unit
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report --fail-under=90 --skip-covered
 
+# Not measured: that would double the time of schedules that go over the same lines again.
+test-faults: .venv/test build/prometheus/usr/bin/promtool
+	$(PYTHON) $(PYTEST) $(FAULTS)
+
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
-	.venv-$*/bin/python $(PYTEST) $(if $(filter ubuntu-22.04,$*),tests/unit,$(LIBRARY_UNIT)) $(LIBRARY_E2E)
+	.venv-$*/bin/python $(PYTEST) $(LIBRARY_E2E) $(if $(filter ubuntu-22.04,$*),tests/unit,$(LIBRARY_UNIT))
 
 test-browser: .venv/browser ## the status page in chromium and w3m (root on Debian installs them)
+	tools/need-packages $(BROWSERS)
 	.venv/bin/python -m pytest -n 2 --dist loadfile tests/browser
 
 screenshots: .venv/browser ## docs/images, made anew
-	tools/need-packages pngquant
+	tools/need-packages $(BROWSERS) pngquant
 	.venv/bin/python -m tests.browser.screenshots docs/images
 	pngquant --force --strip --ext .png 64 docs/images/*.png
 
@@ -105,7 +116,6 @@ clean: ## remove everything that was made
 	touch $@
 
 .venv/browser: tests/requirements/browser.txt .venv/test
-	tools/need-packages chromium fonts-dejavu-core default-jre-headless w3m
 	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 

@@ -34,7 +34,7 @@ class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
     def read(self, path: Path) -> str:
         """Return the text of the file at ``path``; raises ConfigurationError."""
         self._path = path
-        content = read_file(path, "configuration file")
+        content = read_file(path, "configuration file", is_public=True)
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:

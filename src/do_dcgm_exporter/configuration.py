@@ -10,6 +10,7 @@ from typing import Any
 from do_dcgm_exporter.counter_groups import group_files
 from do_dcgm_exporter.droplet import DMI, is_droplet
 from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.files import may_be_there
 from do_dcgm_exporter.option_parser import OptionParser
 from do_dcgm_exporter.options import CONFIG_FILE_NAME, DEFAULT_FORWARD_URL, ETC
 from do_dcgm_exporter.settings import LogFormat, Settings
@@ -86,4 +87,4 @@ def _default_counters(etc: Path) -> Path:
 def _default_collectors(etc: Path) -> tuple[Path, ...]:
     """Return the user's installed file; that of a clone has no counter switched on."""
     installed = etc / "collectors.csv"
-    return (installed,) if os.path.exists(installed) else ()
+    return (installed,) if may_be_there(installed) else ()

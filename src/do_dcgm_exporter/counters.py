@@ -122,7 +122,7 @@ def read_counter_set(default: Path, additional: Sequence[Path]) -> CounterSet:
     counters: list[Counter] = []
     judgements: list[Judgement] = []
     for path in (default, *additional):
-        part = parse_counters(read_file(path, "counters file"), path, counters)
+        part = parse_counters(read_file(path, "counters file", is_public=True), path, counters)
         counters += part.counters
         judgements += part.judgements
     return CounterSet(tuple(counters), tuple(judgements))

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shlex
 from pathlib import Path
 
 from do_dcgm_exporter.errors import ConfigurationError
 
 # Whoever names a disk image by mistake shall get a sentence, not run out of memory.
 _LARGEST_FILE = 1 << 20
+_OTHERS_READ = 0o4
+_OTHERS_ENTER = 0o1
 
 
-def read_file(path: Path, what: str) -> bytes:
-    """Return the content of ``path``; raises ConfigurationError, which calls it ``what``."""
+class FileClosed(ConfigurationError):
+    """Raised when this process's user may not read a file that holds no secret.
+
+    ``what`` and ``path`` say which one, ``remedy`` is the command that opens it.
+    """
+
+    def __init__(self, what: str, path: Path, remedy: str) -> None:
+        super().__init__(
+            f"cannot read the {what} {path}: the user {_user()} may not; allow it by: {remedy}"
+        )
+        self.what = what
+        self.path = path
+        self.remedy = remedy
+
+
+def read_file(path: Path, what: str, *, is_public: bool = False) -> bytes:
+    """Return the content of ``path``; raises ConfigurationError, which calls it ``what``.
+
+    One that anybody may read, ``is_public``, but that is closed raises FileClosed.
+    """
     try:
         if path.is_fifo():
             # Opening one waits for a writer, for ever.
@@ -19,8 +42,44 @@ def read_file(path: Path, what: str) -> bytes:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        remedy = _remedy(path) if is_public and isinstance(error, PermissionError) else ""
+        if remedy:
+            raise FileClosed(what, path, remedy) from error
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"cannot read the {what} {path}: {reason}") from error
     if len(content) > _LARGEST_FILE:
         raise ConfigurationError(f"the {what} {path} is larger than 1 MiB")
     return content
+
+
+def may_be_there(path: Path) -> bool:
+    """Whether there is a file, or it cannot be told because its directory is closed to us."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remedy(path: Path) -> str:
+    """Return the command that opens what closes a file to others, nothing if modes do not."""
+    target = Path(os.path.realpath(path))
+    for place in (*reversed(target.parents), target):
+        needed, mode = (_OTHERS_READ, 644) if place == target else (_OTHERS_ENTER, 755)
+        try:
+            status = os.stat(place)
+        except OSError:
+            return ""  # it has just gone
+        if not status.st_mode & needed:
+            return f"chmod {mode} {shlex.quote(str(place))}"
+    return ""
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        # A small system cannot look up a DynamicUser=, but systemd.exec(5) sets $USER.
+        return os.environ.get("USER") or str(os.geteuid())

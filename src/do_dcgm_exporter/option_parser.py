@@ -29,6 +29,7 @@ from do_dcgm_exporter.environment import (
     variable_of,
 )
 from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.files import may_be_there
 from do_dcgm_exporter.option_values import parse_boolean
 from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS, Option
 
@@ -92,7 +93,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
         """
         named = getattr(flags, "config_file", None) or environ.get(CONFIG_FILE_VARIABLE)
         text = ""
-        if named or os.path.lexists(usual_file):
+        if named or os.path.islink(usual_file) or may_be_there(usual_file):
             text = self._file.read(Path(named or usual_file))
         layered, _ = self.parse_known_args(
             [], config_file_contents=text, env_vars=our_variables(environ)

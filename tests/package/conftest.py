@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.package import packages
 from tests.package.archive import PORT, archives
-from tests.package.layers import CACHE, clean_system, system_with_dependencies
+from tests.package.layers import CACHE, clean_system, made_once, system_with_dependencies
 from tests.package.leftovers import remove_leftovers
 from tests.package.machine import Machine, Root, booted
 from tests.package.packages import CLONE
@@ -70,11 +70,27 @@ def distribution(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def dist(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of this run that all its processes share.
+
+    What is made here is made once: pytest itself makes a fixture of a release anew whenever
+    the test before was one of the other release.
+    """
+    directory = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return (directory.parent if is_worker else directory) / "shared"
+
+
+@pytest.fixture(scope="session")
+def dist(tools: None, shared: Path) -> Path:
     """A directory with our packages, freshly built."""
-    directory = tmp_path_factory.mktemp("dist")
-    subprocess.run([CLONE / "tools" / "make-deb", directory], check=True)
-    return directory
+
+    def build(directory: Path) -> None:
+        new = directory.with_name("dist.new")
+        subprocess.run([CLONE / "tools" / "make-deb", new], check=True)
+        new.rename(directory)
+
+    return made_once(shared / "dist", build)
 
 
 @pytest.fixture(scope="session")
@@ -129,34 +145,36 @@ def clean(tools: None, distribution: str) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def with_dcgm(
-    dependencies: list[Path], dcgm4: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Path]:
+def with_dcgm(dependencies: list[Path], dcgm4: Path, shared: Path, distribution: str) -> list[Path]:
     """The layers of a system that has DCGM 4 as well."""
-    return layer_with(dependencies, tmp_path_factory, dcgm4)
+    return layer_with(dependencies, shared / f"{distribution}-with-dcgm", dcgm4)
 
 
 @pytest.fixture(scope="session")
 def with_exporter(
-    with_dcgm: list[Path], exporter: Path, tmp_path_factory: pytest.TempPathFactory
+    with_dcgm: list[Path], exporter: Path, shared: Path, distribution: str
 ) -> list[Path]:
     """The layers of a system on which the exporter was installed while it ran."""
-    return layer_with(with_dcgm, tmp_path_factory, exporter)
+    return layer_with(with_dcgm, shared / f"{distribution}-with-exporter", exporter)
 
 
-def layer_with(below: list[Path], factory: pytest.TempPathFactory, *installed: Path) -> list[Path]:
-    """Install packages in a running system and keep what that has written."""
-    root = Root(below)
-    try:
-        machine = Machine(root)
+def layer_with(below: list[Path], layer: Path, *installed: Path) -> list[Path]:
+    """Install packages in a running system and keep what that has written, as ``layer``."""
+
+    def make(layer: Path) -> None:
+        root = Root(below)
         try:
-            System(machine).install(*installed)
-            machine.shut_down()
+            machine = Machine(root)
+            try:
+                System(machine).install(*installed)
+                machine.shut_down()
+            finally:
+                machine.stop()
+            root.keep(layer)
         finally:
-            machine.stop()
-        return [root.keep(factory.mktemp("layer") / "root"), *below]
-    finally:
-        root.close()
+            root.close()
+
+    return [made_once(layer, make), *below]
 
 
 @contextmanager

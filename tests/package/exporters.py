@@ -108,8 +108,11 @@ def put_program_into(
         target.write_bytes(some_library())
     place = root / path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(program(library, release))
-    place.chmod(0o755)
+    # Not over one that systemd may be about to run: the kernel refuses that (ETXTBSY).
+    new = place.with_name(f"{place.name}.new")
+    new.write_text(program(library, release))
+    new.chmod(0o755)
+    new.rename(place)
 
 
 def put_enabled_exporter(root: Path) -> None:

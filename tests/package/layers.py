@@ -76,11 +76,14 @@ def _cached(
     name: str, recipe: tuple[str, ...], make: Callable[[Path, tuple[str, ...]], None]
 ) -> Path:
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
-    layer = CACHE / f"{name}-{digest}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    # Several processes may run tests at once.
-    with (CACHE / f"{name}.lock").open("w") as lock:
+    return made_once(CACHE / f"{name}-{digest}", lambda layer: make(layer, recipe))
+
+
+def made_once(place: Path, make: Callable[[Path], object]) -> Path:
+    """Return ``place``, which the first of several processes that want it makes, and whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not layer.exists():
-            make(layer, recipe)
-    return layer
+        if not place.exists():
+            make(place)
+    return place

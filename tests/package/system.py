@@ -86,15 +86,17 @@ class System:
         )
         self.run("debconf-set-selections", said=lines)
 
-    def reconfigure(self, environ: Mapping[str, str] | None = None) -> None:
+    def reconfigure(
+        self, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run dpkg-reconfigure without asking anything."""
-        self.run("dpkg-reconfigure", "do-dcgm-exporter", environ=environ)
+        return self.run("dpkg-reconfigure", "do-dcgm-exporter", environ=environ)
 
-    def choose_engine(self, engine: str) -> None:
+    def choose_engine(self, engine: str) -> subprocess.CompletedProcess[str]:
         """Choose an engine as an admin does: in the file, then make it so."""
         lines = [line for line in self.configuration.splitlines() if not line.startswith("engine")]
         self.write(CONF, "\n".join([*lines, f"engine = {engine}", ""]))
-        self.reconfigure()
+        return self.reconfigure()
 
     # --- services --------------------------------------------------------------------
 

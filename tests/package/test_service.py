@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.e2e.endpoint import Endpoint
@@ -222,3 +224,24 @@ def test_no_proxy_of_the_environment_gets_the_metrics(installed: System, variabl
         add_to_unit(installed, f"Environment={variable}=http://127.0.0.1:3128")
         assert endpoint.wait_for_posts(1)
         assert proxy.posts == []
+
+
+@pytest.mark.parametrize("name", ["do-dcgm-exporter.conf", "default-counters.csv"])
+def test_a_configuration_that_only_root_can_read_is_named_with_what_opens_it(
+    installed: System, exporter: Path, name: str
+) -> None:
+    file = f"/etc/do-dcgm-exporter/{name}"
+    installed.run("chmod", "600", file)
+    installed.run("systemctl", "restart", EXPORTER, check=False)
+    assert f"{file}: the user do-dcgm-exporter may not; allow it by: chmod 644 {file}" in (
+        installed.journal(EXPORTER)
+    )
+    assert installed.property(EXPORTER, "ExecMainStatus") == "2"
+
+    said = installed.reconfigure().stderr
+    assert (
+        f"cannot read the {'configuration' if 'conf' in name else 'counters'} file {file}" in said
+    )
+    installed.run("sh", "-c", re.findall(f"chmod 644 {file} && .*", said)[0])
+    assert installed.has_full_metrics()
+    assert "chmod" not in installed.install(exporter).stderr

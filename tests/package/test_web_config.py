@@ -31,11 +31,12 @@ def with_libraries(
     distribution: str,
     dcgm4: Path,
     exporter: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared: Path,
 ) -> list[Path]:
     """The layers of a system that has the exporter and what it recommends."""
     below = system_with(distribution, "python3-yaml", "python3-bcrypt", *DEPENDENCIES)
-    return layer_with(layer_with(below, tmp_path_factory, dcgm4), tmp_path_factory, exporter)
+    layer = shared / f"{distribution}-with-libraries"
+    return layer_with(below, layer, dcgm4, exporter)
 
 
 @pytest.fixture
