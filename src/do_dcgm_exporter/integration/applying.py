@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from do_dcgm_exporter.integration import messages, state
 from do_dcgm_exporter.integration.applying_others import ContainersAndSnap
+from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.container_work import Containers
 from do_dcgm_exporter.integration.drop_in import Owner
 from do_dcgm_exporter.integration.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.engine_wait import ask_starting_engine
+from do_dcgm_exporter.integration.engine_wait import ask_starting_engine, is_expected
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
-from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
 from do_dcgm_exporter.integration.ownership import owner_of
 from do_dcgm_exporter.integration.plan import (
     Circumstances,
@@ -68,6 +69,7 @@ class Applying:
     ) -> None:
         self._means = means
         self._host = means.host
+        self._settings = settings
         self._choice = wish.choice or settings.choice
         self._wish = wish
         self._address = settings.local_engine
@@ -157,11 +159,22 @@ class Applying:
             for exporter in exporters
         ):
             self._answer()
-        now = Circumstances(self._choice, self._address, self._engine, self._wish.retry)
+        now = Circumstances(
+            self._choice, self._address, self._engine, self._wish.retry, self._engine_is_expected()
+        )
         return [
             decide(exporter, owners[exporter.name], records.get(exporter.name), now)
             for exporter in exporters
         ]
+
+    def _engine_is_expected(self) -> bool:
+        if self._engine is None or self._engine.answers:
+            return True
+        try:
+            view = self._means.systemd.view(ENGINE_SERVICE)
+        except CommandFailed:
+            return True  # that is no sign of anything
+        return is_expected(view, self._settings.engine_unit)
 
     def _answer(self) -> EngineAnswer:
         if self._engine is None:

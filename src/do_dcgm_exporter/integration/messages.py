@@ -47,8 +47,14 @@ def _is_the_journals(stream: TextIO) -> bool:
 def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
     """Name every service that keeps an engine of its own, and why.
 
-    Return whether none keeps it against what was chosen.
+    Name every client of ours that does not run as well. Return whether there is none of
+    those, and none keeps its engine against what was chosen.
     """
+    decisions = list(decisions)
+    down = [made for made in decisions if made.reason is Reason.DOWN]
+    for made in down:
+        why = made.why or f"journalctl -u {made.unit}"
+        tell(Level.WARNING, f"{made.unit}, which was made a client, does not run: {why}")
     left = [made for made in decisions if keeps_engine(made)]
     for made in left:
         tell(Level.WARNING, f"{made.unit} keeps a DCGM of its own: {made.why}")
@@ -56,7 +62,7 @@ def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -
         made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
         for made in decisions
     )
-    return not refused and all(made.reason is Reason.CHOSEN for made in left)
+    return not (refused or down) and all(made.reason is Reason.CHOSEN for made in left)
 
 
 def keeps_engine(made: Decision) -> bool:

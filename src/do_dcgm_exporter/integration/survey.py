@@ -20,6 +20,7 @@ from do_dcgm_exporter.integration.containers import (
 )
 from do_dcgm_exporter.integration.embedded_report import engine_listens
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, ask_engine
+from do_dcgm_exporter.integration.engine_wait import is_expected
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.machine import Answer, Package
@@ -138,7 +139,13 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
 
     exporters = looks.result("services", ())
     engine = looks.result("engine", _NOBODY)
-    now = Circumstances(settings.choice, address, engine)
+    engine_unit = looks.result("engine's unit")
+    now = Circumstances(
+        settings.choice,
+        address,
+        engine,
+        engine_is_expected=is_expected(engine_unit, settings.engine_unit),
+    )
     containers = [one for program in ENGINES for one in looks.result(program, ())]
     return Findings(
         settings=settings,
@@ -147,7 +154,7 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
         packages=looks.result("packages", ()),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
-        engine_unit=looks.result("engine's unit"),
+        engine_unit=engine_unit,
         engine_port=ports[0],
         own_port=ports[1],
         processes=processes,

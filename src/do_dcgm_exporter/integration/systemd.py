@@ -65,6 +65,11 @@ class UnitView:
             self.sub_state != "auto-restart"
         )
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it has ended without being asked to: failed, or waiting for its next start."""
+        return self.active_state == "failed" or self.sub_state == "auto-restart"
+
 
 class Systemd:
     """The manager. Reading needs no privileges."""

@@ -180,6 +180,58 @@ def test_an_engine_that_becomes_another_release_gets_its_clients_back_to_themsel
     assert "it speaks DCGM 4, the engine is DCGM 5.0.0" in told(exporter)
 
 
+def falls(machine: Machine) -> None:
+    """Let the exporter, a client by now, end as it does when its engine goes."""
+    machine.systemctl("stop", UNIT)
+    machine.write("stand-in/refuses", UNIT)
+    machine.systemctl("start", UNIT)
+    assert "failed" == machine.run_of(UNIT)["active"]
+
+
+GONE = EngineAnswer(Condition.ABSENT, "nobody listens on localhost:5555")
+ENGINES_UNIT = f"{LIB}/nvidia-dcgm.service", "[Service]\nExecStart=/usr/bin/nv-hostengine\n"
+
+
+@pytest.mark.parametrize("unit", ["none", "disabled"])
+def test_clients_of_an_engine_that_will_not_come_are_put_back(exporter: Machine, unit: str) -> None:
+    if unit == "disabled":
+        exporter.write(*ENGINES_UNIT)
+    before = exporter.files(), exporter.states()
+    apply(exporter)
+    falls(exporter)
+    assert not apply(exporter, engine=GONE, engine_unit="none")
+    assert before == (exporter.files(), exporter.states())
+    assert f"{UNIT} keeps a DCGM of its own: the engine at" in told(exporter)
+    assert "nobody listens on localhost:5555" in told(exporter)
+    exporter.remove("stand-in/refuses")
+    assert apply(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+
+
+@pytest.mark.parametrize(
+    ("engine", "unit"), [(GONE, "nvidia"), (EngineAnswer(Condition.HUNG, "it hangs"), "none")]
+)
+def test_clients_of_an_engine_that_will_come_back_wait_for_it(
+    exporter: Machine, engine: EngineAnswer, unit: str
+) -> None:
+    exporter.write(*ENGINES_UNIT)
+    apply(exporter)
+    falls(exporter)
+    exporter.forget_asked()
+    assert not apply(exporter, engine=engine, engine_unit=unit)
+    assert 0 == restarts(exporter)
+    assert exporter.exists(DROP_IN)
+    why = f"the engine at {CLIENT} cannot be used: {engine.reason}"
+    assert [f"{UNIT}, which was made a client, does not run: {why}"] == exporter.said
+
+
+def test_a_client_that_does_not_run_though_its_engine_does_is_no_success(exporter: Machine) -> None:
+    apply(exporter)
+    falls(exporter)
+    assert not apply(exporter)
+    assert [f"{UNIT}, which was made a client, does not run: journalctl -u {UNIT}"] == exporter.said
+
+
 def test_which_dcgm_it_speaks_has_to_be_known(machine: Machine) -> None:
     machine.write("usr/bin/dcgm-exporter", "\x7fELF\0 tells nothing", 0o755)
     machine.put_unit(UNIT, machine.ports[0])
