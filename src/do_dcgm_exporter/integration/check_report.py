@@ -9,7 +9,7 @@ from typing import Any
 
 from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.embedded_report import owner_of
-from do_dcgm_exporter.integration.engine_probe import Condition
+from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
@@ -63,7 +63,12 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     packages = ", ".join(f"{package.name} {package.version}" for package in found.packages)
     yield "DCGM", packages or ("not from a package" if found.has_engine_program else "none")
     yield "engine", f"{_engine_unit(found)} (engine = {settings.engine_unit})"
-    yield str(settings.engine), f"{_holder(found.engine_port)}; {_engine(found)}"
+    local = settings.local_engine
+    if local == settings.engine:
+        yield str(local), f"{_holder(found.engine_port)}; {_engine(found.engine)}"
+    else:
+        yield str(settings.engine), _engine(found.engine)
+        yield str(local), f"{_holder(found.engine_port)}; {_engine(found.local_engine)}"
     yield "profiling", found.engine.profiling.value
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{_health(found)}"
     yield f"port {settings.address.port}", _holder(found.own_port)
@@ -95,8 +100,7 @@ def _holder(use: PortUse) -> str:
     return str(use.holder) if use.holder else "somebody who cannot be seen listens"
 
 
-def _engine(found: Findings) -> str:
-    engine = found.engine
+def _engine(engine: EngineAnswer) -> str:
     if engine.condition is Condition.ANSWERS:
         simulated = " (simulated)" if engine.simulated else ""
         fit = f"our library {engine.client} fits"
@@ -187,7 +191,9 @@ def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]
             "address": str(settings.engine),
             "unit": _unit_data(found.engine_unit),
             "choice": settings.engine_unit,
-            "port": _port_data(found.engine_port),
+            "port": _port_data(
+                found.engine_port if settings.engine == settings.local_engine else PortUse(False)
+            ),
             "condition": engine.condition.value,
             "reason": engine.reason,
             "version": engine.engine or None,
@@ -196,6 +202,13 @@ def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]
             "gpus": engine.gpus,
             "profiling": engine.profiling.value,
             "simulated": engine.simulated,
+        },
+        "local_engine": {
+            "address": str(settings.local_engine),
+            "port": _port_data(found.engine_port),
+            "condition": found.local_engine.condition.value,
+            "reason": found.local_engine.reason,
+            "version": found.local_engine.engine or None,
         },
         "exporters": [
             *(_exporter_data(found, exporter) for exporter in found.exporters),

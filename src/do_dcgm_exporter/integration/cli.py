@@ -110,7 +110,7 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()
-    _report(host, settings.engine.port)
+    _report(host, settings.local_engine.port)
     return 0 if clean else 1
 
 
@@ -121,7 +121,7 @@ def _restore(_: argparse.Namespace, host: Host) -> int:
     with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
     try:
-        _report(host, configuration.read(host, os.environ).engine.port)
+        _report(host, configuration.read(host, os.environ).local_engine.port)
     except ConfigurationError:
         pass  # what is wrong with it is no reason not to restore
     return 0 if worked else 1
@@ -147,7 +147,7 @@ def _refresh(arguments: argparse.Namespace, host: Host) -> int:
                 clean = Applying(_means(host), settings, Wish()).run()
         except Busy:
             pass  # whoever is at it applies the same
-    _report(host, settings.engine.port)
+    _report(host, settings.local_engine.port)
     return 0 if clean else 1
 
 

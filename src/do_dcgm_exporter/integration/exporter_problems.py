@@ -9,11 +9,12 @@ from do_dcgm_exporter.integration import container_copy
 from do_dcgm_exporter.integration.container_work import why_not_recreated
 from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.embedded_report import owner_of
+from do_dcgm_exporter.integration.engine_probe import Condition
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.libraries import mislabels_when_remote
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason, is_in_trouble
-from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, stop_command
+from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, start_engine, stop_command
 from do_dcgm_exporter.integration.processes import DcgmProcess
 from do_dcgm_exporter.integration.survey import Findings
 
@@ -46,7 +47,7 @@ def _of_exporters(found: Findings) -> Iterator[Problem]:
         elif is_in_trouble(exporter, record):
             yield _client_in_trouble(exporter, decision)
         elif _has_embedded_engine(exporter, decision):
-            yield _embedded(exporter, decision)
+            yield _embedded(exporter, decision, _usable_engine(found))
 
 
 def _client_in_trouble(exporter: UnitExporter, decision: Decision) -> Problem:
@@ -72,7 +73,9 @@ def _may_run(exporter: UnitExporter) -> bool:
     return view.is_running or view.file_state.startswith("enabled")
 
 
-def _embedded(exporter: UnitExporter, decision: Decision) -> Problem:
+def _embedded(
+    exporter: UnitExporter, decision: Decision, usable_engine: tuple[str, ...]
+) -> Problem:
     name = exporter.name
     what = f"{name} runs a DCGM of its own"
     if not exporter.view.is_running:
@@ -81,7 +84,7 @@ def _embedded(exporter: UnitExporter, decision: Decision) -> Problem:
     remedies: dict[Reason, tuple[str, ...]] = {
         Reason.CHOSEN: (CHOOSE_AGAIN,),
         Reason.CONTAINER: (f"systemctl edit {name}",),
-        Reason.ENGINE: (f"systemctl restart {ENGINE_SERVICE}", _APPLY),
+        Reason.ENGINE: (*usable_engine, _APPLY),
         Reason.VERSION: (stop,),
         Reason.REFUSED: (stop,),
         Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
@@ -93,6 +96,13 @@ def _embedded(exporter: UnitExporter, decision: Decision) -> Problem:
     }
     why = f": {decision.why}" if decision.why else ""
     return Problem("embedded-dcgm", what + why, remedies.get(decision.reason, (_APPLY,)))
+
+
+def _usable_engine(found: Findings) -> tuple[str, ...]:
+    """Return the commands after which the engine of this machine can be used."""
+    if found.local_engine.condition is Condition.ABSENT:
+        return start_engine(found.engine_unit)
+    return (f"systemctl restart {ENGINE_SERVICE}",)
 
 
 def _of_containers(found: Findings) -> Iterator[Problem]:

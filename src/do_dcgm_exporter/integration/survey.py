@@ -49,7 +49,11 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was seen. What could not be looked at is in ``unseen``, one sentence each."""
+    """Everything that was seen. What could not be looked at is in ``unseen``, one sentence each.
+
+    ``engine`` is the one that our own service asks, ``local_engine`` the one that exporters of
+    this machine can use; mostly they are the same. ``engine_port`` is the local one's.
+    """
 
     settings: IntegrationSettings
     configuration_error: str = ""
@@ -57,6 +61,7 @@ class Findings:
     packages: tuple[Package, ...] = ()
     has_engine_program: bool = False
     engine: EngineAnswer = _NOBODY
+    local_engine: EngineAnswer = _NOBODY
     engine_unit: UnitView | None = None
     engine_port: PortUse = field(default_factory=lambda: PortUse(False))
     own_port: PortUse = field(default_factory=lambda: PortUse(False))
@@ -118,11 +123,13 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
     systemd, looks = Systemd(), Looks()
     address = settings.local_engine
     looks.start("engine", lambda: ask_engine(settings.engine, settings.bindings))
+    if address != settings.engine:
+        looks.start("local engine", lambda: ask_engine(address, settings.bindings))
     looks.start("packages", machine.dcgm_packages)
     looks.start("health", lambda: machine.health(settings.address))
     if settings.forward_url:
         looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
-    processes = scan(host, settings.engine.port, with_engines=True)
+    processes = scan(host, address.port, with_engines=True)
     known, unreadable = _known(host)
     if host.runs_systemd:
         looks.start(
@@ -134,16 +141,17 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
     for program in ENGINES:
         looks.start(program, partial(find_containers, program, systemd, processes))
     looks.start("snap", lambda: find_snap(host, processes))
-    ports = [_port_use(host, port) for port in (settings.engine.port, settings.address.port)]
+    ports = [_port_use(host, port) for port in (address.port, settings.address.port)]
     looks.wait(_LONGEST_LOOK)
 
     exporters = looks.result("services", ())
     engine = looks.result("engine", _NOBODY)
+    local = looks.result("local engine", _NOBODY) if address != settings.engine else engine
     engine_unit = looks.result("engine's unit")
     now = Circumstances(
         settings.choice,
         address,
-        engine,
+        local,
         engine_is_expected=is_expected(engine_unit, settings.engine_unit),
     )
     containers = [one for program in ENGINES for one in looks.result(program, ())]
@@ -154,11 +162,12 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
         packages=looks.result("packages", ()),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
+        local_engine=local,
         engine_unit=engine_unit,
         engine_port=ports[0],
         own_port=ports[1],
         processes=processes,
-        knows_embedded=not settings.engine_is_local or engine_listens(host, settings.engine.port),
+        knows_embedded=engine_listens(host, address.port),
         exporters=exporters,
         decisions={
             one.name: decide(

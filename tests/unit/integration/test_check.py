@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from tests.builders import Bench
-from tests.unit.integration.conftest import ETC, UNIT, Machine
+from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
 import dcgm_simulator
 from do_dcgm_exporter.integration import survey
 from do_dcgm_exporter.integration.cli import main
+from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]
+ELSEWHERE = EngineAnswer(Condition.ANSWERS, client="3.3.9", engine="3.3.9", gpus=4)
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 
 
@@ -105,6 +108,28 @@ def test_an_exporter_before_and_after(
     capsys.readouterr()
     assert 0 == run(with_engine, "status")
     assert "nothing is changed\n" == capsys.readouterr().out
+
+
+def test_exporters_are_judged_by_the_engine_of_this_machine(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ours asks an engine of another host, which speaks another DCGM than the one here.
+    here: list[str] = []
+
+    def ask(address: EngineAddress, *_: object) -> EngineAnswer:
+        here.append(str(address))
+        return ELSEWHERE if address.host == "gpu7" else ENGINE
+
+    monkeypatch.setattr(survey, "ask_engine", ask)
+    configure(with_engine, "gpu7:5555")
+    listens(with_engine, 5555, 7)
+    with_engine.put_unit(UNIT, with_engine.ports[0])
+    with_engine.systemctl("start", UNIT)
+    status, data = checked(with_engine, capsys)
+    assert {"gpu7:5555", "localhost:5555"} == set(here)
+    assert (1, ["embedded-dcgm"]) == (status, identities(data))
+    assert ["do-dcgm-exporter-integrate apply"] == data["problems"][0]["remedy"]
+    assert ("3.3.9", "4.5.3") == (data["engine"]["version"], data["local_engine"]["version"])
 
 
 def test_refresh_counts_and_may_apply(

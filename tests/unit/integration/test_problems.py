@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,7 @@ CLEAN = Findings(
     engine=EngineAnswer(
         Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8, profiling=Profiling.WORKS
     ),
+    local_engine=EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8),
     engine_unit=view("nvidia-dcgm.service"),
     engine_port=PortUse(True, Holder("nv-hostengine", 7), "nvidia-dcgm.service"),
     own_port=PortUse(True, Holder("do-dcgm-exporte", 8), "do-dcgm-exporter.service"),
@@ -139,6 +141,43 @@ def test_an_engine_elsewhere_is_not_started_here() -> None:
     assert not any("systemctl" in command for command in problem.remedy)
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [
+        *(EngineAnswer(condition, "restart nvidia-dcgm") for condition in Condition
+          if condition is not Condition.ANSWERS),
+        replace(CLEAN.engine, profiling=Profiling.NOT_LOADED),
+    ],
+)  # fmt: skip
+def test_nothing_is_done_here_to_an_engine_elsewhere(engine: EngineAnswer) -> None:
+    settings = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
+    problem = only(found(settings=settings, engine=engine))
+    assert not [one for one in problem.remedy if one.startswith(("systemctl", "modprobe"))]
+    assert "taken" not in problem.what
+
+
+def test_an_engine_elsewhere_has_no_holder_here() -> None:
+    settings = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
+    other = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.2", gpus=4)
+    findings = found(settings=settings, engine=other)
+    text = check_report.as_text(findings, (), ())
+    assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
+    assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
+    data = check_report.as_data(findings, (), ())
+    assert not data["engine"]["port"]["taken"]
+    assert "localhost:5555" == data["local_engine"]["address"]
+    assert data["local_engine"]["port"]["taken"]
+
+
+def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
+    settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/dcgm"))
+    absent = EngineAnswer(Condition.ABSENT, "nobody listens on unix:///run/dcgm")
+    problem = only(found(settings=settings, engine=absent))
+    assert "engine-absent" == problem.id
+    assert "started with --domain-socket /run/dcgm" in problem.what
+    assert "systemctl cat nvidia-dcgm.service" == problem.remedy[0]
+
+
 def test_no_dcgm_is_one_problem() -> None:
     nothing = found(
         packages=(), has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
@@ -188,6 +227,27 @@ def test_what_is_left_is_named_with_why(reason: Reason, remedy: str) -> None:
     problem = only(with_exporter(exporter(process()), left))
     assert "for a reason" in problem.what
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("engine", "unit", "remedy"),
+    [
+        (Condition.HUNG, {}, "systemctl restart nvidia-dcgm.service"),
+        (Condition.ABSENT, {}, "systemctl enable --now nvidia-dcgm.service"),
+        (Condition.ABSENT, {"load_state": "not-found"}, "dpkg-reconfigure do-dcgm-exporter"),
+    ],
+)
+def test_without_an_engine_it_is_told_how_to_get_one(
+    engine: Condition, unit: dict[str, str], remedy: str
+) -> None:
+    left = Decision(UNIT, Goal.UNTOUCHED, Reason.ENGINE, "the engine cannot be used")
+    changes = {
+        "settings": IntegrationSettings(engine=EngineAddress("gpu7", 5555)),
+        "local_engine": EngineAnswer(engine, "x"),
+        "engine_unit": view("nvidia-dcgm.service", "inactive", **unit),
+    }
+    problem = only(with_exporter(exporter(process()), left, **changes))
+    assert (remedy, "do-dcgm-exporter-integrate apply") == problem.remedy
 
 
 def test_one_that_will_run_embedded_is_a_problem_too() -> None:
@@ -353,10 +413,11 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "exporters", "embedded_processes", "service",
-         "health", "address", "endpoint", "choice", "problems", "notices", "unseen"],
+    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters", "embedded_processes",
+         "service", "health", "address", "endpoint", "choice", "problems", "notices", "unseen"],
     "engine": ["address", "unit", "choice", "port", "condition", "reason", "version",
                "client_version", "fits", "gpus", "profiling", "simulated"],
+    "local_engine": ["address", "port", "condition", "reason", "version"],
     "service": ["name", "load", "active", "enabled", "file"],
     "address": ["port", "taken", "command", "pid", "unit"],
     "endpoint": ["url", "reachable", "reason"],
