@@ -15,6 +15,7 @@ from do_dcgm_exporter.integration.host import COMMAND, Host
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.integration.applying import Means
+    from do_dcgm_exporter.integration.configuration import IntegrationSettings
 
 # Nothing else is imported before it is needed: "refresh" runs every five minutes.
 
@@ -92,15 +93,15 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import Applying, Wish
+    from do_dcgm_exporter.integration.configuration import Choice
 
-    settings = configuration.read(host, os.environ)
+    settings = _settings(host)
     if not host.runs_systemd:
         print("systemd does not run here: nothing is changed before it does")
         return 0
     wish = Wish(
-        configuration.Choice(arguments.choice) if arguments.choice else None,
+        Choice(arguments.choice) if arguments.choice else None,
         arguments.retry,
         arguments.recreate_containers,
     )
@@ -115,13 +116,12 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _restore(_: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import restore
 
     with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
     try:
-        _report(host, configuration.read(host, os.environ).local_engine.port)
+        _report(host, _settings(host).local_engine.port)
     except ConfigurationError:
         pass  # what is wrong with it is no reason not to restore
     return 0 if worked else 1
@@ -134,9 +134,7 @@ def _status(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _refresh(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
-
-    settings = configuration.read(host, os.environ)
+    settings = _settings(host)
     clean = True
     if arguments.apply and host.runs_systemd:
         from do_dcgm_exporter.integration.applying import Applying, Wish
@@ -149,6 +147,13 @@ def _refresh(arguments: argparse.Namespace, host: Host) -> int:
             pass  # whoever is at it applies the same
     _report(host, settings.local_engine.port)
     return 0 if clean else 1
+
+
+def _settings(host: Host) -> IntegrationSettings:
+    from do_dcgm_exporter.integration.own_service import settings_of_service
+    from do_dcgm_exporter.integration.systemd import Systemd
+
+    return settings_of_service(host, Systemd(), os.environ)
 
 
 def _report(host: Host, engine_port: int) -> None:

@@ -74,12 +74,12 @@ class UnitView:
 class Systemd:
     """The manager. Reading needs no privileges."""
 
-    def view(self, unit: str) -> UnitView:
+    def view(self, unit: str, timeout: float = _ANSWER_SECONDS) -> UnitView:
         """Look at a unit. Raises CommandFailed when the manager does not answer."""
         answer = run(
             "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
             "org.freedesktop.DBus.Properties", "GetAll", "s", "",
-            timeout=_ANSWER_SECONDS,
+            timeout=timeout,
         )  # fmt: skip
         return _view(unit, _properties(answer, unit))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.builders import Bench
-from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
+from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
 from do_dcgm_exporter.integration import survey
@@ -41,6 +42,7 @@ def with_engine(machine: Machine, bench: StartBench, monkeypatch: pytest.MonkeyP
         "dpkg-query", "#!/bin/sh\nprintf 'ii \\tdatacenter-gpu-manager-4-core\\t1:4.5.3-1\\n'\n"
     )
     # A slow machine is no hanging one.
+    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 60.0)
     monkeypatch.setattr(survey, "_LONGEST_LOOK", 60.0)
     return machine
 
@@ -132,6 +134,46 @@ def test_exporters_are_judged_by_the_engine_of_this_machine(
     assert ("3.3.9", "4.5.3") == (data["engine"]["version"], data["local_engine"]["version"])
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Environment=DO_DCGM_EXPORTER_ADDRESS=127.0.0.1:{port}",
+        "EnvironmentFile=/etc/default/ours",
+        "ExecStart=\nExecStart=/usr/bin/nice /usr/bin/do-dcgm-exporter --address 127.0.0.1:{port}",
+        "Environment=P={port}\nExecStart=\nExecStart=/usr/bin/do-dcgm-exporter --address 127.0.0.1:${{P}}",
+    ],
+)
+def test_drop_ins_of_our_own_service_count(
+    with_engine: Machine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    lines: str,
+) -> None:
+    unit, port = "do-dcgm-exporter.service", with_engine.ports[1]
+    configure(with_engine, f"localhost:{os.environ['STAND_IN_ENGINE_PORT']}", address="127.0.0.1:9")
+    with_engine.write("etc/default/ours", f"DO_DCGM_EXPORTER_ADDRESS=127.0.0.1:{port}\n")
+    with_engine.write(f"{LIB}/{unit}", "[Service]\nExecStart=/usr/bin/do-dcgm-exporter\n")
+    with_engine.write(f"{ETC}/{unit}.d/mine.conf", f"[Service]\n{lines.format(port=port)}\n")
+    with_engine.systemctl("start", unit)
+    # Who looks has other variables than the service.
+    monkeypatch.setenv("DO_DCGM_EXPORTER_ADDRESS", "127.0.0.1:10")
+    status, data = checked(with_engine, capsys)
+    assert (0, []) == (status, data["problems"])
+    assert (port, 200) == (data["address"]["port"], data["health"]["status"])
+
+
+@pytest.mark.parametrize("option", ["--adress :1", "--address nowhere:x"])
+def test_a_wrong_option_in_a_drop_in_is_a_problem(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    command = f"[Service]\nExecStart=/usr/bin/do-dcgm-exporter {option}\n"
+    with_engine.write(f"{LIB}/do-dcgm-exporter.service", command)
+    status, data = checked(with_engine, capsys)
+    assert 1 == status
+    assert "configuration" in identities(data)
+    assert option.split(maxsplit=1)[0] in data["problems"][0]["what"]
+
+
 def test_refresh_counts_and_may_apply(
     with_engine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +209,7 @@ def test_an_exporter_that_is_left_is_no_success(
 def test_everything_may_hang(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 0.8)
     monkeypatch.setattr(survey, "_LONGEST_LOOK", 4.0)
     with_engine.put_unit(UNIT, with_engine.ports[0])
     sleeps = "#!/bin/sh\nsleep 3600\n"

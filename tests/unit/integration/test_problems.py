@@ -413,8 +413,9 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters", "embedded_processes",
-         "service", "health", "address", "endpoint", "choice", "problems", "notices", "unseen"],
+    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters",
+         "embedded_processes", "service", "health", "address", "endpoint",
+         "choice", "problems", "notices", "unseen"],
     "engine": ["address", "unit", "choice", "port", "condition", "reason", "version",
                "client_version", "fits", "gpus", "profiling", "simulated"],
     "local_engine": ["address", "port", "condition", "reason", "version"],
