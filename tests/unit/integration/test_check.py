@@ -140,7 +140,7 @@ def test_exporters_are_judged_by_the_engine_of_this_machine(
         "Environment=DO_DCGM_EXPORTER_ADDRESS=127.0.0.1:{port}",
         "EnvironmentFile=/etc/default/ours",
         "ExecStart=\nExecStart=/usr/bin/nice /usr/bin/do-dcgm-exporter --address 127.0.0.1:{port}",
-        "Environment=P={port}\nExecStart=\nExecStart=/usr/bin/do-dcgm-exporter --address 127.0.0.1:${{P}}",
+        "Environment=P={port}\nExecStart=\nExecStart=/bin/do-dcgm-exporter --address :${{P}}",
     ],
 )
 def test_drop_ins_of_our_own_service_count(
