@@ -91,11 +91,17 @@ def owner(host: Host, unit: str, written: WrittenFile | None, ours: str = "") ->
     place = host.path(path_of(unit))
     if not os.path.lexists(place):
         return Owner.NOBODY
-    if place.is_symlink() and str(place.readlink()) == "/dev/null":
+    if is_forbidden(host, unit):
         return Owner.FORBIDDEN
     found = digest(place)
     known = {written.sha256 if written else "", sha256(ours) if ours else ""}
     return Owner.OURS if found and found in known else Owner.ADMIN
+
+
+def is_forbidden(host: Host, unit: str) -> bool:
+    """Whether the admin has linked the drop-in of a unit to /dev/null."""
+    place = host.path(path_of(unit))
+    return place.is_symlink() and str(place.readlink()) == "/dev/null"
 
 
 def write(host: Host, written: WrittenFile, text: str) -> None:

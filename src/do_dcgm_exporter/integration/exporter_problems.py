@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from do_dcgm_exporter.integration import container_copy
+from do_dcgm_exporter.integration import container_copy, drop_in
 from do_dcgm_exporter.integration.container_work import why_not_recreated
 from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.embedded_report import owner_of
@@ -89,7 +89,7 @@ def _embedded(
         Reason.REFUSED: (stop,),
         Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
         Reason.EDITED: (f"systemctl edit {name}",),
-        Reason.FORBIDDEN: (stop,),
+        Reason.FORBIDDEN: (f"rm {drop_in.path_of(name)}", _APPLY),
         Reason.MASKED: (f"systemctl stop {name}",),
         Reason.CLIENT: (f"systemctl restart {name}",),
         Reason.ELSEWHERE: (f"systemctl restart {name}",),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from do_dcgm_exporter.integration.host import COMMAND
-from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
+from do_dcgm_exporter.integration.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.workshop import Level, Tell
 
@@ -62,7 +62,7 @@ def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -
         made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
         for made in decisions
     )
-    return not (refused or down) and all(made.reason is Reason.CHOSEN for made in left)
+    return not (refused or down) and all(made.reason in WISHED for made in left)
 
 
 def keeps_engine(made: Decision) -> bool:

@@ -43,6 +43,8 @@ class Reason(Enum):
     DOWN = "it is a client and does not run"
 
 
+# The admin wants a second engine.
+WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
 # Reasons of somebody's own, with which no second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED, Reason.DOWN})
 
@@ -113,7 +115,7 @@ def decide(
         return judge.leave(Reason.MASKED, "masked by the admin")
     path = drop_in.path_of(exporter.name)
     if owner is Owner.FORBIDDEN:
-        return judge.hands_off(Reason.FORBIDDEN, f"{path} is a link to /dev/null")
+        return judge.hands_off(Reason.FORBIDDEN, f"you forbid it by {path} -> /dev/null")
     if owner is Owner.ADMIN:
         return judge.hands_off(Reason.EDITED, f"{path} is not as it was written: it is yours")
     if owner is Owner.DELETED:

@@ -159,7 +159,8 @@ def read_unit(name: str) -> dict:
         for kind in dict.fromkeys((template, name)):
             for path in sorted((ROOT / directory / f"{kind}.d").glob("*.conf")):
                 found[path.name] = path
-    drop_ins = [found[key] for key in sorted(found) if os.path.realpath(found[key]) != "/dev/null"]
+    # As systemd, which lists those linked to /dev/null, too.
+    drop_ins = [found[key] for key in sorted(found)]
     unit = {**empty, "LoadState": "loaded", "fragment": fragment, "environment": {}, "files": []}
     unit["drop_ins"] = [f"/{path.relative_to(ROOT)}" for path in drop_ins]
     instance = name.partition("@")[2].removesuffix(".service")

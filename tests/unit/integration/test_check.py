@@ -174,6 +174,21 @@ def test_a_wrong_option_in_a_drop_in_is_a_problem(
     assert option.split(maxsplit=1)[0] in data["problems"][0]["what"]
 
 
+def test_a_forbidden_drop_in_is_the_admins_wish(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_engine.link(f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf", "/dev/null")
+    with_engine.put_unit(UNIT, with_engine.ports[0])
+    with_engine.systemctl("start", UNIT)
+    assert 1 == run(with_engine, "check")
+    said = capsys.readouterr().out
+    assert "a DCGM of its own, you forbid it by /etc/systemd" in said
+    assert "client of" not in said
+    status, data = checked(with_engine, capsys)
+    assert (1, ["embedded-dcgm"]) == (status, identities(data))
+    assert data["exporters"][0]["embedded"]
+
+
 def test_refresh_counts_and_may_apply(
     with_engine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -218,6 +218,7 @@ def test_an_embedded_exporter() -> None:
         (Reason.REFUSED, f"systemctl disable --now {UNIT}"),
         (Reason.CONTAINER, f"systemctl edit {UNIT}"),
         (Reason.EDITED, f"systemctl edit {UNIT}"),
+        (Reason.FORBIDDEN, f"rm /etc/systemd/system/{UNIT}.d/zz-do-dcgm-exporter.conf"),
         (Reason.ENGINE, "do-dcgm-exporter-integrate apply"),
         (Reason.CLIENT, f"systemctl restart {UNIT}"),
     ],
