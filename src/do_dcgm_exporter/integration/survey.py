@@ -23,6 +23,7 @@ from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, a
 from do_dcgm_exporter.integration.engine_wait import is_expected
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
+from do_dcgm_exporter.integration.lost_records import add_lost_records
 from do_dcgm_exporter.integration.machine import Answer, Package
 from do_dcgm_exporter.integration.ownership import owner_of
 from do_dcgm_exporter.integration.plan import Circumstances, Decision, decide
@@ -188,7 +189,10 @@ def survey(
         exporters=exporters,
         decisions={
             one.name: decide(
-                one, owner_of(host, one, known, address), known.units.get(one.name), now
+                one,
+                owner_of(host, one.name, known.units.get(one.name)),
+                known.units.get(one.name),
+                now,
             )
             for one in exporters
         },
@@ -203,10 +207,14 @@ def survey(
 
 
 def _known(host: Host) -> tuple[State, tuple[str, ...]]:
+    known = State()
+    unreadable: tuple[str, ...] = ()
     try:
-        return state.load(host), ()
+        known = state.load(host)
     except ExporterError as error:
-        return State(), (str(error),)
+        unreadable = (str(error),)
+    add_lost_records(host, known)
+    return known, unreadable
 
 
 def _port_use(host: Host, port: int) -> PortUse:

@@ -301,9 +301,9 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert not apply(exporter)
     assert mine == exporter.read(DROP_IN)
     assert DROP_IN in told(exporter)
-    assert undo(exporter)
+    assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
-    assert DROP_IN in told(exporter)
+    assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
 
 
 def test_a_deleted_drop_in_is_not_written_again(exporter: Machine) -> None:
@@ -330,10 +330,45 @@ def test_a_drop_in_whose_record_is_lost_is_known_again(exporter: Machine) -> Non
     before = exporter.files(), exporter.states()
     apply(exporter)
     exporter.remove(state.STATE_FILE.as_posix())
+    exporter.forget_asked()
     assert apply(exporter)
-    undo(exporter)
-    (exporter.root / ETC / f"{UNIT}.d").rmdir()  # whose it was is not known any more
+    assert 0 == restarts(exporter)
+    assert undo(exporter)
     assert before == (exporter.files(), exporter.states())
+
+
+@pytest.mark.parametrize("kind", ["program", "container", "gone"])
+def test_a_drop_in_whose_record_is_lost_is_undone(machine: Machine, kind: str) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.systemctl("start", UNIT)
+    if kind == "container":
+        image = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2"
+        command = f"docker run --net host {image} -a :{machine.ports[0]}"
+        machine.write(
+            f"{ETC}/{UNIT}.d/mine.conf", f"[Service]\nExecStart=\nExecStart=/usr/bin/{command}\n"
+        )
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", UNIT)
+    before = machine.files(), machine.states()
+    apply(machine)
+    assert machine.exists(DROP_IN), machine.said
+    machine.remove(state.STATE_FILE.as_posix())
+    if kind == "gone":
+        machine.systemctl("stop", UNIT)
+        machine.remove(f"{LIB}/{UNIT}")
+        machine.systemctl("daemon-reload")
+    assert undo(machine)
+    assert before[0] == machine.files()
+    assert kind == "gone" or before[1] == machine.states()
+
+
+def test_an_edited_drop_in_whose_record_is_lost_is_named(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+    exporter.remove(state.STATE_FILE.as_posix())
+    for _ in range(2):
+        assert not undo(exporter)
+        assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
 
 
 def test_a_decision_made_later_is_respected(exporter: Machine) -> None:

@@ -22,6 +22,7 @@ from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]
 ELSEWHERE = EngineAnswer(Condition.ANSWERS, client="3.3.9", engine="3.3.9", gpus=4)
+STATE = "var/lib/do-dcgm-exporter/integration.json"
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 
 
@@ -304,21 +305,44 @@ def test_a_wrong_configuration_is_a_problem_and_no_reason_not_to_restore(
 def test_a_state_that_cannot_be_read_is_not_overwritten(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
-    path = "var/lib/do-dcgm-exporter/integration.json"
-    with_engine.write(path, text)
-    for command in ("apply", "restore", "status"):
-        assert 1 == run(with_engine, command)
-        assert "integration.json" in capsys.readouterr().err
-    assert text == with_engine.read(path)
+    with_engine.write(STATE, text)
+    for command in (["apply"], ["apply", "--dry-run"], ["status"], ["status", "--json"]):
+        assert 2 == run(with_engine, *command)
+        (sentence,) = capsys.readouterr().err.splitlines()
+        assert "integration.json is not as it was written (" in sentence
+        assert "'do-dcgm-exporter-integrate restore' undoes what is known" in sentence
+    assert text == with_engine.read(STATE)
     status, data = checked(with_engine, capsys)
     assert 2 == status
     assert "integration.json" in data["unseen"][0]
 
 
+@pytest.mark.parametrize("systemd", ["with systemd", "in a chroot"])
+def test_without_a_readable_state_what_is_known_is_undone_and_the_rest_named(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str], systemd: str
+) -> None:
+    with_engine.put_unit(UNIT, with_engine.ports[0])
+    with_engine.systemctl("start", UNIT)
+    assert 0 == run(with_engine, "apply")
+    with_engine.write(STATE, "no JSON")
+    if systemd == "in a chroot":
+        (with_engine.root / "run/systemd/system").rmdir()
+    for _ in range(2):
+        capsys.readouterr()
+        assert 1 == run(with_engine, "restore")
+        assert f"{STATE}.unreadable has the state" in capsys.readouterr().err
+        assert not with_engine.exists(f"{ETC}/{UNIT}.d")
+    if systemd == "with systemd":
+        assert "embedded" == with_engine.engine_of(UNIT)
+    assert "no JSON" == with_engine.read(f"{STATE}.unreadable")
+    with_engine.remove(f"{STATE}.unreadable")
+    assert 0 == run(with_engine, "restore")
+
+
 def test_the_state_is_roots_alone(with_engine: Machine) -> None:
     with_engine.put_unit(UNIT, with_engine.ports[0])
     run(with_engine, "apply")
-    path = Path(with_engine.root, "var/lib/do-dcgm-exporter/integration.json")
+    path = Path(with_engine.root, STATE)
     assert 0o600 == path.stat().st_mode & 0o777
 
 
