@@ -13,6 +13,7 @@ from do_dcgm_exporter.integration.own_service import read_as_service
 from do_dcgm_exporter.integration.problems import notices, problems
 from do_dcgm_exporter.integration.survey import look_at_own_service, survey
 from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.output import write
 
 _CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
 
@@ -28,9 +29,10 @@ def check(host: Host, *, as_json: bool) -> int:
     found = survey(host, systemd, settings, error, service, unseen)
     wrong_things, good_to_know = problems(found), notices(found)
     if as_json:
-        print(json.dumps(check_report.as_data(found, wrong_things, good_to_know), indent=2))
+        text = json.dumps(check_report.as_data(found, wrong_things, good_to_know), indent=2)
     else:
-        print(check_report.as_text(found, wrong_things, good_to_know))
+        text = check_report.as_text(found, wrong_things, good_to_know)
+    write(f"{text}\n")
     if wrong_things:
         return _PROBLEMS
     return _COULD_NOT_LOOK if found.unseen else _CLEAN

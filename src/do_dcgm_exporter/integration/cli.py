@@ -31,16 +31,11 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments, host or Host())
-        sys.stdout.flush()
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
     except PermissionError as error:
         print(f"{COMMAND}: {error.filename}: permission denied; run it as root", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
@@ -95,10 +90,13 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
     from do_dcgm_exporter.integration.applying import Applying, Wish
     from do_dcgm_exporter.integration.configuration import Choice
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.workshop import Level
+    from do_dcgm_exporter.output import write
 
     settings = _settings(host)
     if not host.runs_systemd:
-        print("systemd does not run here: nothing is changed before it does")
+        tell(Level.INFO, "systemd does not run here: nothing is changed before it does")
         return 0
     wish = Wish(
         Choice(arguments.choice) if arguments.choice else None,
@@ -107,7 +105,7 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
     )
     if arguments.dry_run:
         lines = Applying(_means(host), settings, wish).plan()
-        print("\n".join(lines) if lines else "there is no NVIDIA exporter here")
+        write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()
@@ -172,8 +170,8 @@ def _means(host: Host) -> Means:
 
 
 def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
+    from do_dcgm_exporter.integration.messages import tell
     from do_dcgm_exporter.integration.state import locked
+    from do_dcgm_exporter.integration.workshop import Level
 
-    return locked(
-        host, seconds, on_wait=lambda: print("waiting for another run to end", flush=True)
-    )
+    return locked(host, seconds, on_wait=lambda: tell(Level.INFO, "waiting for another run to end"))

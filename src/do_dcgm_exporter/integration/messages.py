@@ -11,6 +11,7 @@ from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.workshop import Level, Tell
+from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
 _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
@@ -18,15 +19,17 @@ _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
 
 def tell(level: Level, text: str) -> None:
     """Say something: what was done on stdout, what went wrong on stderr."""
-    stream = sys.stderr if level is Level.WARNING else sys.stdout
+    stream: TextIO | None = sys.stderr if level is Level.WARNING else sys.stdout
+    if stream is None:
+        return  # closed: what was begun is brought to its end
     if _is_the_journals(stream):
         text = _PREFIXES[level] + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        pass  # nobody listens any more; what was begun is brought to its end
+    except OSError:
+        give_up(stream)  # nobody listens any more; what was begun is brought to its end
 
 
 def _is_the_journals(stream: TextIO) -> bool:
