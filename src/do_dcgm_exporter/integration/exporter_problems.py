@@ -45,16 +45,24 @@ def _of_exporters(found: Findings) -> Iterator[Problem]:
                 "interrupted", f"{exporter.name}: an earlier run was interrupted", (_APPLY,)
             )
         elif is_in_trouble(exporter, record):
-            yield _client_in_trouble(exporter, decision)
+            yield _client_in_trouble(found, exporter, decision, "which was made a client,")
+        elif decision.reason is Reason.CLIENT and exporter.view.is_in_trouble:
+            yield _client_in_trouble(found, exporter, decision, "a client of the engine,")
         elif _has_embedded_engine(exporter, decision):
             yield _embedded(exporter, decision, _usable_engine(found))
 
 
-def _client_in_trouble(exporter: UnitExporter, decision: Decision) -> Problem:
-    what = f"{exporter.name}, which was made a client, does not run"
+def _client_in_trouble(
+    found: Findings, exporter: UnitExporter, decision: Decision, who: str
+) -> Problem:
+    what = f"{exporter.name}, {who} does not run"
+    start = f"systemctl start {exporter.name}"
     if decision.reason is Reason.VERSION:
         return Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
-    return Problem("client-down", what, (f"journalctl -u {exporter.name}",))
+    if not found.local_engine.answers:
+        reason = f"the engine cannot be used: {found.local_engine.reason}"
+        return Problem("client-down", f"{what}: {reason}", (*_usable_engine(found), start))
+    return Problem("client-down", what, (start, f"journalctl -u {exporter.name}"))
 
 
 def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:

@@ -294,11 +294,35 @@ def test_a_client_that_does_not_run(active: str, sub: str) -> None:
     down = replace(down, view=replace(down.view, sub_state=sub))
     keep = Decision(UNIT, Goal.REWRITTEN, Reason.CLIENT, "x")
     problem = only(with_exporter(down, keep, state=state))
-    assert ("client-down", (f"journalctl -u {UNIT}",)) == (problem.id, problem.remedy)
+    assert "client-down" == problem.id
+    assert (f"systemctl start {UNIT}", f"journalctl -u {UNIT}") == problem.remedy
     misfit = Decision(UNIT, Goal.ORIGINAL, Reason.VERSION, "another DCGM")
     problem = only(with_exporter(down, misfit, state=state))
     assert "another DCGM" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
+
+
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_client_of_somebodys_that_does_not_run(active: str, sub: str) -> None:
+    down = exporter(active=active, command=ExporterCommand(Form.DIRECT, "localhost:5555"))
+    down = replace(down, view=replace(down.view, sub_state=sub))
+    somebodys = Decision(UNIT, Goal.UNTOUCHED, Reason.CLIENT, "told to use localhost:5555")
+    problem = only(with_exporter(down, somebodys))
+    assert ("client-down", f"systemctl start {UNIT}") == (problem.id, problem.remedy[0])
+    elsewhere = replace(somebodys, reason=Reason.ELSEWHERE)
+    assert () == problems(with_exporter(down, elsewhere))
+
+
+def test_a_client_that_does_not_run_for_want_of_an_engine() -> None:
+    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
+    absent = EngineAnswer(Condition.ABSENT, "nobody listens")
+    down = Decision(UNIT, Goal.REWRITTEN, Reason.DOWN, "nobody listens")
+    changes = {"state": state, "engine": absent, "local_engine": absent}
+    engine, client = problems(with_exporter(exporter(active="failed"), down, **changes))
+    assert "engine-absent" == engine.id
+    assert client.what.endswith("does not run: the engine cannot be used: nobody listens")
+    start_engine = "systemctl enable --now nvidia-dcgm.service"
+    assert (start_engine, f"systemctl start {UNIT}") == client.remedy
 
 
 @pytest.mark.parametrize(
