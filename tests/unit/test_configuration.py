@@ -337,7 +337,18 @@ def test_a_wrong_variable_is_named(
         ("collectors = []", ":1: collectors: the list is empty; write /dev/null for no file"),
         ("collectors = [a", ":1: collectors: the list does not end on its line with ]"),
         ("collectors = [a, ]", ":1: collectors: the path is empty"),
-        ("debug", ":1: debug has no value"),
+        ("debug", ":1: debug has no value; write debug = yes or no"),
+        ("--forward", ":1: --forward has no value; write --forward = yes, no or auto"),
+        ("no-forward =", ":1: no-forward has no value; write no-forward = yes or no"),
+        ("engine", ":1: engine has no value; write engine = nvidia, ours or none"),
+        ("address", ":1: address has no value; write address = :9401"),
+        ("collectors", ":1: collectors has no value; write collectors = FILE"),
+        ("counter-groups = []", ":1: counter-groups: the list is empty; write none"),
+        (
+            "counter-groups = power,ecc",
+            ":1: counter-groups: 'power,ecc' is not one of none, memory, nvlink, ecc, pcie, mig, "
+            + "power, clocks; several are written [power, ecc]",
+        ),
         ("debug = 1\ndebug = 1", ":2: debug is already set in line 1"),
     ],
 )
