@@ -56,6 +56,11 @@ class Wish:
     retry: bool = False
     recreate_containers: bool = False
 
+    @property
+    def chosen_by(self) -> str:
+        """Where the choice was made."""
+        return "--choice" if self.choice else "embedded-exporters"
+
 
 class Applying:
     """One run of ``apply``. The caller holds the lock."""
@@ -84,7 +89,9 @@ class Applying:
         exporters = self._look()
         decisions = self._decide(exporters, self._owners(exporters))
         shop = self._workshop()
-        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        others = ContainersAndSnap(
+            shop, self._choice, self._answer, exporters, self._wish.chosen_by
+        )
         return [
             *map(messages.planned, decisions),
             *others.plan(recreate=self._wish.recreate_containers),
@@ -104,7 +111,9 @@ class Applying:
         decisions = self._decide(exporters, self._owners(exporters))
         units.carry_out(decisions, {exporter.name: exporter for exporter in exporters})
         clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
-        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        others = ContainersAndSnap(
+            shop, self._choice, self._answer, exporters, self._wish.chosen_by
+        )
         return others.apply(recreate=self._wish.recreate_containers) and clean
 
     def _load(self) -> None:
@@ -165,7 +174,12 @@ class Applying:
         ):
             self._answer()
         now = Circumstances(
-            self._choice, self._address, self._engine, self._wish.retry, self._engine_is_expected()
+            self._choice,
+            self._address,
+            self._engine,
+            self._wish.retry,
+            self._engine_is_expected(),
+            self._wish.chosen_by,
         )
         return [
             decide(exporter, owners[exporter.name], records.get(exporter.name), now)

@@ -6,7 +6,7 @@ import json
 import os
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.integration import check_report
+from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.own_service import read_as_service
@@ -29,7 +29,7 @@ def check(host: Host, *, as_json: bool) -> int:
     found = survey(host, systemd, settings, error, service, unseen)
     wrong_things, good_to_know = problems(found), notices(found)
     if as_json:
-        text = json.dumps(check_report.as_data(found, wrong_things, good_to_know), indent=2)
+        text = json.dumps(check_data.as_data(found, wrong_things, good_to_know), indent=2)
     else:
         text = check_report.as_text(found, wrong_things, good_to_know)
     write(f"{text}\n")

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.integration.host import COMMAND, Host
+from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.integration.applying import Means
-    from do_dcgm_exporter.integration.configuration import IntegrationSettings
+    from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 
 # Nothing else is imported before it is needed: "refresh" runs every five minutes.
 
@@ -109,19 +109,27 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()
+    if wish.choice not in (None, settings.choice):
+        _tell_how_long(wish.choice)
     _report(host, settings.local_engine.port)
     return 0 if clean else 1
 
 
 def _restore(_: argparse.Namespace, host: Host) -> int:
     from do_dcgm_exporter.integration.applying import restore
+    from do_dcgm_exporter.integration.configuration import Choice
+    from do_dcgm_exporter.integration.policy import run_by_dpkg
 
     with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
     try:
-        _report(host, _settings(host).local_engine.port)
+        settings = _settings(host)
     except ConfigurationError:
         pass  # what is wrong with it is no reason not to restore
+    else:
+        if settings.choice is not Choice.LEAVE and not run_by_dpkg():
+            _tell_how_long(Choice.LEAVE)
+        _report(host, settings.local_engine.port)
     return 0 if worked else 1
 
 
@@ -145,6 +153,18 @@ def _refresh(arguments: argparse.Namespace, host: Host) -> int:
             pass  # whoever is at it applies the same
     _report(host, settings.local_engine.port)
     return 0 if clean else 1
+
+
+def _tell_how_long(choice: Choice) -> None:
+    """Tell that the configuration will be obeyed again."""
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.workshop import Level
+
+    tell(
+        Level.INFO,
+        "this lasts until the next boot, or until a package brings an exporter; to have it for"
+        f" good, set embedded-exporters = {choice.value} in {CONFIGURATION}",
+    )
 
 
 def _settings(host: Host) -> IntegrationSettings:

@@ -10,6 +10,9 @@ from do_dcgm_exporter.integration.files import write_file
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.processes import DcgmProcess, Processes
 
+# A process of a person's session, or of a service of theirs.
+BY_HAND = "started by hand"
+
 
 def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[DcgmProcess, ...]:
     """Write what runs now; return the processes with an engine of their own.
@@ -32,10 +35,10 @@ def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[Dc
 
 
 def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: its unit, its container, or itself."""
+    """Return what a process belongs to: its unit or its container, or that it has neither."""
     if process.unit:
         return process.unit
-    return f"container {process.container[:12]}" if process.container else process.command
+    return f"container {process.container[:12]}" if process.container else BY_HAND
 
 
 def engine_listens(host: Host, port: int) -> bool:

@@ -11,7 +11,7 @@ from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.embedded_report import owner_of
 from do_dcgm_exporter.integration.engine_probe import Condition
 from do_dcgm_exporter.integration.exporters import UnitExporter
-from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, EXPORTER
 from do_dcgm_exporter.integration.libraries import mislabels_when_remote
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason, is_in_trouble
 from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, start_engine, stop_command
@@ -145,15 +145,18 @@ def _of_other_processes(found: Findings) -> Iterator[Problem]:
     containers = {container.id for container in found.containers}
     for process in found.processes.embedded:
         if process.unit not in units and process.container not in containers:
-            yield _other_process(process)
+            yield _other_process(process, str(found.settings.local_engine))
 
 
-def _other_process(process: DcgmProcess) -> Problem:
+def _other_process(process: DcgmProcess, engine: str) -> Problem:
+    again: tuple[str, ...] = ()
+    if process.command == EXPORTER and not (process.unit or process.container):
+        again = (f"{EXPORTER} -r {engine}  # and its other options, to have it as a client",)
     return Problem(
         "embedded-dcgm",
         f"{process.command} (pid {process.pid}, {owner_of(process)}) runs a DCGM of its own;"
         " give it the address of the engine, or stop it",
-        (stop_command(process.unit, process.pid),),
+        (stop_command(process.unit, process.pid), *again),
     )
 
 

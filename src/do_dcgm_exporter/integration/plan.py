@@ -65,6 +65,7 @@ class Circumstances:
     """What all decisions depend on. ``engine`` is None while it has not been asked.
 
     ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
+    ``chosen_by`` is where the choice was made.
     """
 
     choice: Choice
@@ -72,6 +73,7 @@ class Circumstances:
     engine: EngineAnswer | None
     retry: bool = False
     engine_is_expected: bool = True
+    chosen_by: str = "embedded-exporters"
 
 
 def needs_engine(exporter: UnitExporter, owner: Owner, record: UnitRecord | None) -> bool:
@@ -126,7 +128,7 @@ def decide(
     if exporter.command.remote is not None and not rewritten:
         return judge.somebodys(exporter.command.remote)
     if now.choice is Choice.LEAVE:
-        return judge.give_up(Reason.CHOSEN, "embedded-exporters is leave")
+        return judge.give_up(Reason.CHOSEN, f"{now.chosen_by} is leave")
     if now.choice is Choice.STOP:
         return Decision(exporter.name, Goal.STOPPED)
     if rewritten and record and record.settled and record.change is Change.REWRITTEN:

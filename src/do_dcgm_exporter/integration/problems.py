@@ -126,8 +126,7 @@ def _of_absent_engine(found: Findings) -> Iterator[Problem]:
     elif address.socket_path:
         yield Problem(
             "engine-absent",
-            f"{found.engine.reason}; nv-hostengine listens on a socket only when started with"
-            f" --domain-socket {address.socket_path}",
+            found.engine.reason,
             (f"systemctl cat {ENGINE_SERVICE}", f"systemctl restart {ENGINE_SERVICE}"),
         )
     elif port.is_taken and not is_engine:

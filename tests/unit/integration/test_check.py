@@ -208,7 +208,9 @@ def test_a_choice_on_the_command_line(
     with_engine.put_unit(UNIT, with_engine.ports[0])
     with_engine.systemctl("start", UNIT)
     assert 0 == run(with_engine, "apply", "--choice", "leave")
-    assert "embedded-exporters is leave" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "--choice is leave" in said.err
+    assert "until the next boot" in said.out
     assert 0 == run(with_engine, "apply", "--choice", "stop")
     assert "inactive" == with_engine.run_of(UNIT)["active"]
 

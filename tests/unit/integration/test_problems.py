@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from do_dcgm_exporter.integration import check_report
+from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling
@@ -163,7 +163,7 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     text = check_report.as_text(findings, (), ())
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
-    data = check_report.as_data(findings, (), ())
+    data = check_data.as_data(findings, (), ())
     assert not data["engine"]["port"]["taken"]
     assert "localhost:5555" == data["local_engine"]["address"]
     assert data["local_engine"]["port"]["taken"]
@@ -173,8 +173,7 @@ def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
     settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/dcgm"))
     absent = EngineAnswer(Condition.ABSENT, "nobody listens on unix:///run/dcgm")
     problem = only(found(settings=settings, engine=absent))
-    assert "engine-absent" == problem.id
-    assert "started with --domain-socket /run/dcgm" in problem.what
+    assert ("engine-absent", absent.reason) == (problem.id, problem.what)
     assert "systemctl cat nvidia-dcgm.service" == problem.remedy[0]
 
 
@@ -347,7 +346,12 @@ def test_a_program_that_is_no_exporter_is_named() -> None:
     assert "agent (pid 30, agent.service)" in problem.what
     assert ("systemctl disable --now agent.service",) == problem.remedy
     loner = process(30, unit="", command="agent")
-    assert ("kill 30",) == only(found(processes=Processes((loner,)))).remedy
+    problem = only(found(processes=Processes((loner,))))
+    assert "agent (pid 30, started by hand)" in problem.what
+    assert ("kill 30",) == problem.remedy
+    by_hand = only(found(processes=Processes((process(30, unit=""),))))
+    assert "kill 30" == by_hand.remedy[0]
+    assert by_hand.remedy[1].startswith("dcgm-exporter -r localhost:5555  #")
 
 
 def test_without_an_engine_nobody_is_called_embedded() -> None:
@@ -355,7 +359,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     findings = found(processes=Processes((agent,)), knows_embedded=False)
     assert () == problems(findings)
     assert "cannot be told while the engine does not run" in check_report.as_text(findings, (), ())
-    assert check_report.as_data(findings, (), ())["embedded_processes"] is None
+    assert check_data.as_data(findings, (), ())["embedded_processes"] is None
 
 
 def test_another_engine_is_a_notice() -> None:
@@ -462,7 +466,7 @@ FULL = replace(
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_report.as_data(FULL, problems(FULL), notices(FULL))
+    data = check_data.as_data(FULL, problems(FULL), notices(FULL))
     assert 1 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name
@@ -477,10 +481,18 @@ def test_the_table_names_everything() -> None:
         "550.54.15", "datacenter-gpu-manager-4-core 1:4.5.3-1", "DCGM 4.5.3 with 8 GPUs",
         "nvidia-dcgm.service (pid 7)", f"{UNIT} (program), active, enabled: a DCGM of its own",
         "gpu (docker), runs: a DCGM of its own", "snap dcgm", "docker: no answer in time",
-        "dcgm-exporter (pid 20) of nvidia-dcgm-exporter.service", "2 problems",
+        "dcgm-exporter (pid 20), nvidia-dcgm-exporter.service", "2 problems",
         "       do-dcgm-exporter-integrate apply",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_columns_are_as_wide_as_they_have_to_be() -> None:
+    settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/a/long/path/dcgm.sock"))
+    lines = check_report.as_text(found(settings=settings), (), ()).splitlines()
+    rows = lines[: lines.index("")]
+    (start,) = {re.match(r"(?:\S| (?! ))+ +", row).end() for row in rows}  # type: ignore[union-attr]
+    assert start == len("unix:///run/a/long/path/dcgm.sock  ")
 
 
 @pytest.mark.parametrize("choice", Choice)
