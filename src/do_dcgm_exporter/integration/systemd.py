@@ -85,7 +85,8 @@ class Systemd:
 
     def instances(self, template: str) -> tuple[str, ...]:
         """Return the loaded instances of ``NAME@.service``."""
-        return self.loaded(template.replace("@.", "@*."))
+        # In a pattern a backslash stands for the next character; names may have some.
+        return self.loaded(template.replace("\\", "\\\\").replace("@.", "@*."))
 
     def loaded(self, pattern: str) -> tuple[str, ...]:
         """Return the names of loaded units that match a pattern."""
@@ -99,10 +100,14 @@ class Systemd:
         """Have the manager read the unit files anew."""
         run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, unit: str) -> None:
-        """Restart a unit, whatever made it fail before, and wait until it has started."""
-        self._forget_failures(unit)
-        run("systemctl", "restart", unit, timeout=_JOB_SECONDS)
+    def restart(self, view: UnitView) -> None:
+        """Restart a unit, whatever made it fail before, and wait until it has started.
+
+        A oneshot has started when it has ended, which an exporter never does.
+        """
+        self._forget_failures(view.name)
+        no_wait = ("--no-block",) if view.type == "oneshot" else ()
+        run("systemctl", "restart", *no_wait, view.name, timeout=_JOB_SECONDS)
 
     def start(self, unit: str) -> None:
         """Start a unit and wait until it has started."""

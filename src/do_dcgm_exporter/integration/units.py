@@ -177,7 +177,7 @@ class Units:
                 f" forbids to restart it: systemctl restart {unit}",
             )
             return
-        obstacle = self._restart_as_client(unit, watched)
+        obstacle = self._restart_as_client(task.view, watched)
         if obstacle:
             self._roll_back(record, obstacle, watched)
             return
@@ -195,9 +195,9 @@ class Units:
         except CommandFailed:
             return False  # restarting it will tell more
 
-    def _restart_as_client(self, unit: str, watched: Watched) -> str:
+    def _restart_as_client(self, view: UnitView, watched: Watched) -> str:
         try:
-            self._systemd.restart(unit)
+            self._systemd.restart(view)
             return watched.wait()
         except CommandFailed as error:
             return str(error)

@@ -236,13 +236,26 @@ def remove_process(pid: int) -> None:
     process.rmdir()
 
 
+def never_returns(manager: Manager, program: str, arguments: list) -> bool:
+    """Whether systemctl waits for ever: for a oneshot to end, which an exporter does not do."""
+    return (
+        program == "systemctl"
+        and arguments[0] in ("start", "restart")
+        and "--no-block" not in arguments
+        and any(manager.unit(name)["type"] == "oneshot" for name in arguments[1:])
+    )
+
+
 def systemctl(manager: Manager, arguments: list) -> None:
     """Do what systemctl is asked."""
     verb, *names = [argument for argument in arguments if not argument.startswith("-")]
     if verb == "daemon-reload":
         manager.reload()
     elif verb == "list-units":
-        pattern = re.escape(names[0]).replace(r"\*", ".*")
+        # fnmatch(3): a backslash takes the meaning from what follows.
+        pattern = re.sub(
+            r"\\(.)|([^*])|\*", lambda m: re.escape(m[1] or m[2] or "") or ".*", names[0]
+        )
         found = [name for name in manager.running if re.fullmatch(pattern, name)]
         print("".join(f"{name} loaded active running\n" for name in found), end="")
     elif verb == "reset-failed":
@@ -278,6 +291,8 @@ def main() -> None:
         manager = Manager()
         (systemctl if program == "systemctl" else busctl)(manager, arguments)
         manager.save()
+    if never_returns(manager, program, arguments):
+        time.sleep(3600)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
 from tests.unit.integration.runs import CLIENT, DROP_IN, apply, restarts, told, undo
 
-from do_dcgm_exporter.integration import state
+from do_dcgm_exporter.integration import state, systemd
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 
@@ -113,6 +113,29 @@ def test_an_instance_gets_a_drop_in_of_its_own(machine: Machine) -> None:
     assert CLIENT == machine.engine_of(first)
     assert machine.exists(f"{ETC}/{second}.d/zz-do-dcgm-exporter.conf")
     assert not machine.exists(f"{ETC}/gpu@.service.d")
+
+
+def test_a_oneshot_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "_JOB_SECONDS", 5.0)
+    machine.put_unit(UNIT, machine.ports[0], "Type=oneshot")
+    machine.systemctl("start", "--no-block", UNIT)
+    before = machine.files(), machine.states()
+    assert apply(machine), machine.said
+    assert CLIENT == machine.engine_of(UNIT)
+    assert undo(machine)
+    assert before == (machine.files(), machine.states())
+
+
+def test_blanks_in_a_units_name_are_no_obstacle(machine: Machine) -> None:
+    template = r"gpu\x20exporter@.service"
+    machine.write(f"{LIB}/{template}", "[Service]\nExecStart=/usr/bin/dcgm-exporter -a :%i\n")
+    unit = template.replace("@", f"@{machine.ports[0]}")
+    machine.systemctl("start", unit)
+    before = machine.files(), machine.states()
+    assert apply(machine), machine.said
+    assert CLIENT == machine.engine_of(unit)
+    assert undo(machine)
+    assert before == (machine.files(), machine.states())
 
 
 def test_several_are_changed_at_once(machine: Machine) -> None:
