@@ -31,6 +31,7 @@ class UnitView:
     """A unit as the manager sees it, drop-ins included.
 
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
+    ``triggered_by`` are the sockets, timers and paths that start it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class UnitView:
     environment_files: tuple[str, ...]
     unset: tuple[str, ...]
     restarts: int
+    triggered_by: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:
@@ -160,6 +162,7 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
         unset=tuple(get("UnsetEnvironment") or ()),
         restarts=get("NRestarts") or 0,
+        triggered_by=tuple(get("TriggeredBy") or ()),
     )
 
 

@@ -119,6 +119,7 @@ class Manager:
             "EnvironmentFiles": [[path, False] for path in unit["files"]],
             "MainPID": run.get("pid", 0),
             "NRestarts": 0,
+            "TriggeredBy": triggers(name),
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
 
@@ -188,6 +189,12 @@ def assignments(path: str) -> dict:
     except OSError:
         return {}
     return dict(line.partition("=")[::2] for line in lines if "=" in line)
+
+
+def triggers(name: str) -> list:
+    """Return the socket that starts a unit."""
+    socket = name.replace(".service", ".socket")
+    return [socket] if (ROOT / "usr/lib/systemd/system" / socket).exists() else []
 
 
 def file_state(name: str) -> str:

@@ -462,6 +462,12 @@ def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None
     assert before == (exporter.files(), exporter.states())
 
 
+def test_a_socket_that_may_start_a_stopped_exporter_is_named(exporter: Machine) -> None:
+    exporter.write(f"{LIB}/nvidia-dcgm-exporter.socket", "[Socket]\nListenStream=9400\n")
+    apply(exporter, Choice.STOP)
+    assert f"{UNIT}: nvidia-dcgm-exporter.socket may start it again" in told(exporter)
+
+
 def test_minds_can_be_changed(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     for choice, engine in (
