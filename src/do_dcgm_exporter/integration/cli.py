@@ -141,18 +141,22 @@ def _status(arguments: argparse.Namespace, host: Host) -> int:
 
 def _refresh(arguments: argparse.Namespace, host: Host) -> int:
     settings = _settings(host)
-    clean = True
-    if arguments.apply and host.runs_systemd:
-        from do_dcgm_exporter.integration.applying import Applying, Wish
-        from do_dcgm_exporter.integration.state import Busy
-
-        try:
-            with _alone(host, 0.0):
-                clean = Applying(_means(host), settings, Wish()).run()
-        except Busy:
-            pass  # whoever is at it applies the same
-    _report(host, settings.local_engine.port)
+    try:
+        clean = not (arguments.apply and host.runs_systemd) or _apply_unless_busy(host, settings)
+    finally:
+        _report(host, settings.local_engine.port)
     return 0 if clean else 1
+
+
+def _apply_unless_busy(host: Host, settings: IntegrationSettings) -> bool:
+    from do_dcgm_exporter.integration.applying import Applying, Wish
+    from do_dcgm_exporter.integration.state import Busy
+
+    try:
+        with _alone(host, 0.0):
+            return Applying(_means(host), settings, Wish()).run()
+    except Busy:
+        return True  # whoever is at it applies the same
 
 
 def _tell_how_long(choice: Choice) -> None:

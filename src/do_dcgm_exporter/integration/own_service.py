@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration import configuration
 from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.configuration import IntegrationSettings
@@ -39,7 +40,12 @@ def read_as_service(
     options = _options(view, variables) if view else None
     if options is None:
         return configuration.read(host, environ)
-    return configuration.read(host, variables, options)
+    try:
+        return configuration.read(host, variables, options)
+    except ConfigurationError as error:
+        # The file is named in its own complaints; these are about the unit then.
+        configuration.read(host, {})
+        raise ConfigurationError(f"{OWN_SERVICE}: {error}") from error
 
 
 def _options(view: UnitView, variables: Mapping[str, str]) -> Sequence[str] | None:

@@ -37,7 +37,9 @@ def _of_configuration(found: Findings) -> Iterator[Problem]:
         yield Problem(
             "configuration",
             f"the configuration is wrong: {found.configuration_error}",
-            ("do-dcgm-exporter --check-config",),
+            (f"systemctl cat {OWN_SERVICE}",)
+            if found.configuration_error.startswith(OWN_SERVICE)
+            else ("do-dcgm-exporter --check-config",),
         )
 
 

@@ -171,8 +171,10 @@ def test_a_wrong_option_in_a_drop_in_is_a_problem(
     with_engine.write(f"{LIB}/do-dcgm-exporter.service", command)
     status, data = checked(with_engine, capsys)
     assert 1 == status
-    assert "configuration" in identities(data)
+    assert "configuration" == identities(data)[0]
+    assert "do-dcgm-exporter.service: " in data["problems"][0]["what"]
     assert option.split(maxsplit=1)[0] in data["problems"][0]["what"]
+    assert ["systemctl cat do-dcgm-exporter.service"] == data["problems"][0]["remedy"]
 
 
 def test_a_forbidden_drop_in_is_the_admins_wish(
@@ -228,7 +230,7 @@ def test_everything_may_hang(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 0.8)
-    monkeypatch.setattr(survey, "_LONGEST_LOOK", 4.0)
+    monkeypatch.setattr(survey, "_LONGEST_LOOK", 3.4)
     with_engine.put_unit(UNIT, with_engine.ports[0])
     sleeps = "#!/bin/sh\nsleep 3600\n"
     for program in ("busctl", "systemctl", "docker", "podman", "snap", "dpkg-query"):
@@ -313,6 +315,9 @@ def test_a_state_that_cannot_be_read_is_not_overwritten(
         (sentence,) = capsys.readouterr().err.splitlines()
         assert "integration.json is not as it was written (" in sentence
         assert "'do-dcgm-exporter-integrate restore' undoes what is known" in sentence
+    assert 2 == run(with_engine, "refresh", "--apply")
+    assert with_engine.exists("run/do-dcgm-exporter-integration/embedded-dcgm.json")
+    capsys.readouterr()
     assert text == with_engine.read(STATE)
     status, data = checked(with_engine, capsys)
     assert 2 == status
