@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.embedded_report import owner_of
+from do_dcgm_exporter.integration.embedded_report import origin_of
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
@@ -177,4 +177,4 @@ def _embedded_lines(found: Findings) -> Iterator[str]:
         yield "cannot be told while the engine does not run"
         return
     for process in found.processes.embedded:
-        yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
+        yield f"{process.command} (pid {process.pid}), {origin_of(process)}"

@@ -10,9 +10,6 @@ from do_dcgm_exporter.integration.files import write_file
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.processes import DcgmProcess, Processes
 
-# A process of a person's session, or of a service of theirs.
-BY_HAND = "started by hand"
-
 
 def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[DcgmProcess, ...]:
     """Write what runs now; return the processes with an engine of their own.
@@ -35,10 +32,15 @@ def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[Dc
 
 
 def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: its unit or its container, or that it has neither."""
+    """Return what a process belongs to: its unit, its container, or itself."""
     if process.unit:
         return process.unit
-    return f"container {process.container[:12]}" if process.container else BY_HAND
+    return f"container {process.container[:12]}" if process.container else process.command
+
+
+def origin_of(process: DcgmProcess) -> str:
+    """Say where a process comes from: without a unit or a container, from a person's session."""
+    return owner_of(process) if process.unit or process.container else "started by hand"
 
 
 def engine_listens(host: Host, port: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from do_dcgm_exporter.integration import container_copy, drop_in
 from do_dcgm_exporter.integration.container_work import why_not_recreated
 from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.embedded_report import owner_of
+from do_dcgm_exporter.integration.embedded_report import origin_of
 from do_dcgm_exporter.integration.engine_probe import Condition
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, EXPORTER
@@ -154,7 +154,7 @@ def _other_process(process: DcgmProcess, engine: str) -> Problem:
         again = (f"{EXPORTER} -r {engine}  # and its other options, to have it as a client",)
     return Problem(
         "embedded-dcgm",
-        f"{process.command} (pid {process.pid}, {owner_of(process)}) runs a DCGM of its own;"
+        f"{process.command} (pid {process.pid}, {origin_of(process)}) runs a DCGM of its own;"
         " give it the address of the engine, or stop it",
         (stop_command(process.unit, process.pid), *again),
     )
