@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from do_dcgm_exporter.addresses import DEFAULT_LISTEN_PORT
 from do_dcgm_exporter.counters import CounterSet, Judgement, Verdict
-from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.progress import Tell
 from do_dcgm_exporter.settings import Settings
 from do_dcgm_exporter.terminal import Terminal, printable, table
@@ -32,12 +33,18 @@ def check_config(
 ) -> tuple[str, int]:
     """Return the report and the exit status, 2 if a line is a mistake.
 
-    The engine is asked, if there is one, what its GPUs do not support. The report is made
+    Raises ConfigurationError for what a service cannot be run with, though a test can. The
+    engine is asked, if there is one, what its GPUs do not support. The report is made
     for the person at ``terminal``, else a line per line for a program.
     """
     # Only this mode of the program needs it.
     from do_dcgm_exporter.engine_check import unsupported_fields
 
+    if settings.address.port == 0:
+        raise ConfigurationError(
+            f"address: {settings.address} is another port at each start, which Prometheus cannot"
+            f" be told; write for example :{DEFAULT_LISTEN_PORT}"
+        )
     web_config = _web_config(settings.web_config_file)
     reasons: Mapping[str, str] = {}
     unchecked = ""

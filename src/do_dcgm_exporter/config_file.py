@@ -6,7 +6,7 @@ win. Here a key may occur once, and every complaint names file and line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import configargparse
@@ -20,10 +20,14 @@ _LONGEST_LINE = 4096
 
 
 class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
-    """The parser of one configuration file: first ``read`` it, then ``parse`` its text."""
+    """The parser of one configuration file: first ``read`` it, then ``parse`` its text.
 
-    def __init__(self) -> None:
+    ``example`` returns what could be written for a key.
+    """
+
+    def __init__(self, example: Callable[[str], str] = lambda _: "VALUE") -> None:
         super().__init__()
+        self._example = example
         self._path = Path()
         self._lines: dict[str, int] = {}
 
@@ -72,7 +76,8 @@ class ConfigFile(configargparse.DefaultConfigFileParser):  # type: ignore[misc]
             # ConfigArgParse takes a key alone for true and a comment for a value.
             value = line.strip()[len(key) :].lstrip(" \t:=")
             if not value or value.startswith(("#", ";")):
-                raise ConfigurationError(f"{place}: {key} has no value; write {key} = VALUE")
+                example = self._example(key.removeprefix("--"))
+                raise ConfigurationError(f"{place}: {key} has no value; write {key} = {example}")
         return {key.removeprefix("--"): value for key, value in settings.items()}
 
     def _reject_repetition(self, key: str, number: int) -> None:

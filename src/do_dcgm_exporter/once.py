@@ -13,7 +13,7 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.one_shot import read_once
-from do_dcgm_exporter.output import write
+from do_dcgm_exporter.output import write, write_bytes
 from do_dcgm_exporter.progress import progress
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
@@ -46,8 +46,7 @@ def run_once(settings: Settings, counters: CounterSet) -> int:
     publisher.publish_result(cycle, found.result, versions, health, simulated)
     page = publisher.publication.page
     if terminal is None:
-        sys.stdout.buffer.write(page.text.plain)
-        sys.stdout.flush()
+        write_bytes(page.text.plain)
     else:
         from do_dcgm_exporter.once_text import once_text
 

@@ -51,7 +51,7 @@ class OptionParser(configargparse.ArgumentParser):  # type: ignore[misc]
     """The parser of all options; whatever is wrong is a ConfigurationError."""
 
     def __init__(self) -> None:
-        self._file = ConfigFile()
+        self._file = ConfigFile(_example)
         super().__init__(
             prog="do-dcgm-exporter",
             usage="do-dcgm-exporter [OPTION]...",
@@ -246,9 +246,15 @@ def _spelled_as_flags(option: Option, value: str | list[str], *, opposite: bool)
                 return [option.auto_flag]
             return [on_flag if parse_boolean(text, "auto") else off_flags[0]]
         return [on_flag if parse_boolean(text) is not opposite else off_flags[0]]
-    texts = _several(value) if option.repeatable else [_one(value)]
+    texts = _several(value, option.nothing) if option.repeatable else [_one(value)]
     for text in texts:
-        option.parse(text)
+        try:
+            option.parse(text)
+        except ConfigurationError as error:
+            if isinstance(value, list) or not option.repeatable or "," not in text:
+                raise
+            words = ", ".join(word.strip() for word in text.split(","))
+            raise ConfigurationError(f"{error}; several are written [{words}]") from error
     return [f"{on_flag}={text}" for text in texts]
 
 
@@ -257,10 +263,10 @@ def _one(value: str | list[str]) -> str:
     return value if isinstance(value, str) else f"[{', '.join(value)}]"
 
 
-def _several(value: str | list[str]) -> list[str]:
+def _several(value: str | list[str], nothing: str) -> list[str]:
     if isinstance(value, list):
         if not value:
-            raise ConfigurationError("the list is empty; write /dev/null for no file")
+            raise ConfigurationError(f"the list is empty; write {nothing}")
         return value
     if value.startswith("["):
         raise ConfigurationError("the list does not end on its line with ]")
@@ -272,6 +278,15 @@ def _why_unknown(key: str) -> str:
         return "this can only be given on the command line"
     known = [known_key for option in OPTIONS for known_key in _keys(option)]
     return f"there is no such setting{hint(key, known)}"
+
+
+def _example(key: str) -> str:
+    """Return what can be written behind a key."""
+    for option in OPTIONS:
+        if key in _keys(option):
+            # A switch that says no is not left to the program.
+            return option.example if key == option.name else "yes or no"
+    return "VALUE"
 
 
 def _keys(option: Option) -> list[str]:

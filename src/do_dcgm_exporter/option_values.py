@@ -52,15 +52,17 @@ def milliseconds(lowest: int, highest: int) -> Callable[[str], float]:
     return parse
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return the parser of an option that is one of a few words."""
+class OneOf:
+    """The parser of an option that is one of a few words."""
 
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ConfigurationError(f"{text!r} is not one of {', '.join(allowed)}")
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+
+    def __call__(self, text: str) -> str:
+        """Return ``text``. Raises ConfigurationError."""
+        if text not in self.allowed:
+            raise ConfigurationError(f"{text!r} is not one of {', '.join(self.allowed)}")
         return text
-
-    return parse
 
 
 def parse_label_name(text: str) -> str:

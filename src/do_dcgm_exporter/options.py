@@ -14,8 +14,8 @@ from do_dcgm_exporter.addresses import parse_engine_address, parse_forward_url, 
 from do_dcgm_exporter.counter_groups import GROUP_NAMES, NO_GROUP
 from do_dcgm_exporter.device_selection import parse_device_selection
 from do_dcgm_exporter.option_values import (
+    OneOf,
     milliseconds,
-    one_of,
     parse_bindings_directory,
     parse_directory,
     parse_label_name,
@@ -59,6 +59,21 @@ class Option:
         return self.name.replace("-", "_")
 
     @property
+    def example(self) -> str:
+        """What can be written behind its key in the configuration file."""
+        if self.parse is None:
+            return "yes, no or auto" if self.auto_flag else "yes or no"
+        if isinstance(self.parse, OneOf):
+            *others, last = self.parse.allowed
+            return f"{', '.join(others)} or {last}"
+        return (self.metavar or "VALUE") if self.default.startswith("(") else self.default
+
+    @property
+    def nothing(self) -> str:
+        """What is written for an empty list, if it can have several values."""
+        return NO_GROUP if isinstance(self.parse, OneOf) else "/dev/null for no file"
+
+    @property
     def auto_flag(self) -> str | None:
         """The flag that leaves a switch to the program, if it has one."""
         return next((flag for flag in self.flags if flag == f"--{self.name}-auto"), None)
@@ -93,7 +108,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             f"ready-made counters, added to all others: {', '.join(GROUP_NAMES)}; may be given"
             " several times",
             f"({NO_GROUP})",
-            one_of(NO_GROUP, *GROUP_NAMES),
+            OneOf(NO_GROUP, *GROUP_NAMES),
             "GROUP",
             repeatable=True,
         ),
@@ -242,10 +257,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             ("--log-format",),
             "text or json",
             "text",
-            one_of(*(format_.value for format_ in LogFormat)),
+            OneOf(*(format_.value for format_ in LogFormat)),
             "FORMAT",
         ),
-        Option(("--log-level",), ", ".join(LOG_LEVELS), "info", one_of(*LOG_LEVELS), "LEVEL"),
+        Option(("--log-level",), ", ".join(LOG_LEVELS), "info", OneOf(*LOG_LEVELS), "LEVEL"),
         Option(("--debug", "--no-debug"), "the same as --log-level debug", "off"),
     ),
     # What the Debian package does with the machine. The exporter itself obeys none of them.
@@ -255,7 +270,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "whose engine the package runs: nvidia (the unit nvidia-dcgm.service), ours"
             " (do-nv-hostengine.service under that name) or none",
             "nvidia",
-            one_of("nvidia", "ours", "none"),
+            OneOf("nvidia", "ours", "none"),
             "WHOSE",
         ),
         Option(
@@ -263,7 +278,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "what the package does with an NVIDIA exporter that has an engine of its own:"
             " rewrite, stop or leave it",
             "rewrite",
-            one_of("rewrite", "stop", "leave"),
+            OneOf("rewrite", "stop", "leave"),
             "WHAT",
         ),
     ),

@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from do_dcgm_exporter.errors import ExporterError
+
+
+class CannotPrint(ExporterError):
+    """Raised when standard output takes nothing: it is closed, or its disk is full."""
+
+    exit_status = 2
 
 
 def write(text: str) -> None:
-    """Write ``text`` out, whatever the encoding and however soon the reader leaves."""
-    encoding = sys.stdout.encoding or "ascii"
+    """Write ``text`` out, whatever the encoding and however soon the reader leaves.
+
+    Raises CannotPrint.
+    """
+    with _standard_output() as stdout:
+        encoding = stdout.encoding or "ascii"
+        stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.flush()
+
+
+def write_bytes(data: bytes) -> None:
+    """Write ``data`` out as it is, however soon the reader leaves. Raises CannotPrint."""
+    with _standard_output() as stdout:
+        stdout.buffer.write(data)
+        stdout.flush()
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    stdout: TextIO | None = sys.stdout
+    if stdout is None:
+        raise CannotPrint("standard output is closed")
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield stdout
+    except OSError as error:
+        give_up(stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise CannotPrint(f"standard output: {error.strerror}") from error
+
+
+def give_up(stream: TextIO) -> None:
+    """Let what is still in ``stream`` go nowhere.
+
+    The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -36,13 +36,13 @@ class Terminal:
         return unicode_sign if self.has_unicode else plain_sign
 
 
-def terminal_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> Terminal | None:
-    """The terminal behind ``stream``, None for a pipe or a file.
+def terminal_of(stream: TextIO | None, environ: Mapping[str, str] | None = None) -> Terminal | None:
+    """The terminal behind ``stream``, None for a pipe, a file or a stream that is closed.
 
     Colours are left out where NO_COLOR is set (no-color.org) or the terminal has none.
     """
     environ = os.environ if environ is None else environ
-    if not stream.isatty():
+    if stream is None or not stream.isatty():
         return None
     return Terminal(
         width=max(40, shutil.get_terminal_size().columns),

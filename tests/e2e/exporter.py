@@ -262,6 +262,10 @@ class Exporter:
         )
 
 
+# Instead of port 0 of the settings below, which is refused; nothing listens.
+CHECK_CONFIG = ("--check-config", "--address=127.0.0.1:9401")
+
+
 def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
     """Settings of an exporter that leaves the rest of the machine alone."""
     return {

@@ -7,8 +7,10 @@ thresholds do is told by data/alerts-test.yml, promtool's own kind of test.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,7 @@ OTHERS = {
     "DcgmExporterStale": ("stale", {}),
     "DcgmCollectorFailing": ("stale", {"collector": "nvlink"}),
     "DcgmExporterReloadFailed": ("broken", {}),
+    "DcgmSecondEngine": ("beside", {}),
     "DcgmForwardingFailing": ("shrinking", {}),
 }
 EXPECTED = {alert: ("broken", labels) for alert, (_, labels) in FAULTS.items()} | OTHERS
@@ -110,6 +113,22 @@ def broken_bindings(directory: Path) -> Path:
     return directory
 
 
+def with_report(directory: Path, processes: int) -> dict[str, str]:
+    """The environment of an exporter that reads a report of its own of embedded DCGMs.
+
+    All others read the machine's, whose place is no option.
+    """
+    directory.mkdir()
+    found = [{"pid": pid, "command": "agent", "of": "agent.service"} for pid in range(processes)]
+    report = directory / "report.json"
+    report.write_text(json.dumps({"time": time.time(), "processes": found}))
+    (directory / "sitecustomize.py").write_text(
+        "import pathlib\nfrom do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm\n"
+        f"EmbeddedDcgm.__init__.__defaults__ = (pathlib.Path({str(report)!r}),)\n"
+    )
+    return {"PYTHONPATH": f"{directory}:{ROOT / 'src'}"}
+
+
 @pytest.fixture(scope="module")
 def failing_endpoint() -> Iterator[Endpoint]:
     with Endpoint() as endpoint:
@@ -139,7 +158,10 @@ def fleet(
         collect_interval=600_000,
         dcgm_bindings=broken_bindings(stage.directory / "bindings"),
     )
-    for name in (*scenarios, "stale"):
+    exporters["beside"] = stage.exporter(
+        engines["healthy"], environ=with_report(stage.directory / "beside", 2)
+    )
+    for name in (*scenarios, "stale", "beside"):
         exporters[name].wait_until_up()
 
     directory = tmp_path_factory.mktemp("prometheus")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import (
+    CHECK_CONFIG,
     COMMAND,
     ETC,
     ROOT,
@@ -63,7 +64,7 @@ NONSENSE = range(6, 168, 17)  # the lines, counted from 1
 
 
 def test_check_config_names_the_ten_bad_lines_of_168(hgx: SimulatedEngine) -> None:
-    ran = run(*flags_for(hgx, default_counters=MANY), "--check-config")
+    ran = run(*flags_for(hgx, default_counters=MANY), *CHECK_CONFIG)
     assert ran.status == 2
     assert ran.err == ""
     *verdicts, summary = ran.out.splitlines()
@@ -92,7 +93,7 @@ def test_all_good_ones_of_168_counters_are_on_the_page(stage: Stage, hgx: Simula
 
 def test_without_an_engine_counters_are_not_checked_against_a_gpu() -> None:
     address = closed_port()
-    ran = run(*flags_for(address), "--check-config")
+    ran = run(*flags_for(address), *CHECK_CONFIG)
     assert (ran.status, ran.err) == (0, "")
     assert f"not checked against a GPU: no engine answers at {address}" in ran.out
 
@@ -120,7 +121,7 @@ def test_a_csv_like_nvidias_is_accepted_as_the_users_file(
 ) -> None:
     counters = tmp_path / "counters.csv"
     counters.write_bytes(change(NVIDIA_LIKE.read_bytes()))
-    ran = run(*flags_for(single, collectors=counters), "--check-config")
+    ran = run(*flags_for(single, collectors=counters), *CHECK_CONFIG)
     assert ran.status == 0, ran.out
     mine = [line for line in ran.out.splitlines() if line.startswith(f"{counters}:")]
     verdicts = {line.split()[2].rstrip(":"): line.split()[1].rstrip(":") for line in mine}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Stage
-from tests.e2e.exporter import COMMAND, as_flags, environment, run, settings_for
+from tests.e2e.exporter import CHECK_CONFIG, COMMAND, as_flags, environment, run, settings_for
 
 from dcgm_simulator.process import SimulatedEngine
 
@@ -114,8 +114,8 @@ def test_once_names_what_is_wrong_in_its_colour(stage: Stage) -> None:
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_who_wants_no_colours_gets_none(engine: SimulatedEngine, environ: dict[str, str]) -> None:
     flags = flags_for(engine)
-    for mode in ("--once", "--check-config", "--list-fields"):
-        shown = on_terminal(*flags, mode, environ=environ)
+    for mode in (("--once",), CHECK_CONFIG, ("--list-fields",)):
+        shown = on_terminal(*flags, *mode, environ=environ)
         assert "\x1b" not in shown.raw
         assert shown.status == 0
 
@@ -131,7 +131,7 @@ def test_check_config_is_a_coloured_table_per_file(engine: SimulatedEngine, tmp_
     counters = tmp_path / "more.csv"
     counters.write_text("DCGM_FI_DEV_GPU_TEMPS, gauge, x\nDCGM_FI_DEV_MAX_SM_CLOCK, gauge, x\n")
     flags = flags_for(engine, collectors=counters)
-    shown = on_terminal(*flags, "--check-config")
+    shown = on_terminal(*flags, *CHECK_CONFIG)
     assert shown.status == 2
     assert f"{BOLD}{counters}" in shown.raw
     assert f"{RED}unknown" in shown.raw
@@ -139,7 +139,7 @@ def test_check_config_is_a_coloured_table_per_file(engine: SimulatedEngine, tmp_
     place = shown.lines.index(str(counters))
     wrong, right = shown.lines[place + 1 : place + 3]
     assert wrong.index("DCGM_FI_DEV_GPU_TEMPS") == right.index("DCGM_FI_DEV_MAX_SM_CLOCK")
-    summary = run(*flags, "--check-config").out.splitlines()[-1]
+    summary = run(*flags, *CHECK_CONFIG).out.splitlines()[-1]
     assert summary in shown.lines
 
 
@@ -152,8 +152,8 @@ def test_list_fields_fits_the_terminal(columns: int) -> None:
 
 
 def test_into_a_pipe_nothing_is_dressed_up(engine: SimulatedEngine) -> None:
-    for mode in ("--once", "--check-config", "--list-fields"):
-        ran = run(*flags_for(engine), mode, environ=XTERM)
+    for mode in (("--once",), CHECK_CONFIG, ("--list-fields",)):
+        ran = run(*flags_for(engine), *mode, environ=XTERM)
         assert "\x1b" not in ran.out + ran.err
         assert "waiting" not in ran.err
     assert run(*flags_for(engine), "--once").out.startswith("# HELP ")

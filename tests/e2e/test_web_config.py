@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 from tests.certificates import Authority, Pair
 from tests.e2e.conftest import Stage
-from tests.e2e.exporter import Answer, Exporter, as_flags, environment, run, settings_for
+from tests.e2e.exporter import (
+    CHECK_CONFIG,
+    Answer,
+    Exporter,
+    as_flags,
+    environment,
+    run,
+    settings_for,
+)
 from tests.e2e.prometheus import Prometheus, needs_prometheus
 from tests.e2e.waiting import wait_until
 
@@ -273,7 +281,7 @@ def test_a_wrong_file_is_one_sentence_at_start(
     wrong = tmp_path / "web.yml"
     wrong.write_text(text)
     settings = as_flags(settings_for("127.0.0.1:1", web_config_file=wrong))
-    ran = run(*settings, *(["--check-config"] if mode == "check" else []))
+    ran = run(*settings, *(CHECK_CONFIG if mode == "check" else ()))
     assert ran.status == 2
     assert f"do-dcgm-exporter: {wrong}{expected}" in ran.sentence
     assert "hunter2" not in ran.err
@@ -281,7 +289,7 @@ def test_a_wrong_file_is_one_sentence_at_start(
 
 def test_check_config_says_what_a_right_file_amounts_to(web_config: WebConfig) -> None:
     settings = as_flags(settings_for("127.0.0.1:1", web_config_file=web_config.path))
-    ran = run(*settings, "--check-config")
+    ran = run(*settings, *CHECK_CONFIG)
     assert f"{web_config.path}: TLS from 1.2, passwords of 1 user\n" in ran.out
 
 

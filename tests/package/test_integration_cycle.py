@@ -194,3 +194,8 @@ def test_nothing_keeps_our_package_from_being_removed(installed: System) -> None
 
     assert "not everything was put back" in removal.stderr
     assert not installed.exists("/usr/sbin/do-dcgm-exporter-integrate")
+    # What can be known without the record is undone.
+    assert not installed.exists("/etc/systemd/system/exporter-9402.service.d")
+    assert engine_of(installed, 9402) == "embedded"
+    installed.run("dpkg", "--purge", "do-dcgm-exporter")
+    assert not installed.exists("/var/lib/do-dcgm-exporter")

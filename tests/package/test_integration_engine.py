@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.package.conftest import system_over
 from tests.package.exporters import engine_of, integrate, is_served, put_one
-from tests.package.system import NAME, System
+from tests.package.system import CONF, NAME, System
 
 ENGINE = "localhost:5555"
 UNIT = "exporter-9400.service"
@@ -63,6 +63,27 @@ def test_an_engine_that_starts_slowly_is_waited_for(new_system: System, exporter
     new_system.install(exporter)
 
     assert engine_of(new_system, 9400) == ENGINE
+
+
+def test_clients_are_put_back_when_their_engine_will_not_come(
+    new_system: System, exporter: Path
+) -> None:
+    put_one(new_system)
+    start_engine(new_system)
+    new_system.install(exporter)
+    assert engine_of(new_system, 9400) == ENGINE
+
+    new_system.write(CONF, "engine = none\n")
+    new_system.run("dpkg-reconfigure", "do-dcgm-exporter")
+    new_system.systemctl("disable", "--now", NAME)
+    assert new_system.becomes(lambda: new_system.property(UNIT, "SubState") == "auto-restart", 30.0)
+    found = new_system.run("do-dcgm-exporter-integrate", "check", check=False).stdout
+    assert f"{UNIT}, which was made a client, does not run" in found
+    said = integrate(new_system, "apply")
+    assert said.returncode == 1
+    assert f"{UNIT} keeps a DCGM of its own: the engine at {ENGINE} cannot be used" in said.stderr
+    assert new_system.becomes(lambda: engine_of(new_system, 9400) == "embedded", 15.0)
+    assert not new_system.exists(DROP_IN)
 
 
 @pytest.fixture

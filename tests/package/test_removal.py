@@ -87,6 +87,19 @@ def test_removed_and_installed_again_it_is_as_it_was(installed: System, exporter
     assert installed.configuration == configuration
 
 
+def test_a_directory_in_place_of_the_configuration_is_named_and_stays(installed: System) -> None:
+    installed.run("rm", CONF)
+    installed.write(f"{CONF}/mine", "x\n")
+    told = installed.run("dpkg-reconfigure", "do-dcgm-exporter")
+    assert f"{CONF} is a directory and not the configuration file" in told.stderr
+    assert "sed:" not in told.stderr
+    assert "'do-dcgm-exporter --check-config'" in told.stderr
+
+    purge = installed.run("dpkg", "--purge", "do-dcgm-exporter")
+    assert "rm:" not in purge.stderr
+    assert installed.read(f"{CONF}/mine") == "x\n"
+
+
 def test_a_full_disk_breaks_the_installation_off_and_it_can_go_on(
     new_system: System, exporter: Path
 ) -> None:

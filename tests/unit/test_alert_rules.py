@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 from tests.builders import REPOSITORY, counter_set
 
 from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.status_page.gpu_findings import GRAVE_XIDS
 from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
@@ -57,13 +60,17 @@ def test_the_handbook_has_no_section_of_an_alert_that_is_gone() -> None:
 
 
 @pytest.mark.parametrize("name", [*ALERTS, *RECORDS])
-def test_a_rule_needs_only_default_counters_and_the_exporters_own_metrics(name: str) -> None:
+def test_a_rule_needs_only_default_counters_and_the_exporters_own_metrics(
+    name: str, tmp_path: Path
+) -> None:
     rule = (ALERTS | RECORDS)[name]
     used = set(
         re.findall(r"\b(?:DCGM_(?:FI|EXP)|do_dcgm_exporter)_\w+|\b\w+:dcgm_\w+:\w+", rule["expr"])
     )
-    telemetry = TelemetryRegistry(Telemetry(CallCount(), ForwardStatistics()))
-    own = {family.name for family in telemetry.families()}
+    report = tmp_path / "embedded-dcgm.json"  # the package's timer writes it
+    report.write_text(json.dumps({"time": time.time(), "processes": []}))
+    telemetry = Telemetry(CallCount(), ForwardStatistics(), embedded_dcgm=EmbeddedDcgm(report))
+    own = {family.name for family in TelemetryRegistry(telemetry).families()}
     known = {counter.name for counter in counter_set().counters} | set(RECORDS)
     known |= own | {"DCGM_FI_DRIVER_VERSION"}
     assert used

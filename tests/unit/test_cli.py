@@ -240,6 +240,14 @@ def test_check_config_fails_for_unknown_and_malformed_lines_alone(
     assert run("--check-config", "-f", str(own)) == status
 
 
+def test_check_config_refuses_a_port_that_is_another_one_at_each_start(
+    run: Run, modules: Modules, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine_says(modules, None)
+    assert run("--check-config", "--address", ":0") == 2
+    assert "address: :0 is another port at each start" in capsys.readouterr().err
+
+
 def test_ten_lines_of_nonsense_among_many_are_named(
     run: Run, modules: Modules, counters_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -337,7 +337,13 @@ def test_a_wrong_variable_is_named(
         ("collectors = []", ":1: collectors: the list is empty; write /dev/null for no file"),
         ("collectors = [a", ":1: collectors: the list does not end on its line with ]"),
         ("collectors = [a, ]", ":1: collectors: the path is empty"),
-        ("debug", ":1: debug has no value"),
+        ("debug", ":1: debug has no value; write debug = yes or no"),
+        ("--forward", ":1: --forward has no value; write --forward = yes, no or auto"),
+        ("no-forward =", ":1: no-forward has no value; write no-forward = yes or no"),
+        ("engine", ":1: engine has no value; write engine = nvidia, ours or none"),
+        ("address", ":1: address has no value; write address = :9401"),
+        ("collectors", ":1: collectors has no value; write collectors = FILE"),
+        ("counter-groups = []", ":1: counter-groups: the list is empty; write none"),
         ("debug = 1\ndebug = 1", ":2: debug is already set in line 1"),
     ],
 )
@@ -347,6 +353,12 @@ def test_a_wrong_setting_is_located_in_the_file(
     assert installation.complaint(config=config).startswith(
         f"{installation.config_file}{complaint}"
     )
+
+
+def test_a_list_without_its_brackets_is_shown_with_them(installation: Installation) -> None:
+    said = installation.complaint(config="counter-groups = power,ecc")
+    assert said.startswith(f"{installation.config_file}:1: counter-groups: 'power,ecc' is not one")
+    assert said.endswith("; several are written [power, ecc]")
 
 
 def test_an_address_in_brackets_is_not_a_list(installation: Installation) -> None:

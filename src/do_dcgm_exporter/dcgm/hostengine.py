@@ -367,7 +367,10 @@ def _check_address(address: EngineAddress, versions: Versions) -> None:
         )
     path = Path(address.socket_path)
     if address.socket_path and not path.exists():
-        raise EngineUnavailable(f"there is no socket at {path}: is nv-hostengine running with -d?")
+        raise EngineUnavailable(
+            f"there is no socket at {path}: nv-hostengine listens there only if it is started"
+            f" with --domain-socket {path}"
+        )
     if address.socket_path and not os.access(path, os.W_OK):
         raise EngineUnavailable(
             f"this user may not connect to the socket {path}:"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from do_dcgm_exporter.integration import messages, state
+from do_dcgm_exporter.integration import drop_in, messages, state
 from do_dcgm_exporter.integration.applying_others import ContainersAndSnap
+from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.container_work import Containers
 from do_dcgm_exporter.integration.drop_in import Owner
 from do_dcgm_exporter.integration.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.engine_wait import ask_starting_engine
+from do_dcgm_exporter.integration.engine_wait import ask_starting_engine, is_expected
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
-from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
+from do_dcgm_exporter.integration.lost_records import add_lost_records
 from do_dcgm_exporter.integration.ownership import owner_of
 from do_dcgm_exporter.integration.plan import (
     Circumstances,
@@ -30,7 +32,7 @@ from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.systemd import Systemd
 from do_dcgm_exporter.integration.unit_undo import UnitUndo
 from do_dcgm_exporter.integration.units import Units
-from do_dcgm_exporter.integration.workshop import SHORTEST_WAIT, MayRestart, Tell, Workshop
+from do_dcgm_exporter.integration.workshop import SHORTEST_WAIT, Level, MayRestart, Tell, Workshop
 
 AskEngine = Callable[[], EngineAnswer]
 
@@ -54,6 +56,11 @@ class Wish:
     retry: bool = False
     recreate_containers: bool = False
 
+    @property
+    def chosen_by(self) -> str:
+        """Where the choice was made."""
+        return "--choice" if self.choice else "embedded-exporters"
+
 
 class Applying:
     """One run of ``apply``. The caller holds the lock."""
@@ -68,6 +75,7 @@ class Applying:
     ) -> None:
         self._means = means
         self._host = means.host
+        self._settings = settings
         self._choice = wish.choice or settings.choice
         self._wish = wish
         self._address = settings.local_engine
@@ -77,11 +85,13 @@ class Applying:
 
     def plan(self) -> list[str]:
         """Say what would be done, without changing anything."""
-        self._state = state.load(self._host)
+        self._load()
         exporters = self._look()
         decisions = self._decide(exporters, self._owners(exporters))
         shop = self._workshop()
-        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        others = ContainersAndSnap(
+            shop, self._choice, self._answer, exporters, self._wish.chosen_by
+        )
         return [
             *map(messages.planned, decisions),
             *others.plan(recreate=self._wish.recreate_containers),
@@ -89,7 +99,7 @@ class Applying:
 
     def run(self) -> bool:
         """Change what has to be changed; return whether nothing is left against the choice."""
-        self._state = state.load(self._host)
+        self._load()
         shop = self._workshop()
         units = Units(shop)
         exporters = self._look()
@@ -101,8 +111,14 @@ class Applying:
         decisions = self._decide(exporters, self._owners(exporters))
         units.carry_out(decisions, {exporter.name: exporter for exporter in exporters})
         clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
-        others = ContainersAndSnap(shop, self._choice, self._answer, exporters)
+        others = ContainersAndSnap(
+            shop, self._choice, self._answer, exporters, self._wish.chosen_by
+        )
         return others.apply(recreate=self._wish.recreate_containers) and clean
+
+    def _load(self) -> None:
+        self._state = state.load(self._host)
+        add_lost_records(self._host, self._state)
 
     def _workshop(self) -> Workshop:
         return _workshop(self._means, self._state, str(self._address), self._address.port)
@@ -127,7 +143,7 @@ class Applying:
         return {exporter.name: self._owner(exporter) for exporter in exporters}
 
     def _owner(self, exporter: UnitExporter) -> Owner:
-        return owner_of(self._host, exporter, self._state, self._address)
+        return owner_of(self._host, exporter.name, self._state.units.get(exporter.name))
 
     def _stale(self, exporters: Iterable[UnitExporter]) -> list[str]:
         """Return the units whose drop-in has to be made anew, if there is an engine to use."""
@@ -157,11 +173,27 @@ class Applying:
             for exporter in exporters
         ):
             self._answer()
-        now = Circumstances(self._choice, self._address, self._engine, self._wish.retry)
+        now = Circumstances(
+            self._choice,
+            self._address,
+            self._engine,
+            self._wish.retry,
+            self._engine_is_expected(),
+            self._wish.chosen_by,
+        )
         return [
             decide(exporter, owners[exporter.name], records.get(exporter.name), now)
             for exporter in exporters
         ]
+
+    def _engine_is_expected(self) -> bool:
+        if self._engine is None or self._engine.answers:
+            return True
+        try:
+            view = self._means.systemd.view(ENGINE_SERVICE)
+        except CommandFailed:
+            return True  # that is no sign of anything
+        return is_expected(view, self._settings.engine_unit)
 
     def _answer(self) -> EngineAnswer:
         if self._engine is None:
@@ -170,15 +202,50 @@ class Applying:
 
 
 def restore(means: Means) -> bool:
-    """Undo everything; return whether that worked. The caller holds the lock."""
-    known = state.load(means.host)
+    """Undo everything; return whether that worked and nothing is left. The caller holds the lock.
+
+    A state that cannot be read is set aside: what can be known without it is undone.
+    """
+    host = means.host
+    try:
+        known = state.load(host)
+    except state.StateBroken as error:
+        means.tell(Level.WARNING, f"{error.what}; what can be known without it is undone")
+        state.set_aside(host)
+        known = State()
+    add_lost_records(host, known)
+    recorded = set(known.units)
     shop = _workshop(means, known)
     UnitUndo(shop).put_back(list(known.units.values()))
     worked = Containers(shop).put_back(known.containers.values())
     if known.snap:
         worked = SnapWork(shop).put_back(known.snap) and worked
-    state.save(means.host, known)
-    return worked
+    state.save(host, known)
+    return not _left(means, recorded) and worked
+
+
+def _left(means: Means, named: Collection[str]) -> bool:
+    """Name what is left of ours on the disk; return whether there is anything.
+
+    The drop-ins of the units ``named`` were named before.
+    """
+    host, left = means.host, False
+    for unit in drop_in.units_with_one(host):
+        if drop_in.is_forbidden(host, unit):
+            continue
+        left = True
+        if unit not in named:
+            path = drop_in.path_of(unit)
+            means.tell(Level.WARNING, f"{path} is not as it was written: it is yours and stays")
+    if state.is_set_aside(host):
+        left = True
+        means.tell(
+            Level.WARNING,
+            f"{state.SET_ASIDE} has the state that could not be read: services that were stopped,"
+            " containers that were recreated and the snap's engine may not be as they were;"
+            " once they are, delete it",
+        )
+    return left
 
 
 def _workshop(

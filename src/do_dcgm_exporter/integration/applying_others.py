@@ -28,11 +28,13 @@ class ContainersAndSnap:
         choice: Choice,
         ask: Callable[[], EngineAnswer],
         units: Sequence[UnitExporter],
+        chosen_by: str,
     ) -> None:
         self._shop = workshop
         self._choice = choice
         self._ask = ask
         self._units = units
+        self._chosen_by = chosen_by
 
     def apply(self, *, recreate: bool) -> bool:
         """Change what is to be changed; return whether nothing is left against the choice."""
@@ -125,7 +127,7 @@ class ContainersAndSnap:
             return True
         if self._choice is Choice.STOP:
             return work.stop(snap)
-        why = "embedded-exporters is leave"
+        why = f"{self._chosen_by} is leave"
         if self._choice is Choice.REWRITE:
             why = why_not_usable(self._ask(), snap.library_major)
             if not why:

@@ -1,32 +1,32 @@
-"""What ``check`` prints: a table for people, JSON for programs."""
+"""What ``check`` prints for people: a table."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.embedded_report import owner_of
-from do_dcgm_exporter.integration.engine_probe import Condition
+from do_dcgm_exporter.integration.embedded_report import origin_of
+from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
+from do_dcgm_exporter.integration.plan import Reason
 from do_dcgm_exporter.integration.problem import Problem
 from do_dcgm_exporter.integration.snap import ENGINE, EXPORTER, Snap
 from do_dcgm_exporter.integration.state import Change
 from do_dcgm_exporter.integration.survey import Findings, PortUse
 from do_dcgm_exporter.integration.systemd import UnitView
 
-SCHEMA = 1
-_WIDTH = 16
+_NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def as_text(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> str:
     """Return the table."""
-    lines = [f"{name:<{_WIDTH}}{value}" for name, value in _rows(found)]
+    rows = list(_rows(found))
+    width = max(_NARROWEST, *(len(name) + 2 for name, _ in rows))
+    lines = [f"{name:<{width}}{value}" for name, value in rows]
     lines += _section("exporters", list(_exporter_lines(found)) or ["none of NVIDIA's"])
     none = "none that can be seen" if found.processes.unseen else "none"
     lines += _section("DCGMs of their own", list(_embedded_lines(found)) or [none])
@@ -63,7 +63,12 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     packages = ", ".join(f"{package.name} {package.version}" for package in found.packages)
     yield "DCGM", packages or ("not from a package" if found.has_engine_program else "none")
     yield "engine", f"{_engine_unit(found)} (engine = {settings.engine_unit})"
-    yield str(settings.engine), f"{_holder(found.engine_port)}; {_engine(found)}"
+    local = settings.local_engine
+    if local == settings.engine:
+        yield str(local), f"{_holder(found.engine_port)}; {_engine(found.engine)}"
+    else:
+        yield str(settings.engine), _engine(found.engine)
+        yield str(local), f"{_holder(found.engine_port)}; {_engine(found.local_engine)}"
     yield "profiling", found.engine.profiling.value
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{_health(found)}"
     yield f"port {settings.address.port}", _holder(found.own_port)
@@ -95,8 +100,7 @@ def _holder(use: PortUse) -> str:
     return str(use.holder) if use.holder else "somebody who cannot be seen listens"
 
 
-def _engine(found: Findings) -> str:
-    engine = found.engine
+def _engine(engine: EngineAnswer) -> str:
     if engine.condition is Condition.ANSWERS:
         simulated = " (simulated)" if engine.simulated else ""
         fit = f"our library {engine.client} fits"
@@ -173,125 +177,4 @@ def _embedded_lines(found: Findings) -> Iterator[str]:
         yield "cannot be told while the engine does not run"
         return
     for process in found.processes.embedded:
-        yield f"{process.command} (pid {process.pid}) of {owner_of(process)}"
-
-
-def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> dict[str, Any]:
-    """Return what ``--json`` prints. Keys are only ever added."""
-    settings, engine = found.settings, found.engine
-    return {
-        "schema": SCHEMA,
-        "driver": found.driver or None,
-        "packages": [asdict(package) for package in found.packages],
-        "engine": {
-            "address": str(settings.engine),
-            "unit": _unit_data(found.engine_unit),
-            "choice": settings.engine_unit,
-            "port": _port_data(found.engine_port),
-            "condition": engine.condition.value,
-            "reason": engine.reason,
-            "version": engine.engine or None,
-            "client_version": engine.client or None,
-            "fits": engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER),
-            "gpus": engine.gpus,
-            "profiling": engine.profiling.value,
-            "simulated": engine.simulated,
-        },
-        "exporters": [
-            *(_exporter_data(found, exporter) for exporter in found.exporters),
-            *(_container_data(container) for container in found.containers),
-            *([_snap_data(found.snap)] if found.snap else []),
-        ],
-        "embedded_processes": [
-            {"pid": process.pid, "command": process.command, "of": owner_of(process)}
-            for process in found.processes.embedded
-        ]
-        if found.knows_embedded
-        else None,
-        "service": _unit_data(found.service),
-        "health": asdict(found.health) if found.health else None,
-        "address": {"port": settings.address.port, **_port_data(found.own_port)},
-        "endpoint": {
-            "url": settings.forward_url or None,
-            "reachable": bool(found.endpoint.status) if found.endpoint else None,
-            "reason": found.endpoint.text if found.endpoint and not found.endpoint.status else "",
-        },
-        "choice": settings.choice.value,
-        "problems": [
-            {"id": one.id, "what": one.what, "remedy": list(one.remedy)} for one in problems
-        ],
-        "notices": list(notices),
-        "unseen": list(found.unseen),
-    }
-
-
-def _unit_data(view: UnitView | None) -> dict[str, Any] | None:
-    if view is None:
-        return None
-    return {
-        "name": view.name,
-        "load": view.load_state,
-        "active": view.active_state,
-        "enabled": view.file_state,
-        "file": view.fragment or None,
-    }
-
-
-def _port_data(use: PortUse) -> dict[str, Any]:
-    return {
-        "taken": use.is_taken,
-        "command": use.holder.command if use.holder else None,
-        "pid": use.holder.pid if use.holder else None,
-        "unit": use.unit or None,
-    }
-
-
-def _exporter_data(found: Findings, exporter: UnitExporter) -> dict[str, Any]:
-    decision, command = found.decisions[exporter.name], exporter.command
-    record = found.state.units.get(exporter.name)
-    return {
-        "kind": "unit",
-        "unit": _unit_data(exporter.view),
-        "name": exporter.name,
-        "how": command.form.value if command else None,
-        "engine": command.remote if command else None,
-        "embedded": any(process.is_embedded for process in exporter.processes),
-        "changed": record.change.value if record else None,
-        "would": _would(decision),
-        "why": decision.why,
-        "dcgm_major": exporter.library_major or None,
-        "version": exporter.version or None,
-        "pids": [process.pid for process in exporter.processes],
-    }
-
-
-def _would(decision: Decision) -> str:
-    if decision.goal is Goal.REWRITTEN and not decision.text:
-        return Goal.UNTOUCHED.value
-    return decision.goal.value
-
-
-def _container_data(container: Container) -> dict[str, Any]:
-    return {
-        "kind": "container",
-        "name": container.name,
-        "container_engine": container.engine,
-        "id": container.id,
-        "running": container.running,
-        "made_by": container.maker or None,
-        "engine": container.remote,
-        "embedded": container.has_embedded_engine,
-        "copy": container.is_copy,
-        "dcgm_major": container.library_major or None,
-    }
-
-
-def _snap_data(snap: Snap) -> dict[str, Any]:
-    return {
-        "kind": "snap",
-        "name": "dcgm",
-        "port": snap.port,
-        "services": [asdict(service) for service in snap.services],
-        "serves_engine": snap.serves_engine,
-        "embedded": snap.has_second_engine,
-    }
+        yield f"{process.command} (pid {process.pid}), {origin_of(process)}"

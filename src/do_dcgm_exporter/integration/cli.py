@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.integration.host import COMMAND, Host
+from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.integration.applying import Means
+    from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 
 # Nothing else is imported before it is needed: "refresh" runs every five minutes.
 
@@ -30,16 +31,11 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments, host or Host())
-        sys.stdout.flush()
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
     except PermissionError as error:
         print(f"{COMMAND}: {error.filename}: permission denied; run it as root", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
@@ -92,38 +88,48 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import Applying, Wish
+    from do_dcgm_exporter.integration.configuration import Choice
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.workshop import Level
+    from do_dcgm_exporter.output import write
 
-    settings = configuration.read(host, os.environ)
+    settings = _settings(host)
     if not host.runs_systemd:
-        print("systemd does not run here: nothing is changed before it does")
+        tell(Level.INFO, "systemd does not run here: nothing is changed before it does")
         return 0
     wish = Wish(
-        configuration.Choice(arguments.choice) if arguments.choice else None,
+        Choice(arguments.choice) if arguments.choice else None,
         arguments.retry,
         arguments.recreate_containers,
     )
     if arguments.dry_run:
         lines = Applying(_means(host), settings, wish).plan()
-        print("\n".join(lines) if lines else "there is no NVIDIA exporter here")
+        write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
     with _alone(host, _LONGEST_RUN):
         clean = Applying(_means(host), settings, wish).run()
-    _report(host, settings.engine.port)
+    if wish.choice not in (None, settings.choice):
+        _tell_how_long(wish.choice)
+    _report(host, settings.local_engine.port)
     return 0 if clean else 1
 
 
 def _restore(_: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
     from do_dcgm_exporter.integration.applying import restore
+    from do_dcgm_exporter.integration.configuration import Choice
+    from do_dcgm_exporter.integration.policy import run_by_dpkg
 
     with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
     try:
-        _report(host, configuration.read(host, os.environ).engine.port)
+        settings = _settings(host)
     except ConfigurationError:
         pass  # what is wrong with it is no reason not to restore
+    else:
+        if settings.choice is not Choice.LEAVE and not run_by_dpkg():
+            _tell_how_long(Choice.LEAVE)
+        _report(host, settings.local_engine.port)
     return 0 if worked else 1
 
 
@@ -134,21 +140,42 @@ def _status(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _refresh(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration import configuration
-
-    settings = configuration.read(host, os.environ)
-    clean = True
-    if arguments.apply and host.runs_systemd:
-        from do_dcgm_exporter.integration.applying import Applying, Wish
-        from do_dcgm_exporter.integration.state import Busy
-
-        try:
-            with _alone(host, 0.0):
-                clean = Applying(_means(host), settings, Wish()).run()
-        except Busy:
-            pass  # whoever is at it applies the same
-    _report(host, settings.engine.port)
+    settings = _settings(host)
+    try:
+        clean = not (arguments.apply and host.runs_systemd) or _apply_unless_busy(host, settings)
+    finally:
+        _report(host, settings.local_engine.port)
     return 0 if clean else 1
+
+
+def _apply_unless_busy(host: Host, settings: IntegrationSettings) -> bool:
+    from do_dcgm_exporter.integration.applying import Applying, Wish
+    from do_dcgm_exporter.integration.state import Busy
+
+    try:
+        with _alone(host, 0.0):
+            return Applying(_means(host), settings, Wish()).run()
+    except Busy:
+        return True  # whoever is at it applies the same
+
+
+def _tell_how_long(choice: Choice) -> None:
+    """Tell that the configuration will be obeyed again."""
+    from do_dcgm_exporter.integration.messages import tell
+    from do_dcgm_exporter.integration.workshop import Level
+
+    tell(
+        Level.INFO,
+        "this lasts until the next boot, or until a package brings an exporter; to have it for"
+        f" good, set embedded-exporters = {choice.value} in {CONFIGURATION}",
+    )
+
+
+def _settings(host: Host) -> IntegrationSettings:
+    from do_dcgm_exporter.integration.own_service import settings_of_service
+    from do_dcgm_exporter.integration.systemd import Systemd
+
+    return settings_of_service(host, Systemd(), os.environ)
 
 
 def _report(host: Host, engine_port: int) -> None:
@@ -167,8 +194,8 @@ def _means(host: Host) -> Means:
 
 
 def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
+    from do_dcgm_exporter.integration.messages import tell
     from do_dcgm_exporter.integration.state import locked
+    from do_dcgm_exporter.integration.workshop import Level
 
-    return locked(
-        host, seconds, on_wait=lambda: print("waiting for another run to end", flush=True)
-    )
+    return locked(host, seconds, on_wait=lambda: tell(Level.INFO, "waiting for another run to end"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -55,12 +55,14 @@ class IntegrationSettings:
         return EngineAddress()
 
 
-def read(host: Host, environ: Mapping[str, str]) -> IntegrationSettings:
-    """Read the configuration as the exporter does. Raises ConfigurationError."""
+def read(
+    host: Host, environ: Mapping[str, str], options: Sequence[str] = ()
+) -> IntegrationSettings:
+    """Read the configuration as an exporter with these options does. Raises ConfigurationError."""
     etc = host.path(ETC)
     parser = OptionParser()
-    values = parser.parse_layers(parser.parse_flags([]), environ, etc / CONFIG_FILE_NAME)
-    settings = load_settings([], environ, etc, host.path("/sys/class/dmi/id"))
+    values = parser.parse_layers(parser.parse_flags(options), environ, etc / CONFIG_FILE_NAME)
+    settings = load_settings(options, environ, etc, host.path("/sys/class/dmi/id"))
     return IntegrationSettings(
         choice=Choice(values["embedded_exporters"]),
         engine=settings.engine,

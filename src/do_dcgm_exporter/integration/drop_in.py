@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +19,8 @@ from do_dcgm_exporter.integration.systemd import ExecCommand, UnitView
 
 # Sorts behind everybody else's: systemd.unit(5) reads drop-ins in the order of their names.
 NAME = "zz-do-dcgm-exporter.conf"
+
+_SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
 
 _PREFIX_OF_FLAG = {
     "ignore-failure": "-",
@@ -75,7 +78,26 @@ def text_for(view: UnitView, exporter: ExporterCommand, engine: str) -> str:
             lines.append(f"ExecStart={_exec_start(command, more)}")
     else:
         lines.append("Environment=" + quoted(f"{REMOTE_VARIABLE}={engine}"))
-    return "\n".join(lines) + "\n"
+    return _sealed("\n".join(lines) + "\n")
+
+
+def _sealed(text: str) -> str:
+    """Add the hash of a text to it, by which it is known again should its record be lost."""
+    return text.replace("[Unit]\n", f"# sha256 of all other lines: {sha256(text)}\n[Unit]\n", 1)
+
+
+def is_as_written(unit: str, text: str) -> bool:
+    """Whether a text is a drop-in as it was written for a unit."""
+    seal = _SEAL.search(text)
+    if seal is None or path_of(unit) not in text:
+        return False
+    return sha256(text[: seal.start()] + text[seal.end() :]) == seal[1]
+
+
+def units_with_one(host: Host) -> tuple[str, ...]:
+    """Return the units that have a drop-in of our name, whosever it is now."""
+    places = sorted(host.path(UNIT_DIRECTORY).glob(f"*.service.d/{NAME}"))
+    return tuple(place.parent.name.removesuffix(".d") for place in places)
 
 
 def _exec_start(command: ExecCommand, more: Sequence[str]) -> str:
@@ -86,16 +108,21 @@ def _exec_start(command: ExecCommand, more: Sequence[str]) -> str:
     return prefix + command_line(words)
 
 
-def owner(host: Host, unit: str, written: WrittenFile | None, ours: str = "") -> Owner:
-    """Say whose the drop-in on the disk is; ``ours`` is what it would say now."""
+def owner(host: Host, unit: str, written: WrittenFile | None) -> Owner:
+    """Say whose the drop-in on the disk is."""
     place = host.path(path_of(unit))
     if not os.path.lexists(place):
         return Owner.NOBODY
-    if place.is_symlink() and str(place.readlink()) == "/dev/null":
+    if is_forbidden(host, unit):
         return Owner.FORBIDDEN
     found = digest(place)
-    known = {written.sha256 if written else "", sha256(ours) if ours else ""}
-    return Owner.OURS if found and found in known else Owner.ADMIN
+    return Owner.OURS if found and written and found == written.sha256 else Owner.ADMIN
+
+
+def is_forbidden(host: Host, unit: str) -> bool:
+    """Whether the admin has linked the drop-in of a unit to /dev/null."""
+    place = host.path(path_of(unit))
+    return place.is_symlink() and str(place.readlink()) == "/dev/null"
 
 
 def write(host: Host, written: WrittenFile, text: str) -> None:

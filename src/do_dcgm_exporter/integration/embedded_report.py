@@ -38,6 +38,11 @@ def owner_of(process: DcgmProcess) -> str:
     return f"container {process.container[:12]}" if process.container else process.command
 
 
+def origin_of(process: DcgmProcess) -> str:
+    """Say where a process comes from: without a unit or a container, from a person's session."""
+    return owner_of(process) if process.unit or process.container else "started by hand"
+
+
 def engine_listens(host: Host, port: int) -> bool:
     """Whether somebody listens on the engine's port."""
     from do_dcgm_exporter.integration.sockets import tcp_table

@@ -9,7 +9,7 @@ from do_dcgm_exporter.integration.commands import CommandFailed
 from do_dcgm_exporter.integration.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, ask_engine
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
-from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.integration.systemd import Systemd, UnitView
 
 # Its unit is active long before its port is: NVIDIA's has no Type=.
 _LONGEST_START = 30.0
@@ -33,6 +33,20 @@ def ask_starting_engine(
 
 def _starts(systemd: Systemd) -> bool:
     try:
-        return systemd.view(ENGINE_SERVICE).is_running
+        view = systemd.view(ENGINE_SERVICE)
     except CommandFailed:
         return False
+    return view.is_running or view.sub_state == "auto-restart"
+
+
+def is_expected(view: UnitView | None, choice: str) -> bool:
+    """Whether an engine that is absent will come without anybody setting it up anew.
+
+    ``view`` is that of the engine's unit, None where it could not be looked at, ``choice``
+    the value of ``engine``: unless it is "none", our service pulls the unit in.
+    """
+    if view is None or view.is_running or view.sub_state == "auto-restart":
+        return True
+    if not view.is_there or view.active_state == "failed":
+        return False
+    return choice != "none" or view.file_state.startswith("enabled")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from do_dcgm_exporter.integration import container_copy
+from do_dcgm_exporter.integration import container_copy, drop_in
 from do_dcgm_exporter.integration.container_work import why_not_recreated
 from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.embedded_report import owner_of
+from do_dcgm_exporter.integration.embedded_report import origin_of
+from do_dcgm_exporter.integration.engine_probe import Condition
 from do_dcgm_exporter.integration.exporters import UnitExporter
-from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, EXPORTER
 from do_dcgm_exporter.integration.libraries import mislabels_when_remote
 from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason, is_in_trouble
-from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, stop_command
+from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, start_engine, stop_command
 from do_dcgm_exporter.integration.processes import DcgmProcess
 from do_dcgm_exporter.integration.survey import Findings
 
@@ -44,16 +45,24 @@ def _of_exporters(found: Findings) -> Iterator[Problem]:
                 "interrupted", f"{exporter.name}: an earlier run was interrupted", (_APPLY,)
             )
         elif is_in_trouble(exporter, record):
-            yield _client_in_trouble(exporter, decision)
+            yield _client_in_trouble(found, exporter, decision, "which was made a client,")
+        elif decision.reason is Reason.CLIENT and exporter.view.is_in_trouble:
+            yield _client_in_trouble(found, exporter, decision, "a client of the engine,")
         elif _has_embedded_engine(exporter, decision):
-            yield _embedded(exporter, decision)
+            yield _embedded(exporter, decision, _usable_engine(found))
 
 
-def _client_in_trouble(exporter: UnitExporter, decision: Decision) -> Problem:
-    what = f"{exporter.name}, which was made a client, does not run"
+def _client_in_trouble(
+    found: Findings, exporter: UnitExporter, decision: Decision, who: str
+) -> Problem:
+    what = f"{exporter.name}, {who} does not run"
+    start = f"systemctl start {exporter.name}"
     if decision.reason is Reason.VERSION:
         return Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
-    return Problem("client-down", what, (f"journalctl -u {exporter.name}",))
+    if not found.local_engine.answers:
+        reason = f"the engine cannot be used: {found.local_engine.reason}"
+        return Problem("client-down", f"{what}: {reason}", (*_usable_engine(found), start))
+    return Problem("client-down", what, (start, f"journalctl -u {exporter.name}"))
 
 
 def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:
@@ -72,7 +81,9 @@ def _may_run(exporter: UnitExporter) -> bool:
     return view.is_running or view.file_state.startswith("enabled")
 
 
-def _embedded(exporter: UnitExporter, decision: Decision) -> Problem:
+def _embedded(
+    exporter: UnitExporter, decision: Decision, usable_engine: tuple[str, ...]
+) -> Problem:
     name = exporter.name
     what = f"{name} runs a DCGM of its own"
     if not exporter.view.is_running:
@@ -81,18 +92,25 @@ def _embedded(exporter: UnitExporter, decision: Decision) -> Problem:
     remedies: dict[Reason, tuple[str, ...]] = {
         Reason.CHOSEN: (CHOOSE_AGAIN,),
         Reason.CONTAINER: (f"systemctl edit {name}",),
-        Reason.ENGINE: (f"systemctl restart {ENGINE_SERVICE}", _APPLY),
+        Reason.ENGINE: (*usable_engine, _APPLY),
         Reason.VERSION: (stop,),
         Reason.REFUSED: (stop,),
         Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
         Reason.EDITED: (f"systemctl edit {name}",),
-        Reason.FORBIDDEN: (stop,),
+        Reason.FORBIDDEN: (f"rm {drop_in.path_of(name)}", _APPLY),
         Reason.MASKED: (f"systemctl stop {name}",),
         Reason.CLIENT: (f"systemctl restart {name}",),
         Reason.ELSEWHERE: (f"systemctl restart {name}",),
     }
     why = f": {decision.why}" if decision.why else ""
     return Problem("embedded-dcgm", what + why, remedies.get(decision.reason, (_APPLY,)))
+
+
+def _usable_engine(found: Findings) -> tuple[str, ...]:
+    """Return the commands after which the engine of this machine can be used."""
+    if found.local_engine.condition is Condition.ABSENT:
+        return start_engine(found.engine_unit)
+    return (f"systemctl restart {ENGINE_SERVICE}",)
 
 
 def _of_containers(found: Findings) -> Iterator[Problem]:
@@ -127,15 +145,18 @@ def _of_other_processes(found: Findings) -> Iterator[Problem]:
     containers = {container.id for container in found.containers}
     for process in found.processes.embedded:
         if process.unit not in units and process.container not in containers:
-            yield _other_process(process)
+            yield _other_process(process, str(found.settings.local_engine))
 
 
-def _other_process(process: DcgmProcess) -> Problem:
+def _other_process(process: DcgmProcess, engine: str) -> Problem:
+    again: tuple[str, ...] = ()
+    if process.command == EXPORTER and not (process.unit or process.container):
+        again = (f"{EXPORTER} -r {engine}  # and its other options, to have it as a client",)
     return Problem(
         "embedded-dcgm",
-        f"{process.command} (pid {process.pid}, {owner_of(process)}) runs a DCGM of its own;"
+        f"{process.command} (pid {process.pid}, {origin_of(process)}) runs a DCGM of its own;"
         " give it the address of the engine, or stop it",
-        (stop_command(process.unit, process.pid),),
+        (stop_command(process.unit, process.pid), *again),
     )
 
 

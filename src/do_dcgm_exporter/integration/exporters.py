@@ -95,7 +95,7 @@ def _unit_exporter(host: Host, view: UnitView, processes: Processes) -> UnitExpo
         own,
         drop_in.sha256(source),
         REMOTE_VARIABLE in source,
-        drop_in.path_of(view.name) in view.drop_ins,
+        drop_in.path_of(view.name) in view.drop_ins and not drop_in.is_forbidden(host, view.name),
         _library_major(host, command, own),
         _version(command),
     )

@@ -11,6 +11,8 @@ UNIT_DIRECTORY = Path("/etc/systemd/system")
 STATE_DIRECTORY = Path("/var/lib/do-dcgm-exporter")
 RUN_DIRECTORY = Path("/run/do-dcgm-exporter-integration")
 
+CONFIGURATION = Path("/etc/do-dcgm-exporter/do-dcgm-exporter.conf")
+
 OWN_SERVICE = "do-dcgm-exporter.service"
 ENGINE_SERVICE = "nvidia-dcgm.service"
 COMMAND = "do-dcgm-exporter-integrate"

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from do_dcgm_exporter.integration.host import COMMAND
-from do_dcgm_exporter.integration.plan import HARMLESS, Decision, Goal, Reason
+from do_dcgm_exporter.integration.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.workshop import Level, Tell
+from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
 _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
@@ -18,15 +19,17 @@ _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}
 
 def tell(level: Level, text: str) -> None:
     """Say something: what was done on stdout, what went wrong on stderr."""
-    stream = sys.stderr if level is Level.WARNING else sys.stdout
+    stream: TextIO | None = sys.stderr if level is Level.WARNING else sys.stdout
+    if stream is None:
+        return  # closed: what was begun is brought to its end
     if _is_the_journals(stream):
         text = _PREFIXES[level] + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        pass  # nobody listens any more; what was begun is brought to its end
+    except OSError:
+        give_up(stream)  # nobody listens any more; what was begun is brought to its end
 
 
 def _is_the_journals(stream: TextIO) -> bool:
@@ -47,8 +50,14 @@ def _is_the_journals(stream: TextIO) -> bool:
 def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
     """Name every service that keeps an engine of its own, and why.
 
-    Return whether none keeps it against what was chosen.
+    Name every client of ours that does not run as well. Return whether there is none of
+    those, and none keeps its engine against what was chosen.
     """
+    decisions = list(decisions)
+    down = [made for made in decisions if made.reason is Reason.DOWN]
+    for made in down:
+        why = made.why or f"journalctl -u {made.unit}"
+        tell(Level.WARNING, f"{made.unit}, which was made a client, does not run: {why}")
     left = [made for made in decisions if keeps_engine(made)]
     for made in left:
         tell(Level.WARNING, f"{made.unit} keeps a DCGM of its own: {made.why}")
@@ -56,7 +65,7 @@ def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -
         made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
         for made in decisions
     )
-    return not refused and all(made.reason is Reason.CHOSEN for made in left)
+    return not (refused or down) and all(made.reason in WISHED for made in left)
 
 
 def keeps_engine(made: Decision) -> bool:

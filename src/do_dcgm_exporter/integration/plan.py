@@ -8,7 +8,7 @@ from enum import Enum
 from do_dcgm_exporter.integration import drop_in
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.drop_in import Owner
-from do_dcgm_exporter.integration.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
 from do_dcgm_exporter.integration.exporters import UnitExporter
@@ -40,10 +40,13 @@ class Reason(Enum):
     VERSION = "it speaks another DCGM"
     UNKNOWN_VERSION = "which DCGM it speaks is not known"
     REFUSED = "it did not come back as a client"
+    DOWN = "it is a client and does not run"
 
 
+# The admin wants a second engine.
+WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
 # Reasons of somebody's own, with which no second engine runs.
-HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED})
+HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED, Reason.DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What all decisions depend on. ``engine`` is None while it has not been asked."""
+    """What all decisions depend on. ``engine`` is None while it has not been asked.
+
+    ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
+    ``chosen_by`` is where the choice was made.
+    """
 
     choice: Choice
     address: EngineAddress
     engine: EngineAnswer | None
     retry: bool = False
+    engine_is_expected: bool = True
+    chosen_by: str = "embedded-exporters"
 
 
 def needs_engine(exporter: UnitExporter, owner: Owner, record: UnitRecord | None) -> bool:
@@ -76,8 +85,7 @@ def needs_engine(exporter: UnitExporter, owner: Owner, record: UnitRecord | None
 def is_in_trouble(exporter: UnitExporter, record: UnitRecord | None) -> bool:
     """Whether a client that we made does not run: its engine may be another one now."""
     made_by_us = record is not None and record.change is Change.REWRITTEN
-    view = exporter.view
-    return made_by_us and (view.active_state == "failed" or view.sub_state == "auto-restart")
+    return made_by_us and exporter.view.is_in_trouble
 
 
 def is_stale(exporter: UnitExporter, record: UnitRecord, address: EngineAddress) -> bool:
@@ -109,7 +117,7 @@ def decide(
         return judge.leave(Reason.MASKED, "masked by the admin")
     path = drop_in.path_of(exporter.name)
     if owner is Owner.FORBIDDEN:
-        return judge.hands_off(Reason.FORBIDDEN, f"{path} is a link to /dev/null")
+        return judge.hands_off(Reason.FORBIDDEN, f"you forbid it by {path} -> /dev/null")
     if owner is Owner.ADMIN:
         return judge.hands_off(Reason.EDITED, f"{path} is not as it was written: it is yours")
     if owner is Owner.DELETED:
@@ -120,7 +128,7 @@ def decide(
     if exporter.command.remote is not None and not rewritten:
         return judge.somebodys(exporter.command.remote)
     if now.choice is Choice.LEAVE:
-        return judge.give_up(Reason.CHOSEN, "embedded-exporters is leave")
+        return judge.give_up(Reason.CHOSEN, f"{now.chosen_by} is leave")
     if now.choice is Choice.STOP:
         return Decision(exporter.name, Goal.STOPPED)
     if rewritten and record and record.settled and record.change is Change.REWRITTEN:
@@ -159,13 +167,28 @@ class _Judge:
         return self.give_up(reason, f"told to use {where}, which is left alone")
 
     def keep(self, record: UnitRecord) -> Decision:
-        """Keep a client, unless the engine has become one that it cannot talk to."""
+        """Keep a client, unless the engine has become one that it cannot talk to, or is gone."""
         engine = self.now.engine
         if engine and engine.answers and engine.major and not self._fits(engine):
             return self.give_up(Reason.VERSION, self._misfit(engine))
+        if is_in_trouble(self.exporter, record):
+            return self._in_trouble()
         return Decision(
             self.exporter.name, Goal.REWRITTEN, Reason.CLIENT, f"rewritten to {record.engine}"
         )
+
+    def _in_trouble(self) -> Decision:
+        """Give up a client that waits for an engine that will not come."""
+        engine, why = self.now.engine, ""
+        if engine and not engine.answers:
+            why = self._unusable(engine)
+            if engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
+                return self.give_up(Reason.ENGINE, why)
+        return Decision(self.exporter.name, Goal.REWRITTEN, Reason.DOWN, why)
+
+    def _unusable(self, engine: EngineAnswer | None) -> str:
+        words = engine.reason if engine else "not asked"
+        return f"the engine at {self.now.address} cannot be used: {words}"
 
     def _fits(self, engine: EngineAnswer) -> bool:
         return self.exporter.library_major in (0, engine.major)
@@ -194,10 +217,7 @@ class _Judge:
     def _obstacle(self) -> Decision | None:
         engine = self.now.engine
         if engine is None or not engine.answers:
-            words = engine.reason if engine else "not asked"
-            return self.leave(
-                Reason.ENGINE, f"the engine at {self.now.address} cannot be used: {words}"
-            )
+            return self.leave(Reason.ENGINE, self._unusable(engine))
         if not self.exporter.library_major:
             return self.leave(
                 Reason.UNKNOWN_VERSION,

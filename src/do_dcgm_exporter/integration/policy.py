@@ -10,10 +10,15 @@ from do_dcgm_exporter.integration.host import Host
 _FORBIDDEN = 101  # README.policy-rc.d of init-system-helpers
 
 
+def run_by_dpkg() -> bool:
+    """Whether a maintainer script runs us: dpkg(1), internal environment."""
+    return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
+
+
 def may_restart(host: Host, unit: str) -> bool:
     """Ask policy-rc.d, if a maintainer script runs us; what an admin asks for is done."""
     program = host.path("/usr/sbin/policy-rc.d")
-    if "DPKG_MAINTSCRIPT_PACKAGE" not in os.environ or not os.access(program, os.X_OK):
+    if not run_by_dpkg() or not os.access(program, os.X_OK):
         return True
     command = [str(program), unit.removesuffix(".service"), "restart"]
     try:

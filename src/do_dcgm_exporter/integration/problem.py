@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.systemd import UnitView
+
 CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
 
 
@@ -14,6 +17,14 @@ class Problem:
     id: str
     what: str
     remedy: tuple[str, ...]
+
+
+def start_engine(unit: UnitView | None) -> tuple[str, ...]:
+    """Return the commands that bring up the engine of this machine, by what its unit is."""
+    if unit is not None and not (unit.is_there or unit.is_masked):
+        return (CHOOSE_AGAIN,)
+    unmask = (f"systemctl unmask {ENGINE_SERVICE}",) if unit and unit.is_masked else ()
+    return (*unmask, f"systemctl enable --now {ENGINE_SERVICE}")
 
 
 def stop_command(unit: str, pid: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from do_dcgm_exporter.integration.engine_probe import Condition, Profiling
 from do_dcgm_exporter.integration.exporter_problems import exporter_notices, exporter_problems
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, stop_command
+from do_dcgm_exporter.integration.problem import CHOOSE_AGAIN, Problem, start_engine, stop_command
 from do_dcgm_exporter.integration.survey import Findings
 
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
@@ -37,7 +37,9 @@ def _of_configuration(found: Findings) -> Iterator[Problem]:
         yield Problem(
             "configuration",
             f"the configuration is wrong: {found.configuration_error}",
-            ("do-dcgm-exporter --check-config",),
+            (f"systemctl cat {OWN_SERVICE}",)
+            if found.configuration_error.startswith(OWN_SERVICE)
+            else ("do-dcgm-exporter --check-config",),
         )
 
 
@@ -53,7 +55,7 @@ def _of_driver(found: Findings) -> Iterator[Problem]:
 
 
 def _of_dcgm(found: Findings) -> Iterator[Problem]:
-    if not (found.packages or found.has_engine_program) and _NO_DCGM & {found.engine.condition}:
+    if not (found.packages or found.has_engine_program) and _lacks_dcgm(found):
         yield Problem(
             "no-dcgm",
             "DCGM is not installed",
@@ -63,31 +65,45 @@ def _of_dcgm(found: Findings) -> Iterator[Problem]:
         yield from _of_engine(found)
     if found.engine.profiling is Profiling.NOT_LOADED:
         names = {package.name for package in found.packages}
-        install = () if _PROFILING_PACKAGE in names else (f"apt install {_PROFILING_PACKAGE}",)
+        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names
+        install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
         yield Problem(
             "no-profiling",
             "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics",
-            (*install, f"systemctl restart {ENGINE_SERVICE}"),
+            _where_it_is(found, *install, f"systemctl restart {ENGINE_SERVICE}"),
         )
 
 
-_NO_DCGM = {Condition.ABSENT, Condition.NO_CLIENT, Condition.FAILED}
+def _lacks_dcgm(found: Findings) -> bool:
+    """Whether the answer is what a machine without DCGM gives; a client has to have one, too."""
+    missing = {Condition.NO_CLIENT}
+    if found.settings.engine_is_local:
+        missing |= {Condition.ABSENT, Condition.FAILED}
+    return found.engine.condition in missing
+
+
+def _where_it_is(found: Findings, *commands: str) -> tuple[str, ...]:
+    """Return commands as they are typed here; what is done to an engine is done on its host."""
+    if found.settings.engine_is_local:
+        return commands
+    return tuple(f"ssh {found.settings.engine.host} {command}" for command in commands)
 
 
 def _of_engine(found: Findings) -> Iterator[Problem]:
     engine, address = found.engine, found.settings.engine
-    restart = f"systemctl restart {ENGINE_SERVICE}"
+    restart = _where_it_is(found, f"systemctl restart {ENGINE_SERVICE}")
     if engine.condition is Condition.HUNG:
-        yield Problem("engine-hung", f"the engine at {address} hangs: {engine.reason}", (restart,))
+        yield Problem("engine-hung", f"the engine at {address} hangs: {engine.reason}", restart)
     elif engine.condition is Condition.DOES_NOT_FIT:
         ours_is_old = "restart do-dcgm-exporter" in engine.reason
         yield Problem(
             "engine-does-not-fit",
             engine.reason,
-            (f"systemctl restart {OWN_SERVICE}" if ours_is_old else restart,),
+            (f"systemctl restart {OWN_SERVICE}",) if ours_is_old else restart,
         )
     elif engine.condition is Condition.NO_DRIVER:
-        yield Problem("engine-without-driver", engine.reason, ("modprobe nvidia", restart))
+        load = _where_it_is(found, "modprobe nvidia")
+        yield Problem("engine-without-driver", engine.reason, (*load, *restart))
     elif engine.condition is Condition.NO_CLIENT:
         yield Problem(
             "no-client-library",
@@ -95,7 +111,9 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
             ("apt install --reinstall datacenter-gpu-manager-4-core",),
         )
     elif engine.condition is Condition.FAILED:
-        yield Problem("engine-not-asked", f"the engine: {engine.reason}", (restart,))
+        is_local = found.settings.engine_is_local
+        ask_again = restart if is_local else ("do-dcgm-exporter --check-config",)
+        yield Problem("engine-not-asked", f"the engine: {engine.reason}", ask_again)
     elif engine.condition is Condition.ABSENT:
         yield from _of_absent_engine(found)
 
@@ -107,6 +125,12 @@ def _of_absent_engine(found: Findings) -> Iterator[Problem]:
         yield Problem(
             "engine-absent", found.engine.reason, (f"curl -v telnet://{address} # from here",)
         )
+    elif address.socket_path:
+        yield Problem(
+            "engine-absent",
+            found.engine.reason,
+            (f"systemctl cat {ENGINE_SERVICE}", f"systemctl restart {ENGINE_SERVICE}"),
+        )
     elif port.is_taken and not is_engine:
         holder = port.holder or "a program that is no engine"
         yield Problem(
@@ -115,14 +139,7 @@ def _of_absent_engine(found: Findings) -> Iterator[Problem]:
             (stop_command(port.unit, port.holder.pid if port.holder else 0),),
         )
     else:
-        view = found.engine_unit
-        is_masked = view is not None and view.is_masked
-        unmask = (f"systemctl unmask {ENGINE_SERVICE}",) if is_masked else ()
-        yield Problem(
-            "engine-absent",
-            found.engine.reason,
-            (*unmask, f"systemctl enable --now {ENGINE_SERVICE}"),
-        )
+        yield Problem("engine-absent", found.engine.reason, start_engine(found.engine_unit))
 
 
 # Ourselves
@@ -181,5 +198,6 @@ def _of_endpoint(found: Findings) -> Iterator[Problem]:
 def _other_engines(found: Findings) -> Iterator[str]:
     if found.processes.unseen:
         return  # whose ports are whose cannot be seen
+    port = found.settings.local_engine.port
     for pid in set(found.processes.engine_pids) - set(found.processes.serving_pids):
-        yield f"another nv-hostengine runs (pid {pid}), not on port {found.settings.engine.port}"
+        yield f"another nv-hostengine runs (pid {pid}), not on port {port}"

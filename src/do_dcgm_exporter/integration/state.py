@@ -8,26 +8,41 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.drop_in import WrittenFile
 from do_dcgm_exporter.integration.enablement import Link
 from do_dcgm_exporter.integration.files import remove_file, write_file
-from do_dcgm_exporter.integration.host import RUN_DIRECTORY, STATE_DIRECTORY, Host
+from do_dcgm_exporter.integration.host import COMMAND, RUN_DIRECTORY, STATE_DIRECTORY, Host
 
 STATE_FILE = STATE_DIRECTORY / "integration.json"
+SET_ASIDE = STATE_DIRECTORY / "integration.json.unreadable"
 _LOCK_FILE = RUN_DIRECTORY / "lock"
 _FORMAT = 1
 
 
 class StateUnreadable(ExporterError):
-    """Raised when the state file is not what was written: nothing can be changed safely."""
+    """Raised when the state file cannot be read: nothing can be changed safely."""
+
+    exit_status = 2
+
+
+class StateBroken(StateUnreadable):
+    """Raised when the state file is not what was written."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        self.what = f"{path} is not as it was written ({why})"
+        super().__init__(
+            f"{self.what}; '{COMMAND} restore' undoes what is known without it, and sets it aside"
+        )
 
 
 class Busy(ExporterError):
@@ -100,19 +115,30 @@ class State:
 
 
 def load(host: Host) -> State:
-    """Read the state. Raises StateUnreadable."""
+    """Read the state. Raises StateUnreadable, StateBroken if it is of no use any more."""
     path = host.path(STATE_FILE)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return State()
+    except PermissionError as error:
+        raise StateUnreadable(f"{path}: permission denied; run it as root") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StateUnreadable(f"the state in {path} cannot be read: {reason}") from error
+        raise StateBroken(path, getattr(error, "strerror", None) or error) from error
     try:
         return _state(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StateUnreadable(f"the state in {path} is not of this program: {error}") from error
+        raise StateBroken(path, f"{type(error).__name__}: {error}") from error
+
+
+def set_aside(host: Host) -> None:
+    """Keep a state that cannot be read under another name, for whoever can make sense of it."""
+    host.path(STATE_FILE).replace(host.path(SET_ASIDE))
+
+
+def is_set_aside(host: Host) -> bool:
+    """Whether there is a state that could not be read."""
+    return os.path.lexists(host.path(SET_ASIDE))
 
 
 def save(host: Host, state: State) -> None:

@@ -9,6 +9,7 @@ from do_dcgm_exporter.integration import drop_in, state
 from do_dcgm_exporter.integration.drop_in import Owner
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.state import Change, State, UnitRecord
+from do_dcgm_exporter.output import write
 
 _WORDS = {
     Change.REWRITTEN: "is a client of {engine}, by {path}",
@@ -21,7 +22,7 @@ def status(host: Host, *, as_json: bool) -> int:
     """Print what is changed."""
     known = state.load(host)
     if as_json:
-        print(json.dumps(_data(known), indent=2))
+        write(json.dumps(_data(known), indent=2) + "\n")
         return 0
     lines = [_unit_line(host, record) for record in known.units.values()]
     lines += [
@@ -30,7 +31,7 @@ def status(host: Host, *, as_json: bool) -> int:
     ]
     if known.snap:
         lines.append("snap dcgm: its engine is stood down")
-    print("\n".join(lines) if lines else "nothing is changed")
+    write("\n".join(lines or ["nothing is changed"]) + "\n")
     return 0
 
 

@@ -20,8 +20,10 @@ from do_dcgm_exporter.integration.containers import (
 )
 from do_dcgm_exporter.integration.embedded_report import engine_listens
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, ask_engine
+from do_dcgm_exporter.integration.engine_wait import is_expected
 from do_dcgm_exporter.integration.exporters import UnitExporter, find_unit_exporters
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
+from do_dcgm_exporter.integration.lost_records import add_lost_records
 from do_dcgm_exporter.integration.machine import Answer, Package
 from do_dcgm_exporter.integration.ownership import owner_of
 from do_dcgm_exporter.integration.plan import Circumstances, Decision, decide
@@ -31,8 +33,9 @@ from do_dcgm_exporter.integration.state import State
 from do_dcgm_exporter.integration.systemd import Systemd, UnitView
 from do_dcgm_exporter.port_holder import Holder, find_holder
 
-# All of "check" has five seconds.
-_LONGEST_LOOK = 4.0
+# All of "check" has five seconds: one look comes before all others, which depend on it.
+_LONGEST_FIRST_LOOK = 0.8
+_LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
 
@@ -48,7 +51,11 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was seen. What could not be looked at is in ``unseen``, one sentence each."""
+    """Everything that was seen. What could not be looked at is in ``unseen``, one sentence each.
+
+    ``engine`` is the one that our own service asks, ``local_engine`` the one that exporters of
+    this machine can use; mostly they are the same. ``engine_port`` is the local one's.
+    """
 
     settings: IntegrationSettings
     configuration_error: str = ""
@@ -56,6 +63,7 @@ class Findings:
     packages: tuple[Package, ...] = ()
     has_engine_program: bool = False
     engine: EngineAnswer = _NOBODY
+    local_engine: EngineAnswer = _NOBODY
     engine_unit: UnitView | None = None
     engine_port: PortUse = field(default_factory=lambda: PortUse(False))
     own_port: PortUse = field(default_factory=lambda: PortUse(False))
@@ -112,16 +120,35 @@ class Looks:
         )
 
 
-def survey(host: Host, settings: IntegrationSettings, configuration_error: str = "") -> Findings:
-    """Look at everything; takes some four seconds at the most."""
-    systemd, looks = Systemd(), Looks()
+def look_at_own_service(host: Host, systemd: Systemd) -> tuple[UnitView | None, tuple[str, ...]]:
+    """Return the view of our own service, or why there is none."""
+    if not host.runs_systemd:
+        return None, ()
+    try:
+        return systemd.view(OWN_SERVICE, _LONGEST_FIRST_LOOK), ()
+    except ExporterError as error:
+        return None, (f"own service, so its drop-ins are not known: {error}",)
+
+
+def survey(
+    host: Host,
+    systemd: Systemd,
+    settings: IntegrationSettings,
+    configuration_error: str,
+    service: UnitView | None,
+    unseen: tuple[str, ...],
+) -> Findings:
+    """Look at everything else; takes some three and a half seconds at the most."""
+    looks = Looks()
     address = settings.local_engine
     looks.start("engine", lambda: ask_engine(settings.engine, settings.bindings))
+    if address != settings.engine:
+        looks.start("local engine", lambda: ask_engine(address, settings.bindings))
     looks.start("packages", machine.dcgm_packages)
     looks.start("health", lambda: machine.health(settings.address))
     if settings.forward_url:
         looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
-    processes = scan(host, settings.engine.port, with_engines=True)
+    processes = scan(host, address.port, with_engines=True)
     known, unreadable = _known(host)
     if host.runs_systemd:
         looks.start(
@@ -129,16 +156,22 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
             lambda: find_unit_exporters(host, systemd, processes, tuple(known.units)),
         )
         looks.start("engine's unit", lambda: systemd.view(ENGINE_SERVICE))
-        looks.start("own service", lambda: systemd.view(OWN_SERVICE))
     for program in ENGINES:
         looks.start(program, partial(find_containers, program, systemd, processes))
     looks.start("snap", lambda: find_snap(host, processes))
-    ports = [_port_use(host, port) for port in (settings.engine.port, settings.address.port)]
+    ports = [_port_use(host, port) for port in (address.port, settings.address.port)]
     looks.wait(_LONGEST_LOOK)
 
     exporters = looks.result("services", ())
     engine = looks.result("engine", _NOBODY)
-    now = Circumstances(settings.choice, address, engine)
+    local = looks.result("local engine", _NOBODY) if address != settings.engine else engine
+    engine_unit = looks.result("engine's unit")
+    now = Circumstances(
+        settings.choice,
+        address,
+        local,
+        engine_is_expected=is_expected(engine_unit, settings.engine_unit),
+    )
     containers = [one for program in ENGINES for one in looks.result(program, ())]
     return Findings(
         settings=settings,
@@ -147,33 +180,41 @@ def survey(host: Host, settings: IntegrationSettings, configuration_error: str =
         packages=looks.result("packages", ()),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
-        engine_unit=looks.result("engine's unit"),
+        local_engine=local,
+        engine_unit=engine_unit,
         engine_port=ports[0],
         own_port=ports[1],
         processes=processes,
-        knows_embedded=not settings.engine_is_local or engine_listens(host, settings.engine.port),
+        knows_embedded=engine_listens(host, address.port),
         exporters=exporters,
         decisions={
             one.name: decide(
-                one, owner_of(host, one, known, address), known.units.get(one.name), now
+                one,
+                owner_of(host, one.name, known.units.get(one.name)),
+                known.units.get(one.name),
+                now,
             )
             for one in exporters
         },
         state=known,
         containers=with_makers(containers, exporters),
         snap=looks.result("snap"),
-        service=looks.result("own service"),
+        service=service,
         health=looks.result("health"),
         endpoint=looks.result("endpoint"),
-        unseen=(*looks.unseen(), *_hidden(host, processes), *unreadable),
+        unseen=(*unseen, *looks.unseen(), *_hidden(host, processes), *unreadable),
     )
 
 
 def _known(host: Host) -> tuple[State, tuple[str, ...]]:
+    known = State()
+    unreadable: tuple[str, ...] = ()
     try:
-        return state.load(host), ()
+        known = state.load(host)
     except ExporterError as error:
-        return State(), (str(error),)
+        unreadable = (str(error),)
+    add_lost_records(host, known)
+    return known, unreadable
 
 
 def _port_use(host: Host, port: int) -> PortUse:
@@ -186,7 +227,7 @@ def _port_use(host: Host, port: int) -> PortUse:
 def _hidden(host: Host, processes: Processes) -> list[str]:
     hidden = []
     if processes.unseen:
-        hidden.append(f"{processes.unseen} processes of other users: run it as root")
+        hidden.append(f"processes of other users ({processes.unseen}): run it as root")
     if not host.runs_systemd:
         hidden.append("services: systemd does not run here")
     return hidden

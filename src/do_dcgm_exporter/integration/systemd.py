@@ -31,6 +31,7 @@ class UnitView:
     """A unit as the manager sees it, drop-ins included.
 
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
+    ``triggered_by`` are the sockets, timers and paths that start it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class UnitView:
     environment_files: tuple[str, ...]
     unset: tuple[str, ...]
     restarts: int
+    triggered_by: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:
@@ -65,22 +67,28 @@ class UnitView:
             self.sub_state != "auto-restart"
         )
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it has ended without being asked to: failed, or waiting for its next start."""
+        return self.active_state == "failed" or self.sub_state == "auto-restart"
+
 
 class Systemd:
     """The manager. Reading needs no privileges."""
 
-    def view(self, unit: str) -> UnitView:
+    def view(self, unit: str, timeout: float = _ANSWER_SECONDS) -> UnitView:
         """Look at a unit. Raises CommandFailed when the manager does not answer."""
         answer = run(
             "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
             "org.freedesktop.DBus.Properties", "GetAll", "s", "",
-            timeout=_ANSWER_SECONDS,
+            timeout=timeout,
         )  # fmt: skip
         return _view(unit, _properties(answer, unit))
 
     def instances(self, template: str) -> tuple[str, ...]:
         """Return the loaded instances of ``NAME@.service``."""
-        return self.loaded(template.replace("@.", "@*."))
+        # In a pattern a backslash stands for the next character; names may have some.
+        return self.loaded(template.replace("\\", "\\\\").replace("@.", "@*."))
 
     def loaded(self, pattern: str) -> tuple[str, ...]:
         """Return the names of loaded units that match a pattern."""
@@ -94,10 +102,14 @@ class Systemd:
         """Have the manager read the unit files anew."""
         run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, unit: str) -> None:
-        """Restart a unit, whatever made it fail before, and wait until it has started."""
-        self._forget_failures(unit)
-        run("systemctl", "restart", unit, timeout=_JOB_SECONDS)
+    def restart(self, view: UnitView) -> None:
+        """Restart a unit, whatever made it fail before, and wait until it has started.
+
+        A oneshot has started when it has ended, which an exporter never does.
+        """
+        self._forget_failures(view.name)
+        no_wait = ("--no-block",) if view.type == "oneshot" else ()
+        run("systemctl", "restart", *no_wait, view.name, timeout=_JOB_SECONDS)
 
     def start(self, unit: str) -> None:
         """Start a unit and wait until it has started."""
@@ -150,6 +162,7 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
         unset=tuple(get("UnsetEnvironment") or ()),
         restarts=get("NRestarts") or 0,
+        triggered_by=tuple(get("TriggeredBy") or ()),
     )
 
 

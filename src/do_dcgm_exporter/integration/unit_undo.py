@@ -95,7 +95,7 @@ class UnitUndo:
             self._tell(Level.WARNING, f"{unit}: policy-rc.d forbids to restart it")
             return False
         try:
-            self._systemd.restart(unit)
+            self._systemd.restart(view)
         except CommandFailed as error:
             self._tell(Level.WARNING, f"{unit}: does not start as it did before: {error}")
             return False

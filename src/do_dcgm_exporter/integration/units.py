@@ -154,7 +154,7 @@ class Units:
         if task.goal is Goal.REWRITTEN:
             self._make_client(task, record, watched)
         else:
-            self._stop(record)
+            self._stop(record, task.view.triggered_by)
 
     # Clients
 
@@ -177,7 +177,7 @@ class Units:
                 f" forbids to restart it: systemctl restart {unit}",
             )
             return
-        obstacle = self._restart_as_client(unit, watched)
+        obstacle = self._restart_as_client(task.view, watched)
         if obstacle:
             self._roll_back(record, obstacle, watched)
             return
@@ -195,9 +195,9 @@ class Units:
         except CommandFailed:
             return False  # restarting it will tell more
 
-    def _restart_as_client(self, unit: str, watched: Watched) -> str:
+    def _restart_as_client(self, view: UnitView, watched: Watched) -> str:
         try:
-            self._systemd.restart(unit)
+            self._systemd.restart(view)
             return watched.wait()
         except CommandFailed as error:
             return str(error)
@@ -220,7 +220,7 @@ class Units:
 
     # Stopping
 
-    def _stop(self, record: UnitRecord) -> None:
+    def _stop(self, record: UnitRecord, triggers: tuple[str, ...]) -> None:
         if not self._shop.may_restart(record.unit):
             self._tell(Level.WARNING, f"{record.unit}: policy-rc.d forbids to stop it")
             return
@@ -231,6 +231,12 @@ class Units:
             return  # not settled: the next run tries again
         self._settle(replace(record, drop_in=None))
         self._tell(Level.INFO, f"{record.unit}: is stopped and disabled")
+        if triggers:
+            names = " ".join(triggers)
+            self._tell(
+                Level.WARNING,
+                f"{record.unit}: {names} may start it again: systemctl disable --now {names}",
+            )
 
     def _settle(self, record: UnitRecord) -> None:
         self._shop.save_unit(replace(record, settled=True))

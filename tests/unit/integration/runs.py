@@ -26,12 +26,13 @@ def apply(
     engine: EngineAnswer = ENGINE,
     retry: bool = False,
     recreate: bool = False,
+    engine_unit: str = "nvidia",
     may_restart: Callable[[str], bool] = lambda _: True,
 ) -> bool:
     machine.said.clear()
     run = Applying(
         means(machine, may_restart=may_restart),
-        IntegrationSettings(choice=choice),
+        IntegrationSettings(choice=choice, engine_unit=engine_unit),
         Wish(retry=retry, recreate_containers=recreate),
         ask=lambda: engine,
     )

@@ -119,6 +119,7 @@ class Manager:
             "EnvironmentFiles": [[path, False] for path in unit["files"]],
             "MainPID": run.get("pid", 0),
             "NRestarts": 0,
+            "TriggeredBy": triggers(name),
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
 
@@ -159,7 +160,8 @@ def read_unit(name: str) -> dict:
         for kind in dict.fromkeys((template, name)):
             for path in sorted((ROOT / directory / f"{kind}.d").glob("*.conf")):
                 found[path.name] = path
-    drop_ins = [found[key] for key in sorted(found) if os.path.realpath(found[key]) != "/dev/null"]
+    # As systemd, which lists those linked to /dev/null, too.
+    drop_ins = [found[key] for key in sorted(found)]
     unit = {**empty, "LoadState": "loaded", "fragment": fragment, "environment": {}, "files": []}
     unit["drop_ins"] = [f"/{path.relative_to(ROOT)}" for path in drop_ins]
     instance = name.partition("@")[2].removesuffix(".service")
@@ -187,6 +189,12 @@ def assignments(path: str) -> dict:
     except OSError:
         return {}
     return dict(line.partition("=")[::2] for line in lines if "=" in line)
+
+
+def triggers(name: str) -> list:
+    """Return the socket that starts a unit."""
+    socket = name.replace(".service", ".socket")
+    return [socket] if (ROOT / "usr/lib/systemd/system" / socket).exists() else []
 
 
 def file_state(name: str) -> str:
@@ -235,13 +243,26 @@ def remove_process(pid: int) -> None:
     process.rmdir()
 
 
+def never_returns(manager: Manager, program: str, arguments: list) -> bool:
+    """Whether systemctl waits for ever: for a oneshot to end, which an exporter does not do."""
+    return (
+        program == "systemctl"
+        and arguments[0] in ("start", "restart")
+        and "--no-block" not in arguments
+        and any(manager.unit(name)["type"] == "oneshot" for name in arguments[1:])
+    )
+
+
 def systemctl(manager: Manager, arguments: list) -> None:
     """Do what systemctl is asked."""
     verb, *names = [argument for argument in arguments if not argument.startswith("-")]
     if verb == "daemon-reload":
         manager.reload()
     elif verb == "list-units":
-        pattern = re.escape(names[0]).replace(r"\*", ".*")
+        # fnmatch(3): a backslash takes the meaning from what follows.
+        pattern = re.sub(
+            r"\\(.)|([^*])|\*", lambda m: re.escape(m[1] or m[2] or "") or ".*", names[0]
+        )
         found = [name for name in manager.running if re.fullmatch(pattern, name)]
         print("".join(f"{name} loaded active running\n" for name in found), end="")
     elif verb == "reset-failed":
@@ -277,6 +298,8 @@ def main() -> None:
         manager = Manager()
         (systemctl if program == "systemctl" else busctl)(manager, arguments)
         manager.save()
+    if never_returns(manager, program, arguments):
+        time.sleep(3600)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
 from tests.unit.integration.runs import CLIENT, DROP_IN, apply, restarts, told, undo
 
-from do_dcgm_exporter.integration import state
+from do_dcgm_exporter.integration import state, systemd
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 
@@ -115,6 +115,32 @@ def test_an_instance_gets_a_drop_in_of_its_own(machine: Machine) -> None:
     assert not machine.exists(f"{ETC}/gpu@.service.d")
 
 
+def test_a_oneshot_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "_JOB_SECONDS", 5.0)
+    machine.put_unit(UNIT, machine.ports[0], "Type=oneshot")
+    machine.systemctl("start", "--no-block", UNIT)
+    before = machine.files(), machine.states()
+    assert apply(machine), machine.said
+    assert CLIENT == machine.engine_of(UNIT)
+    assert undo(machine)
+    assert before == (machine.files(), machine.states())
+
+
+def test_a_loaded_instance_is_found_whatever_its_name(machine: Machine) -> None:
+    template = r"gpu\x20exporter@.service"
+    machine.write(f"{LIB}/{template}", "[Service]\nExecStart=/usr/bin/dcgm-exporter -a :%i\n")
+    unit = template.replace("@", f"@{machine.ports[0]}")
+    machine.systemctl("start", unit)
+    machine.systemctl("stop", unit)
+    before = machine.files(), machine.states()
+    assert apply(machine), machine.said
+    machine.systemctl("start", unit)
+    assert CLIENT == machine.engine_of(unit)
+    machine.systemctl("stop", unit)
+    assert undo(machine)
+    assert before[0] == machine.files()
+
+
 def test_several_are_changed_at_once(machine: Machine) -> None:
     units = [f"exporter-{port}.service" for port in machine.ports]
     for unit, port in zip(units, machine.ports, strict=True):
@@ -178,6 +204,58 @@ def test_an_engine_that_becomes_another_release_gets_its_clients_back_to_themsel
     assert not apply(exporter, engine=newer)
     assert before == (exporter.files(), exporter.states())
     assert "it speaks DCGM 4, the engine is DCGM 5.0.0" in told(exporter)
+
+
+def falls(machine: Machine) -> None:
+    """Let the exporter, a client by now, end as it does when its engine goes."""
+    machine.systemctl("stop", UNIT)
+    machine.write("stand-in/refuses", UNIT)
+    machine.systemctl("start", UNIT)
+    assert "failed" == machine.run_of(UNIT)["active"]
+
+
+GONE = EngineAnswer(Condition.ABSENT, "nobody listens on localhost:5555")
+ENGINES_UNIT = f"{LIB}/nvidia-dcgm.service", "[Service]\nExecStart=/usr/bin/nv-hostengine\n"
+
+
+@pytest.mark.parametrize("unit", ["none", "disabled"])
+def test_clients_of_an_engine_that_will_not_come_are_put_back(exporter: Machine, unit: str) -> None:
+    if unit == "disabled":
+        exporter.write(*ENGINES_UNIT)
+    before = exporter.files(), exporter.states()
+    apply(exporter)
+    falls(exporter)
+    assert not apply(exporter, engine=GONE, engine_unit="none")
+    assert before == (exporter.files(), exporter.states())
+    assert f"{UNIT} keeps a DCGM of its own: the engine at" in told(exporter)
+    assert "nobody listens on localhost:5555" in told(exporter)
+    exporter.remove("stand-in/refuses")
+    assert apply(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+
+
+@pytest.mark.parametrize(
+    ("engine", "unit"), [(GONE, "nvidia"), (EngineAnswer(Condition.HUNG, "it hangs"), "none")]
+)
+def test_clients_of_an_engine_that_will_come_back_wait_for_it(
+    exporter: Machine, engine: EngineAnswer, unit: str
+) -> None:
+    exporter.write(*ENGINES_UNIT)
+    apply(exporter)
+    falls(exporter)
+    exporter.forget_asked()
+    assert not apply(exporter, engine=engine, engine_unit=unit)
+    assert 0 == restarts(exporter)
+    assert exporter.exists(DROP_IN)
+    why = f"the engine at {CLIENT} cannot be used: {engine.reason}"
+    assert [f"{UNIT}, which was made a client, does not run: {why}"] == exporter.said
+
+
+def test_a_client_that_does_not_run_though_its_engine_does_is_no_success(exporter: Machine) -> None:
+    apply(exporter)
+    falls(exporter)
+    assert not apply(exporter)
+    assert [f"{UNIT}, which was made a client, does not run: journalctl -u {UNIT}"] == exporter.said
 
 
 def test_which_dcgm_it_speaks_has_to_be_known(machine: Machine) -> None:
@@ -249,9 +327,9 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert not apply(exporter)
     assert mine == exporter.read(DROP_IN)
     assert DROP_IN in told(exporter)
-    assert undo(exporter)
+    assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
-    assert DROP_IN in told(exporter)
+    assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
 
 
 def test_a_deleted_drop_in_is_not_written_again(exporter: Machine) -> None:
@@ -267,20 +345,56 @@ def test_a_deleted_drop_in_is_not_written_again(exporter: Machine) -> None:
 
 def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:
     exporter.link(DROP_IN, "/dev/null")
+    exporter.systemctl("daemon-reload")
     before = exporter.files(), exporter.states()
-    assert not apply(exporter)
+    assert apply(exporter)
     assert before == (exporter.files(), exporter.states())
-    assert "is a link to /dev/null" in told(exporter)
+    assert f"you forbid it by /{DROP_IN} -> /dev/null" in told(exporter)
 
 
 def test_a_drop_in_whose_record_is_lost_is_known_again(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     apply(exporter)
     exporter.remove(state.STATE_FILE.as_posix())
+    exporter.forget_asked()
     assert apply(exporter)
-    undo(exporter)
-    (exporter.root / ETC / f"{UNIT}.d").rmdir()  # whose it was is not known any more
+    assert 0 == restarts(exporter)
+    assert undo(exporter)
     assert before == (exporter.files(), exporter.states())
+
+
+@pytest.mark.parametrize("kind", ["program", "container", "gone"])
+def test_a_drop_in_whose_record_is_lost_is_undone(machine: Machine, kind: str) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.systemctl("start", UNIT)
+    if kind == "container":
+        image = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2"
+        command = f"docker run --net host {image} -a :{machine.ports[0]}"
+        machine.write(
+            f"{ETC}/{UNIT}.d/mine.conf", f"[Service]\nExecStart=\nExecStart=/usr/bin/{command}\n"
+        )
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", UNIT)
+    before = machine.files(), machine.states()
+    apply(machine)
+    assert machine.exists(DROP_IN), machine.said
+    machine.remove(state.STATE_FILE.as_posix())
+    if kind == "gone":
+        machine.systemctl("stop", UNIT)
+        machine.remove(f"{LIB}/{UNIT}")
+        machine.systemctl("daemon-reload")
+    assert undo(machine)
+    assert before[0] == machine.files()
+    assert kind == "gone" or before[1] == machine.states()
+
+
+def test_an_edited_drop_in_whose_record_is_lost_is_named(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+    exporter.remove(state.STATE_FILE.as_posix())
+    for _ in range(2):
+        assert not undo(exporter)
+        assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
 
 
 def test_a_decision_made_later_is_respected(exporter: Machine) -> None:
@@ -346,6 +460,12 @@ def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None
     assert apply(exporter, Choice.STOP)
     undo(exporter)
     assert before == (exporter.files(), exporter.states())
+
+
+def test_a_socket_that_may_start_a_stopped_exporter_is_named(exporter: Machine) -> None:
+    exporter.write(f"{LIB}/nvidia-dcgm-exporter.socket", "[Socket]\nListenStream=9400\n")
+    apply(exporter, Choice.STOP)
+    assert f"{UNIT}: nvidia-dcgm-exporter.socket may start it again" in told(exporter)
 
 
 def test_minds_can_be_changed(exporter: Machine) -> None:

@@ -74,7 +74,6 @@ def test_whose_it_is(machine: Machine) -> None:
     assert Owner.NOBODY is drop_in.owner(host, UNIT, written)
     drop_in.write(host, written, "ours\n")
     assert Owner.OURS is drop_in.owner(host, UNIT, written)
-    assert Owner.OURS is drop_in.owner(host, UNIT, None, "ours\n")
     assert Owner.ADMIN is drop_in.owner(host, UNIT, None)
     machine.write(PATH, "ours\n# mine\n")
     assert Owner.ADMIN is drop_in.owner(host, UNIT, written)
@@ -86,6 +85,14 @@ def test_whose_it_is(machine: Machine) -> None:
     machine.remove(PATH)
     machine.link(PATH, "/etc/passwd")
     assert Owner.ADMIN is drop_in.owner(host, UNIT, written)
+
+
+def test_it_can_be_known_again_without_a_record() -> None:
+    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.DIRECT, None), ENGINE)
+    assert drop_in.is_as_written(UNIT, text)
+    assert not drop_in.is_as_written("b.service", text)
+    for edited in (text + "\n", text.replace("5555", "5556"), text.replace("# Made", "# made"), ""):
+        assert not drop_in.is_as_written(UNIT, edited)
 
 
 def test_a_directory_with_somebody_elses_file_stays(machine: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,26 @@ def test_others_are_asked_once(
     monkeypatch: pytest.MonkeyPatch, active: str, condition: Condition
 ) -> None:
     assert (condition, 1) == asked(monkeypatch, active, condition)
+
+
+ENGINES_UNIT = Manager("inactive").view("nvidia-dcgm.service")
+
+
+@pytest.mark.parametrize(
+    ("choice", "changes", "expected"),
+    [
+        ("nvidia", {}, True),
+        ("ours", {}, True),
+        ("none", {}, False),
+        ("none", {"file_state": "enabled"}, True),
+        ("none", {"active_state": "activating"}, True),
+        ("none", {"active_state": "activating", "sub_state": "auto-restart"}, True),
+        ("nvidia", {"active_state": "failed"}, False),
+        ("nvidia", {"load_state": "masked"}, False),
+        ("nvidia", {"load_state": "not-found"}, False),
+    ],
+)
+def test_whether_an_absent_engine_will_come(
+    choice: str, changes: dict[str, str], expected: bool
+) -> None:
+    assert expected is engine_wait.is_expected(replace(ENGINES_UNIT, **changes), choice)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from do_dcgm_exporter.integration import check_report
+from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.containers import Container
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling
@@ -60,6 +61,7 @@ CLEAN = Findings(
     engine=EngineAnswer(
         Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8, profiling=Profiling.WORKS
     ),
+    local_engine=EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8),
     engine_unit=view("nvidia-dcgm.service"),
     engine_port=PortUse(True, Holder("nv-hostengine", 7), "nvidia-dcgm.service"),
     own_port=PortUse(True, Holder("do-dcgm-exporte", 8), "do-dcgm-exporter.service"),
@@ -139,6 +141,42 @@ def test_an_engine_elsewhere_is_not_started_here() -> None:
     assert not any("systemctl" in command for command in problem.remedy)
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [
+        *(EngineAnswer(condition, "restart nvidia-dcgm") for condition in Condition
+          if condition is not Condition.ANSWERS),
+        replace(CLEAN.engine, profiling=Profiling.NOT_LOADED),
+    ],
+)  # fmt: skip
+def test_nothing_is_done_here_to_an_engine_elsewhere(engine: EngineAnswer) -> None:
+    settings = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
+    problem = only(found(settings=settings, engine=engine))
+    assert not [one for one in problem.remedy if one.startswith(("systemctl", "modprobe"))]
+    assert "taken" not in problem.what
+
+
+def test_an_engine_elsewhere_has_no_holder_here() -> None:
+    settings = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
+    other = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.2", gpus=4)
+    findings = found(settings=settings, engine=other)
+    text = check_report.as_text(findings, (), ())
+    assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
+    assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
+    data = check_data.as_data(findings, (), ())
+    assert not data["engine"]["port"]["taken"]
+    assert "localhost:5555" == data["local_engine"]["address"]
+    assert data["local_engine"]["port"]["taken"]
+
+
+def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
+    settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/dcgm"))
+    absent = EngineAnswer(Condition.ABSENT, "nobody listens on unix:///run/dcgm")
+    problem = only(found(settings=settings, engine=absent))
+    assert ("engine-absent", absent.reason) == (problem.id, problem.what)
+    assert "systemctl cat nvidia-dcgm.service" == problem.remedy[0]
+
+
 def test_no_dcgm_is_one_problem() -> None:
     nothing = found(
         packages=(), has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
@@ -179,6 +217,7 @@ def test_an_embedded_exporter() -> None:
         (Reason.REFUSED, f"systemctl disable --now {UNIT}"),
         (Reason.CONTAINER, f"systemctl edit {UNIT}"),
         (Reason.EDITED, f"systemctl edit {UNIT}"),
+        (Reason.FORBIDDEN, f"rm /etc/systemd/system/{UNIT}.d/zz-do-dcgm-exporter.conf"),
         (Reason.ENGINE, "do-dcgm-exporter-integrate apply"),
         (Reason.CLIENT, f"systemctl restart {UNIT}"),
     ],
@@ -188,6 +227,27 @@ def test_what_is_left_is_named_with_why(reason: Reason, remedy: str) -> None:
     problem = only(with_exporter(exporter(process()), left))
     assert "for a reason" in problem.what
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("engine", "unit", "remedy"),
+    [
+        (Condition.HUNG, {}, "systemctl restart nvidia-dcgm.service"),
+        (Condition.ABSENT, {}, "systemctl enable --now nvidia-dcgm.service"),
+        (Condition.ABSENT, {"load_state": "not-found"}, "dpkg-reconfigure do-dcgm-exporter"),
+    ],
+)
+def test_without_an_engine_it_is_told_how_to_get_one(
+    engine: Condition, unit: dict[str, str], remedy: str
+) -> None:
+    left = Decision(UNIT, Goal.UNTOUCHED, Reason.ENGINE, "the engine cannot be used")
+    changes = {
+        "settings": IntegrationSettings(engine=EngineAddress("gpu7", 5555)),
+        "local_engine": EngineAnswer(engine, "x"),
+        "engine_unit": view("nvidia-dcgm.service", "inactive", **unit),
+    }
+    problem = only(with_exporter(exporter(process()), left, **changes))
+    assert (remedy, "do-dcgm-exporter-integrate apply") == problem.remedy
 
 
 def test_one_that_will_run_embedded_is_a_problem_too() -> None:
@@ -233,11 +293,35 @@ def test_a_client_that_does_not_run(active: str, sub: str) -> None:
     down = replace(down, view=replace(down.view, sub_state=sub))
     keep = Decision(UNIT, Goal.REWRITTEN, Reason.CLIENT, "x")
     problem = only(with_exporter(down, keep, state=state))
-    assert ("client-down", (f"journalctl -u {UNIT}",)) == (problem.id, problem.remedy)
+    assert "client-down" == problem.id
+    assert (f"systemctl start {UNIT}", f"journalctl -u {UNIT}") == problem.remedy
     misfit = Decision(UNIT, Goal.ORIGINAL, Reason.VERSION, "another DCGM")
     problem = only(with_exporter(down, misfit, state=state))
     assert "another DCGM" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
+
+
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_client_of_somebodys_that_does_not_run(active: str, sub: str) -> None:
+    down = exporter(active=active, command=ExporterCommand(Form.DIRECT, "localhost:5555"))
+    down = replace(down, view=replace(down.view, sub_state=sub))
+    somebodys = Decision(UNIT, Goal.UNTOUCHED, Reason.CLIENT, "told to use localhost:5555")
+    problem = only(with_exporter(down, somebodys))
+    assert ("client-down", f"systemctl start {UNIT}") == (problem.id, problem.remedy[0])
+    elsewhere = replace(somebodys, reason=Reason.ELSEWHERE)
+    assert () == problems(with_exporter(down, elsewhere))
+
+
+def test_a_client_that_does_not_run_for_want_of_an_engine() -> None:
+    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
+    absent = EngineAnswer(Condition.ABSENT, "nobody listens")
+    down = Decision(UNIT, Goal.REWRITTEN, Reason.DOWN, "nobody listens")
+    changes = {"state": state, "engine": absent, "local_engine": absent}
+    engine, client = problems(with_exporter(exporter(active="failed"), down, **changes))
+    assert "engine-absent" == engine.id
+    assert client.what.endswith("does not run: the engine cannot be used: nobody listens")
+    start_engine = "systemctl enable --now nvidia-dcgm.service"
+    assert (start_engine, f"systemctl start {UNIT}") == client.remedy
 
 
 @pytest.mark.parametrize(
@@ -262,7 +346,12 @@ def test_a_program_that_is_no_exporter_is_named() -> None:
     assert "agent (pid 30, agent.service)" in problem.what
     assert ("systemctl disable --now agent.service",) == problem.remedy
     loner = process(30, unit="", command="agent")
-    assert ("kill 30",) == only(found(processes=Processes((loner,)))).remedy
+    problem = only(found(processes=Processes((loner,))))
+    assert "agent (pid 30, started by hand)" in problem.what
+    assert ("kill 30",) == problem.remedy
+    by_hand = only(found(processes=Processes((process(30, unit=""),))))
+    assert "kill 30" == by_hand.remedy[0]
+    assert by_hand.remedy[1].startswith("dcgm-exporter -r localhost:5555  #")
 
 
 def test_without_an_engine_nobody_is_called_embedded() -> None:
@@ -270,7 +359,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     findings = found(processes=Processes((agent,)), knows_embedded=False)
     assert () == problems(findings)
     assert "cannot be told while the engine does not run" in check_report.as_text(findings, (), ())
-    assert check_report.as_data(findings, (), ())["embedded_processes"] is None
+    assert check_data.as_data(findings, (), ())["embedded_processes"] is None
 
 
 def test_another_engine_is_a_notice() -> None:
@@ -353,10 +442,12 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "exporters", "embedded_processes", "service",
-         "health", "address", "endpoint", "choice", "problems", "notices", "unseen"],
+    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters",
+         "embedded_processes", "service", "health", "address", "endpoint",
+         "choice", "problems", "notices", "unseen"],
     "engine": ["address", "unit", "choice", "port", "condition", "reason", "version",
                "client_version", "fits", "gpus", "profiling", "simulated"],
+    "local_engine": ["address", "port", "condition", "reason", "version"],
     "service": ["name", "load", "active", "enabled", "file"],
     "address": ["port", "taken", "command", "pid", "unit"],
     "endpoint": ["url", "reachable", "reason"],
@@ -375,7 +466,7 @@ FULL = replace(
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_report.as_data(FULL, problems(FULL), notices(FULL))
+    data = check_data.as_data(FULL, problems(FULL), notices(FULL))
     assert 1 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name
@@ -390,10 +481,18 @@ def test_the_table_names_everything() -> None:
         "550.54.15", "datacenter-gpu-manager-4-core 1:4.5.3-1", "DCGM 4.5.3 with 8 GPUs",
         "nvidia-dcgm.service (pid 7)", f"{UNIT} (program), active, enabled: a DCGM of its own",
         "gpu (docker), runs: a DCGM of its own", "snap dcgm", "docker: no answer in time",
-        "dcgm-exporter (pid 20) of nvidia-dcgm-exporter.service", "2 problems",
+        "dcgm-exporter (pid 20), nvidia-dcgm-exporter.service", "2 problems",
         "       do-dcgm-exporter-integrate apply",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_columns_are_as_wide_as_they_have_to_be() -> None:
+    settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/a/long/path/dcgm.sock"))
+    lines = check_report.as_text(found(settings=settings), (), ()).splitlines()
+    rows = lines[: lines.index("")]
+    (start,) = {re.match(r"(?:\S| (?! ))+ +", row).end() for row in rows}  # type: ignore[union-attr]
+    assert start == len("unix:///run/a/long/path/dcgm.sock  ")
 
 
 @pytest.mark.parametrize("choice", Choice)
