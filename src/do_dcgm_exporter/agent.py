@@ -18,6 +18,7 @@ from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.health import health_of
+from do_dcgm_exporter.memory import give_back_free_memory
 from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
@@ -33,6 +34,9 @@ _CONNECT_TIMEOUT = 0.5
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 30.0
 _JITTER = 0.2
+
+# Free memory is given back after so many cycles, and after the first.
+_CYCLES_PER_TIDYING = 30
 
 
 class Agent:
@@ -60,6 +64,7 @@ class Agent:
         self._told: Session | None = None
         self._known = Topology()
         self._failures = 0
+        self._successes = 0
         self._last_cycle_failed = True
         self._wake = threading.Event()
         self._stopping = False
@@ -145,6 +150,9 @@ class Agent:
         if session is not self._told:
             self._told = session
             _log_session(session)
+        if self._successes % _CYCLES_PER_TIDYING == 0:
+            give_back_free_memory()
+        self._successes += 1
         self._failures = 0
         self._last_cycle_failed = False
         interval = session.configuration.settings.collect_interval

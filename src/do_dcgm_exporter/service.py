@@ -20,7 +20,7 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward_statistics import ForwardStatistics
 from do_dcgm_exporter.forwarder import Forwarder
 from do_dcgm_exporter.logs import set_up_logging
-from do_dcgm_exporter.memory import settle_allocator
+from do_dcgm_exporter.memory import share_one_heap
 from do_dcgm_exporter.publication import Health
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
@@ -52,7 +52,7 @@ def run(settings: Settings, counters: CounterSet, reload: Reload) -> int:
     # Blocked before any thread starts, so that all of them leave signals to sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     set_up_logging(settings)
-    settle_allocator()
+    share_one_heap()
     service = Service(Configuration(settings, counters))
     service.start()
     while True:
