@@ -17,6 +17,9 @@ _VERSION_INFO = constants("dcgm_structs")["dcgmVersionInfo_version2"]
 _BAD_VERSION = -12
 _VALUE_SIZE = ctypes.sizeof(STRUCTURES["c_dcgmFieldValue_v2"])
 _VALUE = 32
+# libdcgm makes and clears as much in each of these calls (helperGetLatestValuesForFields in
+# DcgmApi.cpp), which is to be seen in the memory and the time of a client.
+_MESSAGE_SIZE = 4 * 1024 * 1024 + 8400
 
 
 def _returning_status(function: Callable[..., int]) -> Callable[..., int]:
@@ -67,13 +70,16 @@ def _entities_get_latest_values(
     pairs = [
         (entity.entityGroupId, entity.entityId) for entity in entities[: _number(entity_count)]
     ]
-    body = LIBRARY.latest(
+    answer = LIBRARY.latest(
         _number(handle),
         Function.LATEST_VALUES,
         pairs,
         list(fields[: _number(field_count)]),
         _number(flags),
     )
+    message = bytearray(_MESSAGE_SIZE)
+    message[: len(answer)] = answer
+    body = memoryview(message)[: len(answer)]
     target = memoryview(to).cast("B")
     (count,) = COUNT.unpack_from(body)
     place = 0
