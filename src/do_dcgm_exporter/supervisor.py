@@ -18,7 +18,8 @@ from do_dcgm_exporter.publisher import Publisher
 # A cycle of 8 GPUs takes milliseconds; below this even short intervals have not hung.
 _SHORTEST_LIMIT = 2.0
 # Each look costs 0.1 ms of CPU, mostly for waking up.
-_TICK = 1.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 4.0
+_LOOKS_PER_LIMIT = 5
 
 
 class Server(Protocol):
@@ -58,13 +59,22 @@ class Supervisor:
         self._stopped.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(_TICK):
+        while not self._stopped.wait(self.pause()):
             self.tick()
+
+    def pause(self) -> float:
+        """How many seconds until the next look."""
+        for_cycles = max(_SHORTEST_PAUSE, self._limit / _LOOKS_PER_LIMIT)
+        return min(for_cycles, _LONGEST_PAUSE, self._ping_every or _LONGEST_PAUSE)
+
+    @property
+    def _limit(self) -> float:
+        """How many seconds a cycle may take."""
+        return max(_SHORTEST_LIMIT, self.collect_interval)
 
     def tick(self) -> None:
         """Look once."""
-        limit = max(_SHORTEST_LIMIT, self.collect_interval)
-        if self._publisher.abandon_cycle_after(limit):
+        if self._publisher.abandon_cycle_after(self._limit):
             self._refreshed_at = self._clock()
         elif self._publisher.is_abandoned and self._refresh_is_due():
             # The exporter's own metrics stay current while no cycle ends.

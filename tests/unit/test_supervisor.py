@@ -99,13 +99,22 @@ def test_while_cycles_end_the_supervisor_publishes_nothing() -> None:
 def test_the_thread_ticks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     ticked = threading.Event()
     watch = Watch()
-    monkeypatch.setattr("do_dcgm_exporter.supervisor._TICK", 0.001)
+    monkeypatch.setattr(Supervisor, "pause", lambda _self: 0.001)
     monkeypatch.setattr(Supervisor, "tick", lambda _self: ticked.set())
     watch.supervisor.start()
     assert ticked.wait(20)
     watch.supervisor.stop()
     watch.supervisor._thread.join(20)
     assert not watch.supervisor._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("interval", "pause"), [(0.1, 1.0), (5.0, 1.0), (10.0, 2.0), (20.0, 4.0), (3600.0, 4.0)]
+)
+def test_it_looks_five_times_in_the_time_that_a_cycle_may_take(
+    interval: float, pause: float
+) -> None:
+    assert pause == Watch(interval).supervisor.pause()
 
 
 # The watchdog of systemd.
@@ -166,3 +175,10 @@ def test_without_systemd_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
     watch = Watch()
     watch.tick_at(1e6)
     assert [] == watch.server.asked
+
+
+def test_it_looks_as_often_as_a_watchdog_of_little_patience_wants(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+    assert 1.0 == Watch(20.0).supervisor.pause()
