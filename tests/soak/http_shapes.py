@@ -235,7 +235,7 @@ def _mutated(source: random.Random) -> Shape:
         elif change == 1:
             data[at:at] = source.choice(_PIECES)
         else:
-            del data[at : at + source.randint(1, 20)]
+            del data[at + 1 : at + source.randint(2, 21)]  # one byte stays to be changed next
     return Shape("mutated", bytes(data))
 
 
