@@ -72,9 +72,10 @@ _BUSY = (Phase.VERDICT, Phase.ANSWER)
 class Connections:
     """The open connections: newcomers and those that have made a request, oldest first.
 
-    When there are too many, the oldest newcomer goes; unless newcomers have less than
-    half of the places, for they need some time to ask. Then goes who has not asked for
-    longest, and if all are being answered, who has been for longest: it does not read.
+    When there are too many, one goes that has its last answer. Else the oldest newcomer
+    does; unless newcomers have less than half of the places, for they need some time to
+    ask. Then goes who has not asked for longest, and if all are being answered, who has
+    been for longest: it does not read.
     """
 
     def __init__(self, limit: int) -> None:
@@ -108,6 +109,9 @@ class Connections:
         self._known.move_to_end(connection)
 
     def _most_dispensable(self) -> Connection:
+        leaving = next((c for c in self._known if c.phase is Phase.LEAVING), None)
+        if leaving is not None:
+            return leaving
         if len(self._newcomers) >= max(1, self._limit // 2):
             return next(iter(self._newcomers))
         return next((c for c in self._known if c.phase not in _BUSY), next(iter(self._known)))

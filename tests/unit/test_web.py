@@ -45,6 +45,9 @@ from do_dcgm_exporter.web_security import load_web_security
 
 FUZZ = settings(deadline=None)
 
+# A request with which the connection ends.
+CLOSING = SCRAPE.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")
+
 
 @pytest.fixture(scope="module", params=["clear", "tls"])
 def serving(request, authority: Authority, tmp_path_factory):
@@ -384,6 +387,17 @@ class TestNumber:
             assert 2 * [TEXT] == [answer(client).body for client in newcomers]
             assert b"" == everything(known[0]) + everything(known[1])
 
+    def test_those_who_have_their_last_answer_go_before_newcomers(self, serving):
+        with serving(Limits(connections=4)) as web:
+            newcomers = [web.connect(SCRAPE[:9]) for _ in range(2)]
+            for _ in range(10):
+                leaving = web.connect(CLOSING)
+                assert TEXT == answer(leaving).body
+            for client in newcomers:
+                client.sendall(SCRAPE[9:])
+
+            assert 2 * [TEXT] == [answer(client).body for client in newcomers]
+
     def test_a_thousand_slow_clients_do_not_stop_a_scrape(self, web):
         scraper = web.connect(SCRAPE)
         answer(scraper)
@@ -395,7 +409,7 @@ class TestNumber:
 
     def test_those_being_answered_stay_as_long_as_another_is_idle(self, serving):
         with serving(Limits(connections=2), first=page(HUGE)) as web:
-            busy = web.connect(SCRAPE.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n"))
+            busy = web.connect(CLOSING)
             busy.recv(1)
             idle = web.connect(SCRAPE.replace(b"/metrics", b"/health"))
             answer(idle)
