@@ -49,6 +49,7 @@ class ProfilingWatch:
     _watches: list[Watch] = field(default_factory=list)
     _started_at: float = 0.0
     _warming_up: bool = False
+    _was_refused: bool = False
 
     @property
     def warming_up(self) -> bool:
@@ -78,6 +79,14 @@ class ProfilingWatch:
             for watch in self.watcher.watch(entities, field_ids, warm_up)
         ]
         self._warming_up = bool(self._watches)
+        self._note_refusals()
+
+    def wants_new_connection(self) -> bool:
+        """Whether what was offered was not watched, long enough ago to be asked for anew.
+
+        Not on this connection: every attempt leaves a group in the engine, which has few.
+        """
+        return self._was_refused and self.clock() - self._started_at > RETRY_AFTER
 
     def follow(self, readings: Readings) -> None:
         """Settle to the collect interval once values have come, or ask again much later."""
@@ -85,8 +94,27 @@ class ProfilingWatch:
         if self._warming_up:
             if self._has_values(readings) or elapsed > _WARM_UP_LIMIT:
                 self._settle()
-        elif self.reason and elapsed > RETRY_AFTER:
+        elif self.reason and not self._was_refused and elapsed > RETRY_AFTER:
             self.start()
+
+    def _note_refusals(self) -> None:
+        """Give the reason where the engine offers fields and watches none of them.
+
+        The profiling module may go between the two. Lost GPUs are told of by themselves.
+        """
+        watched = {entity for watch in self._watches for entity in watch.entities}
+        refused = {
+            self.topology.gpu_id_of(entity)
+            for entities in self._by_fields.values()
+            for entity in entities
+            if entity not in watched and entity not in self.watcher.missed
+        }
+        self._was_refused = bool(refused)
+        if refused:
+            gpus = ", ".join(sorted(map(str, refused)))
+            refusal = f"no profiling metrics on GPU {gpus}: the engine offers and refuses them"
+            _log.warning("%s", refusal)
+            self.reason = "; ".join(filter(None, (self.reason, refusal)))
 
     def _settle(self) -> None:
         self._warming_up = False

@@ -125,7 +125,9 @@ class Session:
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
         looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
-        return bool(looks_again) or self.discovery.inventory() != self.inventory
+        if looks_again or self.profiling.wants_new_connection():
+            return True
+        return self.discovery.inventory() != self.inventory
 
     def age(self) -> float:
         """Seconds since the session was opened."""

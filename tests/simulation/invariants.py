@@ -101,12 +101,14 @@ class Invariants:
     def is_whole(self) -> bool:
         """Whether the page has all that the engine has, as far as it says so itself."""
         health = self.world.service._publisher.publication.page.health
-        return health.healthy and not self._notes() and not self._session_is_young()
+        return health.healthy and not self._notes() and not self._may_warm_up()
 
-    def _session_is_young(self) -> bool:
+    def _may_warm_up(self) -> bool:
         """Whether profiling may still have to warm up."""
         session = self.world.service._agent._session
-        return session is None or session.age() < 2 * self.world.interval + 3.0
+        if session is None or session.profiling.warming_up:
+            return True  # a module that came late is watched in a session that is not young
+        return session.age() < 2 * self.world.interval + 3.0
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health

@@ -168,6 +168,33 @@ def test_profiling_that_comes_later_is_found(caplog: pytest.LogCaptureFixture) -
     assert "profiling metrics are available now" == caplog.messages[-1]
 
 
+class Refusing(Engine):
+    """An engine whose profiling module goes between saying what it offers and watching it."""
+
+    def watch(self, watch: Watch, _interval: float, _seconds: float, _samples: int) -> None:
+        raise CallRefused(f"no module for {watch}", Status.MODULE_NOT_LOADED)
+
+
+def test_what_is_offered_and_not_watched_is_told_and_wants_a_new_connection() -> None:
+    engine, clock = Refusing({0: [1001], 1: []}), Clock()
+    profiling = profiling_of(engine, BOTH, clock=clock)
+    assert "no profiling metrics on GPU 0: the engine offers and refuses them" == profiling.reason
+    assert not profiling.warming_up
+    groups = engine.groups
+    for seconds, is_wanted in ((RETRY_AFTER, False), (RETRY_AFTER + 1, True)):
+        clock.now = seconds
+        profiling.follow(readings_of())
+        assert is_wanted == profiling.wants_new_connection()
+    assert (groups, 0) == (engine.groups, engine.field_groups)
+
+
+def test_a_watched_engine_is_not_connected_anew() -> None:
+    clock = Clock()
+    profiling = profiling_of(Engine({0: [1001], 1: [1001]}), BOTH, clock=clock)
+    clock.now = 2 * RETRY_AFTER
+    assert not profiling.wants_new_connection()
+
+
 def test_asking_again_in_vain_leaves_what_is_watched_and_makes_no_groups() -> None:
     engine, clock = Engine({1: [1001, 1002]}), Clock()
     profiling = profiling_of(engine, BOTH, clock=clock)
