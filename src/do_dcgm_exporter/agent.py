@@ -65,7 +65,6 @@ class Agent:
         self._known = Topology()
         self._failures = 0
         self._successes = 0
-        self._last_cycle_failed = True
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
@@ -154,7 +153,6 @@ class Agent:
             give_back_free_memory()
         self._successes += 1
         self._failures = 0
-        self._last_cycle_failed = False
         interval = session.configuration.settings.collect_interval
         if not published:
             return 0.0
@@ -164,13 +162,12 @@ class Agent:
         self._close_session()
         reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
-        if not self._last_cycle_failed:
+        self._failures += 1
+        if self._failures == 1:
             # An engine that was restarted since takes a new connection at once.
-            self._last_cycle_failed = True
             return 0.0
         longest = min(_LONGEST_RETRY, self._configuration.settings.collect_interval / 2)
-        pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures, 10))
-        self._failures += 1
+        pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures - 2, 10))
         return pause * random.uniform(1 - _JITTER, 1.0)
 
     def _close_session(self) -> None:

@@ -103,15 +103,11 @@ class ProfilingWatch:
         The profiling module may go between the two. Lost GPUs are told of by themselves.
         """
         watched = {entity for watch in self._watches for entity in watch.entities}
-        refused = {
-            self.topology.gpu_id_of(entity)
-            for entities in self._by_fields.values()
-            for entity in entities
-            if entity not in watched and entity not in self.watcher.missed
-        }
+        offered = {entity for entities in self._by_fields.values() for entity in entities}
+        refused = self._gpu_ids(offered - watched - self.watcher.missed)
         self._was_refused = bool(refused)
         if refused:
-            gpus = ", ".join(sorted(map(str, refused)))
+            gpus = ", ".join(map(str, refused))
             refusal = f"no profiling metrics on GPU {gpus}: the engine offers and refuses them"
             _log.warning("%s", refusal)
             self.reason = "; ".join(filter(None, (self.reason, refusal)))
@@ -139,7 +135,7 @@ class ProfilingWatch:
         """Profiling fields by GPU; a GPU that offers none is left out."""
         offered: dict[int | None, frozenset[int]] = {}
         refused: dict[int, str] = {}
-        for gpu_id in self._gpu_ids():
+        for gpu_id in self._gpu_ids(self.wanted):
             try:
                 offered[gpu_id] = self.engine.profiling_field_ids(gpu_id)
             except CallRefused as error:
@@ -157,6 +153,6 @@ class ProfilingWatch:
         self.reason = refusal
         return offered
 
-    def _gpu_ids(self) -> Iterable[int]:
-        ids = {self.topology.gpu_id_of(entity) for entity in self.wanted}
+    def _gpu_ids(self, entities: Iterable[Entity]) -> Sequence[int]:
+        ids = {self.topology.gpu_id_of(entity) for entity in entities}
         return sorted(gpu_id for gpu_id in ids if gpu_id is not None)

@@ -159,6 +159,7 @@ def test_retries_back_off_to_half_an_interval_with_jitter(
     tmp_path: Path, interval: float, longest: float
 ) -> None:
     program = program_of(None, away(tmp_path, collect_interval=interval))
+    assert 0.0 == program.cycle()
     pauses = [program.cycle() for _ in range(14)]
     for attempt, pause in enumerate(pauses):
         full = min(longest, 0.5 * 2**attempt)

@@ -44,7 +44,7 @@ FIELDS_PER_CALL = 127
 _NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
 _serial_numbers = itertools.count(1)
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -326,7 +326,7 @@ class HostEngine:
 
         self._explain_skew(function, lambda: self._counted(function, call))
 
-    def _explain_skew(self, function: str, call: Callable[[], Answer]) -> Answer:
+    def _explain_skew(self, function: str, call: Callable[[], _Answer]) -> _Answer:
         try:
             return call()
         except VersionSkew as error:
@@ -340,7 +340,7 @@ class HostEngine:
             raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
         return self._counted(function, lambda: call(*arguments))
 
-    def _counted(self, function: str, call: Callable[[], Answer]) -> Answer:
+    def _counted(self, function: str, call: Callable[[], _Answer]) -> _Answer:
         self.count.calls += 1
         try:
             return call()
