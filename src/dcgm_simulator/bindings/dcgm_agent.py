@@ -10,7 +10,6 @@ from typing import Any
 
 import dcgm_structs
 from simulated_calls import ask as _ask
-from simulated_calls import number as _number
 from simulated_calls import raising as _raising
 from simulated_calls import text as _text
 from simulated_entities import (  # noqa: F401
@@ -26,6 +25,7 @@ from simulated_entities import (  # noqa: F401
 )
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import LIBRARY as _LIBRARY
+from simulated_library import number as _number
 from simulated_samples import (  # noqa: F401
     dcgmEntitiesGetLatestValues,
     dcgmEntityGetLatestValues,

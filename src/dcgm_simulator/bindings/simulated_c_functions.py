@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from simulated_library import BEHAVIOUR, LIBRARY, STRUCTURES, constants
+from simulated_library import BEHAVIOUR, LIBRARY, STRUCTURES, constants, number
 
 from dcgm_simulator.codes import StatusError
 from dcgm_simulator.versions import build_information
@@ -43,7 +43,7 @@ def _version_info(pointer: Any) -> int:
 def _hostengine_version_info(handle: Any, pointer: Any) -> int:
     """dcgmHostengineVersionInfo(handle, dcgmVersionInfo_v2 *): the engine's version."""
     return _fill_version_info(
-        pointer, lambda: LIBRARY.call(_number(handle), Function.HOSTENGINE_VERSION_INFO)
+        pointer, lambda: LIBRARY.call(number(handle), Function.HOSTENGINE_VERSION_INFO)
     )
 
 
@@ -67,15 +67,13 @@ def _entities_get_latest_values(
     to: Any,
 ) -> int:
     """dcgmEntitiesGetLatestValues: fill ``to``, an array of dcgmFieldValue_v2 or room for it."""
-    pairs = [
-        (entity.entityGroupId, entity.entityId) for entity in entities[: _number(entity_count)]
-    ]
+    pairs = [(entity.entityGroupId, entity.entityId) for entity in entities[: number(entity_count)]]
     answer = LIBRARY.latest(
-        _number(handle),
+        number(handle),
         Function.LATEST_VALUES,
         pairs,
-        list(fields[: _number(field_count)]),
-        _number(flags),
+        list(fields[: number(field_count)]),
+        number(flags),
     )
     message = bytearray(_MESSAGE_SIZE)
     message[: len(answer)] = answer
@@ -91,11 +89,6 @@ def _entities_get_latest_values(
         # The library copies the end of a text with it.
         target[start : start + len(text) + 1] = bytes(text) + b"\0"
     return 0
-
-
-def _number(value: Any) -> int:
-    """The number in a handle or an argument, which may be of a C type."""
-    return getattr(value, "value", value) or 0
 
 
 C_FUNCTIONS: dict[str, Callable[..., int]] = {

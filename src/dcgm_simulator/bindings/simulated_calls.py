@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import dcgm_structs
-from simulated_library import LIBRARY
+from simulated_library import LIBRARY, number
 
 from dcgm_simulator.codes import StatusError
 from dcgm_simulator.wire import Function
@@ -24,11 +24,6 @@ def raising(function: Any) -> Any:
         return dcgm_structs._dcgmCheckReturn(status)
 
     return call
-
-
-def number(handle: Any) -> int:
-    """Return the number in a handle or id, which may be a c_void_p."""
-    return getattr(handle, "value", handle) or 0
 
 
 def ask(handle: Any, function: Function, asked: Any = None) -> Any:

@@ -47,3 +47,8 @@ def constants(module: str) -> dict[str, Any]:
     known = load("constants.json")[module]
     values = {name: history_at(rows, BEHAVIOUR.index) for name, rows in known.items()}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def number(value: Any) -> int:
+    """Return the number in a handle, an id or an argument, which may be of a C type."""
+    return getattr(value, "value", value) or 0

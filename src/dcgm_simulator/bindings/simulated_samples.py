@@ -7,8 +7,8 @@ import struct
 from typing import Any
 
 import dcgm_structs
-from simulated_calls import ask, number, raising
-from simulated_library import LIBRARY
+from simulated_calls import ask, raising
+from simulated_library import LIBRARY, number
 
 from dcgm_simulator.wire import COUNT, RECORD_SIZE, Function, split_texts
 
