@@ -12,27 +12,27 @@ from pathlib import Path
 import dcgm_simulator
 from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
-from do_dcgm_exporter.addresses import parse_engine_address
-from do_dcgm_exporter.collector_runner import CollectorOutcome
-from do_dcgm_exporter.counters import CounterSet, parse_counters, read_counter_set
-from do_dcgm_exporter.dcgm.bindings import Bindings
-from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
-from do_dcgm_exporter.dcgm.values import Nothing, RawValue
-from do_dcgm_exporter.event_logs import Logs
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.samples import Family, Snapshot
-from do_dcgm_exporter.session import CycleResult, Session
-from do_dcgm_exporter.session_setup import open_session
-from do_dcgm_exporter.settings import (
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.opening import open_session
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.runner import CollectorOutcome
+from do_dcgm_exporter.collect.samples import Family, Snapshot
+from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.config.addresses import parse_engine_address
+from do_dcgm_exporter.config.counters import CounterSet, parse_counters, read_counter_set
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import (
     DeviceSelection,
     EngineAddress,
     ListenAddress,
     LogFormat,
     Settings,
 )
-from do_dcgm_exporter.topology import Gpu, GpuInstance
+from do_dcgm_exporter.dcgm.bindings import Bindings
+from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field, replace
 from tests.builders import Bench, Clock, configuration
 
 from dcgm_simulator import testing
-from do_dcgm_exporter.addresses import parse_engine_address
-from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.config.addresses import parse_engine_address
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import ListenAddress, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.forward_statistics import ForwardResult, ForwardStatistics
-from do_dcgm_exporter.publisher import Publisher
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.scrape_log import ScrapeLog
-from do_dcgm_exporter.settings import ListenAddress, Settings
-from do_dcgm_exporter.status_page.document import document
-from do_dcgm_exporter.status_page.page import StatusPage
-from do_dcgm_exporter.telemetry import Telemetry
-from do_dcgm_exporter.web import MetricsServer
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.server import MetricsServer
+from do_dcgm_exporter.serve.status_page.document import document
+from do_dcgm_exporter.serve.status_page.route import StatusPage
+from do_dcgm_exporter.service.agent import Agent
 
 _INTERVAL = 20.0
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from do_dcgm_exporter.http_protocol import Limits
-from do_dcgm_exporter.publication import Body, Health, Page, Publication
-from do_dcgm_exporter.settings import ListenAddress
-from do_dcgm_exporter.web import MetricsServer
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.serve.http.connection import Limits
+from do_dcgm_exporter.serve.server import MetricsServer
 
 PATIENCE = 20  # seconds; only ever waited out by a failure
 TEXT = b"# HELP up Whether it is.\n# TYPE up gauge\nup 1\n"

@@ -8,18 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from do_dcgm_exporter.check_config import check_config
-from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.counters import CounterSet, read_counter_set
+from do_dcgm_exporter.commands.check_config import check_config
+from do_dcgm_exporter.commands.list_fields import list_fields
+from do_dcgm_exporter.commands.output import write
+from do_dcgm_exporter.commands.progress import progress
+from do_dcgm_exporter.commands.simulate import simulated_engine
+from do_dcgm_exporter.commands.terminal import terminal_of
+from do_dcgm_exporter.config.counters import CounterSet, read_counter_set
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.parser import OptionParser
+from do_dcgm_exporter.config.run_configuration import refuse_label_twice
+from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.listing import list_fields
-from do_dcgm_exporter.option_parser import OptionParser
-from do_dcgm_exporter.output import write
-from do_dcgm_exporter.progress import progress
-from do_dcgm_exporter.run_configuration import refuse_label_twice
-from do_dcgm_exporter.settings import Settings
-from do_dcgm_exporter.simulation import simulated_engine
-from do_dcgm_exporter.terminal import terminal_of
 
 __all__ = ["load_settings", "main"]
 
@@ -63,10 +63,10 @@ def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, Coun
         return status
     # Imported here, since they bring the whole machinery with them.
     if hasattr(flags, "once"):
-        from do_dcgm_exporter.once import run_once
+        from do_dcgm_exporter.commands.once import run_once
 
         return run_once(settings, counter_set)
-    from do_dcgm_exporter.service import run
+    from do_dcgm_exporter.service.service import run
 
     return run(settings, counter_set, load)
 

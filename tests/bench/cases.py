@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from do_dcgm_exporter.counters import read_counter_set
-from do_dcgm_exporter.fields import EntityLevel, ValueType, all_fields
+from do_dcgm_exporter.config.counters import read_counter_set
+from do_dcgm_exporter.dcgm.fields import EntityLevel, ValueType, all_fields
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_COUNTERS = REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"

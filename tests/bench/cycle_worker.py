@@ -19,19 +19,19 @@ from typing import Any
 from tests.bench.stopwatch import Stopwatch
 from tests.bench.subject import resident_megabytes
 
-from do_dcgm_exporter import agent as agent_module
-from do_dcgm_exporter import publisher as publisher_module
-from do_dcgm_exporter.agent import Agent
-from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.counters import read_counter_set
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.publication import Body
-from do_dcgm_exporter.publisher import Publisher
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.session import Session
-from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.config.counters import read_counter_set
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.page import publisher as publisher_module
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.page.publication import Body
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.agent import Agent
+from do_dcgm_exporter.service.service import agent as agent_module
 
 ENGINE_CALLS, DECODING, BUILDING = "engine calls", "decoding", "building"
 OWN, RENDERING, REST = "own metrics", "rendering", "the rest"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from tests.droplet import Droplet, droplet
 
-from do_dcgm_exporter.machine_state import machine_state
-from do_dcgm_exporter.status_page.document import document
-from do_dcgm_exporter.utilization_history import History, column_of
+from do_dcgm_exporter.collect.machine import machine_state
+from do_dcgm_exporter.page.history import History, column_of
+from do_dcgm_exporter.serve.status_page.document import document
 
 _ROUNDS = 200
 _QUARTER_OF_AN_HOUR = 920.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.droplet import Droplet, droplet
 
-from do_dcgm_exporter.forwarder import Forwarder
+from do_dcgm_exporter.forward.forwarder import Forwarder
 
 PATIENCE = 30.0  # seconds; only ever waited out by a failure
 

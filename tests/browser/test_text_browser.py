@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from tests.browser.scenes import SCENES, Scene
 
-from do_dcgm_exporter.collectors.xid_texts import xid_text
+from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
 
 def as_text(url: str) -> str:

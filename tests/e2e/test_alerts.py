@@ -123,7 +123,7 @@ def with_report(directory: Path, processes: int) -> dict[str, str]:
     report = directory / "report.json"
     report.write_text(json.dumps({"time": time.time(), "processes": found}))
     (directory / "sitecustomize.py").write_text(
-        "import pathlib\nfrom do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm\n"
+        "import pathlib\nfrom do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm\n"
         f"EmbeddedDcgm.__init__.__defaults__ = (pathlib.Path({str(report)!r}),)\n"
     )
     return {"PYTHONPATH": f"{directory}:{ROOT / 'src'}"}

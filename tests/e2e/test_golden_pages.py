@@ -26,7 +26,7 @@ from tests.builders import DEFAULT_COUNTERS, REPOSITORY, SHARED, counter_set, la
 
 from dcgm_simulator import SCENARIOS, bindings_directory
 from dcgm_simulator.process import SimulatedEngine
-from do_dcgm_exporter.counters import CounterType
+from do_dcgm_exporter.config.counters import CounterType
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 VERSIONS = ("3.3.9", "4.2.3", "4.6.0")

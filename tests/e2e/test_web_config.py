@@ -337,9 +337,9 @@ def test_whoever_asks_for_none_of_this_does_not_pay_for_it(
     exporter = stage.exporter(engine, environ={"PYTHONPROFILEIMPORTTIME": "1"})
     exporter.wait_until_up()
     imported = set(re.findall(r"\|\s+([\w.]+)$", exporter.log(), re.MULTILINE))
-    assert "do_dcgm_exporter.web" in imported
+    assert "do_dcgm_exporter.serve.server" in imported
     ours = {name for name in imported if "web_config" in name or "tls" in name}
-    assert not imported & {"yaml", "bcrypt", "do_dcgm_exporter.passwords"} | ours
+    assert not imported & {"yaml", "bcrypt", "do_dcgm_exporter.serve.access.passwords"} | ours
     assert exporter.threads() == len({"main", "agent", "supervisor", "web"})
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tests.e2e.pages import Page
 from tests.simulation import openmetrics
 
-from do_dcgm_exporter.exposition import OPENMETRICS_END, render
-from do_dcgm_exporter.samples import Family
+from do_dcgm_exporter.collect.samples import Family
+from do_dcgm_exporter.page.exposition import OPENMETRICS_END, render
 
 
 def parsed(families: Sequence[Family]) -> Page:

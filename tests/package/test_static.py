@@ -14,7 +14,7 @@ from tests.package.layers import DEPENDENCIES, system_with
 from tests.package.machine import Root
 from tests.package.packages import CLONE
 
-from do_dcgm_exporter.options import OPTIONS
+from do_dcgm_exporter.config.options import OPTIONS
 
 SCRIPTS = ("do-dcgm-exporter.config", "do-dcgm-exporter.postinst", "do-dcgm-exporter.prerm",
            "do-dcgm-exporter.postrm", "dcgm-simulator.postinst", "dcgm-simulator.prerm",

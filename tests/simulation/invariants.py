@@ -13,9 +13,9 @@ from tests.simulation import leaks, openmetrics
 from tests.simulation.counting import XidCounts
 from tests.simulation.values import ValueTruth
 
-from do_dcgm_exporter.agent import Agent
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.publication import Page
+from do_dcgm_exporter.page.publication import Page
+from do_dcgm_exporter.service.agent import Agent
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dcgm_simulator.host import Host
-from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.service.agent import Agent
 
 if TYPE_CHECKING:
     from tests.simulation.engine import Wire

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from do_dcgm_exporter.agent import Agent
-from do_dcgm_exporter.collectors.xid_log import XidHistory, XidLog
-from do_dcgm_exporter.dcgm.hostengine import HostEngine
-from do_dcgm_exporter.profiling import ProfilingWatch
-from do_dcgm_exporter.publisher import Publisher
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.session_setup import _Scope
+from do_dcgm_exporter.collect.opening import _Scope
+from do_dcgm_exporter.collect.profiling import ProfilingWatch
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.agent import Agent
 
 Plant = Callable[[], AbstractContextManager[object]]
 

@@ -11,8 +11,8 @@ from tests.e2e.pages import Page, Sample
 from dcgm_simulator.codes import EntityGroup, Status, is_sentinel
 from dcgm_simulator.fields import XID
 from dcgm_simulator.machine import Entity
-from do_dcgm_exporter.counters import CounterType
-from do_dcgm_exporter.fields import field_by_name
+from do_dcgm_exporter.config.counters import CounterType
+from do_dcgm_exporter.dcgm.fields import field_by_name
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

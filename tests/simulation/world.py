@@ -27,22 +27,17 @@ from tests.simulation.troubles import Troubles
 from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
-from do_dcgm_exporter import (
-    agent,
-    forward_attempt,
-    forwarder,
-    name_lookup,
-    publisher,
-    service,
-    supervisor,
-    telemetry,
-)
-from do_dcgm_exporter.counters import CounterSet
+from do_dcgm_exporter.config.counters import CounterSet
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.publication import Page, Publication
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.forward import endpoint as forward_attempt
+from do_dcgm_exporter.forward import forwarder, name_lookup
+from do_dcgm_exporter.page import own_metrics as telemetry
+from do_dcgm_exporter.page import publisher
+from do_dcgm_exporter.page.publication import Page, Publication
+from do_dcgm_exporter.service.service import agent, service, supervisor
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
 PROFILING = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"

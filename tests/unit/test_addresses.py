@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.addresses import (
+from do_dcgm_exporter.config.addresses import (
     is_loopback_url,
     parse_engine_address,
     parse_forward_url,
     parse_listen_address,
     without_secrets,
 )
+from do_dcgm_exporter.config.options import DEFAULT_FORWARD_URL
+from do_dcgm_exporter.config.settings import EngineAddress, ListenAddress
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.options import DEFAULT_FORWARD_URL
-from do_dcgm_exporter.settings import EngineAddress, ListenAddress
 
 FUZZ = settings(deadline=None)
 

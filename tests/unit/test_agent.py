@@ -13,18 +13,18 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.builders import HOSTENGINE_UP, Bench, Series, configuration
 
 import dcgm_simulator
-from do_dcgm_exporter.addresses import parse_engine_address
-from do_dcgm_exporter.agent import Agent
+from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.config.addresses import parse_engine_address
+from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.connection import CallCount
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.device_selection import parse_device_selection
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.publication import Health
-from do_dcgm_exporter.publisher import Publisher
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.session import CycleResult, Session
-from do_dcgm_exporter.settings import EngineAddress
-from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.publication import Health
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.agent import Agent
 
 StartBench = Callable[..., Bench]
 PATIENCE = 20  # seconds; only ever waited out by a failure
@@ -274,7 +274,7 @@ def test_an_unexpected_error_while_publishing_is_one_too(
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patched:
-        patched.setattr("do_dcgm_exporter.agent.health_of", fail)
+        patched.setattr("do_dcgm_exporter.service.agent.health_of", fail)
         assert 0.0 == program.cycle()
     assert "internal error: ZeroDivisionError('a bug')" == program.reason
     program.cycle()
@@ -301,7 +301,7 @@ def test_what_was_set_up_in_vain_is_given_back(
     def fail(*_arguments: object) -> Session:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("do_dcgm_exporter.agent.open_session", fail)
+    monkeypatch.setattr("do_dcgm_exporter.service.agent.open_session", fail)
     for _ in range(3):
         program.cycle()
     assert 0 == connections(engine)
@@ -430,7 +430,7 @@ def test_a_second_session_that_fails_ends_both(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("do_dcgm_exporter.agent.open_session", fail)
+        patched.setattr("do_dcgm_exporter.service.agent.open_session", fail)
         program.cycle()
     assert 0 == connections(engine)
     program.cycle()

@@ -12,16 +12,16 @@ import pytest
 import yaml
 from tests.builders import REPOSITORY, counter_set
 
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.status_page.gpu_findings import GRAVE_XIDS
-from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.explain.device_findings import GRAVE_XIDS
+from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 
 EXAMPLES = REPOSITORY / "examples" / "prometheus"
 HANDBOOK = (REPOSITORY / "docs" / "alerts.md").read_text()
 XIDS = {int(xid) for xid in json.loads(
-    (REPOSITORY / "src" / "do_dcgm_exporter" / "xid-errors.json").read_text()
+    (REPOSITORY / "src" / "do_dcgm_exporter" / "dcgm" / "xid-errors.json").read_text()
 )} - {0}  # fmt: skip
 SEVERITIES = ("critical", "warning", "info")
 

@@ -10,9 +10,9 @@ import pytest
 from tests.builders import Bench, Clock, gpu, raw
 
 from do_dcgm_exporter.dcgm.batch_reader import RETRY_POISONED_AFTER, BatchReader
+from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
-from do_dcgm_exporter.dcgm.values import RawValue
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
 StartBench = Callable[..., Bench]

@@ -11,7 +11,7 @@ from tests.bench.load import Load, Way, read_wrk
 from tests.bench.plot import panels, svg
 from tests.bench.stopwatch import Stopwatch
 
-from do_dcgm_exporter.counters import read_counter_set
+from do_dcgm_exporter.config.counters import read_counter_set
 
 THIS, BASE = ("this", "8 GPUs"), ("base", "8 GPUs")
 

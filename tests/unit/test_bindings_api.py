@@ -1,7 +1,7 @@
 """What the exporter uses of NVIDIA's bindings exists in every release it supports.
 
 The releases are those of facts/bindings/api-*.json, beside the repository, which list what
-the modules define. Only ``dcgm/hostengine.py`` and ``dcgm/bindings.py`` may use them.
+the modules define. Only ``dcgm/connection.py`` and ``dcgm/bindings.py`` may use them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.builders import REPOSITORY, SHARED
 
-from do_dcgm_exporter.dcgm.hostengine import OPTIONAL_FUNCTIONS, HostEngine
+from do_dcgm_exporter.dcgm.connection import OPTIONAL_FUNCTIONS, HostEngine
 
 SOURCE = REPOSITORY / "src" / "do_dcgm_exporter"
 ROOM = SOURCE / "dcgm"
@@ -99,7 +99,7 @@ def uses_in(name: str) -> Iterator[Use]:
             yield Use(module_of(node.func.value), function, given)
 
 
-USES = tuple(sorted({use for name in ("hostengine", "bindings") for use in uses_in(name)}))
+USES = tuple(sorted({use for name in ("connection", "bindings") for use in uses_in(name)}))
 
 
 @pytest.fixture(params=RELEASES)
@@ -133,7 +133,7 @@ def test_the_uses_are_found() -> None:
     } <= set(USES)
     literals = {
         node.value
-        for node in ast.walk(tree_of("hostengine"))
+        for node in ast.walk(tree_of("connection"))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     functions = {text for text in literals if text.startswith("dcgm") and text.isidentifier()}
@@ -187,7 +187,7 @@ def test_structures_have_the_members_that_are_used(api: dict[str, dict[str, Any]
 def test_every_member_that_is_used_is_one_of_a_structure() -> None:
     """Attributes in camel case are DCGM's, for ours are not."""
     attributes = {
-        node.attr for node in ast.walk(tree_of("hostengine")) if isinstance(node, ast.Attribute)
+        node.attr for node in ast.walk(tree_of("connection")) if isinstance(node, ast.Attribute)
     }
     used = {name for name in attributes if re.match("[a-z]+[A-Z]", name)}
     known = {member for members in MEMBERS.values() for member in members} | VERSIONED_MEMBERS
@@ -227,7 +227,7 @@ def test_only_the_adapter_touches_a_loaded_module() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in MODULES and "bindings" in ast.dump(node)
     }
-    assert {"hostengine.py"} == users
+    assert {"connection.py"} == users
 
 
 def test_the_exporter_never_imports_the_simulator_unless_it_is_asked_to() -> None:
@@ -237,8 +237,8 @@ def test_the_exporter_never_imports_the_simulator_unless_it_is_asked_to() -> Non
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dcgm_simulator")
     }
-    assert {"simulation.py"} == importing
+    assert {"simulate.py"} == importing
 
 
 def test_this_test_reads_the_source_that_is_tested() -> None:
-    assert str(ROOM / "hostengine.py") == inspect.getsourcefile(HostEngine)
+    assert str(ROOM / "connection.py") == inspect.getsourcefile(HostEngine)

@@ -15,9 +15,9 @@ import pytest
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.cli import main
-from do_dcgm_exporter.counters import Counter, CounterSet
+from do_dcgm_exporter.config.counters import Counter, CounterSet
+from do_dcgm_exporter.config.settings import EngineAddress, Settings
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.settings import EngineAddress, Settings
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 Run = Callable[..., int]
@@ -76,7 +76,7 @@ def served(modules: Modules) -> list[tuple[Any, ...]]:
         calls.append(arguments)
         return 0
 
-    modules.provide("do_dcgm_exporter.service", run=run_service)
+    modules.provide("do_dcgm_exporter.service.service", run=run_service)
     return calls
 
 
@@ -88,7 +88,7 @@ def engine_says(modules: Modules, answer: Mapping[str, str] | None) -> None:
             raise ExporterError("no engine answers at localhost:5555")
         return answer
 
-    modules.provide("do_dcgm_exporter.engine_check", unsupported_fields=unsupported_fields)
+    modules.provide("do_dcgm_exporter.commands.engine_check", unsupported_fields=unsupported_fields)
 
 
 # Running the service.
@@ -128,7 +128,7 @@ def test_the_exit_status_is_that_of_the_mode(run: Run, modules: Modules) -> None
     def run_once(settings: Settings, counter_set: CounterSet) -> int:
         return 7 if counter_set.counters else 0
 
-    modules.provide("do_dcgm_exporter.once", run_once=run_once)
+    modules.provide("do_dcgm_exporter.commands.once", run_once=run_once)
     assert run("--once") == 7
 
 
@@ -157,7 +157,7 @@ def test_another_expected_error_has_its_own_status(
     def fail(*_: object) -> int:
         raise ExporterError("port 9401 is taken")
 
-    modules.provide("do_dcgm_exporter.service", run=fail)
+    modules.provide("do_dcgm_exporter.service.service", run=fail)
     assert run() == 1
     assert capsys.readouterr().err == "do-dcgm-exporter: port 9401 is taken\n"
 
@@ -321,7 +321,7 @@ def test_the_service_uses_the_simulated_engine_also_after_a_reload(
         seen.append((FakeEngine.running, settings, reload()[0]))
         return 0
 
-    modules.provide("do_dcgm_exporter.service", run=run_service)
+    modules.provide("do_dcgm_exporter.service.service", run=run_service)
     assert run(*flags) == 0
     [(running, settings, reloaded)] = seen
     assert running == scenario

@@ -17,13 +17,13 @@ from tests.builders import (
     some_instance,
 )
 
-from do_dcgm_exporter.collectors.clock_events import ClockEventCollector
-from do_dcgm_exporter.collectors.clock_log import EVENT_NAMES, ClockLog
-from do_dcgm_exporter.dcgm.values import Nothing
-from do_dcgm_exporter.labels import LabelBlocks
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.samples import MetricType
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.collect.clock_log import EVENT_NAMES, ClockLog
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.samples import MetricType
+from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.topology import Topology
 
 COUNT, TOTAL = "DCGM_EXP_CLOCK_EVENTS_COUNT", "DCGM_EXP_CLOCK_EVENTS_TOTAL"
 COUNTERS = counter_set(f"{COUNT}, gauge, x", f"{TOTAL}, counter, x")

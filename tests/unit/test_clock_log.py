@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import MICROSECONDS, NOW, gpu
 
-from do_dcgm_exporter.collectors.clock_log import EVENT_NAMES, ClockLog, events_in
+from do_dcgm_exporter.collect.clock_log import EVENT_NAMES, ClockLog, events_in
 
 IDLE, CAP = 0x1, 0x4
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.config_edit import edited, main
+from do_dcgm_exporter.config.edit import edited, main
 
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter" / "do-dcgm-exporter.conf"
 

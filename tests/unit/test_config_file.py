@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.config_file import ConfigFile
+from do_dcgm_exporter.config.config_file import ConfigFile
 from do_dcgm_exporter.errors import ConfigurationError
 
 FUZZ = settings(deadline=None)

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.option_parser import OptionParser
-from do_dcgm_exporter.options import OPTIONS
-from do_dcgm_exporter.settings import (
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.options import OPTIONS
+from do_dcgm_exporter.config.parser import OptionParser
+from do_dcgm_exporter.config.settings import (
     DeviceSelection,
     EngineAddress,
     ListenAddress,
@@ -24,6 +23,7 @@ from do_dcgm_exporter.settings import (
     SelectionMode,
     Settings,
 )
+from do_dcgm_exporter.errors import ConfigurationError
 
 FUZZ = hypothesis.settings(deadline=None)
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.counter_groups import GROUP_NAMES, group_files
-from do_dcgm_exporter.counters import Verdict, parse_counters, read_counter_set
-from do_dcgm_exporter.settings import Settings
+from do_dcgm_exporter.config.counter_groups import GROUP_NAMES, group_files
+from do_dcgm_exporter.config.counters import Verdict, parse_counters, read_counter_set
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.settings import Settings
 
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "do-dcgm-exporter"
 

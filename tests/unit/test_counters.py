@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.counters import (
+from do_dcgm_exporter.config.counters import (
     Counter,
     CounterSet,
     CounterType,

@@ -15,9 +15,9 @@ from tools.dashboards.blocks import WIDTH
 from tools.dashboards.fleet import fleet
 from tools.dashboards.host import host
 
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
 
 # Of those that @grafana/data lists (getValueFormats).
 UNITS = {"Bps", "celsius", "hertz", "none", "percentunit", "s", "short", "watt"}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.settings import DeviceSelection, SelectionMode
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.settings import DeviceSelection, SelectionMode
 
 FUZZ = settings(deadline=None)
 

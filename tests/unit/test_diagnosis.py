@@ -6,8 +6,8 @@ import pytest
 from tests.builders import gpu, gpu_instance, some_gpu, some_instance
 
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.status_page.diagnosis import Diagnosis, Finding, Severity, diagnose
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.explain.diagnosis import Diagnosis, Finding, Severity, diagnose
 
 TOPOLOGY = Topology(
     gpus=tuple(map(some_gpu, range(8))),

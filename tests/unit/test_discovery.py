@@ -10,7 +10,7 @@ from tests.builders import Bench, Clock, gpu, gpu_instance, some_gpu
 from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
-from do_dcgm_exporter.topology import Core, Gpu, Topology
+from do_dcgm_exporter.dcgm.topology import Core, Gpu, Topology
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.5.3", "4.6.0"])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.embedded_dcgm import EmbeddedDcgm
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
 
 NOW = 1_800_000_000.0
 FAMILY = "do_dcgm_exporter_embedded_dcgm_processes"

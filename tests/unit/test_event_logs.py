@@ -14,10 +14,10 @@ from tests.builders import (
     some_instance,
 )
 
-from do_dcgm_exporter.collectors.xid_log import XidEvent
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.xid_log import XidEvent
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.event_logs import Logs
-from do_dcgm_exporter.topology import ComputeInstance, Topology
+from do_dcgm_exporter.dcgm.topology import ComputeInstance, Topology
 
 LATER = int((NOW + 1) * MICROSECONDS)
 BEFORE = Topology(

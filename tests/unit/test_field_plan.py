@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import counter_set, gpu, gpu_instance
 
-from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.field_plan import (
+from do_dcgm_exporter.collect.plan import (
     LIFE_SIGN_FIELDS,
     FieldPlan,
     carries,
@@ -14,6 +13,7 @@ from do_dcgm_exporter.field_plan import (
     of_kind,
     plan_fields,
 )
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 
 GPU, INSTANCE = EntityKind.GPU, EntityKind.GPU_INSTANCE
 SWITCH, LINK = EntityKind.SWITCH, EntityKind.LINK

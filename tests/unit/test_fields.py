@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.fields import (
+from do_dcgm_exporter.dcgm.fields import (
     EntityLevel,
     ValueType,
     all_fields,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.counters import read_counter_set
+from do_dcgm_exporter.config.counters import read_counter_set
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.options import CONFIG_FILE_NAME
+from do_dcgm_exporter.config.text_files import FileClosed, read_file
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.files import FileClosed, read_file
-from do_dcgm_exporter.options import CONFIG_FILE_NAME
 
 NOBODY = 65534
 

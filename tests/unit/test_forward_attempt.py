@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.forward_attempt import Endpoint
-from do_dcgm_exporter.forward_statistics import ForwardResult
+from do_dcgm_exporter.forward.endpoint import Endpoint
+from do_dcgm_exporter.page.forwarding import ForwardResult
 
 PATIENCE = 20  # seconds; only ever waited out by a failure
 TIMEOUT = 0.3

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from do_dcgm_exporter.forwarder import Forwarder, ForwardStatistics
-from do_dcgm_exporter.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.forward.forwarder import Forwarder, ForwardStatistics
+from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
 
 PATIENCE = 20  # seconds; only ever waited out by a failure
 INTERVAL = 20
@@ -231,7 +231,8 @@ class TestLog:
         return [
             (record.levelno, record.getMessage())
             for record in caplog.records
-            if record.name == "do_dcgm_exporter.forwarder" and record.levelno > logging.DEBUG
+            if record.name == "do_dcgm_exporter.forward.forwarder"
+            and record.levelno > logging.DEBUG
         ]
 
     def test_only_changes_are_told(self, endpoint, caplog):
@@ -292,7 +293,7 @@ class TestLife:
         assert not forwarder._thread.is_alive()
 
     def test_requests_is_only_loaded_by_a_forwarder_that_runs(self):
-        code = "import sys, do_dcgm_exporter.forwarder; sys.exit('requests' in sys.modules)"
+        code = "import sys, do_dcgm_exporter.forward.forwarder; sys.exit('requests' in sys.modules)"
 
         assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.builders import cycle_result, some_gpu
 
-from do_dcgm_exporter.health import health_of
-from do_dcgm_exporter.publication import Health
-from do_dcgm_exporter.session import CycleResult
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.page.health import health_of
+from do_dcgm_exporter.page.publication import Health
 
 MACHINE = Topology(gpus=(some_gpu(0), some_gpu(1), some_gpu(2)))
 

@@ -18,13 +18,13 @@ from tests.builders import (
     some_instance,
 )
 
-from do_dcgm_exporter.collectors.health import CHECK_EVERY, HealthCollector
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.sources.health_watches import CHECK_EVERY, HealthCollector
 from do_dcgm_exporter.dcgm.answers import HealthIncident
+from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.values import Nothing
-from do_dcgm_exporter.labels import LabelBlocks
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.dcgm.topology import Topology
 
 StartBench = Callable[..., Bench]
 NAME = "DCGM_EXP_GPU_HEALTH_STATUS"

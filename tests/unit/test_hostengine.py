@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from tests.builders import Bench, gpu, gpu_instance, some_gpu
 
+from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
+from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing, read_value
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
     CallRefused,
@@ -23,10 +26,7 @@ from do_dcgm_exporter.dcgm.errors import (
     Status,
     VersionSkew,
 )
-from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
-from do_dcgm_exporter.dcgm.values import Nothing, read_value
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]
 VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")

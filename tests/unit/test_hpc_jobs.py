@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.hpc_jobs import JobDirectory
+from do_dcgm_exporter.collect.jobs import JobDirectory
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 
-from do_dcgm_exporter.http_answer import Answer
-from do_dcgm_exporter.http_protocol import Connection, Connections, Limits
-from do_dcgm_exporter.http_request import Refused
+from do_dcgm_exporter.serve.http.connection import Connection, Connections, Limits
+from do_dcgm_exporter.serve.http.request import Refused
+from do_dcgm_exporter.serve.http.response import Answer
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.http_request import (
+from do_dcgm_exporter.serve.http.request import (
     HeadLimits,
     Refused,
     Request,

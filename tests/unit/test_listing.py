@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from do_dcgm_exporter.commands.list_fields import list_fields
+from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.fields import all_fields
-from do_dcgm_exporter.listing import list_fields
 
 FUZZ = settings(deadline=None)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from tests.builders import settings
 
-from do_dcgm_exporter.logs import set_up_logging
-from do_dcgm_exporter.settings import LogFormat
+from do_dcgm_exporter.config.settings import LogFormat
+from do_dcgm_exporter.service.log_lines import set_up_logging
 
 LOG = logging.getLogger("do_dcgm_exporter.test")
 

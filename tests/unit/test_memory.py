@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from do_dcgm_exporter.memory import give_back_free_memory, share_one_heap
+from do_dcgm_exporter.service.memory import give_back_free_memory, share_one_heap
 
 # Prints in which mapping of the process a block is that another thread allocates.
 HEAP_OF_A_THREAD = """
 import ctypes, threading
-from do_dcgm_exporter.memory import share_one_heap
+from do_dcgm_exporter.service.memory import share_one_heap
 
 def allocate():
     address = library.malloc(1024)
@@ -34,7 +34,7 @@ thread.join()
 # Prints how much memory is resident with a hole in the heap, and once it is given back, in MB.
 HOLE_IN_THE_HEAP = """
 import ctypes, re
-from do_dcgm_exporter.memory import give_back_free_memory
+from do_dcgm_exporter.service.memory import give_back_free_memory
 
 def resident():
     print(int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)

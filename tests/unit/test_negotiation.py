@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.http_negotiation import Format, negotiate
+from do_dcgm_exporter.serve.http.negotiation import Format, negotiate
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from tests.builders import Bench, readings_of, some_gpu
 
-from do_dcgm_exporter.collectors.nvlink import NvLinkCollector
+from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
+from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.values import Nothing
 
 StartBench = Callable[..., Bench]
 

@@ -9,16 +9,16 @@ import pytest
 from tests.builders import Bench, configuration, counter_set, settings
 
 from dcgm_simulator import bindings_directory
-from do_dcgm_exporter.addresses import parse_engine_address
+from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.commands.engine_check import unsupported_fields
+from do_dcgm_exporter.commands.once import NotHealthy, run_once
+from do_dcgm_exporter.commands.one_shot import read_once
+from do_dcgm_exporter.config.addresses import parse_engine_address
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.dcgm.bindings import BindingsError
+from do_dcgm_exporter.dcgm.connection import CallCount
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable, NvmlNotLoaded
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.engine_check import unsupported_fields
-from do_dcgm_exporter.once import NotHealthy, run_once
-from do_dcgm_exporter.one_shot import read_once
-from do_dcgm_exporter.run_configuration import Configuration
-from do_dcgm_exporter.session import CycleResult, Session
-from do_dcgm_exporter.settings import Settings
 
 StartBench = Callable[..., Bench]
 PATIENCE = 20  # seconds; only ever waited out by a failure
@@ -53,7 +53,7 @@ def test_profiling_values_are_waited_for(bench: StartBench) -> None:
 def test_values_that_never_come_are_not_waited_for(
     bench: StartBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("do_dcgm_exporter.one_shot._LONGEST_WARM_UP", 0.0)
+    monkeypatch.setattr("do_dcgm_exporter.commands.one_shot._LONGEST_WARM_UP", 0.0)
     found = read_once(configured(bench(), SM_ACTIVE, TEMPERATURE), CallCount())
     assert found.result.warming_up
     assert ["DCGM_FI_DEV_GPU_TEMP"] == [f.name for f in found.result.snapshot.families]
@@ -81,7 +81,7 @@ def test_an_engine_that_hangs_is_not_waited_for_for_ever(
         leave.wait(PATIENCE)
         raise EngineUnavailable("too late")
 
-    monkeypatch.setattr("do_dcgm_exporter.one_shot._LONGEST", 0.01)
+    monkeypatch.setattr("do_dcgm_exporter.commands.one_shot._LONGEST", 0.01)
     monkeypatch.setattr(Session, "read", hang)
     engine = bench()
     with pytest.raises(EngineUnavailable) as caught:
@@ -181,7 +181,7 @@ def test_a_field_that_an_engine_does_not_know_has_its_words(
 ) -> None:
     engine = bench("h100x1", "3.3.9")
     monkeypatch.setattr(
-        "do_dcgm_exporter.one_shot.load_bindings", lambda _directory: engine.bindings
+        "do_dcgm_exporter.commands.one_shot.load_bindings", lambda _directory: engine.bindings
     )
     newer = "DCGM_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP_NS"
     found = unsupported(engine, f"{newer}, counter, x")

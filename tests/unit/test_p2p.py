@@ -15,12 +15,12 @@ from tests.builders import (
     some_gpu,
 )
 
-from do_dcgm_exporter.collectors.p2p import P2PCollector
-from do_dcgm_exporter.dcgm.values import Nothing
-from do_dcgm_exporter.device_selection import parse_device_selection
-from do_dcgm_exporter.labels import LabelBlocks
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sources.p2p import P2PCollector
+from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.topology import Topology
 
 StartBench = Callable[..., Bench]
 NAME = "DCGM_EXP_P2P_STATUS"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from do_dcgm_exporter.password_checker import PasswordChecker
-from do_dcgm_exporter.passwords import Credentials
+from do_dcgm_exporter.serve.access.password_checker import PasswordChecker
+from do_dcgm_exporter.serve.access.passwords import Credentials
 
 PATIENCE = 20
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.passwords import Credentials, Passwords, parse_basic
+from do_dcgm_exporter.serve.access.passwords import Credentials, Passwords, parse_basic
 
 ALICE = Credentials(b"alice", b"correct horse")
 

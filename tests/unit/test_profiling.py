@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from tests.builders import Bench, Clock, gpu, gpu_instance, raw, readings_of, some_gpu
 
+from do_dcgm_exporter.collect.profiling import RETRY_AFTER, WARM_UP_INTERVAL, ProfilingWatch
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.topology import GpuInstance, Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
-from do_dcgm_exporter.profiling import RETRY_AFTER, WARM_UP_INTERVAL, ProfilingWatch
-from do_dcgm_exporter.topology import GpuInstance, Topology
 
 StartBench = Callable[..., Bench]
 BLANK = 140737488355328.0

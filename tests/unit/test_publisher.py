@@ -21,16 +21,16 @@ from tests.builders import (
     some_gpu,
 )
 
-from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.topology import Selection, Topology
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
-from do_dcgm_exporter.publication import Body, Health, Page, Publication
-from do_dcgm_exporter.publisher import STARTING, Publisher
-from do_dcgm_exporter.samples import Family, MetricType, Sample
-from do_dcgm_exporter.status import Status
-from do_dcgm_exporter.telemetry import Telemetry
-from do_dcgm_exporter.topology import Selection, Topology
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.page.publisher import STARTING, Publisher
+from do_dcgm_exporter.page.status import Status
 
 HEALTHY = Health(True)
 FAMILY = Family("DCGM_FI_DEV_GPU_TEMP", MetricType.GAUGE, "x", (Sample('gpu="0"', "41"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import NOW, gpu, raw, readings_of
 
-from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.decoding import Nothing
 
 
 def test_a_value_is_found_by_entity_and_field() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.builders import NOW, Clock, gpu, raw, readings_of
 
-from do_dcgm_exporter.dcgm.values import Nothing
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.sample_ages import SampleAges
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.dcgm.decoding import Nothing
 
 TEMPERATURE, XID = 150, 230
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import Clock
 
-from do_dcgm_exporter.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from do_dcgm_exporter import sd_notify
+from do_dcgm_exporter.service import sd_notify
 
 
 @pytest.fixture(params=["path", "abstract"])

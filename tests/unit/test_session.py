@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from tests.builders import Bench, Clock, counter_set, labels_of
 
-from do_dcgm_exporter.collector_runner import CollectorRunner
-from do_dcgm_exporter.counters import CounterSet
+from do_dcgm_exporter.collect.plan import plan_fields
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.runner import CollectorRunner
+from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
+from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.config.counters import CounterSet
+from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL
+from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
-from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL
-from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.fields import EntityLevel, ValueType, field_by_id
 from do_dcgm_exporter.dcgm.watcher import Watcher
-from do_dcgm_exporter.device_selection import parse_device_selection
-from do_dcgm_exporter.field_plan import plan_fields
-from do_dcgm_exporter.fields import EntityLevel, ValueType, field_by_id
-from do_dcgm_exporter.readings import Readings
-from do_dcgm_exporter.samples import Family, MetricType, Sample
-from do_dcgm_exporter.session import Session
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])

@@ -6,8 +6,8 @@ import re
 
 from tests.builders import NOW, gpu
 
-from do_dcgm_exporter.status_page.sparkline import Sparklines
-from do_dcgm_exporter.utilization_history import UNKNOWN, Column
+from do_dcgm_exporter.page.history import UNKNOWN, Column
+from do_dcgm_exporter.serve.status_page.sparkline import Sparklines
 
 DEVICES = (gpu(0), gpu(1))
 

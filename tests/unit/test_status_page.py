@@ -20,19 +20,19 @@ from tests.builders import (
     settings,
 )
 
-from do_dcgm_exporter.collectors.xid_log import SeenXid
+from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.xid_log import SeenXid
+from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance, Selection, Topology
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.forward_statistics import ForwardResult, ForwardStatistics
-from do_dcgm_exporter.http_answer import Content
-from do_dcgm_exporter.http_request import Request
-from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
-from do_dcgm_exporter.publication import Body, Health, Page, Publication
-from do_dcgm_exporter.scrape_log import ScrapeLog
-from do_dcgm_exporter.settings import Settings
-from do_dcgm_exporter.status import Status
-from do_dcgm_exporter.status_page.data_path import Flow, Station, data_path
-from do_dcgm_exporter.status_page.page import StatusPage
-from do_dcgm_exporter.topology import Gpu, GpuInstance, Selection, Topology
+from do_dcgm_exporter.explain.data_path import Flow, Station, data_path
+from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
+from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.page.status import Status
+from do_dcgm_exporter.serve.http.request import Request
+from do_dcgm_exporter.serve.http.response import Content
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.status_page.route import StatusPage
 
 HOSTILE = "<script>alert('x')</script>\"&"
 FORWARDING = {"forward": True, "forward_url": "http://127.0.0.1:9/x"}

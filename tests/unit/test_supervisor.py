@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from tests.builders import Clock, cycle_result
 
-from do_dcgm_exporter.dcgm.hostengine import CallCount
+from do_dcgm_exporter.dcgm.connection import CallCount
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.forward_statistics import ForwardStatistics
-from do_dcgm_exporter.publication import Health
-from do_dcgm_exporter.publisher import Publisher
-from do_dcgm_exporter.supervisor import Supervisor
-from do_dcgm_exporter.telemetry import Telemetry
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.publication import Health
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.supervisor import Supervisor
 
 
 class Server:

@@ -12,12 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.builders import NOW, cycle_result
 
 from do_dcgm_exporter import __version__
-from do_dcgm_exporter.dcgm.hostengine import CallCount
-from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
-from do_dcgm_exporter.exposition import OPENMETRICS_END, render
-from do_dcgm_exporter.forward_statistics import ForwardResult, ForwardStatistics
-from do_dcgm_exporter.telemetry import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.page.exposition import OPENMETRICS_END, render
+from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 
 PREFIX = "do_dcgm_exporter_"
 NAMES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from do_dcgm_exporter.progress import progress
-from do_dcgm_exporter.terminal import Terminal, flowed, printable, table, terminal_of
+from do_dcgm_exporter.commands.progress import progress
+from do_dcgm_exporter.commands.terminal import Terminal, flowed, printable, table, terminal_of
 
 PLAIN = Terminal(width=40)
 

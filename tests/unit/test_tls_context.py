@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.certificates import Authority
 
+from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.files import read_file
-from do_dcgm_exporter.tls_config import ClientAuth, TlsConfig, TlsVersion
-from do_dcgm_exporter.tls_context import has_allowed_name, make_context, read_material
+from do_dcgm_exporter.serve.access.tls_config import ClientAuth, TlsConfig, TlsVersion
+from do_dcgm_exporter.serve.access.tls_context import has_allowed_name, make_context, read_material
 
 ENCRYPTED = """\
 -----BEGIN ENCRYPTED PRIVATE KEY-----

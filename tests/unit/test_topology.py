@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.builders import compute_instance, gpu, gpu_instance, settings, some_gpu, some_instance
 
+from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.device_selection import parse_device_selection
-from do_dcgm_exporter.topology import (
+from do_dcgm_exporter.dcgm.topology import (
     ComputeInstance,
     Core,
     Link,

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import MICROSECONDS, NOW, gpu, raw
 
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
-from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import Status
-from do_dcgm_exporter.dcgm.values import (
+from do_dcgm_exporter.dcgm.decoding import (
     Nothing,
     RawValue,
     Reading,
@@ -22,6 +20,8 @@ from do_dcgm_exporter.dcgm.values import (
     number_text,
     read_value,
 )
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import Status
 
 INT32, INT64, DOUBLE = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 

@@ -8,11 +8,11 @@ import pytest
 from tests.builders import Bench, gpu
 
 from do_dcgm_exporter.dcgm.answers import Watch
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
-from do_dcgm_exporter.dcgm.hostengine import HostEngine
+from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
-from do_dcgm_exporter.fields import all_fields
 
 StartBench = Callable[..., Bench]
 GPUS = [gpu(number) for number in range(8)]

@@ -31,17 +31,17 @@ from tests.web_harness import (
     wait_until,
 )
 
-from do_dcgm_exporter.http_answer import Content
-from do_dcgm_exporter.http_protocol import Connection, Limits
-from do_dcgm_exporter.http_request import HeadLimits, Request
-from do_dcgm_exporter.http_tls import TlsTransport
-from do_dcgm_exporter.port_holder import PortTaken
-from do_dcgm_exporter.publication import Health, Publication
-from do_dcgm_exporter.scrape_log import ScrapeLog
-from do_dcgm_exporter.settings import ListenAddress
-from do_dcgm_exporter.watched_files import WatchedFiles
-from do_dcgm_exporter.web import MetricsServer
-from do_dcgm_exporter.web_security import load_web_security
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.page.publication import Health, Publication
+from do_dcgm_exporter.serve.access.security import load_web_security
+from do_dcgm_exporter.serve.access.tls_transport import TlsTransport
+from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
+from do_dcgm_exporter.serve.http.connection import Connection, Limits
+from do_dcgm_exporter.serve.http.request import HeadLimits, Request
+from do_dcgm_exporter.serve.http.response import Content
+from do_dcgm_exporter.serve.port import PortTaken
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.server import MetricsServer
 
 FUZZ = settings(deadline=None)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.tls_config import ClientAuth, TlsConfig, TlsVersion
-from do_dcgm_exporter.web_config import RateLimit, WebConfig, parse_web_config
+from do_dcgm_exporter.serve.access.tls_config import ClientAuth, TlsConfig, TlsVersion
+from do_dcgm_exporter.serve.access.web_config import RateLimit, WebConfig, parse_web_config
 
 PATH = Path("/etc/do-dcgm-exporter/web.yml")
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"

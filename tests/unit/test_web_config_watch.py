@@ -9,8 +9,8 @@ import pytest
 from tests.certificates import Authority, Pair
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.web_config_watch import WebConfigWatch
-from do_dcgm_exporter.web_security import WebSecurity
+from do_dcgm_exporter.serve.access.security import WebSecurity
+from do_dcgm_exporter.serve.access.watch import WebConfigWatch
 
 HASH = "$2b$04$YkSU0tzs0/.8VtifbikIt.dSNI1MQZtq4641zZq2p4MoTjDEbwL46"
 TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"

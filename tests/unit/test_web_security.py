@@ -14,13 +14,13 @@ from tests import web_harness
 from tests.certificates import Authority, Pair
 from tests.web_harness import PATIENCE, SCRAPE, TEXT, answer, everything, wait_until
 
-from do_dcgm_exporter import http_gate
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.http_answer import Answer
-from do_dcgm_exporter.http_protocol import Limits
-from do_dcgm_exporter.http_request import Request, parse_head
-from do_dcgm_exporter.watched_files import WatchedFiles
-from do_dcgm_exporter.web_security import WebSecurity, load_web_security
+from do_dcgm_exporter.serve.access import gate as http_gate
+from do_dcgm_exporter.serve.access.security import WebSecurity, load_web_security
+from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
+from do_dcgm_exporter.serve.http.connection import Limits
+from do_dcgm_exporter.serve.http.request import Request, parse_head
+from do_dcgm_exporter.serve.http.response import Answer
 
 HASH = "$2b$04$ENPM8XJhYFCqXMbpjxyg2.sh8mi5BZSXwkkWPDSUyUloReZ2BFPCu"  # secret
 USERS = f"basic_auth_users:\n  alice: {HASH}\n"
@@ -194,7 +194,7 @@ class TestTheTransport:
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_sessions_do_not_pile_up(self, files, authority, monkeypatch):
-        monkeypatch.setattr("do_dcgm_exporter.web_security._MOST_SESSIONS", 5)
+        monkeypatch.setattr("do_dcgm_exporter.serve.access.security._MOST_SESSIONS", 5)
         security = files.load(files.tls)
         context = authority.trust()
         context.maximum_version = ssl.TLSVersion.TLSv1_2

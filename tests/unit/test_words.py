@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from do_dcgm_exporter.status_page import words
+from do_dcgm_exporter.explain import words
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from tests.builders import Bench, Series, labels_of
 
-from do_dcgm_exporter.collectors.xid import XidCollector
+from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.answers import Watch
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
-from do_dcgm_exporter.dcgm.hostengine import HostEngine
-from do_dcgm_exporter.dcgm.values import Nothing, RawValue
-from do_dcgm_exporter.device_selection import parse_device_selection
-from do_dcgm_exporter.session import Session
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])
@@ -294,7 +294,7 @@ def test_an_engine_that_does_not_tell_its_history_tells_its_last(
     def refuse(_engine: object, _watch: Watch, _since: int) -> list[RawValue]:
         raise CallRefused("not today")
 
-    monkeypatch.setattr("do_dcgm_exporter.dcgm.hostengine.HostEngine.since", refuse)
+    monkeypatch.setattr("do_dcgm_exporter.dcgm.connection.HostEngine.since", refuse)
     report(one, 31)
     assert {("0", "31"): "1"} == totals(one, session)
 

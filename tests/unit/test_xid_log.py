@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.builders import MICROSECONDS, NOW, gpu
 
-from do_dcgm_exporter.collectors.xid_log import XidEvent, XidLog
-from do_dcgm_exporter.collectors.xid_texts import xid_text
+from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
+from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
 
 def event(second: float, xid: int) -> XidEvent:

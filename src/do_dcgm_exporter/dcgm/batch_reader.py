@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
+from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
+from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
-from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL, HostEngine
-from do_dcgm_exporter.dcgm.values import RawValue
 
 _log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from do_dcgm_exporter.dcgm.answers import MigNode
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import HostEngine
-from do_dcgm_exporter.topology import (
+from do_dcgm_exporter.dcgm.topology import (
     ComputeInstance,
     Core,
     Gpu,

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
+from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused
-from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL, HostEngine
 
 _log = logging.getLogger(__name__)
 

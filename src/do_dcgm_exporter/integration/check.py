@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from do_dcgm_exporter.commands.output import write
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import IntegrationSettings
@@ -13,7 +14,6 @@ from do_dcgm_exporter.integration.own_service import read_as_service
 from do_dcgm_exporter.integration.problems import notices, problems
 from do_dcgm_exporter.integration.survey import look_at_own_service, survey
 from do_dcgm_exporter.integration.systemd import Systemd
-from do_dcgm_exporter.output import write
 
 _CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
 

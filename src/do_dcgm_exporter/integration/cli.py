@@ -88,11 +88,11 @@ def _check(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
+    from do_dcgm_exporter.commands.output import write
     from do_dcgm_exporter.integration.applying import Applying, Wish
     from do_dcgm_exporter.integration.configuration import Choice
     from do_dcgm_exporter.integration.messages import tell
     from do_dcgm_exporter.integration.workshop import Level
-    from do_dcgm_exporter.output import write
 
     settings = _settings(host)
     if not host.runs_systemd:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from do_dcgm_exporter.configuration import load_settings
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC
+from do_dcgm_exporter.config.parser import OptionParser
+from do_dcgm_exporter.config.settings import EngineAddress, ListenAddress
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.option_parser import OptionParser
-from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC
-from do_dcgm_exporter.settings import EngineAddress, ListenAddress
 
 _LOCAL = ("localhost", "::1")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 
-from do_dcgm_exporter.embedded_dcgm import REPORT
 from do_dcgm_exporter.integration.files import write_file
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.processes import DcgmProcess, Processes
+from do_dcgm_exporter.page.embedded_dcgm import REPORT
 
 
 def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[DcgmProcess, ...]:

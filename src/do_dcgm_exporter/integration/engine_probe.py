@@ -10,12 +10,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.integration.commands import CommandFailed, CommandTimedOut, run
-from do_dcgm_exporter.settings import EngineAddress
 
 if TYPE_CHECKING:
+    from do_dcgm_exporter.dcgm.connection import HostEngine
     from do_dcgm_exporter.dcgm.errors import EngineError
-    from do_dcgm_exporter.dcgm.hostengine import HostEngine
 
 # So that "check" stays within its five seconds.
 PROBE_SECONDS = 3.2
@@ -106,8 +106,8 @@ def main(arguments: Sequence[str]) -> None:
 def _ask(address: EngineAddress, directory: Path | None) -> EngineAnswer:
     # All of this is the child's alone.
     from do_dcgm_exporter.dcgm.bindings import BindingsError, load_bindings
+    from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
     from do_dcgm_exporter.dcgm.errors import EngineError
-    from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 
     try:
         bindings = load_bindings(directory)

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.integration.commands import run
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.settings import ListenAddress
 
 _DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
 _PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator")

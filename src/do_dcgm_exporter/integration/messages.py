@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from do_dcgm_exporter.commands.output import give_up
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.state import Change, State
 from do_dcgm_exporter.integration.workshop import Level, Tell
-from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
 _PREFIXES = {Level.INFO: "<6>", Level.WARNING: "<4>"}

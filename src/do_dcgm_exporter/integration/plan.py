@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.integration import drop_in
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.drop_in import Owner
@@ -13,7 +14,6 @@ from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
 from do_dcgm_exporter.integration.exporters import UnitExporter
 from do_dcgm_exporter.integration.state import Change, UnitRecord
-from do_dcgm_exporter.settings import EngineAddress
 
 
 class Goal(Enum):

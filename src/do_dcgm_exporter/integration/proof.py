@@ -18,7 +18,7 @@ from do_dcgm_exporter.integration.processes import processes_of_unit, scan
 from do_dcgm_exporter.integration.scrape import Served, scrape
 from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table
 from do_dcgm_exporter.integration.systemd import Systemd
-from do_dcgm_exporter.port_holder import find_holder
+from do_dcgm_exporter.serve.port import find_holder
 
 _POLL_SECONDS = 0.5
 _SECONDS_AS_BEFORE = 15.0

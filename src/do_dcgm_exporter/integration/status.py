@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from do_dcgm_exporter.commands.output import write
 from do_dcgm_exporter.integration import drop_in, state
 from do_dcgm_exporter.integration.drop_in import Owner
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.state import Change, State, UnitRecord
-from do_dcgm_exporter.output import write
 
 _WORDS = {
     Change.REWRITTEN: "is a client of {engine}, by {path}",

@@ -31,7 +31,7 @@ from do_dcgm_exporter.integration.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.snap import Snap, find_snap
 from do_dcgm_exporter.integration.state import State
 from do_dcgm_exporter.integration.systemd import Systemd, UnitView
-from do_dcgm_exporter.port_holder import Holder, find_holder
+from do_dcgm_exporter.serve.port import Holder, find_holder
 
 # All of "check" has five seconds: one look comes before all others, which depend on it.
 _LONGEST_FIRST_LOOK = 0.8

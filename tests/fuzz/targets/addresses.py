@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from do_dcgm_exporter.addresses import (
+from do_dcgm_exporter.config.addresses import (
     is_loopback_url,
     parse_engine_address,
     parse_forward_url,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from do_dcgm_exporter.configuration import load_settings
+from do_dcgm_exporter.config.load import load_settings
+from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.settings import Settings
 
 _DIRECTORY = Path(tempfile.mkdtemp(prefix="fuzz-config-"))
 

@@ -6,7 +6,7 @@ import io
 import tempfile
 from pathlib import Path
 
-from do_dcgm_exporter.config_file import ConfigFile
+from do_dcgm_exporter.config.config_file import ConfigFile
 from do_dcgm_exporter.errors import ConfigurationError
 
 _PATH = Path(tempfile.mkdtemp(prefix="fuzz-config-")) / "exporter.conf"

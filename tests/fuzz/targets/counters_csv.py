@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.fuzz.pages import parsed
 
-from do_dcgm_exporter.counters import CounterType, Verdict, parse_counters
-from do_dcgm_exporter.samples import Family, MetricType, Sample
+from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
+from do_dcgm_exporter.config.counters import CounterType, Verdict, parse_counters
 
 
 def fuzz(data: bytes) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from do_dcgm_exporter.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.settings import SelectionMode
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.settings import SelectionMode
 
 
 def fuzz(data: bytes) -> None:

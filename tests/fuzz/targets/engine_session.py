@@ -19,13 +19,13 @@ from dcgm_simulator.wire import (
     Function,
     split_texts,
 )
-from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
-from do_dcgm_exporter.dcgm.values import number_text
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.opening import open_session
+from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.decoding import number_text
+from do_dcgm_exporter.dcgm.fields import field_by_name
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.event_logs import Logs
-from do_dcgm_exporter.fields import field_by_name
-from do_dcgm_exporter.session_setup import open_session
-from do_dcgm_exporter.settings import EngineAddress
 
 _NOW = 1_800_000_000
 _VERSIONS = ("3.3.9", "4.2.3", "4.6.0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.web_config import WebConfig, parse_web_config
+from do_dcgm_exporter.serve.access.web_config import WebConfig, parse_web_config
 
 _PATH = Path("/etc/do-dcgm-exporter/web-config.yml")
 

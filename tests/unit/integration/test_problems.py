@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.containers import Container
@@ -23,8 +24,7 @@ from do_dcgm_exporter.integration.snap import Snap, SnapService
 from do_dcgm_exporter.integration.state import Change, State, UnitRecord
 from do_dcgm_exporter.integration.survey import Findings, PortUse
 from do_dcgm_exporter.integration.systemd import UnitView
-from do_dcgm_exporter.port_holder import Holder
-from do_dcgm_exporter.settings import EngineAddress
+from do_dcgm_exporter.serve.port import Holder
 
 UNIT = "nvidia-dcgm-exporter.service"
 

@@ -1,0 +1,1 @@
+"""One cycle of reading the engine, up to a result of plain values."""

@@ -1,0 +1,113 @@
+"""The rendered label blocks of every entity.
+
+A block is the entity's own labels, the host name, the ``label`` counters and, last,
+attributes such as ``hpc_job``. All but values of label counters and jobs stay the same
+from cycle to cycle, so blocks are rendered anew only when one of those changes.
+
+With ``--label-fields-as-info`` the label counters of GPUs are on one series of their own
+instead (collectors/gpu_info.py), so that no other series ends when one of them changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.plan import carries
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.config.counters import Counter
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Label, Topology
+from do_dcgm_exporter.page.exposition import label_block
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    label_values: tuple[Label, ...]
+    info_values: tuple[Label, ...]
+    jobs: tuple[str, ...]
+    plain: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class LabelBlocks:
+    """Label blocks of one topology.
+
+    ``identities`` are the entities' own labels with the host name, ``label_counters``
+    the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
+    ``as_info`` keeps label counters that GPUs carry off every block but ``info_of``.
+    """
+
+    topology: Topology
+    identities: Mapping[Entity, tuple[Label, ...]]
+    label_counters: Sequence[Counter]
+    as_info: bool = False
+    _blocks: dict[Entity, _Block] = field(default_factory=dict)
+
+    def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
+        """Take the values of label counters and the jobs of this cycle.
+
+        What is on a lost GPU keeps its labels, so that its XIDs stay in their series.
+        """
+        for entity, identity in self.identities.items():
+            if entity in self._blocks and self._is_lost(entity, readings):
+                continue
+            values, info = self._label_values(entity, readings)
+            names = jobs.get(self._job_key(entity), ()) if jobs else ()
+            block = self._blocks.get(entity)
+            if block is None or (block.label_values, block.info_values, block.jobs) != (
+                values,
+                info,
+                names,
+            ):
+                plain = _render(identity + values, names)
+                self._blocks[entity] = _Block(values, info, names, plain)
+
+    def of(self, entity: Entity) -> tuple[str, ...]:
+        """The blocks of ``entity``: one, or one per job."""
+        return self._blocks[entity].plain
+
+    def with_labels(
+        self, entity: Entity, labels: Sequence[Label] = (), attributes: Sequence[Label] = ()
+    ) -> tuple[str, ...]:
+        """The blocks of ``entity`` with further ``labels`` and ``attributes`` (both sorted)."""
+        block = self._blocks[entity]
+        own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
+        return _render((*own, *attributes), block.jobs)
+
+    def info_of(self, entity: Entity) -> str:
+        """The block of the info series of ``entity``: its labels without the jobs."""
+        return label_block(self.identities[entity] + self._blocks[entity].info_values)
+
+    def _label_values(
+        self, entity: Entity, readings: Readings
+    ) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
+        """The label counters of ``entity`` on all of its series, and those on its info series."""
+        found: list[Label] = []
+        info: list[Label] = []
+        for counter in self.label_counters:
+            if counter.field is not None and carries(entity.kind, counter):
+                value = readings.get(entity, counter.field.id)
+                if isinstance(value, Nothing):
+                    readings.drop(value)
+                else:
+                    of_gpus = self.as_info and carries(EntityKind.GPU, counter)
+                    (info if of_gpus else found).append((counter.name, str(value)))
+        return tuple(sorted(found)), tuple(sorted(info))
+
+    def _is_lost(self, entity: Entity, readings: Readings) -> bool:
+        return bool(readings.lost_gpus) and self.topology.gpu_id_of(entity) in readings.lost_gpus
+
+    def _job_key(self, entity: Entity) -> str:
+        if entity.kind is EntityKind.GPU_INSTANCE:
+            instance = self.topology.gpu_instance(entity.id)
+            return f"{instance.gpu_id}.{instance.instance_id}"
+        return str(entity.id) if entity.kind is EntityKind.GPU else ""
+
+
+def _render(labels: tuple[Label, ...], jobs: Sequence[str]) -> tuple[str, ...]:
+    block = label_block(labels)
+    if not jobs:
+        return (block,)
+    return tuple(f"{block},{label_block((('hpc_job', job),))}" for job in jobs)

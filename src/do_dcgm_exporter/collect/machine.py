@@ -1,0 +1,141 @@
+"""What a cycle found out about the machine, as far as people look at it.
+
+A few values per device, taken from the cycle's readings, so that a picture can be drawn
+later without asking the engine and without keeping all that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD, GPU_KINDS
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.xid_log import SeenXid
+from do_dcgm_exporter.dcgm.decoding import Nothing, Reading
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Gpu, Selection, Topology
+
+GPU_TEMPERATURE = 150  # °C
+SLOWDOWN_TEMPERATURE = 158  # °C
+POWER = 155  # W
+POWER_LIMIT = 164  # W, the one in force
+GPU_UTILIZATION = 203  # %
+ENGINE_ACTIVE = 1001  # 0 to 1; an instance's own, which field 203 is not
+MEMORY_TOTAL = 250  # MiB
+MEMORY_USED = 252  # MiB
+UNCORRECTABLE_ERRORS = 311  # since the driver was loaded
+ROW_REMAP_FAILURE = 395
+LINK_RECOVERIES = 439
+FATAL_SXID = 856
+OTHER_SXID = 857
+SWITCH_TEMPERATURE = 858  # °C
+SWITCH_SLOWDOWN_TEMPERATURE = 859  # °C
+LINK_STATUS = 870
+
+_ON_GPUS = (
+    GPU_TEMPERATURE,
+    SLOWDOWN_TEMPERATURE,
+    POWER,
+    POWER_LIMIT,
+    GPU_UTILIZATION,
+    ENGINE_ACTIVE,
+    MEMORY_TOTAL,
+    MEMORY_USED,
+    CLOCK_EVENTS_FIELD,
+    UNCORRECTABLE_ERRORS,
+    ROW_REMAP_FAILURE,
+    LINK_RECOVERIES,
+)
+_SHOWN = {
+    EntityKind.GPU: _ON_GPUS,
+    EntityKind.GPU_INSTANCE: _ON_GPUS,
+    EntityKind.SWITCH: (FATAL_SXID, OTHER_SXID, SWITCH_TEMPERATURE, SWITCH_SLOWDOWN_TEMPERATURE),
+    EntityKind.LINK: (LINK_STATUS,),
+}
+
+Key = tuple[Entity, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Whom a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept.
+
+    ``parts`` has the devices that are a GPU or cut from it, by the GPU's id.
+    """
+
+    topology: Topology = field(default_factory=Topology)
+    gpus: tuple[Gpu, ...] = ()
+    devices: tuple[Entity, ...] = ()
+    parts: Mapping[int, tuple[Entity, ...]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    shown: tuple[Key, ...] = ()
+
+    @classmethod
+    def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
+        """The roster of a selection; without ``keep`` no value is kept."""
+        entities = selection.entities if keep else ()
+        devices = tuple(entity for entity in entities if entity.kind in GPU_KINDS)
+        return cls(
+            topology=topology,
+            gpus=selection.gpus,
+            devices=devices,
+            parts={
+                gpu.id: tuple(e for e in devices if topology.gpu_id_of(e) == gpu.id)
+                for gpu in selection.gpus
+            },
+            missing=selection.missing,
+            shown=tuple((e, id_) for e in entities for id_ in _SHOWN.get(e.kind, ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs.
+
+    There are no values of a lost GPU: what the engine still answers there is not its state.
+    """
+
+    roster: Roster = field(default_factory=Roster)
+    read_at: float = 0.0
+    stale_after: float = 0.0
+    values: Mapping[Key, Reading] = field(default_factory=dict)
+    lost_gpus: frozenset[int] = frozenset()
+    xids: tuple[SeenXid, ...] = ()
+
+    def number(self, entity: Entity, field_id: int) -> int | float | None:
+        """A value of a device; None if it has none or its GPU is lost."""
+        value = self.values.get((entity, field_id))
+        return value if isinstance(value, int | float) else None
+
+    def number_of_gpu(self, gpu: Gpu, field_id: int) -> int | float | None:
+        """A value that a whole GPU has; under MIG the engine tells it of the instances."""
+        parts = self.roster.parts.get(gpu.id, ())
+        found = (self.number(entity, field_id) for entity in parts)
+        return max((value for value in found if value is not None), default=None)
+
+    def utilization(self, entity: Entity) -> int | None:
+        """How busy a device is in %: on an instance as its own engines tell it."""
+        whole = self.number(entity, GPU_UTILIZATION)
+        own = self.number(entity, ENGINE_ACTIVE)
+        if own is not None and (whole is None or entity.kind is EntityKind.GPU_INSTANCE):
+            return round(own * 100)
+        return whole if whole is None else round(whole)
+
+    def stale(self, field_id: int) -> Iterator[Entity]:
+        """The devices whose value the engine has not updated."""
+        return (e for e in self.roster.devices if self.values.get((e, field_id)) is Nothing.STALE)
+
+
+def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
+    """What ``readings`` say of those in ``roster``."""
+    read = readings.values
+    lost = {part for gpu_id in readings.lost_gpus for part in roster.parts.get(gpu_id, ())}
+    return MachineState(
+        roster=roster,
+        read_at=readings.now,
+        stale_after=readings.stale_after,
+        values={key: read[key] for key in roster.shown if key in read and key[0] not in lost},
+        lost_gpus=readings.lost_gpus,
+        xids=tuple(xids),
+    )

@@ -1,0 +1,231 @@
+"""Set a session up: discover, plan, watch, and equip it with its collectors."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.jobs import JobDirectory
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.machine import Roster
+from do_dcgm_exporter.collect.plan import (
+    GPU_KINDS,
+    LIFE_SIGN_FIELDS,
+    XID_FIELD,
+    XID_KINDS,
+    FieldPlan,
+    of_kind,
+    plan_fields,
+)
+from do_dcgm_exporter.collect.profiling import ProfilingWatch
+from do_dcgm_exporter.collect.runner import CollectorRunner
+from do_dcgm_exporter.collect.session import Batch, Collector, Session
+from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
+from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
+from do_dcgm_exporter.collect.sources.gpu_info import GpuInfoCollector
+from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
+from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
+from do_dcgm_exporter.collect.sources.p2p import P2PCollector
+from do_dcgm_exporter.collect.sources.xid import KEPT_FOR, XidCollector
+from do_dcgm_exporter.config.counters import CounterType
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.answers import Watch
+from do_dcgm_exporter.dcgm.batch_reader import BatchReader
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Gpu, Label, Selection, Topology, entity_labels, select
+from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
+
+# All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
+_XID_RETENTION = Retention(KEPT_FOR, 0)
+
+
+def open_session(
+    engine: HostEngine,
+    configuration: Configuration,
+    logs: Logs,
+    known_gpus: Mapping[int, Gpu],
+    clock: Callable[[], float] = time.monotonic,
+) -> Session:
+    """Discover what ``engine`` has and watch what ``configuration`` asks for.
+
+    ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
+    Raises EngineUnavailable.
+    """
+    discovery = Discovery(engine, clock)
+    inventory = discovery.inventory()
+    topology = discovery.topology(inventory, known_gpus)
+    scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
+    watcher = Watcher(engine)
+    watched_gpus = scope.watch_life_signs(watcher)
+    scope.watch_fields(watcher)
+    xid_watches = scope.watch_xids(watcher)
+    profiling = scope.watch_profiling(engine, watcher)
+    engine.update()
+    labels = _label_blocks(topology, configuration)
+    xids = scope.xid_collector(engine, labels, logs, xid_watches)
+    return Session(
+        engine=engine,
+        configuration=configuration,
+        discovery=discovery,
+        inventory=inventory,
+        topology=topology,
+        selection=scope.selection,
+        batches=tuple(scope.batches(watcher.unknown)),
+        unknown_fields=watcher.unknown,
+        reader=BatchReader(engine, clock),
+        profiling=profiling,
+        labels=labels,
+        jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
+        ages=logs.ages,
+        collectors=scope.collectors(engine, labels, logs, profiling, xids),
+        xids=xids,
+        nvlink=NvLinkCollector(engine, scope.selection.gpus),
+        runner=CollectorRunner(),
+        roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
+        missed_gpus=scope.gpus_other_than(watched_gpus),
+        unwatched_gpus=scope.gpus_of(watcher.missed),
+        opened_at=clock(),
+        clock=clock,
+    )
+
+
+_NOTHING: tuple[tuple[int, ...], tuple[Entity, ...]] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is asked for on which entities of one topology."""
+
+    topology: Topology
+    selection: Selection
+    configuration: Configuration
+    clock: Callable[[], float]
+
+    @property
+    def interval(self) -> float:
+        return self.configuration.settings.collect_interval
+
+    def plans(self) -> Iterator[tuple[FieldPlan, tuple[Entity, ...]]]:
+        """A plan for every kind with selected entities, and those entities."""
+        for kind in EntityKind:
+            entities = of_kind(self.selection.entities, kind)
+            if entities:
+                yield plan_fields(kind, self.configuration.counters), entities
+
+    def watch_life_signs(self, watcher: Watcher) -> set[Entity]:
+        """Watch the life signs of the GPUs in scope; the answer is those that are watched."""
+        gpus = [gpu.entity for gpu in self.selection.gpus]
+        watches = watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
+        return {entity for watch in watches for entity in watch.entities}
+
+    def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
+        """The GPUs in scope that are not among ``watched``."""
+        return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
+
+    def gpus_of(self, entities: Iterable[Entity]) -> tuple[int, ...]:
+        """The GPUs that any of ``entities`` is or is a part of."""
+        ids = {self.topology.gpu_id_of(entity) for entity in entities}
+        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
+
+    def watch_fields(self, watcher: Watcher) -> None:
+        """Watch what the counters ask for, but for XIDs and profiling."""
+        for plan, entities in self.plans():
+            watcher.watch(entities, plan.plain, self.interval)
+            watcher.watch(entities, plan.labels, self.interval)
+
+    def watch_xids(self, watcher: Watcher) -> list[Watch]:
+        """Watch field 230 wherever an XID of the GPUs in scope may be reported."""
+        entities = [entity for kind in XID_KINDS for entity in self.of_gpus_in_scope(kind)]
+        return watcher.watch(entities, [XID_FIELD], self.interval, _XID_RETENTION)
+
+    def watch_profiling(self, engine: HostEngine, watcher: Watcher) -> ProfilingWatch:
+        """Watch profiling fields where they are asked for and offered."""
+        wanted = {
+            entity: plan.profiling
+            for plan, entities in self.plans()
+            if plan.kind in GPU_KINDS and plan.profiling
+            for entity in entities
+        }
+        profiling = ProfilingWatch(
+            engine, watcher, self.topology, self.interval, wanted, self.clock
+        )
+        profiling.start()
+        return profiling
+
+    def of_gpus_in_scope(self, kind: EntityKind) -> tuple[Entity, ...]:
+        """All entities of one XID kind on the GPUs in scope, selected or not."""
+        in_scope = {gpu.id for gpu in self.selection.gpus}
+        parts = (*self.topology.gpus, *self.topology.mig_parts)
+        return tuple(
+            part.entity
+            for part in parts
+            if part.entity.kind is kind and self.topology.gpu_id_of(part.entity) in in_scope
+        )
+
+    def batches(self, unknown: Container[int]) -> Iterator[Batch]:
+        """One batch per kind: with its fields, the signs of life and the XIDs of the kind."""
+        planned = {plan.kind: (plan.all_fields, entities) for plan, entities in self.plans()}
+        for kind in EntityKind:
+            field_ids, entities = planned.get(kind, _NOTHING)
+            if kind in XID_KINDS:
+                entities = self.of_gpus_in_scope(kind)
+                field_ids = (*field_ids, XID_FIELD)
+            if kind is EntityKind.GPU:
+                field_ids = (*field_ids, *LIFE_SIGN_FIELDS)
+            known = tuple(field_id for field_id in field_ids if field_id not in unknown)
+            if entities and known:
+                yield Batch(entities, known)
+
+    @property
+    def on_gpus(self) -> tuple[Entity, ...]:
+        """The selected GPUs and GPU instances."""
+        return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
+
+    def xid_collector(
+        self, engine: HostEngine, labels: LabelBlocks, logs: Logs, watches: Sequence[Watch]
+    ) -> XidCollector:
+        """The follower of field 230, which shows every GPU in scope."""
+        shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
+        zero_fill = self.configuration.settings.xid_zero_fill
+        return XidCollector(engine, self.topology, labels, logs.xids, watches, shown, zero_fill)
+
+    def collectors(
+        self,
+        engine: HostEngine,
+        labels: LabelBlocks,
+        logs: Logs,
+        profiling: ProfilingWatch,
+        xids: XidCollector,
+    ) -> tuple[Collector, ...]:
+        """The collectors, each with the entities it is about."""
+        topology, gpus = self.topology, self.selection.gpus
+        carried = carriers(self.configuration.counters, self.selection.entities)
+        collectors: tuple[Collector, ...] = (
+            FieldCollector(topology, labels, carried, profiling),
+            xids,
+            ClockEventCollector(topology, labels, logs.clocks, self.on_gpus),
+            HealthCollector(engine, topology, labels, gpus, self.clock),
+            P2PCollector(engine, labels, gpus),
+        )
+        if self.configuration.settings.label_fields_as_info:
+            collectors += (GpuInfoCollector(labels, xids.shown),)
+        return collectors
+
+
+def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
+    settings = configuration.settings
+    host: tuple[Label, ...] = ()
+    if settings.show_hostname:
+        host = ((settings.hostname_label, socket.gethostname()),)
+    identities = {
+        entity: labels + host for entity, labels in entity_labels(topology, settings).items()
+    }
+    label_counters = [
+        counter for counter in configuration.counters.counters if counter.type is CounterType.LABEL
+    ]
+    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info)

@@ -1,0 +1,101 @@
+"""Which fields are read on which entities, from the counter set alone.
+
+Nothing here talks to an engine: given counters and entities, these are pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.fields import EntityLevel, Field
+
+XID_FIELD = 230  # DCGM_FI_DEV_XID_ERRORS
+CLOCK_EVENTS_FIELD = 112  # DCGM_FI_DEV_CLOCK_THROTTLE_REASONS
+DRIVER_VERSION_FIELD = 1  # DCGM_FI_DRIVER_VERSION
+LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank once the driver has lost the GPU
+
+# Read on every GPU in scope, whatever the counters say.
+LIFE_SIGN_FIELDS = (LIFE_SIGN_FIELD, DRIVER_VERSION_FIELD)
+
+XID_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE, EntityKind.COMPUTE_INSTANCE)
+GPU_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE)
+
+_CLOCK_SPECIALS = (Special.CLOCK_EVENTS_COUNT, Special.CLOCK_EVENTS_TOTAL)
+
+# Levels whose fields a kind answers. A GPU also answers for what is measured on its
+# instances, a CPU for what is measured on its cores.
+_LEVELS = {
+    EntityKind.GPU: {EntityLevel.GPU, EntityLevel.GPU_I, EntityLevel.GPU_CI, EntityLevel.VGPU},
+    EntityKind.SWITCH: {EntityLevel.SWITCH},
+    EntityKind.LINK: {EntityLevel.LINK},
+    EntityKind.CPU: {EntityLevel.CPU, EntityLevel.CPU_CORE},
+    EntityKind.CPU_CORE: {EntityLevel.CPU_CORE},
+}
+_LEVELS[EntityKind.GPU_INSTANCE] = _LEVELS[EntityKind.GPU]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlan:
+    """Fields to watch on every selected entity of one kind, apart by what can go wrong.
+
+    ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
+    whose GPU offers them. A label field is a text, and an empty text poisons a call.
+    """
+
+    kind: EntityKind
+    plain: tuple[int, ...]
+    labels: tuple[int, ...]
+    profiling: tuple[int, ...]
+
+    @property
+    def all_fields(self) -> tuple[int, ...]:
+        """Every field of the plan."""
+        return self.plain + self.labels + self.profiling
+
+
+def plan_fields(kind: EntityKind, counters: CounterSet) -> FieldPlan:
+    """The plan for entities of ``kind``.
+
+    Field 230, and the life signs on GPUs, are left out: they are watched apart, and a
+    connection holds one watch per entity and field.
+    """
+    wanted = [c for c in counters.counters if c.field is not None and carries(kind, c)]
+    apart = {XID_FIELD, *LIFE_SIGN_FIELDS} if kind is EntityKind.GPU else {XID_FIELD}
+    labels = _ids((c for c in wanted if c.type is CounterType.LABEL), apart)
+    profiling = _ids((c for c in wanted if c.field and c.field.is_profiling), apart | set(labels))
+    plain = list(_ids(wanted, apart | set(labels) | set(profiling)))
+    if kind in GPU_KINDS and CLOCK_EVENTS_FIELD not in plain and counts_clock_events(counters):
+        plain.append(CLOCK_EVENTS_FIELD)
+    return FieldPlan(kind, tuple(plain), labels, profiling)
+
+
+def carries(kind: EntityKind, counter: Counter) -> bool:
+    """Whether ``counter`` has a value, or is a label, on entities of ``kind``.
+
+    A field of no level has one value for the machine: it labels every entity, but as a
+    series it is shown on GPUs only, instead of once for each of a hundred cores.
+    """
+    field: Field | None = counter.field
+    if field is None:
+        return False
+    if field.level is EntityLevel.NONE:
+        return kind in GPU_KINDS or counter.type is CounterType.LABEL
+    return field.level in _LEVELS[kind]
+
+
+def counts_clock_events(counters: CounterSet) -> bool:
+    """Whether field 112 is needed although it may not be asked for itself."""
+    return any(counter.special in _CLOCK_SPECIALS for counter in counters.counters)
+
+
+def of_kind(entities: Sequence[Entity], kind: EntityKind) -> tuple[Entity, ...]:
+    """The entities of one kind, in their order."""
+    return tuple(entity for entity in entities if entity.kind is kind)
+
+
+def _ids(counters: Iterable[Counter], without: set[int]) -> tuple[int, ...]:
+    ids = (counter.field.id for counter in counters if counter.field)
+    return tuple(dict.fromkeys(field_id for field_id in ids if field_id not in without))

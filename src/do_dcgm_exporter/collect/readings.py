@@ -1,0 +1,68 @@
+"""What one cycle read, judged and counted: the input of every collector."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, Reading, read_value
+from do_dcgm_exporter.dcgm.entities import Entity
+
+# Fields whose last value stands however old it is: 230 (XID) and 450 (GPU unbind and
+# other events of DCGM) are written when something happens, not every interval.
+_EVENT_FIELDS = frozenset({230, 450})
+
+# InfoROM fields 83 and 84 are refreshed every 30 s whatever is asked (observed).
+_SLOW_FIELDS = frozenset({83, 84})
+_SLOW_FIELDS_AGE = 90.0
+
+
+@dataclass(slots=True)
+class Readings:
+    """The values of one cycle by entity and field.
+
+    ``now`` is Unix time in seconds, ``stale_after`` seconds. ``dropped`` counts, by
+    reason, what was planned and has no value; ``left_out`` says of a field that was not
+    read at all why.
+    """
+
+    now: float
+    stale_after: float
+    ages: SampleAges = field(default_factory=SampleAges)
+    values: dict[tuple[Entity, int], Reading] = field(default_factory=dict)
+    raw: dict[tuple[Entity, int], RawValue] = field(default_factory=dict)
+    left_out: Mapping[int, Nothing] = field(default_factory=dict)
+    lost_gpus: frozenset[int] = frozenset()
+    dropped: Tally[Nothing] = field(default_factory=Tally)
+
+    def add(self, raws: Iterable[RawValue]) -> None:
+        """Judge ``raws`` and keep them."""
+        clock_now = self.ages.clock()
+        for raw in raws:
+            key = (raw.entity, raw.field_id)
+            max_age = self._max_age(raw.field_id)
+            value = read_value(raw, self.now, max_age)
+            seen_for = self.ages.at_least(key, raw.timestamp, clock_now)
+            if seen_for > max_age and not isinstance(value, Nothing):
+                value = Nothing.STALE
+            self.raw[key] = raw
+            self.values[key] = value
+
+    def get(self, entity: Entity, field_id: int) -> Reading:
+        """The value of a field on an entity, or why there is none."""
+        found = self.values.get((entity, field_id))
+        return self.left_out.get(field_id, Nothing.NOT_WATCHED) if found is None else found
+
+    def drop(self, reason: Nothing) -> None:
+        """Count one value that is not exported."""
+        self.dropped[reason] += 1
+
+    def _max_age(self, field_id: int) -> float:
+        if field_id in _EVENT_FIELDS:
+            return math.inf
+        if field_id in _SLOW_FIELDS:
+            return max(self.stale_after, _SLOW_FIELDS_AGE)
+        return self.stale_after

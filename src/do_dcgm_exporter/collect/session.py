@@ -1,0 +1,220 @@
+"""One connection at work: what it watches is read, cycle after cycle.
+
+A session is never changed. When the MIG layout, the hardware or the configuration
+changes, a second session is opened on a connection of its own, read and published,
+and only then is the first one closed: a connection holds one watch per entity and
+field, so unwatching on the first would end the second's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from do_dcgm_exporter.collect.jobs import JobDirectory
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
+from do_dcgm_exporter.collect.profiling import ProfilingWatch
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.runner import CollectorOutcome, CollectorRunner
+from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.collect.samples import Family, Snapshot
+from do_dcgm_exporter.collect.sources.nvlink import LinkStates, NvLinkCollector
+from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.config.counters import CounterSet
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.batch_reader import BatchReader
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.dcgm.topology import Gpu, Selection, Topology
+
+# A lost GPU that comes back is found again after so many seconds.
+_LOOK_FOR_LOST_AFTER = 60.0
+
+# So many XIDs are remembered for people to look at.
+_SHOWN_XIDS = 10
+
+# What the life sign reads on a GPU that the driver has lost.
+_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
+
+
+class Collector(Protocol):
+    """Turns what a cycle read into families of one source."""
+
+    @property
+    def name(self) -> str:
+        """The ``collector`` label of its success and duration."""
+
+    def collect(self, counters: CounterSet, readings: Readings) -> Iterable[Family]:
+        """The families of this source that ``counters`` ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entities of one kind and the fields that are read on them together."""
+
+    entities: tuple[Entity, ...]
+    field_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """All that one cycle found out.
+
+    ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
+    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
+    the engine would not watch everything.
+    """
+
+    snapshot: Snapshot
+    gpus: int
+    gpus_up: Mapping[int, bool]
+    nvlink_states: LinkStates
+    driver_version: str
+    dropped: Mapping[Nothing, int]
+    outcomes: tuple[CollectorOutcome, ...]
+    poisoned_fields: frozenset[int]
+    profiling_reason: str
+    warming_up: bool
+    machine: MachineState = field(default_factory=MachineState)
+    unwatched_gpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection with all that was set up on it; ``session_setup.open_session`` makes one.
+
+    ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
+    was sampled of them before stays readable, so their life signs mean nothing.
+    ``unwatched_gpus`` are those of which it refused to watch some fields, or some part.
+    """
+
+    engine: HostEngine
+    configuration: Configuration
+    discovery: Discovery
+    inventory: Inventory
+    topology: Topology
+    selection: Selection
+    batches: Sequence[Batch]
+    unknown_fields: Mapping[int, str]
+    reader: BatchReader
+    profiling: ProfilingWatch
+    labels: LabelBlocks
+    jobs: JobDirectory
+    ages: SampleAges
+    collectors: Sequence[Collector]
+    xids: XidCollector
+    nvlink: NvLinkCollector
+    runner: CollectorRunner
+    roster: Roster
+    missed_gpus: frozenset[int]
+    unwatched_gpus: tuple[int, ...]
+    opened_at: float
+    clock: Callable[[], float] = time.monotonic
+
+    def close(self) -> None:
+        """Disconnect; the engine forgets everything of this session."""
+        self.engine.disconnect()
+
+    def is_outdated(self) -> bool:
+        """Whether other entities exist now than those this session was set up for."""
+        looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
+        if looks_again or self.profiling.wants_new_connection():
+            return True
+        return self.discovery.inventory() != self.inventory
+
+    def age(self) -> float:
+        """Seconds since the session was opened."""
+        return self.clock() - self.opened_at
+
+    def read(self, now: float) -> CycleResult:
+        """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
+        readings = self._readings(now)
+        self.profiling.follow(readings)
+        self.labels.update(readings, self.jobs.read())
+        self.runner.begin()
+        families = [
+            family
+            for collector in self.collectors
+            for family in self._families_of(collector, readings)
+        ]
+        no_states: LinkStates = {}
+        nvlink_states = self.runner.run(
+            self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
+        )
+        return CycleResult(
+            snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
+            gpus=len(self.topology.gpus),
+            gpus_up={gpu.id: gpu.id not in readings.lost_gpus for gpu in self.selection.gpus},
+            nvlink_states=nvlink_states,
+            driver_version=self._driver_version(readings),
+            dropped=readings.dropped,
+            outcomes=tuple(self.runner.outcomes),
+            poisoned_fields=self.reader.poisoned,
+            profiling_reason=self.profiling.reason,
+            warming_up=self.profiling.warming_up,
+            machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
+            unwatched_gpus=self.unwatched_gpus,
+        )
+
+    def _readings(self, now: float) -> Readings:
+        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
+        for batch in self.batches:
+            try:
+                readings.add(self.reader.read(batch.entities, batch.field_ids))
+            except EngineUnavailable:
+                self.xids.hold_what_was_told(readings)
+                raise
+        readings.left_out = {
+            **dict.fromkeys(self.unknown_fields, Nothing.UNKNOWN_FIELD),
+            **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
+        }
+        readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
+        readings.lost_gpus = self.missed_gpus | {
+            gpu.id for gpu in self.selection.gpus if _is_lost(gpu, readings)
+        }
+        return readings
+
+    def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
+        counters = self.configuration.counters
+        none: list[Family] = []
+        return self.runner.run(
+            collector.name, lambda: list(collector.collect(counters, readings)), none
+        )
+
+    def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
+        """Families with samples in the order of the counter set, each series once.
+
+        What no counter asks for comes last.
+        """
+        by_name = {family.name: family for family in families if family.samples}
+        counters = self.configuration.counters.counters
+        asked_for = [by_name.pop(c.name) for c in counters if c.name in by_name]
+        for family in (*asked_for, *by_name.values()):
+            yield _without_duplicates(family, readings)
+
+    def _driver_version(self, readings: Readings) -> str:
+        for gpu in self.selection.gpus:
+            version = readings.get(gpu.entity, DRIVER_VERSION_FIELD)
+            if isinstance(version, str):
+                return version
+        return ""
+
+
+def _is_lost(gpu: Gpu, readings: Readings) -> bool:
+    """Whether the driver has lost ``gpu``: its bus id, alone of its names, turns blank."""
+    return readings.get(gpu.entity, LIFE_SIGN_FIELD) in _LOST_SIGNS
+
+
+def _without_duplicates(family: Family, readings: Readings) -> Family:
+    unique = {sample.labels: sample for sample in reversed(family.samples)}
+    if len(unique) == len(family.samples):
+        return family
+    readings.dropped[Nothing.DUPLICATE] += len(family.samples) - len(unique)
+    return Family(family.name, family.type, family.help, tuple(reversed(unique.values())))

@@ -1,0 +1,123 @@
+"""DCGM's health watches, one sample per GPU and watched system.
+
+DCGM_EXP_GPU_HEALTH_STATUS{gpu="0",…,health_error_code="DCGM_FR_OK",health_watch="PCIE"} 0
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
+from do_dcgm_exporter.config.counters import CounterSet, Special
+from do_dcgm_exporter.dcgm.answers import HealthIncident
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
+
+# A check takes up to 90 ms of the engine's time (observed on 3.3.9).
+CHECK_EVERY = 60.0
+
+# How often the engine samples what its health watches need, and how long it keeps it:
+# the values of its own default, DCGM's dcgmHealthSet.
+_WATCH_INTERVAL = 30.0
+_WATCH_KEEP = 600.0
+
+# Bits of dcgmHealthSystems_t, in the order they are shown.
+_WATCHES = {
+    0x1: "PCIE",
+    0x2: "NVLINK",
+    0x4: "PMU",
+    0x8: "MCU",
+    0x10: "MEM",
+    0x20: "SM",
+    0x40: "INFOROM",
+    0x80: "THERMAL",
+    0x100: "POWER",
+    0x200: "DRIVER",
+    0xFFFFFFFF: "ALL",
+}
+_ALL = 0xFFFFFFFF
+_PASS = (0, 0)  # dcgmHealthWatchResults_t pass, DCGM_FR_OK
+
+
+@dataclass(slots=True)
+class HealthCollector:
+    """Checks the health of the GPUs in scope, at most every CHECK_EVERY seconds."""
+
+    engine: HostEngine
+    topology: Topology
+    labels: LabelBlocks
+    gpus: Sequence[Gpu]
+    clock: Callable[[], float] = time.monotonic
+    name: str = "health"
+    _group: Any = None
+    _is_watched: bool = False
+    _checked_at: float | None = None
+    _refusal: str = ""
+    _states: Mapping[tuple[Entity, int], tuple[int, int]] = field(default_factory=dict)
+
+    def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
+        """Yield the health family, from the last check while that is young."""
+        for counter in counters.counters:
+            if counter.special is Special.GPU_HEALTH_STATUS:
+                self._check_if_due()
+                samples = tuple(self._samples(readings))
+                yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
+
+    def _check_if_due(self) -> None:
+        """Check at most every CHECK_EVERY seconds; raises CallRefused until one succeeds."""
+        now = self.clock()
+        if self._checked_at is None or now - self._checked_at >= CHECK_EVERY:
+            self._checked_at = now
+            self._refusal = ""
+            try:
+                self._states = self._check()
+            except CallRefused as error:
+                self._refusal = str(error)
+        if self._refusal:
+            raise CallRefused(self._refusal)
+
+    def _check(self) -> Mapping[tuple[Entity, int], tuple[int, int]]:
+        if self._group is None:
+            self._group, _ = self.engine.create_group(gpu.entity for gpu in self.gpus)
+        if not self._is_watched:
+            self.engine.watch_health(self._group, _WATCH_INTERVAL, _WATCH_KEEP)
+            self._is_watched = True
+        return self._worst(self.engine.health_incidents(self._group))
+
+    def _worst(
+        self, incidents: Sequence[HealthIncident]
+    ) -> Mapping[tuple[Entity, int], tuple[int, int]]:
+        """Per GPU and system the worst result and its error code; ALL has the GPU's worst."""
+        states: dict[tuple[Entity, int], tuple[int, int]] = {}
+        for incident in incidents:
+            gpu_id = self.topology.gpu_id_of(incident.entity)
+            for gpu in self.gpus:
+                if gpu.id == gpu_id:
+                    result = (incident.health, incident.error_code)
+                    for system in (incident.system, _ALL):
+                        key = (gpu.entity, system)
+                        states[key] = max(result, states.get(key, _PASS))
+        return states
+
+    def _samples(self, readings: Readings) -> Iterator[Sample]:
+        for gpu in self.gpus:
+            if gpu.id in readings.lost_gpus:
+                # DCGM reads PASS on every watch of a lost GPU (observed).
+                readings.drop(Nothing.GPU_LOST)
+                continue
+            for system, watch in _WATCHES.items():
+                health, code = self._states.get((gpu.entity, system), _PASS)
+                labels = (
+                    ("health_error_code", self.engine.health_error_name(code)),
+                    ("health_watch", watch),
+                )
+                for block in self.labels.with_labels(gpu.entity, labels):
+                    yield Sample(block, str(health))

@@ -1,0 +1,234 @@
+"""Families about XIDs: the last one, how many in a window, how many ever, and when.
+
+    DCGM_FI_DEV_XID_ERRORS{gpu="3",…,err_code="79",err_msg="GPU has fallen off the bus"} 79
+    DCGM_EXP_XID_ERRORS_COUNT{gpu="3",…,window_size_in_ms="20000",xid="79"} 1
+    DCGM_EXP_XID_ERRORS_TOTAL{gpu="3",…,xid="79"} 1
+    DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS{gpu="3",…,xid="79"} 1795444713.079149
+
+They outlive a lost GPU, for XID 79 is the loss.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.plan import XID_FIELD
+from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
+from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
+from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.dcgm.answers import Watch
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, number_text
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
+from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.dcgm.xid_texts import xid_text
+
+# How long the engine is asked to keep XIDs, in seconds.
+KEPT_FOR = 600
+
+
+@dataclass(frozen=True, slots=True)
+class XidCollector:
+    """Follows field 230 on GPUs, GPU instances and compute instances.
+
+    ``shown`` are the entities that always have a series; a GPU instance outside of it
+    gets one with its first XID. ``watches`` are those of field 230.
+    """
+
+    engine: HostEngine
+    topology: Topology
+    labels: LabelBlocks
+    log: XidLog
+    watches: Sequence[Watch]
+    shown: Sequence[Entity]
+    zero_fill: bool
+    name: str = "xid"
+
+    def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
+        """Take new XIDs into the log, then yield the XID families asked for."""
+        try:
+            self._follow(readings)
+        except EngineUnavailable:
+            self.hold_what_was_told(readings)
+            raise
+        entities = self._entities()
+        for counter in counters.counters:
+            samples = self._samples_of(counter, entities, readings)
+            if samples is not None:
+                yield Family(
+                    counter.name, MetricType(counter.type.value), counter.help, tuple(samples)
+                )
+
+    def _samples_of(
+        self, counter: Counter, entities: Sequence[Entity], readings: Readings
+    ) -> Iterator[Sample] | None:
+        """The samples of ``counter``, None if it is not about XIDs."""
+        if counter.special is Special.XID_ERRORS_COUNT:
+            return _each(entities, lambda entity: self._count_samples(entity, readings.now))
+        if counter.special is Special.XID_ERRORS_TOTAL:
+            return _each(entities, self._total_samples)
+        if counter.special is Special.XID_LAST_TIMESTAMP_SECONDS:
+            return _each(entities, self._timestamp_samples)
+        if (
+            counter.field
+            and counter.field.id == XID_FIELD
+            and counter.type is not CounterType.LABEL
+        ):
+            return _each(entities, lambda entity: self._last_xid_samples(entity, readings))
+        return None
+
+    def _follow(self, readings: Readings) -> None:
+        """Ask for the events behind every entity whose newest one is new."""
+        latest = self._latest(readings)
+        for watch in self.watches:
+            fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
+            if fresh:
+                for entity, events in self._events_since(watch, fresh).items():
+                    self.log.add(entity, events)
+        # What another client watches can be read, although not its history.
+        for entity, raw in latest.items():
+            self.log.add(entity, _events_in(raw))
+        self.log.take_held()
+        self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
+
+    def hold_what_was_told(self, readings: Readings) -> None:
+        """Let no XID be lost that was read before the engine broke off."""
+        for entity, raw in self._latest(readings).items():
+            self.log.hold(entity, _events_in(raw))
+
+    def _latest(self, readings: Readings) -> Mapping[Entity, RawValue]:
+        """The newest event of each entity, where that is new."""
+        return {
+            entity: raw
+            for (entity, field_id), raw in readings.raw.items()
+            if field_id == XID_FIELD and self._is_new(raw)
+        }
+
+    def _is_new(self, raw: RawValue) -> bool:
+        """Whether something came since; a blank, too, may stand before an XID.
+
+        XID 119 turns every value blank as soon as it is reported (observed).
+        """
+        if raw.status != Status.OK:
+            return False
+        events = _events_in(raw)
+        return not events or events[0] not in self.log.of(raw.entity).taken
+
+    def _events_since(
+        self, watch: Watch, fresh: Sequence[RawValue]
+    ) -> Mapping[Entity, list[XidEvent]]:
+        since = min(self._unread_from(raw) for raw in fresh)
+        try:
+            raws = self.engine.since(watch, since)
+        except CallRefused:
+            raws = []
+        events: dict[Entity, list[XidEvent]] = {}
+        # The latest value counts even where the engine does not tell its history.
+        for raw in (*raws, *fresh):
+            known = events.setdefault(raw.entity, [])
+            known += [event for event in _events_in(raw) if event not in known]
+        return events
+
+    def _unread_from(self, raw: RawValue) -> int:
+        """From when on the engine may have kept events that were not taken yet."""
+        read_until = self.log.of(raw.entity).read_until
+        if raw.timestamp > read_until:
+            return read_until + 1
+        # The clock was set back: there are events from before and after that time.
+        return max(0, raw.timestamp - KEPT_FOR * 1_000_000)
+
+    def _entities(self) -> list[Entity]:
+        """Those always shown, and any instance with an XID, by kind and index."""
+        told = {
+            self.topology.shown_entity(entity)
+            for watch in self.watches
+            for entity in watch.entities
+            if self.log.of(entity).newest is not None
+        }
+        return sorted({*self.shown, *told})
+
+    def _sources(self, entity: Entity) -> list[Entity]:
+        """``entity`` and the compute instances that carry its labels."""
+        parts = (
+            part.entity
+            for part in self.topology.compute_instances
+            if entity.kind is EntityKind.GPU_INSTANCE and part.gpu_instance_id == entity.id
+        )
+        return [entity, *parts]
+
+    def _last_xid_samples(self, entity: Entity, readings: Readings) -> Iterator[Sample]:
+        newest = [self.log.of(source).newest for source in self._sources(entity)]
+        known = max((event for event in newest if event is not None), default=None)
+        if known is not None:
+            xid = known.xid
+        elif self._answers_no_data(entity, readings) and self.zero_fill:
+            xid = 0
+        else:
+            value = readings.get(entity, XID_FIELD)
+            readings.drop(value if isinstance(value, Nothing) else Nothing.NO_DATA)
+            return
+        attributes = (("err_code", str(xid)), ("err_msg", xid_text(xid)))
+        for block in self.labels.with_labels(entity, attributes=attributes):
+            yield Sample(block, str(xid))
+
+    def _answers_no_data(self, entity: Entity, readings: Readings) -> bool:
+        """Whether there is no XID to be had.
+
+        The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
+        driver no more.
+        """
+        value = readings.get(entity, XID_FIELD)
+        if value is Nothing.NOT_WATCHED and (entity, XID_FIELD) in readings.raw:
+            return self.topology.gpu_id_of(entity) in readings.lost_gpus
+        return value in (Nothing.NO_DATA, Nothing.BLANK)
+
+    def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
+        counts: Tally[int] = sum(
+            (self.log.in_window(source, now) for source in self._sources(entity)), Tally()
+        )
+        window = ("window_size_in_ms", str(round(self.log.window * 1000)))
+        yield from self._by_xid(entity, counts, (window,))
+
+    def _total_samples(self, entity: Entity) -> Iterator[Sample]:
+        totals: Tally[int] = sum(
+            (self.log.of(source).totals for source in self._sources(entity)), Tally()
+        )
+        yield from self._by_xid(entity, totals, ())
+
+    def _by_xid(
+        self, entity: Entity, counts: Tally[int], labels: tuple[tuple[str, str], ...]
+    ) -> Iterator[Sample]:
+        """One sample per XID, or one of 0 without the ``xid`` label where there is none."""
+        if not counts:
+            yield from (Sample(b, "0") for b in self.labels.with_labels(entity, labels))
+        for xid, count in sorted(counts.items()):
+            for block in self.labels.with_labels(entity, (*labels, ("xid", str(xid)))):
+                yield Sample(block, str(count))
+
+    def _timestamp_samples(self, entity: Entity) -> Iterator[Sample]:
+        newest: dict[int, int] = {}
+        for source in self._sources(entity):
+            for xid, timestamp in self.log.of(source).newest_by_xid.items():
+                newest[xid] = max(timestamp, newest.get(xid, 0))
+        for xid, timestamp in sorted(newest.items()):
+            for block in self.labels.with_labels(entity, (("xid", str(xid)),)):
+                yield Sample(block, number_text(timestamp / 1e6))
+
+
+def _events_in(raw: RawValue) -> list[XidEvent]:
+    """The XID of a value of field 230; none for a blank or for no error."""
+    if raw.status != Status.OK or not isinstance(raw.payload, int):
+        return []
+    return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
+
+
+def _each(
+    entities: Iterable[Entity], samples: Callable[[Entity], Iterator[Sample]]
+) -> Iterator[Sample]:
+    for entity in entities:
+        yield from samples(entity)

@@ -1,0 +1,44 @@
+"""Ask a live engine which counters this machine's GPUs do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from do_dcgm_exporter.commands.one_shot import OneShot, read_once
+from do_dcgm_exporter.commands.progress import Tell
+from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.connection import CallCount
+
+
+def unsupported_fields(
+    settings: Settings, counters: Sequence[Counter], tell: Tell | None = None
+) -> Mapping[str, str]:
+    """Why each counter that gave no sample gave none.
+
+    ``tell`` is told what is waited for. Raises ExporterError when no engine could be asked.
+    """
+    found = read_once(Configuration(settings, CounterSet(tuple(counters))), CallCount(), tell=tell)
+    present = {family.name for family in found.result.snapshot.families}
+    return {
+        counter.name: _reason(counter, found)
+        for counter in counters
+        if counter.name not in present and _should_be_present(counter)
+    }
+
+
+def _should_be_present(counter: Counter) -> bool:
+    """Labels are not families, and the families about XIDs may wait for the first one."""
+    if counter.field is None:
+        return counter.special in (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS)
+    return counter.type is not CounterType.LABEL
+
+
+def _reason(counter: Counter, found: OneShot) -> str:
+    if counter.field is None:
+        return "this machine or its DCGM cannot tell it"
+    unknown = found.session.unknown_fields.get(counter.field.id)
+    if unknown:
+        return unknown
+    return f"no {counter.field.level.value} entity of this machine has a value for it"

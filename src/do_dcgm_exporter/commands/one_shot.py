@@ -1,0 +1,103 @@
+"""A few cycles without a server: for ``--once`` and for checking counters against GPUs.
+
+They run on a daemon thread, because a hung engine blocks its caller for ever and a
+person at a terminal should not have to wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.opening import open_session
+from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.commands.progress import Tell
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.bindings import load_bindings
+from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+
+_CONNECT_TIMEOUT = 2.0
+_LONGEST = 20.0
+_TELL_EVERY = 0.1
+# Profiling values take two or three seconds to come.
+_LONGEST_WARM_UP = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """What a session found once everything it watches had time to come."""
+
+    session: Session
+    result: CycleResult
+
+
+def read_once(
+    configuration: Configuration,
+    calls: CallCount,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    tell: Tell | None = None,
+) -> OneShot:
+    """Connect, read until profiling values have come, disconnect.
+
+    ``tell`` is told again and again what is waited for. Raises ExporterError when there
+    is no engine, or none that answers in time.
+    """
+    answers: list[OneShot | Exception] = []
+    waited_for = [f"connecting to the engine at {configuration.settings.engine}"]
+
+    def work() -> None:
+        try:
+            with _session(configuration, calls) as session:
+                waited_for[0] = "waiting for profiling values"
+                answers.append(OneShot(session, _read_warm(session, sleep)))
+        except Exception as error:  # noqa: BLE001
+            answers.append(error)  # raised below, where somebody waits for it
+
+    thread = threading.Thread(target=work, name="one-shot", daemon=True)
+    thread.start()
+    _wait_for(thread, (lambda: tell(waited_for[0])) if tell else None)
+    if not answers:
+        address = configuration.settings.engine
+        raise EngineUnavailable(f"the engine at {address} did not answer for {_LONGEST:g} s")
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]
+
+
+def _wait_for(thread: threading.Thread, tell: Callable[[], None] | None) -> None:
+    """Wait until ``thread`` ends, but not for ever."""
+    if tell is None:
+        thread.join(_LONGEST)
+        return
+    deadline = time.monotonic() + _LONGEST
+    while thread.is_alive() and time.monotonic() < deadline:
+        tell()
+        thread.join(_TELL_EVERY)
+
+
+@contextmanager
+def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session]:
+    settings = configuration.settings
+    bindings = load_bindings(settings.dcgm_bindings)
+    engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
+    try:
+        logs = Logs.starting_at(time.time(), settings)
+        yield open_session(engine, configuration, logs, known_gpus={})
+    finally:
+        engine.disconnect()
+
+
+def _read_warm(session: Session, sleep: Callable[[float], None]) -> CycleResult:
+    deadline = time.monotonic() + _LONGEST_WARM_UP
+    result = session.read(time.time())
+    while result.warming_up and time.monotonic() < deadline:
+        sleep(WARM_UP_INTERVAL)
+        result = session.read(time.time())
+    return result

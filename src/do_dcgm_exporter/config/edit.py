@@ -1,0 +1,158 @@
+"""Change keys of the configuration file in place, for the Debian package's questions.
+
+Whatever the admin wrote stays byte for byte: a key that already says what is asked
+for is not touched, another one gets a new value on its line, and a new one comes
+below the commented line that explains it. A value that the exporter refuses stays as
+well, and is told: nobody knows what was meant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from do_dcgm_exporter.config.options import OPTIONS
+from do_dcgm_exporter.errors import ConfigurationError
+
+# A choice that was made once stays when the default changes: it is always written.
+_ALWAYS_WRITTEN = frozenset({"engine"})
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), "yes"),
+    **dict.fromkeys(("false", "no", "off", "0"), "no"),
+}
+_OPPOSITE = {"yes": "no", "no": "yes"}
+_BOM = "\xef\xbb\xbf"  # as Latin-1 has it
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``edit-config FILE TEMPLATE KEY=VALUE...``; FILE is made of TEMPLATE if missing."""
+    path, template = Path(arguments[0]), Path(arguments[1])
+    answers = dict(argument.split("=", 1) for argument in arguments[2:])
+    try:
+        edit_file(path, template, answers)
+    except OSError as error:
+        print(f"edit-config: cannot write {path}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def edit_file(path: Path, template: Path, answers: Mapping[str, str]) -> None:
+    """Let the file at ``path`` say what was answered; mode and owner stay. Raises OSError."""
+    path = path.resolve()
+    exists = path.exists()
+    before = (path if exists else template).read_bytes()
+    after = edited(before, answers)
+    if exists and after == before:
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _replace(path, after, os.stat(path) if exists else None)
+
+
+def edited(content: bytes, answers: Mapping[str, str]) -> bytes:
+    """Return ``content`` with every key saying what was answered."""
+    # Latin-1 gives every byte back as it was, whatever the file is written in.
+    text = content.decode("latin-1")
+    mark = _BOM if text.startswith(_BOM) else ""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text[len(mark) :])
+    for key, answer in answers.items():
+        _set(lines, key, answer.encode().decode("latin-1"))
+    return (mark + "".join(lines)).encode("latin-1")
+
+
+def _set(lines: list[str], key: str, answer: str) -> None:
+    for number, line in enumerate(lines):
+        match = _setting(key).fullmatch(line)
+        if match:
+            value = match["value"] or ""
+            if not _is_understood(key, value, inverted=bool(match["no"])):
+                print(
+                    f"do-dcgm-exporter: line {number + 1} of the configuration stays, although"
+                    f" {key} cannot be {value.strip() or 'empty'}",
+                    file=sys.stderr,
+                )
+            elif _meaning(value, inverted=bool(match["no"])) != _meaning(answer):
+                lines[number] = _with_value(match, key, answer)
+            return
+    if key in _ALWAYS_WRITTEN or _meaning(answer) != _meaning(_default(key)):
+        _insert(lines, key, f"{key} = {answer}")
+
+
+def _setting(key: str) -> re.Pattern[str]:
+    """Match a line that sets ``key``, in every way ConfigArgParse reads one."""
+    return re.compile(
+        rf"(?P<indent>\s*)(?P<dashes>(?:--)?)(?P<no>(?:no-)?){re.escape(key)}"
+        r"(?P<equal>[ \t]*[:=][ \t]*|[ \t]+|(?=[\r\n]*$))(?P<value>[^\r\n]*?)"
+        r"(?P<rest>(?:[ \t]+[;#][^\r\n]*)?[ \t]*[\r\n]*)",
+        re.ASCII,
+    )
+
+
+def _is_understood(key: str, value: str, *, inverted: bool) -> bool:
+    """Whether the exporter takes the value; if it refuses one, it says more about it."""
+    text = value.strip(" \t").strip("'\"")
+    option = next(option for option in OPTIONS if option.name == key)
+    if option.parse is None:
+        known = {*_BOOLEANS} if inverted else {*_BOOLEANS, "auto"}
+        return text.lower() in known
+    items = [item.strip(" \t'\"") for item in text.strip("[]").split(",")]
+    try:
+        for item in items if option.repeatable else [text]:
+            option.parse(item)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _with_value(match: re.Match[str], key: str, answer: str) -> str:
+    equal = match["equal"] if match["value"] else " = "
+    return f"{match['indent']}{match['dashes']}{key}{equal}{answer}{match['rest']}"
+
+
+def _meaning(value: str, *, inverted: bool = False) -> object:
+    """Return what two spellings of one value have in common."""
+    text = value.strip(" \t").strip("'\"")
+    if text.lower() == "auto":
+        return "auto"
+    if text.lower() in _BOOLEANS:
+        spelled = _BOOLEANS[text.lower()]
+        return _OPPOSITE[spelled] if inverted else spelled
+    items = [item.strip(" '\"") for item in text.strip("[]").split(",")]
+    if len(items) > 1 or text.startswith("["):
+        return sorted(items)
+    return sorted(items) if text else []
+
+
+def _default(key: str) -> str:
+    default = next(option.default for option in OPTIONS if option.name == key)
+    return default.removeprefix("(").removesuffix(")")
+
+
+def _insert(lines: list[str], key: str, setting: str) -> None:
+    """Put a setting below the commented line that explains it, or at the end."""
+    explained = [n for n, line in enumerate(lines) if re.match(rf"#\s*{re.escape(key)}\s*=", line)]
+    position = explained[-1] + 1 if explained else len(lines)
+    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    if position and not lines[position - 1].endswith("\n"):
+        lines[position - 1] += ending
+    lines.insert(position, setting + ending)
+
+
+def _replace(path: Path, content: bytes, like: os.stat_result | None) -> None:
+    """Write the file anew and put it in place in one step, so that nobody sees half of it."""
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            # 0644 at first: the service runs as a user of its own, which has to read it.
+            os.fchmod(file.fileno(), like.st_mode & 0o7777 if like else 0o644)
+            if like:
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise

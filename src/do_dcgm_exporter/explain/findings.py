@@ -1,0 +1,73 @@
+"""All that is wrong, on any part of the way, as one diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from do_dcgm_exporter.collect.machine import GPU_TEMPERATURE
+from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.explain import words
+from do_dcgm_exporter.explain.data_path import broken_ends
+from do_dcgm_exporter.explain.device_findings import device_findings, tells_stale_devices
+from do_dcgm_exporter.explain.diagnosis import Diagnosis, Finding, Severity, diagnose
+from do_dcgm_exporter.explain.health_findings import health_findings
+from do_dcgm_exporter.explain.view import View
+
+
+def diagnosis_of(view: View) -> Diagnosis:
+    """What is wrong at this moment, or that all is well."""
+    return diagnose(_findings(view), view.topology, _all_is_well(view))
+
+
+def _findings(view: View) -> Iterator[Finding]:
+    health = view.page.health
+    if view.status.result is None:
+        is_starting = health.reason.startswith("starting")
+        yield Finding(Severity.WARNING if is_starting else Severity.FAULT, health.reason)
+    yield from device_findings(view)
+    yield from health_findings(view)
+    if view.status.result is not None:
+        if not health.healthy and not view.machine.lost_gpus:
+            yield Finding(Severity.FAULT, health.reason)
+        yield from _stale_elsewhere(view)
+    forwarding = view.forwarding.complaint
+    for note in health.notes:
+        if note != forwarding and not note.startswith("forwarding fails"):
+            yield Finding(Severity.WARNING, note)
+    for missing in view.machine.roster.missing:
+        yield Finding(Severity.WARNING, missing)
+    for sentence in broken_ends(view):
+        yield Finding(Severity.WARNING, sentence)
+    if view.status.reload_refused:
+        yield Finding(
+            Severity.WARNING,
+            "the configuration of the last reload was refused, the old one goes on"
+            " (do-dcgm-exporter --check-config)",
+        )
+
+
+def _stale_elsewhere(view: View) -> Iterator[Finding]:
+    """Values that the engine does not update, where no device's own row tells of it."""
+    result = view.status.result
+    stale = result.dropped.get(Nothing.STALE, 0) if result else 0
+    if stale and not tells_stale_devices(view):
+        values = f"{words.counted(stale, 'value')} {'is' if stale == 1 else 'are'} left out"
+        reason = f"the engine has not updated them for {view.settings.stale_after:g} s"
+        yield Finding(Severity.WARNING, f"{values}, because {reason}")
+
+
+def _all_is_well(view: View) -> str:
+    machine = view.machine
+    gpus = machine.roster.gpus
+    text = f"All is well: {words.counted(len(gpus), 'GPU')}"
+    text += " answers" if len(gpus) == 1 else " answer"
+    busy = [machine.utilization(device) for device in machine.roster.devices]
+    known = [value for value in busy if value is not None]
+    if known:
+        average = " on average" if len(known) > 1 else ""
+        text += f", {sum(known) / len(known):.0f} % busy{average}"
+    heat = [machine.number_of_gpu(gpu, GPU_TEMPERATURE) for gpu in gpus]
+    hottest = max((value for value in heat if value is not None), default=None)
+    if hottest is not None:
+        text += f", {'the hottest ' if len(gpus) > 1 else ''}at {hottest:.0f} °C"
+    return f"{text}."

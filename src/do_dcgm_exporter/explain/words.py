@@ -1,0 +1,107 @@
+"""Numbers, times and names as people read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from do_dcgm_exporter.collect.clock_log import events_in
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Topology
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+_CLOCK_EVENTS = {
+    "gpu_idle": "idle",
+    "clocks_setting": "clocks set",
+    "power_cap": "power limit",
+    "hw_slowdown": "hardware slowdown",
+    "sync_boost": "sync boost",
+    "sw_thermal": "too warm",
+    "hw_thermal": "too hot",
+    "hw_power_brake": "power brake",
+    "display_clocks": "display clocks",
+    "board_limit": "board limit",
+    "reliability": "reliability limit",
+}
+
+
+def duration(seconds: float) -> str:
+    """``4 minutes``: the largest unit alone, rounded down."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return counted(int(seconds // size), unit)
+    return "0 seconds"
+
+
+def ago(seconds: float) -> str:
+    """``4 minutes ago``, or ``just now``."""
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 GPU``, ``8 GPUs``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def numbers(values: Sequence[int]) -> str:
+    """``1, 2 and 5``, or ``0 to 7`` where none is left out."""
+    first, last = values[0], values[-1]
+    if len(values) > 2 and last - first == len(values) - 1:
+        return f"{first} to {last}"
+    return joined([str(value) for value in values])
+
+
+def capitalized(sentence: str) -> str:
+    """``sentence`` with a capital and a full stop, its other letters as they are."""
+    return sentence[:1].upper() + sentence[1:].rstrip(".") + "."
+
+
+def utc(unix_time: float) -> str:
+    """``2026-11-24 05:41:36``, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(unix_time))
+
+
+def clock_events(mask: int) -> str:
+    """The clock events of a mask, ``full speed`` where there is none."""
+    return ", ".join(_CLOCK_EVENTS[name] for name in events_in(mask)) or "full speed"
+
+
+def gibibytes(mebibytes: float) -> str:
+    """MiB as GiB with one decimal."""
+    return f"{mebibytes / 1024:.1f}"
+
+
+def instance_name(entity: Entity, topology: Topology) -> str:
+    """``instance 7`` by NVML's number on its GPU, as ``GPU_I_ID`` has it."""
+    known = {instance.id: instance for instance in topology.gpu_instances}
+    instance = known.get(topology.shown_entity(entity).id)
+    return f"instance {instance.instance_id}" if instance else "an instance that is gone"
+
+
+def device_name(entity: Entity, topology: Topology) -> str:
+    """``GPU 3`` or ``GPU 0 instance 7``; a switch is ``NvSwitch 1``."""
+    if entity.kind is EntityKind.SWITCH:
+        return f"NvSwitch {entity.id}"
+    if entity.kind is EntityKind.GPU:
+        return f"GPU {entity.id}"
+    return f"GPU {topology.gpu_id_of(entity)} {instance_name(entity, topology)}"
+
+
+def names(entities: Sequence[Entity], topology: Topology) -> str:
+    """``GPUs 0, 1 and 5`` or ``GPU 0 instance 7 and GPU 1 instance 2``; never a long list."""
+    kinds = {entity.kind for entity in entities}
+    if kinds <= {EntityKind.GPU} or kinds <= {EntityKind.SWITCH}:
+        word = "GPU" if kinds <= {EntityKind.GPU} else "NvSwitch"
+        plural = "" if len(entities) == 1 else ("es" if word == "NvSwitch" else "s")
+        return f"{word}{plural} {numbers(sorted(entity.id for entity in entities))}"
+    if len(entities) > 3:
+        gpus = sorted({topology.gpu_id_of(entity) or 0 for entity in entities})
+        return f"{len(entities)} instances of GPU{'s' * (len(gpus) > 1)} {numbers(gpus)}"
+    return joined([device_name(entity, topology) for entity in entities])

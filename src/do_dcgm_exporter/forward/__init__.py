@@ -1,0 +1,1 @@
+"""Post each new page to the endpoint."""

@@ -1,0 +1,1 @@
+"""Turn the result of a cycle into the bytes of a page."""

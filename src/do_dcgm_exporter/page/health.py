@@ -1,0 +1,44 @@
+"""Whether the newest page is whole, in words for /health."""
+
+from __future__ import annotations
+
+from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.page.publication import Health
+
+
+def health_of(result: CycleResult, topology: Topology) -> Health:
+    """The health of a successful cycle: GPUs that are not there make it bad.
+
+    What leaves only single fields out is told as a note, and the health stays good.
+    """
+    if not topology.gpus:
+        return Health(False, "the engine knows no GPU")
+    if not result.gpus_up:
+        return Health(False, "the device selection (-d) matches no GPU of this machine")
+    lost = [f"{gpu} ({topology.gpu(gpu).uuid})" for gpu, up in result.gpus_up.items() if not up]
+    if len(lost) == len(result.gpus_up) > 1:
+        # After a kernel-log XID 119 the engine stops asking the driver (observed).
+        return Health(
+            False,
+            "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
+        )
+    if lost:
+        return Health(False, f"the driver has lost GPU {', '.join(lost)}")
+    return Health(True, notes=tuple(_notes(result)))
+
+
+def _notes(result: CycleResult) -> list[str]:
+    notes = []
+    if result.profiling_reason:
+        notes.append(result.profiling_reason)
+    if result.unwatched_gpus:
+        gpus = ", ".join(map(str, result.unwatched_gpus))
+        notes.append(f"the engine would not watch all of GPU {gpus}, and is asked again")
+    if result.poisoned_fields:
+        fields = ", ".join(str(field_id) for field_id in sorted(result.poisoned_fields))
+        notes.append(f"left out for now, because the engine fails on them: fields {fields}")
+    failed = [outcome.name for outcome in result.outcomes if not outcome.succeeded]
+    if failed:
+        notes.append(f"collectors that failed: {', '.join(failed)}")
+    return notes

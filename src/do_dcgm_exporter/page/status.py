@@ -1,0 +1,39 @@
+"""What people are shown beside the metrics of a page: state, not text.
+
+The publisher makes one for every page; the status page draws it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.machine import MachineState
+from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.page.history import History
+
+_NO_MACHINE = MachineState()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state behind one page. Times are Unix seconds, ``last_success`` 0 before the first.
+
+    ``result`` is that of the cycle, None in an outage. ``last_known`` is the machine as the
+    last successful cycle found it, for its names and XIDs; it, ``history`` and ``versions``
+    outlive outages.
+    """
+
+    versions: Versions = field(default_factory=Versions)
+    engine_up: bool = False
+    result: CycleResult | None = None
+    last_known: MachineState = _NO_MACHINE
+    history: History = ()
+    last_success: float = 0.0
+    collect_seconds: float = 0.0
+    reload_refused: bool = False
+
+    @property
+    def machine(self) -> MachineState:
+        """The machine as the cycle found it; an empty one in an outage."""
+        return self.result.machine if self.result else _NO_MACHINE

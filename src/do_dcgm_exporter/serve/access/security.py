@@ -1,0 +1,128 @@
+"""What a web configuration file makes of the server: TLS, passwords, headers, a rate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from do_dcgm_exporter.config.complaints import located
+from do_dcgm_exporter.serve.access.gate import Bucket, Gate
+from do_dcgm_exporter.serve.access.password_checker import PasswordChecker
+from do_dcgm_exporter.serve.access.passwords import Passwords
+from do_dcgm_exporter.serve.access.tls_config import ClientAuth
+from do_dcgm_exporter.serve.access.tls_context import (
+    TlsMaterial,
+    has_allowed_name,
+    make_context,
+    read_material,
+)
+from do_dcgm_exporter.serve.access.tls_transport import TlsTransport
+from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
+from do_dcgm_exporter.serve.access.web_config import WebConfig, parse_web_config
+from do_dcgm_exporter.serve.http.connection import Connection, Responder
+from do_dcgm_exporter.serve.http.response import refusal
+from do_dcgm_exporter.serve.server import Security
+from do_dcgm_exporter.serve.site import Site
+
+# OpenSSL remembers up to 20480 sessions of TLS 1.2, 1 kB each, and Python cannot tell
+# it not to. They go with their context, which is made anew before there are many.
+_MOST_SESSIONS = 500
+
+_MISPLACED = refusal(HTTPStatus.BAD_REQUEST, "this port speaks HTTPS")
+
+
+class WebSecurity:
+    """One web configuration at work; web.py says whose its methods are."""
+
+    def __init__(
+        self, config: WebConfig, material: TlsMaterial | None, passwords: Passwords | None
+    ) -> None:
+        """Raises ConfigurationError if OpenSSL does not take ``material``."""
+        self.config = config
+        self.headers = config.headers
+        self.passwords = passwords
+        self._material = material
+        self._context = make_context(material) if material else None
+        self._checker: PasswordChecker | None = None
+
+    def guard(self, site: Site) -> Responder:
+        """Return what answers in place of ``site``."""
+        if self.passwords is not None:
+            self._checker = PasswordChecker()
+        limit = self.config.rate_limit
+        return Gate(
+            site,
+            self.passwords,
+            self._checker,
+            Bucket(limit) if limit else None,
+            is_tls=self._material is not None,
+        )
+
+    def protect(self, connection: Connection) -> asyncio.Protocol:
+        """Return what stands between a socket and ``connection``."""
+        if self._material is None or self._context is None:
+            return connection
+        if self._context.session_stats()["number"] > _MOST_SESSIONS:
+            self._context = make_context(self._material)
+        return TlsTransport(self._context, connection, self._is_welcome, _MISPLACED.data)
+
+    def speaks_like(self, other: Security | None) -> bool:
+        """Whether connections made under ``other`` may go on: passwords are asked each time."""
+        material = other._material if isinstance(other, WebSecurity) else None
+        return self._material == material
+
+    def close(self) -> None:
+        """End the thread that checks passwords."""
+        if self._checker is not None:
+            self._checker.stop()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long for what it has begun to end."""
+        if self._checker is not None:
+            self._checker.wait(seconds)
+
+    def _is_welcome(self, certificate: dict[str, Any]) -> bool:
+        names = self.config.tls.allowed_sans if self.config.tls else frozenset()
+        if not names:
+            return True
+        # Who need not show a certificate need not show a name either.
+        is_optional = self.config.tls and self.config.tls.client_auth is ClientAuth.IF_GIVEN
+        return has_allowed_name(certificate, names) or bool(is_optional and not certificate)
+
+    @property
+    def sends_passwords_in_the_clear(self) -> bool:
+        """Whether passwords are asked for where anybody on the way can read them."""
+        return self.passwords is not None and self._material is None
+
+    def __str__(self) -> str:
+        return ", ".join(self._parts()) or "neither TLS nor passwords"
+
+    def _parts(self) -> Iterator[str]:
+        if tls := self.config.tls:
+            yield f"TLS from {tls.min_version.value[3:4]}.{tls.min_version.value[4:]}"
+            if tls.client_auth is not ClientAuth.NONE:
+                yield f"client certificates ({tls.client_auth.value})"
+        if users := len(self.config.users):
+            yield f"passwords of {users} user{'' if users == 1 else 's'}"
+        if self.config.rate_limit:
+            yield "a rate limit"
+
+
+def load_web_security(
+    path: Path, files: WatchedFiles, old: WebSecurity | None = None
+) -> WebSecurity:
+    """Read the web configuration at ``path``, and what it names, through ``files``.
+
+    ``old`` lends the passwords it has verified, if its users are the same. Raises
+    ConfigurationError.
+    """
+    config = parse_web_config(files.read(path, "web configuration"), path)
+    with located(str(path)):
+        passwords = old.passwords if old else None
+        if passwords is None or passwords.hashes != config.users:
+            passwords = Passwords(config.users) if config.users else None
+        material = read_material(config.tls, files.read) if config.tls else None
+        return WebSecurity(config, material, passwords)

@@ -1,0 +1,287 @@
+"""Connections: whole request heads in, answers out, within limits of time and number.
+
+Everything here runs on the server's event loop; no connection costs a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Protocol
+
+from do_dcgm_exporter.serve.http.request import HeadLimits, Refused, check_size, head_end
+from do_dcgm_exporter.serve.http.response import Answer
+
+# At most this much of an answer is handed to the transport at once, because before
+# Python 3.12 it copies what the kernel does not take. A page of 8 GPUs is less.
+_PIECE = 256 * 1024
+
+# A client that pipelines more than this lets the others have a turn in between.
+_ANSWERS_PER_TURN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may use up; times in seconds.
+
+    64 ``connections`` are several times what scrapers, an agent and people with
+    browsers keep open on one host, and cost little when all are held by slow
+    clients: at most a head and a piece of a page each. ``head_seconds`` run from
+    connecting or from the first byte of a later request, ``idle_seconds`` (longer
+    than common scrape intervals) between requests, ``answer_seconds`` until the
+    kernel has taken all of an answer, ``leave_seconds`` until the client has hung up
+    after the last one.
+    """
+
+    connections: int = 64
+    head_seconds: float = 10.0
+    idle_seconds: float = 180.0
+    answer_seconds: float = 30.0
+    leave_seconds: float = 2.0
+    head: HeadLimits = field(default_factory=HeadLimits)
+
+
+class Responder(Protocol):
+    """What makes answers of request heads."""
+
+    def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
+        """Answer a whole head from ``address``, now or later; raises Refused."""
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Say that a request is refused."""
+
+
+class Phase(Enum):
+    """What a connection is waiting for."""
+
+    HEAD = auto()  # the rest of a request
+    IDLE = auto()  # the first byte of another request
+    VERDICT = auto()  # an answer that is given later
+    ANSWER = auto()  # the client to read
+    LEAVING = auto()  # the client to hang up; whatever it still sends is thrown away
+
+
+# It has asked, and waits for nothing of its own.
+_BUSY = (Phase.VERDICT, Phase.ANSWER)
+
+
+class Connections:
+    """The open connections: newcomers and those that have made a request, oldest first.
+
+    When there are too many, one goes that has its last answer. Else the oldest newcomer
+    does; unless newcomers have less than half of the places, for they need some time to
+    ask. Then goes who has not asked for longest, and if all are being answered, who has
+    been for longest: it does not read.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._newcomers: OrderedDict[Connection, None] = OrderedDict()
+        self._known: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._newcomers) + len(self._known)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return itertools.chain(self._newcomers, self._known)
+
+    def admit(self, newcomer: Connection) -> None:
+        """Take ``newcomer`` in, if need be for another one."""
+        if len(self) >= self._limit:
+            dispensable = self._most_dispensable()
+            self.remove(dispensable)
+            dispensable.end()
+        self._newcomers[newcomer] = None
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._newcomers.pop(connection, None)
+        self._known.pop(connection, None)
+
+    def requested(self, connection: Connection) -> None:
+        """Note that ``connection`` has just made a complete request."""
+        self._newcomers.pop(connection, None)
+        self._known[connection] = None
+        self._known.move_to_end(connection)
+
+    def _most_dispensable(self) -> Connection:
+        leaving = next((c for c in self._known if c.phase is Phase.LEAVING), None)
+        if leaving is not None:
+            return leaving
+        if len(self._newcomers) >= max(1, self._limit // 2):
+            return next(iter(self._newcomers))
+        return next((c for c in self._known if c.phase not in _BUSY), next(iter(self._known)))
+
+    def end_overdue(self, now: float) -> None:
+        """End every connection whose deadline has passed."""
+        self._end(c for c in self if c.deadline <= now)
+
+    def end_all(self) -> None:
+        """End every connection."""
+        self._end(self)
+
+    def retire_all(self) -> None:
+        """End every connection that is not being answered, and the others after that."""
+        for connection in tuple(self):
+            connection.retire()
+
+    def _end(self, connections: Iterable[Connection]) -> None:
+        for connection in tuple(connections):
+            connection.end()
+
+
+class Connection(asyncio.Protocol):
+    """One client: takes heads out of the stream and sends what ``responder`` makes of them."""
+
+    def __init__(
+        self,
+        responder: Responder,
+        connections: Connections,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self.phase = Phase.HEAD
+        self.deadline = clock() + limits.head_seconds
+        self._responder = responder
+        self._connections = connections
+        self._limits = limits
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._received = b""
+        self._unsent = memoryview(b"")
+        self._closes = False
+        self._is_retired = False
+        self._writable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        # A client is being answered until the kernel has its last byte.
+        transport.set_write_buffer_limits(high=0)
+        self._connections.admit(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget the client."""
+        self.phase = Phase.LEAVING
+        self._received = b""
+        self._unsent = memoryview(b"")
+        self._connections.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete with ``data``."""
+        if self.phase is not Phase.LEAVING:
+            self._received += data
+            self._proceed()
+
+    def pause_writing(self) -> None:
+        """Note that the kernel takes no more for now."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on with the answer, then with the requests behind it."""
+        self._writable = True
+        self._send_on()
+        self._proceed()
+
+    def end(self) -> None:
+        """Hang up: at once on a client that does not read."""
+        if self.phase is Phase.ANSWER:
+            self._transport.abort()
+        else:
+            self._transport.close()
+        self.phase = Phase.LEAVING
+
+    def retire(self) -> None:
+        """Hang up now, or if an answer is due, after it."""
+        self._is_retired = True
+        if self.phase not in _BUSY:
+            self.end()
+
+    def _enter(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self.deadline = self._clock() + seconds
+
+    def _proceed(self) -> None:
+        """Answer what has arrived, in order; nothing is read while a client is behind."""
+        for _ in range(_ANSWERS_PER_TURN):
+            if self.phase in _BUSY:
+                self._transport.pause_reading()
+                return
+            if not self._answer_next():
+                self._transport.resume_reading()
+                return
+        self._transport.pause_reading()
+        self._loop.call_soon(self._proceed)
+
+    def _answer_next(self) -> bool:
+        """Answer the next request, if a whole one is there."""
+        if not self._received or self.phase is Phase.LEAVING or self._transport.is_closing():
+            return False
+        try:
+            head = self._next_head()
+            if not head:
+                return False
+            answer = self._responder.answer(head, self._address)
+        except Refused as refused:
+            answer = self._responder.refuse(refused)
+        self._connections.requested(self)
+        if isinstance(answer, Answer):
+            self._send(answer)
+        else:
+            self._enter(Phase.VERDICT, self._limits.answer_seconds)
+            answer.add_done_callback(self._send_later)
+        return True
+
+    def _next_head(self) -> bytes:
+        """Take the next whole head from what has arrived, if there is one."""
+        received = self._received.lstrip(b"\r\n")  # RFC 9112, 2.2
+        end = head_end(received)
+        head, self._received = received[:end], received[end:]
+        check_size(head or received, self._limits.head)
+        if self._received and self.phase is Phase.IDLE:
+            self._enter(Phase.HEAD, self._limits.head_seconds)
+        return head
+
+    def _send(self, answer: Answer) -> None:
+        self._closes = answer.closes
+        self._unsent = memoryview(answer.data)
+        self._send_on()
+
+    def _send_later(self, answer: asyncio.Future[Answer]) -> None:
+        """Send an answer that was waited for, unless the client has gone."""
+        if self.phase is Phase.VERDICT:
+            self._send(answer.result())
+            self._proceed()
+
+    def _send_on(self) -> None:
+        """Hand the transport as much of the answer as it takes."""
+        while self._unsent and self._writable:
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self._transport.write(piece)
+        if not self._writable:
+            if self.phase is not Phase.ANSWER:
+                self._enter(Phase.ANSWER, self._limits.answer_seconds)
+        elif self._closes or self._is_retired:
+            self._leave()
+        else:
+            self._enter(Phase.IDLE, self._limits.idle_seconds)
+
+    def _leave(self) -> None:
+        """Say that nothing more comes, and let the client hang up.
+
+        Closing with unread bytes would reset the connection and could take the answer
+        from the client before it has read it (RFC 9112, 9.6).
+        """
+        self._enter(Phase.LEAVING, self._limits.leave_seconds)
+        self._received = b""
+        try:
+            self._transport.write_eof()
+        except OSError:  # it has hung up already
+            self._transport.abort()

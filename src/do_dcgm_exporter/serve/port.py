@@ -1,0 +1,129 @@
+"""Listening sockets, and who has the port when they cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.errors import ExporterError
+
+# What a host without IPv6, or without one of the addresses of a name, answers.
+_ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+_LISTENING = "0A"  # in the "st" column of /proc/net/tcp
+
+
+class CannotListen(ExporterError):
+    """Raised when the address to listen on cannot be had."""
+
+
+class PortTaken(CannotListen):
+    """Raised when another process listens on the port already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that listens on a port."""
+
+    command: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid})"
+
+
+def listen(address: ListenAddress, *, proc: Path = Path("/proc")) -> list[socket.socket]:
+    """Listen on ``address``: on IPv4 and IPv6 when it has no host, on all of a name's addresses."""
+    try:
+        return _listen_on(address) if address.host else [_listen_everywhere(address.port)]
+    except socket.gaierror as error:
+        raise CannotListen(
+            f"cannot listen on {address}: {error.strerror}; see --address"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _port_taken(address, proc) from error
+        # The number's own text: create_server() adds the address in a form of its own.
+        reason = os.strerror(error.errno or 0)
+        raise CannotListen(f"cannot listen on {address}: {reason}; see --address") from error
+
+
+def _port_taken(address: ListenAddress, proc: Path) -> PortTaken:
+    holder = find_holder(address.port, proc) or "another process"
+    return PortTaken(
+        f"cannot listen on {address}: port {address.port} is taken by {holder}; "
+        "stop it or choose another --address"
+    )
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """Listen on one socket for both families, or on IPv4 where the kernel has no IPv6."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+    return socket.create_server(("0.0.0.0", port))
+
+
+def _listen_on(address: ListenAddress) -> list[socket.socket]:
+    """Listen on every address of the host that this machine has, all on the same port."""
+    listeners: list[socket.socket] = []
+    port, absent = address.port, None
+    try:
+        for family, resolved in _resolve(address):
+            try:
+                listeners.append(
+                    socket.create_server((resolved[0], port, *resolved[2:]), family=family)
+                )
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+            else:
+                port = listeners[0].getsockname()[1]
+        if absent and not listeners:
+            raise absent
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _resolve(address: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return [(family, resolved) for family, _, _, _, resolved in found]
+
+
+def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
+    """Return the process that listens on ``port``, if its descriptors may be looked at."""
+    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
+    for descriptor in proc.glob("[0-9]*/fd/*") if wanted else ():
+        try:
+            if str(descriptor.readlink()) in wanted:
+                process = descriptor.parent.parent
+                return Holder((process / "comm").read_text().strip(), int(process.name))
+        except OSError:
+            continue  # gone meanwhile, or not ours to look at
+    return None
+
+
+def _listening_inodes(port: int, proc: Path) -> Iterator[str]:
+    """Yield the inodes of the sockets that listen on ``port`` (proc(5), /proc/net/tcp)."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for columns in map(str.split, lines):
+            if columns[3] == _LISTENING and columns[1].endswith(f":{port:04X}"):
+                yield columns[9]

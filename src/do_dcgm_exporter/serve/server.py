@@ -1,0 +1,224 @@
+"""The web server: lets clients in, and has what they ask for answered by site.py.
+
+One thread runs one event loop. A scrape copies bytes that are ready; nothing here
+waits on anything but clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.page.publication import Publication
+from do_dcgm_exporter.serve.http.connection import Connection, Connections, Limits, Responder
+from do_dcgm_exporter.serve.http.request import Refused
+from do_dcgm_exporter.serve.http.response import Answer
+from do_dcgm_exporter.serve.port import listen
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.site import Routes, Site
+
+logger = logging.getLogger(__name__)
+
+# asyncio takes in as many clients at a time as its backlog says. Far fewer than there
+# are connections, so that a flood cannot push a client out before it has been read.
+_ACCEPTED_AT_ONCE = 16
+# Clients wait here, in the kernel, for their turn.
+_KERNEL_BACKLOG = 1024
+
+# Seconds. Also how late a limit of time may strike; waking up costs 0.2 ms.
+_HEARTBEAT = 2.0
+_STOP_SECONDS = 1.0
+# A check of a password of the highest cost allowed takes some four.
+_LAST_CHECK_SECONDS = 6.0
+
+_GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
+
+
+class Security(Protocol):
+    """How clients come in. But for ``headers``, all is the event loop's."""
+
+    headers: tuple[str, ...]
+
+    def guard(self, site: Site) -> Responder:
+        """Return what answers in place of ``site``."""
+
+    def protect(self, connection: Connection) -> asyncio.Protocol:
+        """Return what stands between a socket and ``connection``."""
+
+    def speaks_like(self, other: Security | None) -> bool:
+        """Whether connections made under ``other`` may go on."""
+
+    def close(self) -> None:
+        """End whatever it has begun."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long for that; called by any thread."""
+
+
+class MetricsServer:
+    """Serves ``publication`` on ``address`` from a thread of its own.
+
+    Without ``security`` everybody who can connect is answered, in the clear.
+    """
+
+    def __init__(
+        self,
+        address: ListenAddress,
+        publication: Publication,
+        *,
+        security: Security | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        routes: Routes | None = None,
+        scrapes: ScrapeLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        heartbeat: float = _HEARTBEAT,
+    ) -> None:
+        self._address = address
+        self._publication = publication
+        self._routes = routes or {}
+        self._scrapes = scrapes or ScrapeLog()
+        self._security = security
+        self._limits = limits
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._connections = Connections(limits.connections)
+        self._listeners: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._stopping = asyncio.Event()
+        self._reported: set[str] = set()
+        self._last_turn = 0.0
+
+    @property
+    def port(self) -> int:
+        """The port listened on, which the kernel chose if it was given as 0."""
+        port: int = self._listeners[0].getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Listen and begin to serve; raises CannotListen, for one PortTaken."""
+        self._listeners = listen(self._address)
+        self._loop = asyncio.new_event_loop()
+        self._last_turn = self._clock()
+        self._thread.start()
+
+    def secure(self, security: Security | None) -> None:
+        """Let clients in by other rules from now on; called by any thread."""
+        self._ask(lambda: self._take(security))
+
+    def is_alive(self, within: float) -> bool:
+        """Whether the event loop has turned within the last ``within`` seconds.
+
+        It turns every two seconds, and after each time this is asked.
+        """
+        age = self._clock() - self._last_turn
+        return self._ask(self._turn) and age <= within
+
+    def stop(self) -> None:
+        """Hang up on everybody and end the thread; harmless when there is none."""
+        if self._ask(self._stopping.set):
+            self._thread.join(_STOP_SECONDS)
+        if self._security is not None:
+            self._security.wait(_LAST_CHECK_SECONDS)
+
+    def _ask(self, action: Callable[[], None]) -> bool:
+        """Have the loop do ``action`` at its next turn; return whether there is a loop."""
+        if not self._thread.is_alive():
+            return False
+        with contextlib.suppress(RuntimeError):  # it has ended just now
+            self._loop.call_soon_threadsafe(action)
+        return True
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception:
+            logger.exception("the web server ended")
+        finally:
+            for listener in self._listeners:  # nobody is to wait for an answer in vain
+                listener.close()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._loop.set_exception_handler(lambda _, context: self._report(context))
+        self._responder = self._guarded_site()
+        servers = [
+            await self._loop.create_server(self._connect, sock=sock, backlog=_ACCEPTED_AT_ONCE)
+            for sock in self._listeners
+        ]
+        for listener in self._listeners:
+            listener.listen(_KERNEL_BACKLOG)
+            # For the connections it accepts: the end of a page is not to wait until the
+            # client has acknowledged what came before, which may take it 40 ms.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._beat()
+        await self._stopping.wait()
+        await self._finish_accepting()
+        for server in servers:
+            server.close()
+        self._connections.end_all()
+        if self._security is not None:
+            self._security.close()
+        await asyncio.sleep(0)  # the turn in which connections are lost
+
+    async def _finish_accepting(self) -> None:
+        """Accept nobody more, and let those in who are on the doorstep.
+
+        A server that closes before a client it has accepted is connected forgets that
+        client's socket without closing it.
+        """
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+        if accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepting, timeout=_STOP_SECONDS / 2)
+
+    def _take(self, security: Security | None) -> None:
+        old, self._security = self._security, security
+        self._responder = self._guarded_site()
+        if old is not None:
+            old.close()
+        if not (security.speaks_like(old) if security else old is None):
+            self._connections.retire_all()
+
+    def _guarded_site(self) -> Responder:
+        headers = self._security.headers if self._security else ()
+        site = Site(self._publication, self._routes, self._scrapes, self._report, headers)
+        return self._security.guard(site) if self._security else site
+
+    def _connect(self) -> asyncio.Protocol:
+        connection = Connection(self, self._connections, self._limits, self._clock)
+        return self._security.protect(connection) if self._security else connection
+
+    def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
+        """Answer one request head by the rules of now."""
+        return self._responder.answer(head, address)
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Say that a request is refused."""
+        return self._responder.refuse(refused)
+
+    def _beat(self) -> None:
+        self._turn()
+        self._loop.call_later(self._heartbeat, self._beat)
+
+    def _turn(self) -> None:
+        """Prove that the loop turns, and end what has taken too long."""
+        self._last_turn = self._clock()
+        self._connections.end_overdue(self._last_turn)
+
+    def _report(self, context: dict[str, Any]) -> None:
+        """Log an unexpected error, each kind once: a client may be able to repeat it."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _GONE:
+            return  # a client that hangs up at a bad moment, as any may
+        kind = f"{context['message']}: {type(error).__name__}"
+        if kind not in self._reported:
+            self._reported.add(kind)
+            logger.error("%s", kind, exc_info=error)

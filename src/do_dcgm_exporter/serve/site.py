@@ -1,0 +1,120 @@
+"""What is said at which path: the newest page, how it is doing, and what else it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from do_dcgm_exporter.page.publication import Page, Publication
+from do_dcgm_exporter.serve.http.negotiation import Form, Format, negotiate
+from do_dcgm_exporter.serve.http.request import Refused, Request, parse_head
+from do_dcgm_exporter.serve.http.response import Answer, Content, refusal, render
+from do_dcgm_exporter.serve.links_page import links_page
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+
+_OK = Content(b"OK\n")
+_NOT_FOUND = Content(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)
+
+Routes = Mapping[str, Callable[[Request], Content | None]]
+"""What further paths answer; None where there is no page."""
+
+
+class Site:
+    """What is said at which path, to whoever asks. Used by the event loop alone.
+
+    ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` is
+    told of faults of ours.
+    """
+
+    def __init__(
+        self,
+        publication: Publication,
+        routes: Routes,
+        scrapes: ScrapeLog,
+        report: Callable[[dict[str, Any]], None],
+        headers: tuple[str, ...] = (),
+    ) -> None:
+        self._publication = publication
+        self._scrape_log = scrapes
+        self._report = report
+        self.headers = headers
+        # A scraper's requests are all alike; 32 heads of 16 kB are the most this holds.
+        self.understand = lru_cache(maxsize=32)(parse_head)
+        self._routes: Routes = {
+            "/": lambda _: links_page(),
+            "/health": self._health,
+            "/-/ready": self._health,
+            "/-/healthy": lambda _: _OK,
+            **routes,
+        }
+        self._page: Page | None = None
+        self._scrapes: dict[tuple[Form, bool, bool], Answer] = {}
+
+    def answer(self, head: bytes, _address: str = "") -> Answer:
+        """Answer one request head; a fault of ours is the client's 500 and our log's."""
+        try:
+            return self.respond(self.understand(head))
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - scrapes go on whatever one request meets
+            return self.fail(error)
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Say that a request is refused."""
+        return refusal(refused.status, refused.reason, self.headers)
+
+    def fail(self, error: BaseException) -> Answer:
+        """Report a fault of ours, and say that there was one."""
+        self._report({"message": "a request could not be answered", "exception": error})
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", self.headers)
+
+    def respond(self, request: Request) -> Answer:
+        """Answer ``request``."""
+        if request.path == "/metrics":
+            return self._metrics(request)
+        content = self._routes.get(request.path, _no_page)(request) or _NOT_FOUND
+        return self.say(content, request)
+
+    def say(self, content: Content, request: Request) -> Answer:
+        """Answer ``request`` with ``content``."""
+        return render(
+            content,
+            closes=not request.keep_alive,
+            head_only=request.head_only,
+            headers=self.headers,
+        )
+
+    def _metrics(self, request: Request) -> Answer:
+        """Answer with the newest page; each way of sending it is built once a page."""
+        page = self._publication.page
+        if page is not self._page:
+            self._page = page
+            self._scrapes = {}
+        headers = request.headers
+        self._scrape_log.note(headers.get("user-agent", ""))
+        form = negotiate(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        key = (form, request.keep_alive, request.head_only)
+        if key not in self._scrapes:
+            self._scrapes[key] = self.say(_content(page, form), request)
+        return self._scrapes[key]
+
+    def _health(self, _: Request) -> Content:
+        health = self._publication.page.health
+        lines = ("OK" if health.healthy else health.reason, *health.notes)
+        status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return Content("".join(f"{line}\n" for line in lines).encode(), status=status)
+
+
+def _no_page(_: Request) -> None:
+    return None
+
+
+def _content(page: Page, form: Form) -> Content:
+    """Return ``page`` in ``form``."""
+    body = page.text if form.format is Format.TEXT else page.openmetrics
+    vary = "Vary: Accept, Accept-Encoding"
+    if form.gzip:
+        return Content(body.compressed, form.format.value, extra=("Content-Encoding: gzip", vary))
+    return Content(body.plain, form.format.value, extra=(vary,))

@@ -1,0 +1,89 @@
+"""The last 15 minutes of a device as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History
+
+# A unit is 5 s wide and 5 % high.
+_WIDTH, _HEIGHT = 180, 20
+# Two columns that are further apart than some intervals have an outage between them.
+_GAP = 90.0
+# y of every percentage; 0 and 100 keep the width of the line within the picture.
+_Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in range(101))
+
+# The picture is stretched to its place, its lines are not.
+_UNSCALED = 'vector-effect="non-scaling-stroke"'
+
+Point = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Columns of the same devices without a gap between them; ``places`` of each in a column."""
+
+    places: dict[Entity, int]
+    xs: list[str] = field(default_factory=list)
+    columns: list[bytes] = field(default_factory=list)
+
+
+class Sparklines:
+    """Draws every device of one history up to ``now`` (Unix seconds)."""
+
+    def __init__(self, history: History, now: float, interval: float) -> None:
+        gap = max(_GAP, 2.5 * interval)
+        self._runs: list[_Run] = []
+        before: Column | None = None
+        for column in history:
+            if column.at < now - SPAN:
+                continue
+            if before is None or before.devices != column.devices or column.at - before.at > gap:
+                places = {device: place for place, device in enumerate(column.devices)}
+                self._runs.append(_Run(places))
+            self._runs[-1].xs.append(f"{_WIDTH * (1 - (now - column.at) / SPAN):.4g}")
+            self._runs[-1].columns.append(column.percentages)
+            before = column
+
+    def of(self, device: Entity, name: str) -> str:
+        """The picture of ``device`` with its meaning for those who do not see it."""
+        lines = list(self._lines(device))
+        values = [percent for line in lines for _, percent in line]
+        if not values:
+            return ""
+        label = (
+            f"Utilization of {name} in 15 minutes: {min(values)} to {max(values)} %,"
+            f" {sum(values) / len(values):.0f} % on average"
+        )
+        drawn = "".join(_drawn(line) for line in lines)
+        return (
+            f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none"'
+            f' role="img" aria-label="{label}"><line {_UNSCALED} y1="{_HEIGHT}" x2="{_WIDTH}"'
+            f' y2="{_HEIGHT}"/>{drawn}</svg>'
+        )
+
+    def _lines(self, device: Entity) -> Iterator[list[Point]]:
+        """Lines of points without a gap between them."""
+        for run in self._runs:
+            place = run.places.get(device)
+            if place is not None:
+                points = zip(run.xs, [column[place] for column in run.columns])
+                for is_known, line in groupby(points, key=_is_known):
+                    if is_known:
+                        yield list(line)
+
+
+def _is_known(point: Point) -> bool:
+    return point[1] != UNKNOWN
+
+
+def _drawn(line: list[Point]) -> str:
+    points = " ".join([f"{x},{_Y[percent]}" for x, percent in line])
+    first, last = line[0][0], line[-1][0]
+    return (
+        f'<polygon points="{first},{_HEIGHT} {points} {last},{_HEIGHT}"/>'
+        f'<polyline {_UNSCALED} points="{points}"/>'
+    )

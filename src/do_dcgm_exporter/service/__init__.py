@@ -1,0 +1,1 @@
+"""The running service: its threads, its signals, and systemd."""

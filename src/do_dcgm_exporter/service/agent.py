@@ -1,0 +1,194 @@
+"""The cycle: connect if needed, discover if needed, read, publish; for ever.
+
+It runs on a daemon thread of its own, the only one that calls the engine. A call may
+block for a minute or for ever; nothing else may wait for it (see supervisor.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.opening import open_session
+from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.collect.sample_ages import boot_time
+from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
+from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
+from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.page.health import health_of
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.memory import give_back_free_memory
+
+_log = logging.getLogger(__name__)
+
+# A refused connection is retried by the library itself for so long.
+_CONNECT_TIMEOUT = 0.5
+_FIRST_RETRY = 0.5
+_LONGEST_RETRY = 30.0
+_JITTER = 0.2
+
+# Free memory is given back after so many cycles, and after the first.
+_CYCLES_PER_TIDYING = 30
+
+
+class Agent:
+    """Owns the session and everything that must outlive one."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        publisher: Publisher,
+        calls: CallCount,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
+    ) -> None:
+        self._configuration = configuration
+        self._publisher = publisher
+        self._calls = calls
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._logs = Logs.starting_at(wall_clock(), configuration.settings, boot_clock)
+        self._bindings: Bindings | None = None
+        self._session: Session | None = None
+        self._retired: Session | None = None
+        self._told: Session | None = None
+        self._known = Topology()
+        self._failures = 0
+        self._successes = 0
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
+
+    def start(self) -> None:
+        """Begin to cycle."""
+        self._thread.start()
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take ``configuration`` from the next cycle on, which begins at once."""
+        self._configuration = configuration
+        self._wake.set()
+
+    def stop(self, within: float) -> None:
+        """Ask the agent to disconnect and end; wait ``within`` seconds for it, no longer."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(within)
+
+    def _run(self) -> None:
+        due = self._clock()
+        while not self._stopping:
+            self._wake.clear()
+            pause = self.cycle()
+            due = max(due + pause, self._clock())
+            self._wake.wait(due - self._clock())
+            if self._wake.is_set():
+                due = self._clock()
+        self._close_session()
+
+    def cycle(self) -> float:
+        """Run one cycle; the answer is how many seconds after its begin the next is due."""
+        number = self._publisher.begin_cycle()
+        try:
+            return self._succeed(number, self._read())
+        except (EngineError, BindingsError) as error:
+            return self._fail(number, error)
+        except Exception as error:  # noqa: BLE001
+            # A bug must not leave an old page standing: it is an outage like any other.
+            _log.exception("internal error in a cycle")
+            return self._fail(number, error)
+
+    def _read(self) -> CycleResult:
+        session = self._session
+        if session is None:
+            session = self._open_session()
+        elif session.configuration is not self._configuration or session.is_outdated():
+            self._retired = session
+            session = self._open_session()
+        self._session = session
+        return session.read(self._wall_clock())
+
+    def _open_session(self) -> Session:
+        configuration = self._configuration
+        settings = configuration.settings
+        if self._bindings is None:
+            self._bindings = load_bindings(settings.dcgm_bindings)
+        engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
+        try:
+            known = {gpu.id: gpu for gpu in self._known.gpus}
+            session = open_session(engine, configuration, self._logs, known, self._clock)
+        except Exception:
+            engine.disconnect()
+            raise
+        self._logs.adjust(settings, self._known, session.topology)
+        self._known = session.topology
+        return session
+
+    def _succeed(self, number: int, result: CycleResult) -> float:
+        session = self._session
+        assert session is not None, "a result comes from a session"
+        published = self._publisher.publish_result(
+            number,
+            result,
+            session.engine.versions,
+            health_of(result, session.topology),
+            session.engine.bindings.simulated,
+        )
+        if self._retired is not None:
+            self._retired.close()
+            self._retired = None
+        if session is not self._told:
+            self._told = session
+            _log_session(session)
+        if self._successes % _CYCLES_PER_TIDYING == 0:
+            give_back_free_memory()
+        self._successes += 1
+        self._failures = 0
+        interval = session.configuration.settings.collect_interval
+        if not published:
+            return 0.0
+        return min(interval, WARM_UP_INTERVAL) if result.warming_up else interval
+
+    def _fail(self, number: int, error: Exception) -> float:
+        self._close_session()
+        reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
+        self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
+        self._failures += 1
+        if self._failures == 1:
+            # An engine that was restarted since takes a new connection at once.
+            return 0.0
+        longest = min(_LONGEST_RETRY, self._configuration.settings.collect_interval / 2)
+        pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures - 2, 10))
+        return pause * random.uniform(1 - _JITTER, 1.0)
+
+    def _close_session(self) -> None:
+        for session in (self._retired, self._session):
+            if session is not None:
+                session.close()
+        self._retired = self._session = None
+
+
+def _log_session(session: Session) -> None:
+    versions, topology = session.engine.versions, session.topology
+    _log.info(
+        "connected (engine=%s client=%s gpus=%d gpu_instances=%d switches=%d cpus=%d)",
+        versions.engine,
+        versions.client,
+        len(topology.gpus),
+        len(topology.gpu_instances),
+        len(topology.switches),
+        len(topology.cpus),
+    )
+    if session.engine.bindings.simulated:
+        _log.warning("the bindings are the simulator's: every value is made up")
+    for sentence in session.selection.missing:
+        _log.warning("%s", sentence)

@@ -1,0 +1,66 @@
+"""Log lines on standard error, as the journal and people like them.
+
+The journal adds time and name itself, so text lines have a syslog priority prefix when
+systemd reads them (sd-daemon(3)), and a time when a person does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+
+from do_dcgm_exporter.config.settings import LogFormat, Settings
+
+_PRIORITIES = {
+    logging.CRITICAL: 2,
+    logging.ERROR: 3,
+    logging.WARNING: 4,
+    logging.INFO: 6,
+    logging.DEBUG: 7,
+}
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Log at the level and in the format of ``settings``; may be called again."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(settings.log_format))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    # requests' connection pool reports every retry there, the forwarder every change here.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def _formatter(log_format: LogFormat) -> logging.Formatter:
+    if log_format is LogFormat.JSON:
+        return _JsonFormatter()
+    if "JOURNAL_STREAM" in os.environ:
+        return _JournalFormatter("%(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+class _JournalFormatter(logging.Formatter):
+    """One priority prefix per line, for a traceback has many."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(prefix + line for line in super().format(record).splitlines())
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)

@@ -1,0 +1,245 @@
+"""The running service: wires the rooms, obeys signals, reloads, stops.
+
+The main thread only waits for signals. Everything else is a daemon thread, so that
+the process can end although one of them is blocked in a DCGM call.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from do_dcgm_exporter import __version__
+from do_dcgm_exporter.config.counters import CounterSet, Verdict
+from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.forward.forwarder import Forwarder
+from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.publication import Health
+from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.server import MetricsServer
+from do_dcgm_exporter.serve.status_page.route import StatusPage
+from do_dcgm_exporter.service import sd_notify
+from do_dcgm_exporter.service.agent import Agent
+from do_dcgm_exporter.service.log_lines import set_up_logging
+from do_dcgm_exporter.service.memory import share_one_heap
+from do_dcgm_exporter.service.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from do_dcgm_exporter.serve.access.watch import WebConfigWatch
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# systemd and people expect the end within 2 s; the rest is the interpreter's.
+_GOODBYE_SECONDS = 1.0
+
+Reload = Callable[[], tuple[Settings, CounterSet]]
+
+
+def run(settings: Settings, counters: CounterSet, reload: Reload) -> int:
+    """Serve until SIGTERM or SIGINT; ``reload`` re-reads all configuration on SIGHUP.
+
+    Raises CannotListen when the address cannot be listened on.
+    """
+    # Blocked before any thread starts, so that all of them leave signals to sigwait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    set_up_logging(settings)
+    share_one_heap()
+    service = Service(Configuration(settings, counters))
+    service.start()
+    while True:
+        received = signal.sigwait(_SIGNALS)
+        if received != signal.SIGHUP:
+            break
+        service.reload(reload)
+    _log.info("stopping (signal=%s)", signal.Signals(received).name)
+    service.stop()
+    return 0
+
+
+class Service:
+    """All threads of the process and the order in which they start and stop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        settings = configuration.settings
+        calls = CallCount()
+        self._configuration = configuration
+        self._statistics = ForwardStatistics()
+        self._telemetry = Telemetry(calls, self._statistics)
+        self._publisher = Publisher(self._telemetry, tell=_log_health)
+        scrapes = ScrapeLog()
+        publication = self._publisher.publication
+        self._status_page = StatusPage(publication, settings, self._statistics, scrapes)
+        self._web_config = _read_web_config(settings)
+        self._server = MetricsServer(
+            settings.address,
+            publication,
+            security=self._web_config.security if self._web_config else None,
+            routes=self._status_page.routes(),
+            scrapes=scrapes,
+        )
+        self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
+        self._agent = Agent(configuration, self._publisher, calls)
+        self._forwarder: Forwarder | None = None
+
+    def start(self) -> None:
+        """Listen first: systemd is told READY whatever DCGM does."""
+        _log_judgements(self._configuration.counters)
+        self._server.start()
+        _log.info("do-dcgm-exporter %s listens on port %d", __version__, self._server.port)
+        self._start_web_config()
+        self._agent.start()
+        self._supervisor.start()
+        self._start_forwarder()
+        sd_notify.notify(sd_notify.READY, sd_notify.status("serving"))
+
+    def reload(self, read: Reload) -> None:
+        """Take a new configuration, or keep the old one if the new one is wrong."""
+        sd_notify.notify(sd_notify.reloading())
+        refusal = self._take(read)
+        self._telemetry.last_reload_successful = not refusal
+        self._publisher.refresh()
+        # Told last, so that whoever reads it finds a page that says the same.
+        if refusal:
+            _log.error("the configuration was not reloaded, the old one goes on: %s", refusal)
+        else:
+            counters = len(self._configuration.counters.counters)
+            _log.info("configuration reloaded (counters=%d)", counters)
+        sd_notify.notify(sd_notify.READY)
+
+    def _take(self, read: Reload) -> str:
+        """Reconfigure with what ``read`` gives; the answer is why not, empty if it was taken."""
+        try:
+            new = Configuration(*read())
+            self._replace_web_config(_read_web_config(new.settings, self._web_config))
+            self._reconfigure(new)
+        except ExporterError as error:
+            return str(error)
+        return ""
+
+    def stop(self) -> None:
+        """Stop everything, waiting for none but the agent, and for that not long."""
+        sd_notify.notify(sd_notify.STOPPING)
+        self._supervisor.stop()
+        self._stop_web_config()
+        self._stop_forwarder()
+        self._agent.stop(_GOODBYE_SECONDS)
+        self._server.stop()
+
+    def _reconfigure(self, new: Configuration) -> None:
+        old = self._configuration.settings
+        settings = _with_what_needs_a_restart(new.settings, old)
+        self._configuration = Configuration(settings, new.counters)
+        set_up_logging(settings)
+        _log_judgements(new.counters)
+        self._supervisor.collect_interval = settings.collect_interval
+        self._status_page.settings = settings
+        self._agent.reconfigure(self._configuration)
+        if _forwarding(settings) != _forwarding(old):
+            self._stop_forwarder()
+            self._start_forwarder()
+
+    def _replace_web_config(self, new: WebConfigWatch | None) -> None:
+        self._stop_web_config()
+        self._web_config = new
+        self._server.secure(new.security if new else None)
+        self._start_web_config()
+
+    def _start_web_config(self) -> None:
+        self._telemetry.web_config_complaint = ""
+        if self._web_config is not None:
+            security = self._web_config.security
+            _log.info("web configuration: %s", security)
+            if security.sends_passwords_in_the_clear:
+                _log.warning("passwords are asked for without TLS: the network can read them")
+            self._web_config.start(self._server.secure, self._tell_web_config)
+
+    def _stop_web_config(self) -> None:
+        if self._web_config is not None:
+            self._web_config.stop()
+
+    def _tell_web_config(self, complaint: str) -> None:
+        """Show what is wrong with the web configuration; called by its own thread."""
+        self._telemetry.web_config_complaint = complaint and (
+            f"the web configuration was not read again, the old one goes on: {complaint}"
+        )
+        self._publisher.refresh()
+        if complaint:
+            _log.error("%s", self._telemetry.web_config_complaint)
+
+    def _start_forwarder(self) -> None:
+        settings = self._configuration.settings
+        if settings.forward:
+            self._forwarder = Forwarder(
+                settings.forward_url,
+                settings.forward_interval,
+                settings.forward_timeout,
+                self._publisher.publication,
+                self._statistics,
+                __version__,
+            )
+            self._forwarder.start()
+
+    def _stop_forwarder(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.stop()
+            self._forwarder = None
+            self._statistics.complaint = ""
+
+
+def _read_web_config(
+    settings: Settings, before: WebConfigWatch | None = None
+) -> WebConfigWatch | None:
+    """Read the web configuration, if there is to be one; raises ConfigurationError."""
+    if settings.web_config_file is None:
+        return None
+    # What speaks TLS and reads YAML is for whoever asks for it.
+    from do_dcgm_exporter.serve.access.watch import WebConfigWatch
+
+    return WebConfigWatch(settings.web_config_file, before)
+
+
+def _forwarding(settings: Settings) -> tuple[object, ...]:
+    return (
+        settings.forward,
+        settings.forward_url,
+        settings.forward_interval,
+        settings.forward_timeout,
+    )
+
+
+def _with_what_needs_a_restart(new: Settings, old: Settings) -> Settings:
+    """``new`` with the address and the bindings of ``old``, saying so where they differ."""
+    if new.address != old.address:
+        _log.warning(
+            "the address %s is taken at the next restart, until then %s stays",
+            new.address,
+            old.address,
+        )
+    if new.dcgm_bindings != old.dcgm_bindings:
+        _log.warning(
+            "the bindings %s are taken at the next restart, until then %s stay",
+            new.dcgm_bindings,
+            old.dcgm_bindings,
+        )
+    return replace(new, address=old.address, dcgm_bindings=old.dcgm_bindings)
+
+
+def _log_judgements(counters: CounterSet) -> None:
+    for judgement in counters.judgements:
+        if judgement.verdict is not Verdict.OK:
+            _log.warning("%s", judgement)
+
+
+def _log_health(health: Health) -> None:
+    level = logging.INFO if health.healthy else logging.WARNING
+    _log.log(level, "%s", health.reason or "collecting")
