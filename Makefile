@@ -57,10 +57,11 @@ screenshots: .venv/browser ## docs/images, made anew
 	.venv/bin/python -m tests.browser.screenshots docs/images
 	pngquant --force --strip --ext .png 64 docs/images/*.png
 
-lint: .venv/test ## ruff and mypy --strict
+lint: .venv/test ## ruff, mypy --strict, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	PYTHONPATH=src .venv/bin/lint-imports
 
 deb: ## the Debian packages, in dist
 	tools/make-deb dist

@@ -15,22 +15,18 @@ from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.collect.runner import CollectorOutcome
+from do_dcgm_exporter.collect.result import CollectorOutcome, CycleResult
 from do_dcgm_exporter.collect.samples import Family, Snapshot
-from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.counters import CounterSet, parse_counters, read_counter_set
 from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import (
-    DeviceSelection,
-    EngineAddress,
-    ListenAddress,
-    LogFormat,
-    Settings,
-)
+from do_dcgm_exporter.config.settings import DeviceSelection, ListenAddress, LogFormat, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings
-from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance
 

@@ -17,7 +17,7 @@ from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.config.settings import ListenAddress, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
 from do_dcgm_exporter.page.publisher import Publisher

@@ -18,7 +18,8 @@ from do_dcgm_exporter.config.addresses import (
     without_secrets,
 )
 from do_dcgm_exporter.config.options import DEFAULT_FORWARD_URL
-from do_dcgm_exporter.config.settings import EngineAddress, ListenAddress
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 
 FUZZ = settings(deadline=None)

@@ -13,12 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.builders import HOSTENGINE_UP, Bench, Series, configuration
 
 import dcgm_simulator
-from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.collect.result import CycleResult
+from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import EngineAddress
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry

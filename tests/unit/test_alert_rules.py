@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tests.builders import REPOSITORY, counter_set
 
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.explain.device_findings import GRAVE_XIDS
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics

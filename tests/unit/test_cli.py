@@ -16,7 +16,8 @@ import pytest
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.cli import main
 from do_dcgm_exporter.config.counters import Counter, CounterSet
-from do_dcgm_exporter.config.settings import EngineAddress, Settings
+from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

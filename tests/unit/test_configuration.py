@@ -17,12 +17,12 @@ from do_dcgm_exporter.config.options import OPTIONS
 from do_dcgm_exporter.config.parser import OptionParser
 from do_dcgm_exporter.config.settings import (
     DeviceSelection,
-    EngineAddress,
     ListenAddress,
     LogFormat,
     SelectionMode,
     Settings,
 )
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 
 FUZZ = hypothesis.settings(deadline=None)

@@ -15,7 +15,7 @@ from tools.dashboards.blocks import WIDTH
 from tools.dashboards.fleet import fleet
 from tools.dashboards.host import host
 
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
 

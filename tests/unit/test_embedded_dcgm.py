@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry

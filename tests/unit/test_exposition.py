@@ -10,8 +10,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from do_dcgm_exporter.collect.sample_text import label_block
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
-from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, label_block, render
+from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
 
 GAUGE, COUNTER, UNTYPED = MetricType.GAUGE, MetricType.COUNTER, MetricType.UNTYPED
 

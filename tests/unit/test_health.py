@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import cycle_result, some_gpu
 
-from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.page.health import health_of
 from do_dcgm_exporter.page.publication import Health

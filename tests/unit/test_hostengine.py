@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from tests.builders import Bench, gpu, gpu_instance, some_gpu
 
-from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
-from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Nothing, read_value
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
     CallRefused,

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from tests.builders import counter_set, gpu, gpu_instance, raw, readings_of, some_gpu, some_instance
 
 from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import Label, Topology
+from do_dcgm_exporter.dcgm.topology import Topology
 
 SWITCH = Entity(EntityKind.SWITCH, 0)
 CPU = Entity(EntityKind.CPU, 0)

@@ -9,7 +9,8 @@ import pytest
 from tests.builders import Bench, configuration, counter_set, settings
 
 from dcgm_simulator import bindings_directory
-from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.collect.result import CycleResult
+from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.commands.engine_check import unsupported_fields
 from do_dcgm_exporter.commands.once import NotHealthy, run_once
 from do_dcgm_exporter.commands.one_shot import read_once
@@ -17,7 +18,7 @@ from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.dcgm.bindings import BindingsError
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable, NvmlNotLoaded
 
 StartBench = Callable[..., Bench]

@@ -23,8 +23,9 @@ from tests.builders import (
 
 from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
-from do_dcgm_exporter.dcgm.connection import CallCount
-from do_dcgm_exporter.dcgm.topology import Selection, Topology
+from do_dcgm_exporter.collect.selection import Selection
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry

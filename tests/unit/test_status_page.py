@@ -21,9 +21,10 @@ from tests.builders import (
 )
 
 from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.xid_log import SeenXid
 from do_dcgm_exporter.config.settings import Settings
-from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance, Selection, Topology
+from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance, Topology
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.explain.data_path import Flow, Station, data_path
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.builders import Clock, cycle_result
 
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry

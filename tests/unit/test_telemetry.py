@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.builders import NOW, cycle_result
 
 from do_dcgm_exporter import __version__
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, render

@@ -5,16 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.builders import compute_instance, gpu, gpu_instance, settings, some_gpu, some_instance
 
+from do_dcgm_exporter.collect.identity import entity_labels
+from do_dcgm_exporter.collect.selection import select
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import (
-    ComputeInstance,
-    Core,
-    Link,
-    Topology,
-    entity_labels,
-    select,
-)
+from do_dcgm_exporter.dcgm.topology import ComputeInstance, Core, Link, Topology
 
 SWITCH, LINK = EntityKind.SWITCH, EntityKind.LINK
 CPU, CORE = EntityKind.CPU, EntityKind.CPU_CORE

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tests.builders import NOW, gpu, gpu_instance, raw, readings_of, some_gpu, some_instance
 
 from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.topology import Selection, Topology
+from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.page.history import (
     SPAN,
     UNKNOWN,

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import MICROSECONDS, NOW, gpu, raw
 
+from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
-from do_dcgm_exporter.dcgm.decoding import (
-    Nothing,
-    RawValue,
-    Reading,
-    decode_values,
-    number_text,
-    read_value,
-)
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, Reading, decode_values, read_value
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import Status
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.plan import carries
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_text import Label, label_block
 from do_dcgm_exporter.config.counters import Counter
 from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import Label, Topology
-from do_dcgm_exporter.page.exposition import label_block
+from do_dcgm_exporter.dcgm.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD, GPU_KINDS
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.xid_log import SeenXid
 from do_dcgm_exporter.dcgm.decoding import Nothing, Reading
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import Gpu, Selection, Topology
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
 GPU_TEMPERATURE = 150  # °C
 SLOWDOWN_TEMPERATURE = 158  # °C

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.identity import entity_labels
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.machine import Roster
@@ -22,6 +23,8 @@ from do_dcgm_exporter.collect.plan import (
 )
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.runner import CollectorRunner
+from do_dcgm_exporter.collect.sample_text import Label
+from do_dcgm_exporter.collect.selection import Selection, select
 from do_dcgm_exporter.collect.session import Batch, Collector, Session
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
 from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
@@ -37,7 +40,7 @@ from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import Gpu, Label, Selection, Topology, entity_labels, select
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
 # All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.

@@ -8,20 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from do_dcgm_exporter.collect.result import CollectorOutcome
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 
 _log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorOutcome:
-    """How one collector did in a cycle."""
-
-    name: str
-    succeeded: bool
-    seconds: float
 
 
 @dataclass(slots=True)

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
+from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.collect.runner import CollectorOutcome, CollectorRunner
+from do_dcgm_exporter.collect.result import CycleResult, LinkStates
+from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.samples import Family, Snapshot
-from do_dcgm_exporter.collect.sources.nvlink import LinkStates, NvLinkCollector
+from do_dcgm_exporter.collect.selection import Selection
+from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.run_configuration import Configuration
@@ -32,7 +34,7 @@ from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
-from do_dcgm_exporter.dcgm.topology import Gpu, Selection, Topology
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
 # A lost GPU that comes back is found again after so many seconds.
 _LOOK_FOR_LOST_AFTER = 60.0
@@ -61,29 +63,6 @@ class Batch:
 
     entities: tuple[Entity, ...]
     field_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CycleResult:
-    """All that one cycle found out.
-
-    ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
-    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything.
-    """
-
-    snapshot: Snapshot
-    gpus: int
-    gpus_up: Mapping[int, bool]
-    nvlink_states: LinkStates
-    driver_version: str
-    dropped: Mapping[Nothing, int]
-    outcomes: tuple[CollectorOutcome, ...]
-    poisoned_fields: frozenset[int]
-    profiling_reason: str
-    warming_up: bool
-    machine: MachineState = field(default_factory=MachineState)
-    unwatched_gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

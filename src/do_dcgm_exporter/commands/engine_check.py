@@ -9,7 +9,7 @@ from do_dcgm_exporter.commands.progress import Tell
 from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.config.settings import Settings
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 
 
 def unsupported_fields(

@@ -14,7 +14,7 @@ from do_dcgm_exporter.commands.terminal import terminal_of
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.config.settings import Settings
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.explain.view import View
 from do_dcgm_exporter.page.forwarding import ForwardStatistics

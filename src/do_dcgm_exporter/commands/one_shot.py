@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
-from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.collect.result import CycleResult
+from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.commands.progress import Tell
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.dcgm.bindings import load_bindings
-from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 
 _CONNECT_TIMEOUT = 2.0

@@ -10,7 +10,8 @@ import re
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from do_dcgm_exporter.config.settings import EngineAddress, ListenAddress
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 
 DEFAULT_LISTEN_PORT = 9401

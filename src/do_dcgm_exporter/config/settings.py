@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
+
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
@@ -19,21 +21,6 @@ class ListenAddress:
     port: int
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineAddress:
-    """Where the engine is: a TCP host and port, or the path of a unix socket."""
-
-    host: str = "localhost"
-    port: int = 5555
-    socket_path: str = ""
-
-    def __str__(self) -> str:
-        if self.socket_path:
-            return f"unix://{self.socket_path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 

@@ -19,6 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from do_dcgm_exporter.dcgm.decoding import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
 from do_dcgm_exporter.errors import ExporterError
 
 # Where the packages datacenter-gpu-manager-4-core and datacenter-gpu-manager (3.x) put them.
@@ -33,9 +34,6 @@ _MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent")
 # A file only the simulator's bindings directory has.
 _SIMULATOR_MARKER = "SIMULATED"
 
-# Size and value offset of dcgmFieldValue_v2, the same in every release from 3.1 to 4.6.
-FIELD_VALUE_SIZE = 4128
-FIELD_VALUE_OFFSET = 32
 _FIELD_VALUE_LAYOUT = (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET)
 
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from do_dcgm_exporter.config.settings import EngineAddress
 from do_dcgm_exporter.dcgm.answers import DeviceIdentity, HealthIncident, MigNode, Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.decoding import RawValue, decode_values
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
     CallRefused,
@@ -50,14 +51,6 @@ _KINDS = {int(kind): kind for kind in EntityKind}
 
 _SUPPORTED_ONLY = 1  # DCGM_GEGE_FLAG_ONLY_SUPPORTED
 _LIVE_DATA = 1  # DCGM_FV_FLAG_LIVE_DATA
-
-
-@dataclass(slots=True)
-class CallCount:
-    """How many engine calls were made, and how many have ended, over all connections."""
-
-    calls: int = 0
-    ended: int = 0
 
 
 @dataclass(slots=True)

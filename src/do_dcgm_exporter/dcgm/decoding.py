@@ -15,9 +15,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import Status
+
+# Size and value offset of dcgmFieldValue_v2, the same in every release from 3.1 to 4.6.
+FIELD_VALUE_SIZE = 4128
+FIELD_VALUE_OFFSET = 32
 
 # version, entityGroupId, entityId, fieldId, fieldType, status, unused, ts, value.i64
 _VALUE = struct.Struct("=IIIHhiIqq")
@@ -186,8 +189,3 @@ def _text_sentinel(payload: str) -> Nothing | None:
     if payload.startswith("<<<") and payload.endswith(">>>"):
         return _TEXT_SENTINELS.get(payload, Nothing.BLANK)
     return None
-
-
-def number_text(value: int | float) -> str:
-    """A number as the NVIDIA exporters print it: integers plain, doubles with six decimals."""
-    return str(value) if isinstance(value, int) else f"{value:f}"

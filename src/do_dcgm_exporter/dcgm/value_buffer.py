@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_SIZE
+from do_dcgm_exporter.dcgm.decoding import FIELD_VALUE_SIZE
 
 
 class ValueBuffer:

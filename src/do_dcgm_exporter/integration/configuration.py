@@ -10,7 +10,8 @@ from pathlib import Path
 from do_dcgm_exporter.config.load import load_settings
 from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC
 from do_dcgm_exporter.config.parser import OptionParser
-from do_dcgm_exporter.config.settings import EngineAddress, ListenAddress
+from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.host import Host
 
 _LOCAL = ("localhost", "::1")

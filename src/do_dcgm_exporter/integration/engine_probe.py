@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.commands import CommandFailed, CommandTimedOut, run
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def main(arguments: Sequence[str]) -> None:
 def _ask(address: EngineAddress, directory: Path | None) -> EngineAnswer:
     # All of this is the child's alone.
     from do_dcgm_exporter.dcgm.bindings import BindingsError, load_bindings
-    from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+    from do_dcgm_exporter.dcgm.call_count import CallCount
+    from do_dcgm_exporter.dcgm.connection import HostEngine
     from do_dcgm_exporter.dcgm.errors import EngineError
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration import drop_in
 from do_dcgm_exporter.integration.configuration import Choice
 from do_dcgm_exporter.integration.drop_in import Owner

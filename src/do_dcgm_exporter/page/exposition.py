@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from do_dcgm_exporter.collect.samples import Family, MetricType
-from do_dcgm_exporter.dcgm.topology import Label
 
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -38,15 +37,6 @@ def render(families: Sequence[Family]) -> Rendered:
         text += (text_head, samples)
         openmetrics += (openmetrics_head, samples)
     return Rendered(_encoded(text), _encoded(openmetrics))
-
-
-@lru_cache(maxsize=4096)
-def label_block(labels: tuple[Label, ...]) -> str:
-    """``name="value"`` pairs joined by commas, values escaped.
-
-    Cached, because most of a page's blocks are those of the page before.
-    """
-    return ",".join(f'{name}="{_escape_label(value)}"' for name, value in labels)
 
 
 def _encoded(parts: Iterable[str]) -> bytes:
@@ -87,7 +77,3 @@ def _samples(family: Family) -> str:
 
 def _escape_help(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _escape_label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

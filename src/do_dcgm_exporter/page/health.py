@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.page.publication import Health
 

@@ -18,13 +18,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from do_dcgm_exporter import __version__
+from do_dcgm_exporter.collect.result import CycleResult
+from do_dcgm_exporter.collect.sample_text import label_block
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
-from do_dcgm_exporter.collect.session import CycleResult
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
-from do_dcgm_exporter.page.exposition import label_block
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 
 _PREFIX = "do_dcgm_exporter_"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from do_dcgm_exporter.collect.machine import MachineState
-from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
 from do_dcgm_exporter.page.history import Column, History, column_of, extended, is_due

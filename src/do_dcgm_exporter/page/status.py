@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.machine import MachineState
-from do_dcgm_exporter.collect.session import CycleResult
+from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.history import History
 

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.sample_ages import boot_time
-from do_dcgm_exporter.collect.session import CycleResult, Session
+from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
-from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.errors import ExporterError

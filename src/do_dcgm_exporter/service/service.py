@@ -16,7 +16,7 @@ from do_dcgm_exporter import __version__
 from do_dcgm_exporter.config.counters import CounterSet, Verdict
 from do_dcgm_exporter.config.run_configuration import Configuration
 from do_dcgm_exporter.config.settings import Settings
-from do_dcgm_exporter.dcgm.connection import CallCount
+from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward.forwarder import Forwarder
 from do_dcgm_exporter.page.forwarding import ForwardStatistics

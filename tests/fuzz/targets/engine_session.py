@@ -21,9 +21,10 @@ from dcgm_simulator.wire import (
 )
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
-from do_dcgm_exporter.config.settings import EngineAddress
-from do_dcgm_exporter.dcgm.connection import CallCount, HostEngine
-from do_dcgm_exporter.dcgm.decoding import number_text
+from do_dcgm_exporter.collect.sample_text import number_text
+from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.fields import field_by_name
 from do_dcgm_exporter.errors import ExporterError
 

@@ -8,10 +8,10 @@ import math
 from tests.fuzz.pages import parsed
 
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_text import label_block, number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_SIZE
-from do_dcgm_exporter.dcgm.decoding import Nothing, decode_values, number_text
-from do_dcgm_exporter.page.exposition import label_block
+from do_dcgm_exporter.dcgm.decoding import Nothing, decode_values
 
 _HEAD = 64  # what is read of a value that is no text
 _NOW = 1_800_000_000.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.fuzz.pages import parsed
 
 from do_dcgm_exporter.collect.jobs import JobDirectory
+from do_dcgm_exporter.collect.sample_text import label_block
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
-from do_dcgm_exporter.page.exposition import label_block
 
 _DIRECTORY = Path(tempfile.mkdtemp(prefix="fuzz-jobs-"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.fuzz.pages import parsed
 
+from do_dcgm_exporter.collect.sample_text import label_block
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
-from do_dcgm_exporter.page.exposition import label_block
 
 
 def fuzz(data: bytes) -> None:

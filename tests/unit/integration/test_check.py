@@ -15,7 +15,7 @@ from tests.builders import Bench
 from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
-from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration import survey
 from do_dcgm_exporter.integration.cli import main
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import Bench
 
 import dcgm_simulator
-from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration import engine_wait
 from do_dcgm_exporter.integration.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling, ask_engine

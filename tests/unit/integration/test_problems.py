@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from do_dcgm_exporter.config.settings import EngineAddress
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration import check_data, check_report
 from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.containers import Container

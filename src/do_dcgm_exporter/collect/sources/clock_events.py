@@ -13,11 +13,12 @@ from do_dcgm_exporter.collect.clock_log import EVENT_NAMES, ClockLog
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD, counts_clock_events
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import Counter, CounterSet, Special
 from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.topology import Label, Topology
+from do_dcgm_exporter.dcgm.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.plan import XID_FIELD, carries
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import CounterSet, CounterType
-from do_dcgm_exporter.dcgm.decoding import Nothing, number_text
+from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.topology import Topology
 

@@ -5,18 +5,17 @@ do_dcgm_exporter_nvlink_state{gpu="0",nvlink="0"} 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.result import LinkStates
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Gpu
 
 _NOT_SUPPORTED = 0  # dcgmNvLinkLinkState_t; also what every slot without a link reads
-
-LinkStates = Mapping[tuple[int, int], int]
 
 
 @dataclass(frozen=True, slots=True)

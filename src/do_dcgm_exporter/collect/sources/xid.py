@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.plan import XID_FIELD
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, number_text
+from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
 from do_dcgm_exporter.dcgm.topology import Topology

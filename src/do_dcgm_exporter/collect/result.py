@@ -1,0 +1,45 @@
+"""What one cycle found out, as plain values: nothing here can reach the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.machine import MachineState
+from do_dcgm_exporter.collect.samples import Snapshot
+from do_dcgm_exporter.dcgm.decoding import Nothing
+
+# By GPU and link: 1 disabled, 2 down, 3 up (dcgmNvLinkLinkState_t).
+LinkStates = Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorOutcome:
+    """How one collector did in a cycle."""
+
+    name: str
+    succeeded: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """All that one cycle found out.
+
+    ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
+    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
+    the engine would not watch everything.
+    """
+
+    snapshot: Snapshot
+    gpus: int
+    gpus_up: Mapping[int, bool]
+    nvlink_states: LinkStates
+    driver_version: str
+    dropped: Mapping[Nothing, int]
+    outcomes: tuple[CollectorOutcome, ...]
+    poisoned_fields: frozenset[int]
+    profiling_reason: str
+    warming_up: bool
+    machine: MachineState = field(default_factory=MachineState)
+    unwatched_gpus: tuple[int, ...] = ()

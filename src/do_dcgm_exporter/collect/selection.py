@@ -1,0 +1,99 @@
+"""Apply the device options ``-d``, ``-s`` and ``-p`` to the entities of a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from do_dcgm_exporter.config.settings import DeviceSelection, SelectionMode, Settings
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the user's device options mean on one topology.
+
+    ``entities`` have their fields exported. ``gpus`` are the GPUs in scope, that is
+    selected or with a selected instance: they are asked for signs of life and XIDs.
+    """
+
+    entities: tuple[Entity, ...]
+    gpus: tuple[Gpu, ...]
+    missing: tuple[str, ...]
+
+
+def select(topology: Topology, settings: Settings) -> Selection:
+    """Apply ``-d``, ``-s`` and ``-p`` to ``topology``."""
+    gpu_entities = list(_selected_gpus(topology, settings.gpus))
+    in_scope = {topology.gpu_id_of(entity) for entity in gpu_entities}
+    entities = [
+        *gpu_entities,
+        *_selected_pairs(settings.switches, _switch_entities(topology), _link_entities(topology)),
+        *_selected_pairs(settings.cpus, _cpu_entities(topology), _core_entities(topology)),
+    ]
+    return Selection(
+        tuple(sorted(entities)),
+        tuple(gpu for gpu in topology.gpus if gpu.id in in_scope),
+        tuple(_missing_gpus(topology, settings.gpus)),
+    )
+
+
+def _selected_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[Entity]:
+    cut = {instance.gpu_id for instance in topology.gpu_instances}
+    for gpu in topology.gpus:
+        if selection.mode is SelectionMode.FLEX:
+            whole = gpu.id not in cut
+        else:
+            whole = selection.mode is not SelectionMode.PARTS and _chosen(selection, gpu.id)
+        if whole:
+            yield gpu.entity
+    for instance in topology.gpu_instances:
+        if selection.mode is SelectionMode.FLEX or (
+            selection.mode is not SelectionMode.WHOLE and _chosen(selection, instance.id)
+        ):
+            yield instance.entity
+
+
+def _selected_pairs(
+    selection: DeviceSelection, wholes: list[Entity], parts: list[Entity]
+) -> Iterator[Entity]:
+    """Switches and links, CPUs and cores: here FLEX means both."""
+    if selection.mode is not SelectionMode.PARTS:
+        yield from (entity for entity in wholes if _chosen(selection, entity.id))
+    if selection.mode is not SelectionMode.WHOLE:
+        yield from (entity for entity in parts if _chosen(selection, entity.id))
+
+
+def _missing_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[str]:
+    """Sentences about selected indexes that this machine does not have."""
+    known = {
+        SelectionMode.WHOLE: ("GPU", {gpu.id for gpu in topology.gpus}),
+        SelectionMode.PARTS: ("GPU instance", {part.id for part in topology.gpu_instances}),
+    }.get(selection.mode)
+    if known and selection.indexes:
+        name, ids = known
+        yield from (
+            f"-d names {name} {index}, which this machine does not have"
+            for index in sorted(selection.indexes - ids)
+        )
+
+
+def _chosen(selection: DeviceSelection, index: int) -> bool:
+    return selection.indexes is None or index in selection.indexes
+
+
+def _switch_entities(topology: Topology) -> list[Entity]:
+    return [Entity(EntityKind.SWITCH, switch) for switch in topology.switches]
+
+
+def _link_entities(topology: Topology) -> list[Entity]:
+    return [Entity(EntityKind.LINK, link.id) for link in topology.links]
+
+
+def _cpu_entities(topology: Topology) -> list[Entity]:
+    return [Entity(EntityKind.CPU, cpu) for cpu in topology.cpus]
+
+
+def _core_entities(topology: Topology) -> list[Entity]:
+    return [Entity(EntityKind.CPU_CORE, core.id) for core in topology.cores]

@@ -1,0 +1,20 @@
+"""Say where an engine is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where the engine is: a TCP host and port, or the path of a unix socket."""
+
+    host: str = "localhost"
+    port: int = 5555
+    socket_path: str = ""
+
+    def __str__(self) -> str:
+        if self.socket_path:
+            return f"unix://{self.socket_path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
