@@ -11,10 +11,11 @@ import ctypes
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from do_dcgm_exporter.dcgm.answers import DeviceIdentity, HealthIncident, MigNode, Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
@@ -44,8 +45,6 @@ FIELDS_PER_CALL = 127
 # containers may have the same process id.
 _NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
 _serial_numbers = itertools.count(1)
-
-_Answer = TypeVar("_Answer")
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -82,7 +81,8 @@ class HostEngine:
         parameters.addressIsUnixSocket = 1 if address.socket_path else 0
         where = address.socket_path or str(address)
         try:
-            engine.handle = engine._call_library("dcgmConnect_v2", where, parameters)
+            with engine._counted("dcgmConnect_v2"):
+                engine.handle = bindings.agent.dcgmConnect_v2(where, parameters)
         except EngineError as error:
             raise EngineUnavailable(
                 f"no engine answers at {address} ({error})", error.code
@@ -113,10 +113,9 @@ class HostEngine:
         structs = self.bindings.structs
         answer = structs.c_dcgmVersionInfo_v2()
         answer.version = structs.dcgmVersionInfo_version2
-        self.count.calls += 1
-        ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
-        code = ask(self.handle, ctypes.byref(answer))
-        self.count.ended += 1
+        with self._counted("dcgmHostengineVersionInfo"):
+            ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
+            code = ask(self.handle, ctypes.byref(answer))
         if code == Status.CONNECTION_NOT_VALID:
             raise engine_error(code, "dead handle", "dcgmHostengineVersionInfo")
         return version_in(_text_of(answer, "rawBuildInfoString")) if code == Status.OK else ""
@@ -305,42 +304,37 @@ class HostEngine:
 
     def _call(self, function: str, *arguments: Any) -> Any:
         """Call ``function`` of the bindings on this connection."""
-        return self._explain_skew(
-            function, lambda: self._call_library(function, self.handle, *arguments)
-        )
+        call = getattr(self.bindings.agent, function, None)
+        if call is None:
+            raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
+        with self._counted(function):
+            return call(self.handle, *arguments)
 
     def _call_c(self, function: str, *arguments: Any) -> None:
         """Call ``function`` of libdcgm itself, past what the bindings do around it."""
         structs = self.bindings.structs
-
-        def call() -> None:
+        with self._counted(function):
             status = structs._dcgmGetFunctionPointer(function)(self.handle, *arguments)
             structs._dcgmCheckReturn(status)
 
-        self._explain_skew(function, lambda: self._counted(function, call))
-
-    def _explain_skew(self, function: str, call: Callable[[], _Answer]) -> _Answer:
-        try:
-            return call()
-        except VersionSkew as error:
-            if function in OPTIONAL_FUNCTIONS:
-                raise CallRefused(str(error), error.code) from error
-            raise VersionSkew(self.versions.remedy(), error.code) from error
-
-    def _call_library(self, function: str, *arguments: Any) -> Any:
-        call = getattr(self.bindings.agent, function, None)
-        if call is None:
-            raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
-        return self._counted(function, lambda: call(*arguments))
-
-    def _counted(self, function: str, call: Callable[[], _Answer]) -> _Answer:
+    @contextmanager
+    def _counted(self, function: str) -> Iterator[None]:
+        """Count a call, and raise DCGM's errors as ours."""
         self.count.calls += 1
         try:
-            return call()
+            yield
         except self.bindings.structs.DCGMError as error:
-            raise engine_error(int(error.value), str(error), function) from error
+            raise self._translated(error, function) from error
         finally:
             self.count.ended += 1
+
+    def _translated(self, error: Any, function: str) -> EngineError:
+        ours = engine_error(int(error.value), str(error), function)
+        if not isinstance(ours, VersionSkew):
+            return ours
+        if function in OPTIONAL_FUNCTIONS:
+            return CallRefused(str(ours), ours.code)
+        return VersionSkew(self.versions.remedy(), ours.code)
 
     def _constant(self, name: str) -> int:
         return int(getattr(self.bindings.structs, name))
