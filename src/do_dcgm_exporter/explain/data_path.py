@@ -58,8 +58,7 @@ def _engine(view: View) -> Station:
     status = view.status
     version = f"DCGM {status.versions.engine}" if status.versions.engine else ""
     if status.result is None:
-        is_starting = view.page.health.reason.startswith("starting")
-        flow = Flow.UNKNOWN if is_starting else Flow.BROKEN
+        flow = Flow.UNKNOWN if view.page.health.is_starting else Flow.BROKEN
         return Station("Engine", version, flow, view.page.health.reason)
     return Station("Engine", version, Flow.FLOWS, f"answers at {view.settings.engine}")
 

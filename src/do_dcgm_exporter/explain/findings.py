@@ -22,21 +22,17 @@ def diagnosis_of(view: View) -> Diagnosis:
 def _findings(view: View) -> Iterator[Finding]:
     health = view.page.health
     if view.status.result is None:
-        is_starting = health.reason.startswith("starting")
-        yield Finding(Severity.WARNING if is_starting else Severity.FAULT, health.reason)
+        severity = Severity.WARNING if health.is_starting else Severity.FAULT
+        yield Finding(severity, health.reason)
     yield from device_findings(view)
     yield from health_findings(view)
     if view.status.result is not None:
         if not health.healthy and not view.machine.lost_gpus:
             yield Finding(Severity.FAULT, health.reason)
         yield from _stale_elsewhere(view)
-    forwarding = view.forwarding.complaint
-    for note in health.notes:
-        if note != forwarding and not note.startswith("forwarding fails"):
-            yield Finding(Severity.WARNING, note)
-    for missing in view.machine.roster.missing:
-        yield Finding(Severity.WARNING, missing)
-    for sentence in broken_ends(view):
+    web_config = [health.web_config] * bool(health.web_config)
+    missing = view.machine.roster.missing
+    for sentence in (*health.notes, *web_config, *missing, *broken_ends(view)):
         yield Finding(Severity.WARNING, sentence)
     if view.status.reload_refused:
         yield Finding(

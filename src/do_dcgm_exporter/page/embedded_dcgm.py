@@ -63,7 +63,7 @@ class EmbeddedDcgm:
             self._owners = (
                 None if processes is None else tuple(sorted(str(one["of"]) for one in processes))
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self._owners = None
             _log.warning("%s is not understood: %s", self._path, error)
 

@@ -8,6 +8,7 @@ with all others: its own renderers of the two formats took half of a cycle's CPU
 
 from __future__ import annotations
 
+import logging
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
+
+_log = logging.getLogger(__name__)
 
 _PREFIX = "do_dcgm_exporter_"
 
@@ -46,6 +49,7 @@ class Telemetry:
     collect_seconds: float = 0.0
     cycle: CycleResult | None = None
     dropped: Tally[Nothing] = field(default_factory=Tally)
+    _failing: set[str] = field(default_factory=set)
 
     def record(self, cycle: CycleResult, versions: Versions, seconds: float, now: float) -> None:
         """Take a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
@@ -63,6 +67,19 @@ class Telemetry:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the exporter's own families (prometheus_client's collector protocol)."""
+        for part in (self._machine, self._neighbours, self._collecting, self._counting):
+            try:
+                yield from list(part())
+            except Exception:  # noqa: BLE001
+                # What the exporter says of itself must not keep a page from being made.
+                self._note_failure(part.__name__)
+
+    def _note_failure(self, part: str) -> None:
+        if part not in self._failing:
+            self._failing.add(part)
+            _log.exception("metrics about the exporter are missing (part=%s)", part.lstrip("_"))
+
+    def _machine(self) -> Iterator[Metric]:
         cycle = self.cycle
         yield self._build_info(cycle.driver_version if cycle else "")
         yield _gauge("hostengine_up", "1 while the engine answers.", [((), self.engine_up)])
@@ -73,9 +90,6 @@ class Telemetry:
             [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
         )
-        yield from self._neighbours()
-        yield from self._collecting(cycle)
-        yield from self._counting()
 
     def _build_info(self, driver_version: str) -> Metric:
         labels = {
@@ -100,8 +114,8 @@ class Telemetry:
                 [((), embedded)],
             )
 
-    def _collecting(self, cycle: CycleResult | None) -> Iterator[Metric]:
-        outcomes = cycle.outcomes if cycle else ()
+    def _collecting(self) -> Iterator[Metric]:
+        outcomes = self.cycle.outcomes if self.cycle else ()
         yield _gauge(
             "collector_success",
             "1 if the collector worked in the last cycle.",

@@ -20,11 +20,21 @@ class Health:
     """Whether the newest page holds what it should, and if not, why (one sentence).
 
     ``notes`` are sentences about single things that are missing from a healthy page.
+    ``forwarding`` says why forwarding fails, ``web_config`` why the web configuration was not
+    taken: neither makes the page less whole. ``is_starting`` is whether no cycle has ended yet.
     """
 
     healthy: bool
     reason: str = ""
     notes: tuple[str, ...] = ()
+    forwarding: str = ""
+    web_config: str = ""
+    is_starting: bool = False
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that is to be said beside the verdict."""
+        return (*self.notes, *filter(None, (self.forwarding, self.web_config)))
 
 
 @dataclass(slots=True)
