@@ -1,4 +1,4 @@
-"""All that is wrong, on any part of the way, as one diagnosis."""
+"""Diagnose everything that is wrong, anywhere on the data path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from do_dcgm_exporter.explain.view import View
 
 
 def diagnosis_of(view: View) -> Diagnosis:
-    """What is wrong at this moment, or that all is well."""
+    """Say what is wrong at this moment, or that all is well."""
     return diagnose(_findings(view), view.topology, _all_is_well(view))
 
 
@@ -37,13 +37,13 @@ def _findings(view: View) -> Iterator[Finding]:
     if view.status.reload_refused:
         yield Finding(
             Severity.WARNING,
-            "the configuration of the last reload was refused, the old one goes on"
+            "the configuration of the last reload was refused, the previous one is still in force"
             " (do-dcgm-exporter --check-config)",
         )
 
 
 def _stale_elsewhere(view: View) -> Iterator[Finding]:
-    """Values that the engine does not update, where no device's own row tells of it."""
+    """Report stale values that no finding about a device mentions."""
     result = view.status.result
     stale = result.dropped.get(Nothing.STALE, 0) if result else 0
     if stale and not tells_stale_devices(view):

@@ -1,4 +1,4 @@
-"""Tell which cycle is current, how long it has run, and whether it was given up."""
+"""Keep track of the current cycle: its number, its duration, whether it was abandoned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class CycleClock:
-    """The current cycle, by number. A cycle that is not current any more may say nothing."""
+    """The current cycle. A cycle that is no longer current must not publish anything."""
 
     clock: Callable[[], float] = time.monotonic
     is_abandoned: bool = False
@@ -34,7 +34,7 @@ class CycleClock:
         self._started_at = None
 
     def abandon_after(self, limit: float) -> bool:
-        """Give up a cycle that has run for ``limit`` seconds; return whether there was one."""
+        """Give up a cycle that has run for ``limit`` seconds; return whether it did."""
         if self._started_at is None or self.clock() - self._started_at < limit:
             return False
         self.end()

@@ -1,4 +1,4 @@
-"""Whether the newest page is whole, in words for /health."""
+"""Judge whether a page is complete, in words for /health."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from do_dcgm_exporter.page.publication import Health
 
 
 def health_of(result: CycleResult, topology: Topology) -> Health:
-    """The health of a successful cycle: GPUs that are not there make it bad.
+    """Judge a successful cycle. Missing GPUs make it unhealthy.
 
-    What leaves only single fields out is told as a note, and the health stays good.
+    If only single fields are missing, it stays healthy and a note says so.
     """
     if not topology.gpus:
         return Health(False, "the engine knows no GPU")

@@ -1,9 +1,9 @@
-"""The exporter's own metrics and those of its process, through prometheus_client.
+"""Gather the exporter's own metrics and those of its process through prometheus_client.
 
-Names are fixed: alerts are built on them. Counters are given to prometheus_client as
-finished families, because its Counter adds ``_created`` series in the releases that
-Ubuntu 22.04 and Debian 12 ship. The families it gathers are rendered by exposition.py
-with all others: its own renderers of the two formats took half of a cycle's CPU time.
+Their names are fixed because alerts depend on them. Counters are passed to prometheus_client
+as finished families, because its Counter adds ``_created`` series in the releases of Ubuntu
+22.04 and Debian 12. exposition.py renders the families: prometheus_client's own renderers took
+half of a cycle's CPU time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _PREFIX = "do_dcgm_exporter_"
 
 
-# eq=False: a registry keeps its collectors by identity.
+# eq=False because a registry identifies its collectors by identity.
 @dataclass(slots=True, eq=False)
 class Telemetry:
     """The state behind the exporter's own metrics; the publisher keeps it current."""
@@ -52,7 +52,7 @@ class Telemetry:
     _failing: set[str] = field(default_factory=set)
 
     def record(self, cycle: CycleResult, versions: Versions, seconds: float, now: float) -> None:
-        """Take a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
+        """Record a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
         self.cycle = cycle
         self.versions = versions
         self.engine_up = True
@@ -61,7 +61,7 @@ class Telemetry:
         self.dropped.update(cycle.dropped)
 
     def record_outage(self, engine_up: bool) -> None:
-        """Forget what the last cycle said of the machine: none of it is known any more."""
+        """Forget the last cycle: nothing it found is known any more."""
         self.cycle = None
         self.engine_up = engine_up
 
@@ -71,7 +71,7 @@ class Telemetry:
             try:
                 yield from list(part())
             except Exception:  # noqa: BLE001
-                # What the exporter says of itself must not keep a page from being made.
+                # Metrics about the exporter must never prevent a page.
                 self._note_failure(part.__name__)
 
     def _note_failure(self, part: str) -> None:
@@ -166,7 +166,7 @@ class Telemetry:
 
 
 class TelemetryRegistry:
-    """Gathers the exporter's own families and those of its process."""
+    """The exporter's own families and those of its process."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -175,7 +175,7 @@ class TelemetryRegistry:
         ProcessCollector(registry=self._registry)
 
     def families(self) -> tuple[Family, ...]:
-        """All families as they are now."""
+        """Return all families with their current values."""
         gathered = (_family(metric) for metric in self._registry.collect())
         cycle = self._telemetry.cycle
         return (*gathered, _nvlink_family(tuple(cycle.nvlink_states.items()) if cycle else ()))
@@ -183,9 +183,9 @@ class TelemetryRegistry:
 
 @lru_cache(maxsize=1)
 def _nvlink_family(states: tuple[tuple[tuple[int, int], int], ...]) -> Family:
-    """State by GPU and link.
+    """Render the state of each link of each GPU.
 
-    On eight GPUs that is most of what the exporter says of its own, and hardly ever another.
+    With eight GPUs these are most of the exporter's own samples, and they rarely change.
     """
     return _family(
         _gauge(

@@ -1,10 +1,10 @@
 """Publish pages: the agent's result, or the outage it met.
 
-The agent's cycle may hang in a DCGM call. The supervisor then abandons it: the outage
-is published in its place, and what the cycle brings in the end is discarded.
+The agent's cycle may hang in a DCGM call. The supervisor then abandons it and publishes an
+outage in its place; the late result is discarded.
 
-A page is made first, then its cycle ends, then it is published. So a failure while it is
-made leaves the cycle current, and the agent publishes an outage instead.
+A page is made first, then its cycle ends, then the page is published. If making it fails, the
+cycle is still current, and the agent publishes an outage instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STARTING = Health(False, "starting: no cycle has ended yet", is_starting=True)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a page holds of the engine; ``simulated`` is whether all values are made up."""
+    """The engine's part of a page. ``simulated`` means that all values are made up."""
 
     families: Rendered = _NO_FAMILIES
     health: Health = STARTING
@@ -51,10 +51,9 @@ def make_page(content: Content, own: Rendered, status: Status) -> Page:
 
 
 class Publisher:
-    """The only one that publishes. Its lock is never held over an engine call.
+    """Publishes every page. Its lock is never held during an engine call.
 
-    ``tell`` gets every health whose reason is another one than before: whoever published
-    it, that is what users see from then on.
+    ``tell`` receives each health whose reason differs from the previous one, whoever caused it.
     """
 
     def __init__(
@@ -79,11 +78,11 @@ class Publisher:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether a cycle was abandoned and none has begun since."""
+        """Whether the last cycle was abandoned."""
         return self._cycles.is_abandoned
 
     def begin_cycle(self) -> int:
-        """Note that a cycle begins; its number is what its result is published under."""
+        """Begin a cycle and return its number, under which its result is published."""
         with self._lock:
             return self._cycles.begin()
 
@@ -95,9 +94,9 @@ class Publisher:
         health: Health,
         simulated: bool,
     ) -> bool:
-        """Publish what cycle number ``cycle`` found; False if it had been abandoned.
+        """Publish the result of cycle number ``cycle``; return False if it had been abandoned.
 
-        ``simulated`` is whether all values are made up.
+        ``simulated`` means that all values are made up.
         """
         families = render(result.snapshot.families)
         with self._lock:
@@ -110,7 +109,7 @@ class Publisher:
             return True
 
     def publish_outage(self, cycle: int, reason: str, engine_up: bool = False) -> bool:
-        """Publish that cycle number ``cycle`` failed; False if it had been abandoned."""
+        """Publish that cycle number ``cycle`` failed; return False if it had been abandoned."""
         with self._lock:
             if self._cycles.seconds(cycle) is None:
                 return False
@@ -118,9 +117,9 @@ class Publisher:
             return True
 
     def abandon_cycle_after(self, limit: float) -> bool:
-        """Give up on a cycle that has run for ``limit`` seconds; True if there was one.
+        """Abandon the cycle if it has run for ``limit`` seconds; return whether it did.
 
-        An engine is slow if any call has ended since the last look, else it hangs.
+        If any call has ended since the last look, the engine is slow, otherwise it hangs.
         """
         with self._lock:
             ended = self._telemetry.calls.ended
@@ -136,7 +135,7 @@ class Publisher:
             return True
 
     def refresh(self) -> None:
-        """Publish the same families again with the exporter's own metrics of now."""
+        """Publish the same families again with current metrics about the exporter."""
         with self._lock:
             self._publish(self._content)
 
