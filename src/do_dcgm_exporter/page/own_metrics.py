@@ -90,6 +90,12 @@ class Telemetry:
             [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
         )
+        yield _gauge(
+            "profiling_up",
+            "1 while a GPU that offers profiling fields has values of them, 0 while it has none.",
+            [((str(gpu),), up) for gpu, up in (cycle.profiling_up if cycle else {}).items()],
+            ["gpu"],
+        )
 
     def _build_info(self, driver_version: str) -> Metric:
         labels = {
