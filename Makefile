@@ -1,6 +1,5 @@
 # make help tells what there is. Everything is made in .venv, .venv-RELEASE, build and dist.
 
-export PYTHONPATH := src
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
 # Each with the libraries it ships and, where this machine has it, its Python.
@@ -107,8 +106,8 @@ clean: ## remove everything that was made
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/run: tests/requirements/run.txt
-	tools/make-venv .venv $^
+.venv/run: $(patsubst %,tests/requirements/%.txt,build run) pyproject.toml
+	tools/make-venv .venv $(filter %.txt,$^)
 	touch $@
 
 .venv/test: $(patsubst %,tests/requirements/%.txt,test coverage lint) .venv/run
@@ -123,8 +122,9 @@ clean: ## remove everything that was made
 	tools/make-venv .venv $<
 	touch $@
 
-$(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt tests/requirements/test.txt
-	PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) tools/make-venv .venv-$* $^
+$(RELEASES:%=.venv-%/test): .venv-%/test: $(patsubst %,tests/requirements/%.txt,build test) pyproject.toml
+$(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt
+	PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) tools/make-venv .venv-$* $(filter %.txt,$^)
 	touch $@
 
 .venv-audit/audit: tests/requirements/audit.txt

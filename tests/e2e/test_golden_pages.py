@@ -51,7 +51,7 @@ def page_of(scenario: str, version: str) -> str:
         command += ["--dcgm-bindings", str(bindings_directory())]
         command += ["--default-counters", str(DEFAULT_COUNTERS)]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("DO_DCGM_EXPORTER_")}
-        environ |= {"DCGM_SIMULATOR_VERSION": version, "PYTHONPATH": str(REPOSITORY / "src")}
+        environ |= {"DCGM_SIMULATOR_VERSION": version}
         ended = subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )

@@ -18,7 +18,7 @@ from tests.e2e.exporter import (
     Answer,
     Exporter,
     as_flags,
-    environment,
+    command_without,
     run,
     settings_for,
 )
@@ -349,14 +349,11 @@ def test_whoever_asks_for_none_of_this_does_not_pay_for_it(
 def test_a_library_that_is_missing_is_named_by_its_package(
     tmp_path: Path, missing: str, text: str
 ) -> None:
-    # A directory without a module of that name goes before the one that has it.
-    (tmp_path / f"{missing}.py").write_text("raise ImportError\n")
     wanted = tmp_path / "web.yml"
     wanted.write_text(text)
-    path = f"{tmp_path}:{environment()['PYTHONPATH']}"
     ran = run(
         *as_flags(settings_for("127.0.0.1:1", web_config_file=wanted)),
-        environ={"PYTHONPATH": path},
+        command=command_without(missing),
     )
     assert ran.status == 2
     assert f"python3-{missing}, which is not installed" in ran.sentence

@@ -50,8 +50,7 @@ def test_every_scenario_starts_and_stops(scenario: str) -> None:
 
 def test_first_line_says_what_it_is_and_where() -> None:
     command = [sys.executable, "-m", "dcgm_simulator", "--port", "0", "--scenario", "hgx"]
-    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
@@ -64,8 +63,7 @@ def test_first_line_says_what_it_is_and_where() -> None:
 
 def test_taken_port_is_one_sentence_and_status_1(engine: SimulatedEngine) -> None:
     command = [sys.executable, "-m", "dcgm_simulator", "--port", str(engine.port)]
-    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert f"cannot listen on 127.0.0.1:{engine.port}" in result.stderr
     assert result.stderr.count("\n") == 1
@@ -108,10 +106,7 @@ def test_engine_ends_when_its_parent_is_killed() -> None:
         "import time; from dcgm_simulator.process import SimulatedEngine;"
         "engine = SimulatedEngine.start('h100x1'); print(engine.pid, flush=True); time.sleep(60)"
     )
-    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert is_running(pid)
@@ -166,12 +161,8 @@ def test_bindings_need_only_their_directory_on_the_path(engine: SimulatedEngine)
         f"h = A.dcgmConnect_v2({engine.address!r}, S.c_dcgmConnectV2Params_v2());"
         "print(A.dcgmGetAllDevices(h))"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # -S: without what is installed here, the simulator itself included.
     result = subprocess.run(
-        [sys.executable, "-I", "-c", script],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
     )
     assert (result.stdout, result.stderr) == ("[0]\n", "")
