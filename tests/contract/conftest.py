@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.waiting import wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from dcgm_simulator.testing import Bindings, load_bindings
@@ -119,6 +120,31 @@ class Target:
     def one(self, handle: Any, field: int, entity: tuple[int, int] = (1, 0)) -> Any:
         """Return the newest value of one field of one entity."""
         return self.latest(handle, [entity], [field])[0]
+
+    def one_newer(
+        self, handle: Any, field: int, than: int, entity: tuple[int, int] = (1, 0)
+    ) -> Any:
+        """Wait for a value of one field that was read later than ``than``, in microseconds."""
+
+        def look() -> Any:
+            value = self.one(handle, field, entity)
+            return value if value.ts > than else None
+
+        return wait_until(look, f"a value of field {field} newer than {than}")
+
+    def let_sampling_go_on(self, handle: Any, field: int, entity: tuple[int, int] = (1, 0)) -> None:
+        """Wait until a watched field was sampled twice; what is not sampled stands still."""
+        for _ in range(2):
+            self.one_newer(handle, field, self.one(handle, field, entity).ts, entity)
+
+    def wait_for_samples(self, handle: Any, groups: tuple[Any, Any], count: int) -> list[Any]:
+        """Wait until so many samples of the groups are kept, and return all of them."""
+
+        def look() -> list[Any]:
+            _, samples = self.since(handle, *groups, 0)
+            return samples if len(samples) >= count else []
+
+        return wait_until(look, f"{count} samples")
 
     def since(self, handle: Any, group: Any, field_group: Any, since: int) -> tuple[int, list[Any]]:
         """Return the next time to ask from, and (entity, field, ts, value) of all samples."""

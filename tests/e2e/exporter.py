@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.e2e.pages import Page
-from tests.e2e.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, wait_until
 
 import dcgm_simulator
 
@@ -266,6 +266,10 @@ class Exporter:
     def threads(self) -> int:
         """How many threads it has."""
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def wait_for_threads(self, count: int) -> None:
+        """Wait until it has so many threads: one that was told to end needs a moment for it."""
+        wait_until(lambda: self.threads() == count, f"{count} threads")
 
     def wait_until_no_more_than(self, descriptors: int, threads: int, spare: int) -> None:
         """Wait until it uses that much; ``spare`` of each may be in use for a moment."""

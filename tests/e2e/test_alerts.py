@@ -21,7 +21,7 @@ from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Endpoint, answering
 from tests.e2e.exporter import ROOT, Exporter, command_after
 from tests.e2e.prometheus import Prometheus, needs_prometheus, promtool
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 import dcgm_simulator
 from dcgm_simulator.process import SimulatedEngine

@@ -1,4 +1,8 @@
-"""Wait for conditions, so that no test sleeps and hopes."""
+"""Wait for conditions, so that no test sleeps and hopes.
+
+How soon something happens is asserted in virtual time (tests/simulation): a machine that is busy
+with other things would break such a promise, or pass what breaks it.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,3 @@ def wait_until(condition: Callable[[], Answer], what: str, at_most: float = PATI
         assert time.monotonic() < deadline, f"not within {at_most:g} s: {what}"
         time.sleep(_PAUSE)
     return answer
-
-
-def seconds_until(condition: Callable[[], object], what: str, at_most: float = PATIENCE) -> float:
-    """Return how long it takes until ``condition`` is true."""
-    started = time.monotonic()
-    wait_until(condition, what, at_most)
-    return time.monotonic() - started
