@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
 from dcgm_simulator import SCENARIOS
 from dcgm_simulator.cli import main
@@ -88,7 +88,7 @@ def test_garbage_ends_its_own_connection_only(engine: SimulatedEngine, garbage: 
                 pass
         except ConnectionResetError:
             pass
-    assert engine.control("status")["connections"] == []
+    wait_until(lambda: engine.control("status")["connections"] == [], "no connection is left")
 
 
 def test_client_that_sends_half_a_frame_holds_nobody_up(engine: SimulatedEngine) -> None:
@@ -113,10 +113,7 @@ def test_engine_ends_when_its_parent_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 10
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid), "the engine ends")
 
 
 def test_refused_connections_are_accepted_again(engine: SimulatedEngine) -> None:
