@@ -14,8 +14,8 @@ from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 
 if TYPE_CHECKING:
-    from do_dcgm_exporter.integration.applying import Means
-    from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
+    from do_dcgm_exporter.integration.changing.applying import Means
+    from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 
 # Nothing else is imported before it is needed: "refresh" runs every five minutes.
 
@@ -82,16 +82,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.check import check
+    from do_dcgm_exporter.integration.reporting.check import check
 
     return check(host, as_json=arguments.json)
 
 
 def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.applying import Applying, Wish
-    from do_dcgm_exporter.integration.configuration import Choice
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.workshop import Level
+    from do_dcgm_exporter.integration.changing.applying import Applying, Wish
+    from do_dcgm_exporter.integration.changing.workshop import Level
+    from do_dcgm_exporter.integration.looking.configuration import Choice
+    from do_dcgm_exporter.integration.reporting.messages import tell
     from do_dcgm_exporter.output import write
 
     settings = _settings(host)
@@ -116,9 +116,9 @@ def _apply(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _restore(_: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.applying import restore
-    from do_dcgm_exporter.integration.configuration import Choice
-    from do_dcgm_exporter.integration.policy import run_by_dpkg
+    from do_dcgm_exporter.integration.changing.applying import restore
+    from do_dcgm_exporter.integration.changing.policy import run_by_dpkg
+    from do_dcgm_exporter.integration.looking.configuration import Choice
 
     with _alone(host, _LONGEST_RUN):
         worked = restore(_means(host))
@@ -134,7 +134,7 @@ def _restore(_: argparse.Namespace, host: Host) -> int:
 
 
 def _status(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.status import status
+    from do_dcgm_exporter.integration.reporting.status import status
 
     return status(host, as_json=arguments.json)
 
@@ -149,8 +149,8 @@ def _refresh(arguments: argparse.Namespace, host: Host) -> int:
 
 
 def _apply_unless_busy(host: Host, settings: IntegrationSettings) -> bool:
-    from do_dcgm_exporter.integration.applying import Applying, Wish
-    from do_dcgm_exporter.integration.state import Busy
+    from do_dcgm_exporter.integration.changing.applying import Applying, Wish
+    from do_dcgm_exporter.integration.changing.state import Busy
 
     try:
         with _alone(host, 0.0):
@@ -161,8 +161,8 @@ def _apply_unless_busy(host: Host, settings: IntegrationSettings) -> bool:
 
 def _tell_how_long(choice: Choice) -> None:
     """Tell that the configuration will be obeyed again."""
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.workshop import Level
+    from do_dcgm_exporter.integration.changing.workshop import Level
+    from do_dcgm_exporter.integration.reporting.messages import tell
 
     tell(
         Level.INFO,
@@ -172,30 +172,30 @@ def _tell_how_long(choice: Choice) -> None:
 
 
 def _settings(host: Host) -> IntegrationSettings:
-    from do_dcgm_exporter.integration.own_service import settings_of_service
-    from do_dcgm_exporter.integration.systemd import Systemd
+    from do_dcgm_exporter.integration.looking.own_service import settings_of_service
+    from do_dcgm_exporter.integration.looking.systemd import Systemd
 
     return settings_of_service(host, Systemd(), os.environ)
 
 
 def _report(host: Host, engine_port: int) -> None:
-    from do_dcgm_exporter.integration.embedded_report import write_report
-    from do_dcgm_exporter.integration.processes import scan
+    from do_dcgm_exporter.integration.looking.processes import scan
+    from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 
     write_report(host, scan(host, engine_port), engine_port)
 
 
 def _means(host: Host) -> Means:
-    from do_dcgm_exporter.integration.applying import Means
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.policy import may_restart
+    from do_dcgm_exporter.integration.changing.applying import Means
+    from do_dcgm_exporter.integration.changing.policy import may_restart
+    from do_dcgm_exporter.integration.reporting.messages import tell
 
     return Means(host, tell, may_restart=lambda unit: may_restart(host, unit))
 
 
 def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.state import locked
-    from do_dcgm_exporter.integration.workshop import Level
+    from do_dcgm_exporter.integration.changing.state import locked
+    from do_dcgm_exporter.integration.changing.workshop import Level
+    from do_dcgm_exporter.integration.reporting.messages import tell
 
     return locked(host, seconds, on_wait=lambda: tell(Level.INFO, "waiting for another run to end"))

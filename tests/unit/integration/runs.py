@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
-from do_dcgm_exporter.integration import state
-from do_dcgm_exporter.integration.applying import Applying, Means, Wish, restore
-from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.changing import state
+from do_dcgm_exporter.integration.changing.applying import Applying, Means, Wish, restore
+from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 CLIENT = "localhost:5555"

@@ -6,9 +6,10 @@ import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
 from tests.unit.integration.runs import CLIENT, DROP_IN, apply, restarts, told, undo
 
-from do_dcgm_exporter.integration import state, systemd
-from do_dcgm_exporter.integration.configuration import Choice
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.integration.changing import state
+from do_dcgm_exporter.integration.looking import systemd
+from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:

@@ -13,14 +13,14 @@ from tests.unit.integration.conftest import ENGINE, Machine
 from tests.unit.integration.runs import CLIENT, apply, plan, told, undo
 from tests.unit.integration.test_interruptions import every_point
 
-from do_dcgm_exporter.integration import container_copy
-from do_dcgm_exporter.integration.configuration import Choice
-from do_dcgm_exporter.integration.container_copy import CannotCopy
-from do_dcgm_exporter.integration.containers import Container, find_containers, with_makers
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.exporters import find_unit_exporters
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.integration.changing import container_copy
+from do_dcgm_exporter.integration.changing.container_copy import CannotCopy
+from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.containers import Container, find_containers, with_makers
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
 READING = {"ps", "inspect"}

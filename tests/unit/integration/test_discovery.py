@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
-from do_dcgm_exporter.integration import enablement, libraries
-from do_dcgm_exporter.integration.commands import CommandFailed
-from do_dcgm_exporter.integration.exporters import find_unit_exporters
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.systemd import Systemd
-from do_dcgm_exporter.integration.unit_files import candidates, instance_names
+from do_dcgm_exporter.integration.looking import enablement, libraries
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.unit_files import candidates, instance_names
 
 PROGRAM = "/usr/bin/dcgm-exporter"
 

@@ -9,10 +9,14 @@ from dataclasses import replace
 import pytest
 from tests.unit.integration.conftest import HEAD, Machine
 
-from do_dcgm_exporter.integration import engine_clients
-from do_dcgm_exporter.integration.commands import CommandFailed
-from do_dcgm_exporter.integration.engine_clients import LONGEST_RETURN, Return, client_units
-from do_dcgm_exporter.integration.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.changing import engine_clients
+from do_dcgm_exporter.integration.changing.engine_clients import (
+    LONGEST_RETURN,
+    Return,
+    client_units,
+)
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 UNIT = "gpu-metrics.service"
 RUNNING = UnitView(

@@ -6,13 +6,13 @@ import shlex
 
 import pytest
 
-from do_dcgm_exporter.integration.exporter_command import (
+from do_dcgm_exporter.integration.deciding.exporter_command import (
     ExporterCommand,
     Form,
     exporter_command,
     split_container_run,
 )
-from do_dcgm_exporter.integration.systemd import ExecCommand
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 
 PROGRAM = "/usr/bin/dcgm-exporter"
 IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"

@@ -12,8 +12,8 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 from tests.unit.integration.runs import CLIENT, apply, restarts, undo
 
-from do_dcgm_exporter.integration import state
-from do_dcgm_exporter.integration.configuration import Choice
+from do_dcgm_exporter.integration.changing import state
+from do_dcgm_exporter.integration.looking.configuration import Choice
 
 # The child touches nothing of the threads that serve pages here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")

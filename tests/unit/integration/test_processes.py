@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
-from do_dcgm_exporter.integration.embedded_report import write_report
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.processes import (
+from do_dcgm_exporter.integration.looking.processes import (
     DcgmProcess,
     command_name,
     container_of,
@@ -21,7 +20,8 @@ from do_dcgm_exporter.integration.processes import (
     scan,
     unit_of,
 )
-from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table, unix_peers
+from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table, unix_peers
+from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
 EXPORTER = {"comm": "dcgm-exporter\n", "cmdline": "/usr/bin/dcgm-exporter\0", "environ": ""}

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
-from do_dcgm_exporter.integration.exporters import find_unit_exporters
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.proof import Watched
-from do_dcgm_exporter.integration.scrape import Served, scrape
-from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.integration.changing.proof import Watched
+from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.looking.scrape import Served, scrape
+from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 Answer = tuple[int, bytes]
 METRICS: Answer = (200, b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n")

@@ -10,10 +10,10 @@ import pytest
 from tests.unit.integration.conftest import Machine
 from tests.unit.integration.runs import apply, plan, told, undo
 
-from do_dcgm_exporter.integration.configuration import Choice
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.snap import find_snap
+from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.looking.snap import find_snap
 
 SNAP = """\
 import json, os, sys
