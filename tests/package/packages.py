@@ -63,11 +63,11 @@ class Package:
             **{key.replace("_", "-"): value for key, value in fields.items()},
         }
 
-    def file(self, path: str, content: str, mode: int = 0o644) -> None:
+    def file(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Put a file into it."""
         target = self.tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
         target.chmod(mode)
 
     def script(self, name: str, content: str) -> None:
