@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from tests.package import strangers
+from tests.package.exporter_kinds import ETC, LIB
 from tests.package.system import System
 
-LIB = "/usr/lib/systemd/system"
-ETC = "/etc/systemd/system"
 RUN = "[Service]\nExecStart={}\n"
 NVIDIAS = "/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv"
 
@@ -22,23 +22,14 @@ EMBEDDED = {
     f"{ETC}/replaced.service.d/mine.conf": RUN.format(f"\nExecStart={NVIDIAS} -c 5000"),
     f"{ETC}/overridden.service": RUN.format(NVIDIAS),
     f"{LIB}/overridden.service": RUN.format(f"{NVIDIAS} -r gpu7:5555"),
-    f"{ETC}/wrapped.service": RUN.format("/usr/local/bin/start-it --now"),
-    "/usr/local/bin/start-it": "#!/bin/sh\n# not with -r\nexec dcgm-exporter -c 5000\n",
-    f"{ETC}/from-file.service": RUN.format("/bin/sh -c 'exec $EXPORTER'\nEnvironmentFile=-/etc/e"),
-    "/etc/e": "EXPORTER=/usr/bin/dcgm-exporter\n",
-    f"{ETC}/in-docker.service": RUN.format(
-        "docker run --rm --net host nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
-    ),
+    f"{ETC}/renamed.service": RUN.format("-@/usr/local/bin/nvidia_dcgm_exporter exporter -c 5000"),
+    f"{ETC}/commented-out-in-file.service": RUN.format(f"{NVIDIAS}\nEnvironmentFile=-/etc/e"),
+    "/etc/e": "#DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555\n",
     # Ours is not somebody's decision: one may think better of it.
     f"{ETC}/rewritten.service": RUN.format(NVIDIAS),
     f"{ETC}/rewritten.service.d/zz-do-dcgm-exporter.conf": (
         "[Service]\nEnvironment=DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555\n"
     ),
-    f"{ETC}/unset-again.service": RUN.format(NVIDIAS + "\nEnvironment=A=1"),
-    f"{ETC}/unset-again.service.d/10.conf": (
-        "[Service]\nEnvironment=DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555\n"
-    ),
-    f"{ETC}/unset-again.service.d/20.conf": "[Service]\nEnvironment=\n",
 }
 OTHERS = {
     f"{ETC}/flags.service": RUN.format(f"{NVIDIAS} -r localhost:5555"),
@@ -49,16 +40,21 @@ OTHERS = {
     ),
     f"{ETC}/variable-from-file.service": RUN.format(f"{NVIDIAS}\nEnvironmentFile=/etc/f"),
     "/etc/f": "DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555\n",
-    f"{ETC}/a-b.service": RUN.format(NVIDIAS),
-    f"{ETC}/a-.service.d/all.conf": (
-        "[Service]\nEnvironment=DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555\n"
+    f"{ETC}/no-file.service": RUN.format(
+        "/usr/bin/dcgm-exporter -r gpu7:5555\nEnvironmentFile=-/no"
     ),
     f"{LIB}/masked.service": RUN.format(NVIDIAS),
     f"{ETC}/commented.service": RUN.format(f"/bin/true\n#ExecStart={NVIDIAS}"),
     f"{ETC}/something-else.service": RUN.format("/usr/bin/dcgm-exporter-tool"),
     f"{ETC}/in-a-directory.service": RUN.format("/usr/bin/cat /opt/dcgm-exporter/notes"),
-    f"{ETC}/wrapped-remote.service": RUN.format("/usr/local/bin/start-remote"),
-    "/usr/local/bin/start-remote": "#!/bin/sh\nexec dcgm-exporter -r localhost:5555\n",
+    f"{ETC}/script.service": RUN.format("/usr/local/bin/start-dcgm-exporter --now"),
+    f"{ETC}/oneshot.service": RUN.format(f"{NVIDIAS}\nType=oneshot"),
+    f"{ETC}/restarts-it.service": RUN.format("/usr/bin/systemctl restart dcgm-exporter"),
+    f"{ETC}/follows-it.service": RUN.format("/usr/bin/journalctl -f -u dcgm-exporter"),
+    f"{ETC}/checks-it.service": RUN.format("/bin/sh -c 'systemctl is-active dcgm-exporter'"),
+    f"{ETC}/another.service": RUN.format("/usr/bin/do-dcgm-exporter"),
+    f"{ETC}/Copy of odd-name.service": RUN.format(NVIDIAS),
+    f"{ETC}/odd-näme.service": RUN.format(NVIDIAS),
 }
 
 
@@ -73,7 +69,8 @@ def asked_about(system: System) -> list[str]:
 def test_every_exporter_with_an_engine_of_its_own_is_asked_about(installed: System) -> None:
     installed.reconfigure()
     assert asked_about(installed) == []
-    for path, text in {**EMBEDDED, **OTHERS}.items():
+    files = {path: text for one in strangers.STRANGERS for path, text in one.files.items()}
+    for path, text in {**files, **EMBEDDED, **OTHERS}.items():
         installed.write(path, text)
     installed.systemctl("mask", "masked.service")
     installed.run("ln", "-s", f"{ETC}/odd-name.service", f"{ETC}/alias-of-it.service")
