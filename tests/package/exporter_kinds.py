@@ -249,7 +249,7 @@ KINDS = (
         "several launchers",
         "by-several",
         9441,
-        f"/usr/bin/env -i /usr/bin/nice taskset -c 0 {on(9441)}",
+        f"/usr/bin/env LANG=C /usr/bin/nice -n 1 taskset -c 0 {on(9441)}",
     ),
     Kind(
         "wrapper script with settings",

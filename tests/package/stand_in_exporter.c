@@ -25,7 +25,8 @@
 #include <unistd.h>
 
 /* The Go linker leaves the path of the main package in every program. */
-__attribute__((used)) static const char build_information[] =
+__attribute__((used, section(".go.buildinfo"))) static const char build_information[] =
+	"\xff Go buildinf:\x08\x02"
 	"path\tgithub.com/NVIDIA/dcgm-exporter/cmd/dcgm-exporter\n"
 	"mod\tgithub.com/NVIDIA/dcgm-exporter\t(devel)\n";
 

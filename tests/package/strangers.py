@@ -281,6 +281,10 @@ HOSTS = (
         },
         port=9511,
     ),
+    # What we can set does not reach it.
+    service(
+        "exporter without an environment", "bare", f"/usr/bin/env -i {PROGRAM} -a :9517", port=9517
+    ),
     Stranger(
         "somebody's session",
         "session-7.scope",
