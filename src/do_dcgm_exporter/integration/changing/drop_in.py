@@ -13,12 +13,15 @@ from pathlib import Path
 from do_dcgm_exporter.integration.changing.files import remove_file, remove_unfinished, write_file
 from do_dcgm_exporter.integration.deciding.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, UNIT_DIRECTORY, Host
+from do_dcgm_exporter.integration.host import (
+    COMMAND,
+    DROP_IN_NAME,
+    ENGINE_SERVICE,
+    UNIT_DIRECTORY,
+    Host,
+)
 from do_dcgm_exporter.integration.looking.quoting import command_line, quoted
 from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView
-
-# Sorts behind everybody else's: systemd.unit(5) reads drop-ins in the order of their names.
-NAME = "zz-do-dcgm-exporter.conf"
 
 _SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
 
@@ -52,7 +55,7 @@ class WrittenFile:
 
 def path_of(unit: str) -> str:
     """Return where the drop-in of a unit is."""
-    return f"{UNIT_DIRECTORY}/{unit}.d/{NAME}"
+    return f"{UNIT_DIRECTORY}/{unit}.d/{DROP_IN_NAME}"
 
 
 def text_for(view: UnitView, exporter: ExporterCommand, engine: str) -> str:
@@ -96,7 +99,7 @@ def is_as_written(unit: str, text: str) -> bool:
 
 def units_with_one(host: Host) -> tuple[str, ...]:
     """Return the units that have a drop-in of our name, whosever it is now."""
-    places = sorted(host.path(UNIT_DIRECTORY).glob(f"*.service.d/{NAME}"))
+    places = sorted(host.path(UNIT_DIRECTORY).glob(f"*.service.d/{DROP_IN_NAME}"))
     return tuple(place.parent.name.removesuffix(".d") for place in places)
 
 
