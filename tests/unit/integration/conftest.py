@@ -173,7 +173,9 @@ def machine(tmp_path: Path, pages: list[int], monkeypatch: pytest.MonkeyPatch) -
     made.link("proc/7/fd/3", "socket:[7]")
     made.link("proc/7/ns/net", "net:[1]")
     made.link("proc/7/net", "../net")
-    made.write("usr/bin/dcgm-exporter", "\x7fELF\0 libdcgm.so.4 \0", 0o755)
+    made.write(
+        "usr/bin/dcgm-exporter", "\x7fELF\0 libdcgm.so.4 \0DCGM_REMOTE_HOSTENGINE_INFO\0", 0o755
+    )
     for name in ("systemctl", "busctl"):
         made.stand_in(name, "manager")
     monkeypatch.setenv("PATH", f"{root / 'programs'}:/usr/bin:/bin")

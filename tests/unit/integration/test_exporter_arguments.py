@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from do_dcgm_exporter.integration.deciding.exporter_arguments import (
+from do_dcgm_exporter.integration.exporter_arguments import (
     collect_interval,
     is_local,
     listen_address,

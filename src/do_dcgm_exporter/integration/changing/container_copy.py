@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.integration.deciding.exporter_arguments import (
+from do_dcgm_exporter.integration.exporter_arguments import (
     LISTEN_FLAGS,
     LISTEN_VARIABLE,
     REMOTE_VARIABLE,

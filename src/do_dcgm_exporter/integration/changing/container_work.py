@@ -15,7 +15,7 @@ from do_dcgm_exporter.integration.changing import container_copy
 from do_dcgm_exporter.integration.changing.container_copy import CannotCopy
 from do_dcgm_exporter.integration.changing.state import ContainerRecord
 from do_dcgm_exporter.integration.changing.workshop import Level, Workshop
-from do_dcgm_exporter.integration.deciding.exporter_arguments import collect_interval, serves_tls
+from do_dcgm_exporter.integration.exporter_arguments import collect_interval, serves_tls
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.containers import COPY_LABEL, Container, inspect_container
 from do_dcgm_exporter.integration.looking.processes import scan

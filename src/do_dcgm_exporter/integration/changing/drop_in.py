@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.integration.changing.files import remove_file, remove_unfinished, write_file
-from do_dcgm_exporter.integration.deciding.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import (
     COMMAND,
     DROP_IN_NAME,

@@ -7,7 +7,7 @@ import re
 from do_dcgm_exporter.integration.changing import drop_in
 from do_dcgm_exporter.integration.changing.drop_in import WrittenFile
 from do_dcgm_exporter.integration.changing.state import Change, State, UnitRecord
-from do_dcgm_exporter.integration.deciding.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import Host
 
 _ENGINE = re.compile(rf'^Environment="?{REMOTE_VARIABLE}=([^"\n]*)', re.MULTILINE)

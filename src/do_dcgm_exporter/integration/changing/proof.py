@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from do_dcgm_exporter.integration.deciding.exporter_arguments import (
+from do_dcgm_exporter.integration.deciding.exporter_command import Form
+from do_dcgm_exporter.integration.exporter_arguments import (
     collect_interval,
     listen_address,
     serves_tls,
 )
-from do_dcgm_exporter.integration.deciding.exporter_command import Form
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.exporters import UnitExporter

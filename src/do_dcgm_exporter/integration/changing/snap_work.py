@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from do_dcgm_exporter.integration.changing.state import SnapRecord
 from do_dcgm_exporter.integration.changing.workshop import Level, Workshop
-from do_dcgm_exporter.integration.deciding.exporter_arguments import listen_address
+from do_dcgm_exporter.integration.exporter_arguments import listen_address
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.scrape import Served, scrape
 from do_dcgm_exporter.integration.looking.snap import ENGINE, EXPORTER, PORT_KEY, SNAP, Snap

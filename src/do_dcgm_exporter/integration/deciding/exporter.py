@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from do_dcgm_exporter.integration.deciding.exporter_arguments import remote_engine
+from do_dcgm_exporter.integration.exporter_arguments import remote_engine
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
@@ -23,8 +23,9 @@ class Form(Enum):
 class ExporterCommand:
     """The command of an exporter.
 
-    ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file, or its
-    ``image`` for a container. ``position`` is the command's among the unit's ``ExecStart=``.
+    ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
+    container it is the runtime, and ``image`` and ``container`` are its names. ``position``
+    is the command's among the unit's ``ExecStart=``.
     """
 
     form: Form
@@ -32,6 +33,7 @@ class ExporterCommand:
     environment: Mapping[str, str] = field(default_factory=dict)
     program: str = ""
     image: str = ""
+    container: str = ""
     position: int = 0
 
     @property
@@ -44,14 +46,14 @@ class ExporterCommand:
 class UnitExporter:
     """A unit that is an exporter.
 
-    ``command`` is None for a masked unit. ``processes`` are those of its control group that
-    have DCGM's library mapped. ``source`` is a fingerprint of the files that say how the unit
+    ``processes`` are those of its control group, or of its container, that have DCGM's
+    library mapped. ``source`` is a fingerprint of the files that say how the unit
     runs, without our drop-in, and ``names_engine`` is whether one of them has the engine's
     variable. ``library_major`` is 0 and ``version`` empty where they are not known.
     """
 
     view: UnitView
-    command: ExporterCommand | None
+    command: ExporterCommand
     processes: tuple[DcgmProcess, ...] = ()
     source: str = ""
     names_engine: bool = False

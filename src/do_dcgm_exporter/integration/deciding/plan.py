@@ -8,8 +8,8 @@ from enum import Enum
 from do_dcgm_exporter.integration.changing import drop_in
 from do_dcgm_exporter.integration.changing.drop_in import Owner
 from do_dcgm_exporter.integration.changing.state import Change, UnitRecord
-from do_dcgm_exporter.integration.deciding.exporter_arguments import is_local
 from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
+from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.looking.exporters import UnitExporter

@@ -57,6 +57,11 @@ def _port(address: bytes) -> int:
     return int(address.rpartition(b":")[2], 16)
 
 
+def listens(proc: Path, port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    return port in tcp_table(proc).listening.values()
+
+
 def socket_inodes(proc: Path, process: str) -> Iterator[int]:
     """Yield the inodes of a process's sockets. Raises PermissionError."""
     directory = f"{proc}/{process}/fd"

@@ -31,7 +31,8 @@ class UnitView:
     """A unit as the manager sees it, drop-ins included.
 
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
-    ``triggered_by`` are the sockets, timers and paths that start it.
+    ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
+    file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
     """
 
     name: str
@@ -49,6 +50,9 @@ class UnitView:
     unset: tuple[str, ...]
     restarts: int
     triggered_by: tuple[str, ...] = ()
+    main_pid: int = 0
+    working_directory: str = "/"
+    source_path: str = ""
 
     @property
     def is_there(self) -> bool:
@@ -163,6 +167,9 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         unset=tuple(get("UnsetEnvironment") or ()),
         restarts=get("NRestarts") or 0,
         triggered_by=tuple(get("TriggeredBy") or ()),
+        main_pid=get("MainPID") or 0,
+        working_directory=(get("WorkingDirectory") or "/").removeprefix("!").replace("~", "/root"),
+        source_path=get("SourcePath") or "",
     )
 
 

@@ -9,6 +9,7 @@ from do_dcgm_exporter.embedded_dcgm import REPORT
 from do_dcgm_exporter.integration.changing.files import write_file
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
+from do_dcgm_exporter.integration.looking.sockets import listens
 
 
 def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[DcgmProcess, ...]:
@@ -16,7 +17,7 @@ def write_report(host: Host, processes: Processes, engine_port: int) -> tuple[Dc
 
     Without an engine nobody can be its client: nothing is told then, for nothing is known.
     """
-    known = engine_listens(host, engine_port)
+    known = listens(host.proc, engine_port)
     found = processes.embedded if known else ()
     report = {
         "time": time.time(),
@@ -41,10 +42,3 @@ def owner_of(process: DcgmProcess) -> str:
 def origin_of(process: DcgmProcess) -> str:
     """Say where a process comes from: without a unit or a container, from a person's session."""
     return owner_of(process) if process.unit or process.container else "started by hand"
-
-
-def engine_listens(host: Host, port: int) -> bool:
-    """Whether somebody listens on the engine's port."""
-    from do_dcgm_exporter.integration.looking.sockets import tcp_table
-
-    return port in tcp_table(host.proc).listening.values()
