@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from do_dcgm_exporter.integration.changing.container_copy import CannotCopy
+from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
 from tests.unit.integration.conftest import ENGINE, Machine
 from tests.unit.integration.runs import CLIENT, apply, plan, told, undo
 from tests.unit.integration.test_interruptions import every_point
 
 from do_dcgm_exporter.integration.changing import container_copy
-from do_dcgm_exporter.integration.changing.container_copy import CannotCopy
 from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.integration.looking.containers import Container, find_containers, with_makers
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
 from do_dcgm_exporter.integration.looking import enablement, libraries
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.unit_files import candidates, instance_names
