@@ -17,13 +17,20 @@ from pathlib import Path
 
 ROOT = Path(os.environ["STAND_IN_ROOT"])
 HOME = ROOT / "stand-in"
-DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+DIRECTORIES = (
+    "etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient",
+    "run/systemd/generator.early", "etc/systemd/system", "run/systemd/system",
+    "run/systemd/generator", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+    "run/systemd/generator.late",
+)  # fmt: skip
 # In this file: names of units that exit when they are told of an engine.
 REFUSES = HOME / "refuses"
 # In these files: units that as clients listen where nobody answers, and units that run an
 # engine of their own whatever they are told.
 SERVES_NOTHING = HOME / "serves-nothing-as-client"
 IGNORES = HOME / "ignores-settings"
+# In this file: names of units that are not shown.
+REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
 HANGS = HOME / "hangs"
 ENGINE_PORT = int(os.environ.get("STAND_IN_ENGINE_PORT", "5555"))
@@ -120,6 +127,8 @@ class Manager:
             "MainPID": run.get("pid", 0),
             "NRestarts": 0,
             "TriggeredBy": triggers(name),
+            "SourcePath": unit.get("sourcepath", ""),
+            "WorkingDirectory": "",
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
 
@@ -177,8 +186,8 @@ def read_unit(name: str) -> dict:
                     unit["environment"][variable] = text
             elif key == "EnvironmentFile":
                 unit["files"] = [*unit["files"], value.lstrip("-")]
-            elif key == "Type":
-                unit["type"] = value
+            elif key in ("Type", "SourcePath"):
+                unit[key.lower()] = value
     return unit
 
 
@@ -282,6 +291,8 @@ def busctl(manager: Manager, arguments: list) -> None:
     """Do what busctl is asked, which is always the same."""
     path = arguments[3].rpartition("/")[2]
     name = re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
+    if named(name, REFUSES_TO_SHOW):
+        sys.exit(f"Call failed: Unit name {name} is neither a valid invocation ID nor unit name.")
     print(json.dumps({"type": "a{sv}", "data": [manager.properties(name)]}))
 
 

@@ -56,9 +56,12 @@ def owner_of(proc: Path, process: str) -> Owner:
         return Owner(Kind.USER_UNIT, f"{unit} of user {manager[1]}")
     if names[0].endswith(".service"):
         return Owner(Kind.UNIT, names[0])
-    if names[0].endswith(".scope"):
+    if names[0].startswith("session-"):
         return Owner(Kind.SESSION, names[0])
-    return Owner(Kind.GUEST, names[0])  # groups at the top are none of systemd's: lxc(7)
+    if names[0].endswith(".scope") and not names[0].startswith("machine-"):
+        return Owner(Kind.NOTHING)
+    # machined's, and groups that are none of systemd's: lxc(7).
+    return Owner(Kind.GUEST, names[0])
 
 
 def _group(proc: Path, process: str) -> str:
