@@ -17,7 +17,12 @@ from pathlib import Path
 
 ROOT = Path(os.environ["STAND_IN_ROOT"])
 HOME = ROOT / "stand-in"
-DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+DIRECTORIES = (
+    "etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient",
+    "run/systemd/generator.early", "etc/systemd/system", "run/systemd/system",
+    "run/systemd/generator", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+    "run/systemd/generator.late",
+)  # fmt: skip
 # In this file: names of units that exit when they are told of an engine.
 REFUSES = HOME / "refuses"
 # In these files: units that as clients listen where nobody answers, and units that run an
@@ -29,6 +34,8 @@ RESTARTS_BEFORE = HOME / "restarts-before"
 RESTARTS_SINCE = HOME / "restarts-from-then-on"
 # In this file: the number of the question that the manager does not answer.
 BUSY = HOME / "busy"
+# In this file: names of units that are not shown.
+REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
 HANGS = HOME / "hangs"
 ENGINE_PORT = int(os.environ.get("STAND_IN_ENGINE_PORT", "5555"))
@@ -126,6 +133,8 @@ class Manager:
             "InvocationID": [run["starts"] % 256] * 16 if run else [],
             "NRestarts": restarts(name),
             "TriggeredBy": triggers(name),
+            "SourcePath": unit.get("sourcepath", ""),
+            "WorkingDirectory": "",
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
 
@@ -196,8 +205,8 @@ def read_unit(name: str) -> dict:
                     unit["environment"][variable] = text
             elif key == "EnvironmentFile":
                 unit["files"] = [*unit["files"], value.lstrip("-")]
-            elif key == "Type":
-                unit["type"] = value
+            elif key in ("Type", "SourcePath"):
+                unit[key.lower()] = value
     return unit
 
 
@@ -306,6 +315,8 @@ def busctl(manager: Manager, arguments: list) -> None:
             sys.exit("Connection timed out")
     path = arguments[3].rpartition("/")[2]
     name = re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
+    if named(name, REFUSES_TO_SHOW):
+        sys.exit(f"Call failed: Unit name {name} is neither a valid invocation ID nor unit name.")
     print(json.dumps({"type": "a{sv}", "data": [manager.properties(name)]}))
 
 

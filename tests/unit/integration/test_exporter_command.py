@@ -221,7 +221,7 @@ WRAPPERS = {
     "comments": f"#!/bin/sh\n# starts dcgm-exporter & more\nexec {PROGRAM} -a a#b # {PROGRAM} &\n",
     "continued": f"#!/bin/sh\nexec {PROGRAM} \\\n  -c 5000 \\\n  -a :1\n",
     "settings": '#!/bin/sh\n. /etc/default/x\nexec "$EXPORTER" $OPTIONS\n',
-    "settings if there are": f"#!/bin/sh\n[ -r /etc/default/y ] && . /etc/default/y\nexec {PROGRAM}\n",
+    "settings if there are": f"#!/bin/sh\n[ -r /etc/x/y ] && . /etc/x/y\nexec {PROGRAM}\n",
     "all exported": '#!/bin/sh\nset -a; . /etc/default/x; set +a\nexec "$EXPORTER"\n',
     "default values": "#!/bin/sh\nexec ${BINARY:-/usr/bin/dcgm-exporter} ${OPTIONS-} -c 5\n",
     "its directory": '#!/bin/sh\ncd "$(dirname "$0")/x"\nexec ./dcgm-exporter "$@"\n',

@@ -64,7 +64,8 @@ def container_run(
     verb = rest.index("run")
     if runtime == "ctr":
         image = next((word for word in rest[verb:] if _IMAGE.search(word)), "")
-        return ContainerRun(image) if image else None
+        # Neither docker nor podman knows what containerd runs by itself.
+        return ContainerRun() if image else None
     run = _run(rest[verb + 1 :], environment)
     # An option of docker with a value may be the address of another machine's.
     is_direct = place == 0 and all(word == "container" or "=" in word for word in rest[:verb])

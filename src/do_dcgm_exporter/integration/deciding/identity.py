@@ -20,6 +20,7 @@ from do_dcgm_exporter.integration.deciding.places import (
     Place,
     arguments,
     compose_lines,
+    place_in_users_unit,
     place_of_child,
     place_of_container,
     place_of_unit,
@@ -65,8 +66,9 @@ def exporters_in(
     for unit in units:
         judged = judge(unit.view, unit.environment, programs)
         if _is_exporter(unit, judged, programs) and judged.exporter:
-            inside = seen.take(judged.exporter.container, judged.exporter.image)
-            exporters.append(_exporter(unit, judged.exporter, inside, programs))
+            command = judged.exporter
+            inside = seen.take(command.container, command.image, command.arguments)
+            exporters.append(_exporter(unit, command, inside, programs))
         elif mention := _mention(unit, judged, seen, engine):
             mentions.append(mention)
     mentions += seen.mentions()
@@ -130,7 +132,8 @@ def _mention(
     role, place = judged.role, place_of_unit(unit.view, judged.script, engine)
     if judged.run:
         place = _place_of_run(unit, judged, judged.run, engine)
-        inside = containers.take(judged.run.name, judged.run.image, judged.run.file)
+        run = judged.run
+        inside = containers.take(run.name, run.image, run.arguments, run.file)
         pids += tuple(pid for container in inside for pid in _embedded(container.processes))
     elif judged.exporter and unit.view.type == "oneshot":
         role = Role.ONESHOT
@@ -156,15 +159,19 @@ class _Containers:
         self._left = list(containers)
         self._engine = engine
 
-    def take(self, name: str, image: str, file: str = "") -> Sequence[Container]:
-        """Take those of a unit, by their name, else by their image or their file of Compose."""
-        taken = [
-            one
-            for one in self._left
-            if (name and one.name == name)
-            or (not name and image and one.image == image)
-            or (file and file in one.labels.get(CONFIG_FILES, ""))
-        ]
+    def take(
+        self, name: str, image: str, arguments: Sequence[str], file: str = ""
+    ) -> Sequence[Container]:
+        """Take those of a unit, by name or file of Compose, or the only one that is run so."""
+        if name or file:
+            taken = [one for one in self._left if one.name == name or _is_of(one, file)]
+        else:
+            taken = [
+                one
+                for one in self._left
+                if (one.image, tuple(one.arguments)) == (image, tuple(arguments))
+            ]
+            taken = taken if len(taken) == 1 else []
         self._left = [one for one in self._left if one not in taken]
         return taken
 
@@ -175,6 +182,10 @@ class _Containers:
             name = f"container {one.name} ({one.runtime})"
             pids = _embedded(one.processes)
             yield Mention(Role.CONTAINER, name, pids, place.place, place.lines)
+
+
+def _is_of(container: Container, file: str) -> bool:
+    return bool(file) and file in container.labels.get(CONFIG_FILES, "").split(",")
 
 
 def _embedded(processes: Iterable[DcgmProcess]) -> tuple[int, ...]:
@@ -194,6 +205,8 @@ def _of_processes(processes: Iterable[DcgmProcess], engine: str) -> Iterator[Men
             place = Place("what describes it", run_options(engine))
             if owner.pod:
                 place = Place("what describes its pod", pod_lines(engine))
+        elif owner.kind is OwnerKind.USER_UNIT:
+            place = place_in_users_unit(engine)
         elif owner.kind is OwnerKind.GUEST:
             place = Place("the guest", ())
         yield Mention(_ROLES[owner.kind], name, (process.pid,), place.place, place.lines)

@@ -44,13 +44,19 @@ def place_of_unit(view: UnitView, script: str, engine: str) -> Place:
     return Place(view.source_path or view.fragment, ("[Service]", variable))
 
 
+def place_in_users_unit(engine: str) -> Place:
+    """Return where a unit of a user's manager is set up."""
+    lines = ("[Service]", f"Environment={REMOTE_VARIABLE}={engine}")
+    return Place("that user's unit: systemctl --user edit", lines)
+
+
 def place_of_child(view: UnitView, script: str, engine: str) -> Place:
     """Return where an exporter among the processes of another unit is set up."""
     if view.name in _OF_UNITS:
         return Place(_OF_UNITS[view.name], arguments(engine))
     if script:
         return place_of_unit(view, script, engine)
-    return Place(f"what {view.name} starts it by", arguments(engine))
+    return Place(view.source_path or view.fragment, arguments(engine))
 
 
 def arguments(engine: str) -> tuple[str, ...]:

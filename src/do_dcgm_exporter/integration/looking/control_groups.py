@@ -44,21 +44,24 @@ class Owner:
 def owner_of(proc: Path, process: str) -> Owner:
     """Say what a process belongs to."""
     group = _group(proc, process)
+    names = [name for name in group.split("/") if name and not name.endswith(".slice")]
+    manager = _USER_MANAGER.fullmatch(names[0]) if names else None
+    if manager and names[1:] and names[1].endswith(".service"):
+        return Owner(Kind.USER_UNIT, f"{names[1]} of user {manager[1]}")
     if container := _CONTAINER.search(group):
         return Owner(Kind.CONTAINER, container[1], "kubepods" in group)
-    names = [name for name in group.split("/") if name and not name.endswith(".slice")]
     if _is_in_other_namespace(proc, process):
         return Owner(Kind.GUEST, names[0] if names else "")
     if not names or names[0] == "init.scope":
         return Owner(Kind.NOTHING)
-    if manager := _USER_MANAGER.fullmatch(names[0]):
-        unit = names[1] if len(names) > 1 else "init.scope"
-        return Owner(Kind.USER_UNIT, f"{unit} of user {manager[1]}")
+    if manager or names[0].startswith("session-"):
+        return Owner(Kind.SESSION, names[0])
     if names[0].endswith(".service"):
         return Owner(Kind.UNIT, names[0])
-    if names[0].endswith(".scope"):
-        return Owner(Kind.SESSION, names[0])
-    return Owner(Kind.GUEST, names[0])  # groups at the top are none of systemd's: lxc(7)
+    if names[0].endswith(".scope") and not names[0].startswith("machine-"):
+        return Owner(Kind.NOTHING)
+    # machined's, and groups that are none of systemd's: lxc(7).
+    return Owner(Kind.GUEST, names[0])
 
 
 def _group(proc: Path, process: str) -> str:

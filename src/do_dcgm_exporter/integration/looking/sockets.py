@@ -74,6 +74,16 @@ def socket_inodes(proc: Path, process: str) -> Iterator[int]:
             yield int(target[8:-1])
 
 
+def ports_of(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process listens on, none of one that may not be looked into."""
+    try:
+        inodes = set(socket_inodes(proc, process))
+    except OSError:
+        return set()
+    listening = tcp_table(proc, process).listening
+    return {listening[inode] for inode in inodes if inode in listening}
+
+
 def unix_peers() -> dict[int, int]:
     """Return which unix socket is connected with which, by inode.
 

@@ -19,7 +19,7 @@ from do_dcgm_exporter.integration.looking.machine import Answer, Package
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.snap import Snap, find_snap
-from do_dcgm_exporter.integration.looking.sockets import listens
+from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, SeenUnits, look_at_units
 from do_dcgm_exporter.port_holder import Holder, find_holder
@@ -141,9 +141,10 @@ def survey(
     looks.start("health", lambda: machine.health(settings.address))
     if settings.forward_url:
         looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
-    looks.start("engine's port", lambda: _port_use(host, address.port))
-    looks.start("own port", lambda: _port_use(host, settings.address.port))
     processes = scan(host, address.port, with_engines=True)
+    main_pids = (service.main_pid,) if service and service.main_pid else ()
+    looks.start("engine's port", lambda: _port_use(host, address.port, processes.serving_pids))
+    looks.start("own port", lambda: _port_use(host, settings.address.port, main_pids))
     looks.start("snap", lambda: find_snap(host, processes))
     if host.runs_systemd:
         looks.start(
@@ -181,11 +182,17 @@ def survey(
     )
 
 
-def _port_use(host: Host, port: int) -> PortUse:
-    if not listens(host.proc, port):
+def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
+    """Say who listens on a port; the ``likely`` are asked before all others."""
+    proc = host.proc
+    if not listens(proc, port):
         return PortUse(False)
-    holder = find_holder(port, host.proc)
-    return PortUse(True, holder, unit_of(host.proc, str(holder.pid)) if holder else "")
+    for pid in likely:
+        if port in ports_of(proc, str(pid)):
+            command = host.text(f"/proc/{pid}/comm").strip()
+            return PortUse(True, Holder(command, pid), unit_of(proc, str(pid)))
+    holder = find_holder(port, proc)
+    return PortUse(True, holder, unit_of(proc, str(holder.pid)) if holder else "")
 
 
 def _hidden(host: Host, processes: Processes) -> list[str]:
