@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.integration.conftest import ETC, Machine
-from tests.unit.integration.test_problems import view
-
-from do_dcgm_exporter.integration.changing import drop_in, state
 from do_dcgm_exporter.integration.changing.drop_in import Owner, WrittenFile
-from do_dcgm_exporter.integration.changing.policy import may_restart
 from do_dcgm_exporter.integration.changing.state import (
     Change,
     ContainerRecord,
@@ -16,6 +11,11 @@ from do_dcgm_exporter.integration.changing.state import (
     State,
     UnitRecord,
 )
+from tests.unit.integration.conftest import ETC, Machine
+from tests.unit.integration.test_problems import view
+
+from do_dcgm_exporter.integration.changing import drop_in, state
+from do_dcgm_exporter.integration.changing.policy import may_restart
 from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
 from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from do_dcgm_exporter.integration.changing.state import Change, State, UnitRecord
+from do_dcgm_exporter.integration.looking.exporters import UnitExporter
+
 from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
 from do_dcgm_exporter.integration.deciding.problem import Problem
@@ -16,7 +17,6 @@ from do_dcgm_exporter.integration.deciding.problems import notices, problems
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
 from do_dcgm_exporter.integration.looking.machine import Answer, Package
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.snap import Snap, SnapService

@@ -4,57 +4,41 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from do_dcgm_exporter.integration.deciding.exporter_arguments import own_arguments, remote_engine
-from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.host import EXPORTER, EXPORTER_WORD
+from do_dcgm_exporter.integration.exporter_arguments import remote_engine
+from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking import libraries
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, is_installed, run
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
-from do_dcgm_exporter.integration.looking.processes import Processes
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 
-ENGINES = ("docker", "podman")
+RUNTIMES = ("docker", "podman")
 _ANSWER_SECONDS = 3.0
-
-# Marks the copies that we make, with the id of the original.
-COPY_LABEL = "com.digitalocean.do-dcgm-exporter.copy-of"
-
-# Whose a container is, by the labels that its maker leaves.
-_MAKERS = {
-    "com.docker.compose.project": "Compose",
-    "io.podman.compose.project": "Compose",
-    "com.docker.stack.namespace": "Swarm",
-    "com.docker.swarm.service.name": "Swarm",
-    "io.kubernetes.pod.name": "Kubernetes",
-    "io.kubernetes.container.name": "Kubernetes",
-    "io.kubernetes.cri-o.ContainerType": "Kubernetes",
-    "PODMAN_SYSTEMD_UNIT": "systemd",
-}
-_WORD = re.compile(EXPORTER_WORD)
+# Without it podman makes it, whatever it is asked: containers-storage.conf(5), graphroot.
+_PODMANS_STORAGE = "/var/lib/containers/storage"
+_WORD = re.compile(r"dcgm[-_]exporter")
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container; ``inspected`` is what its engine tells of it, ``image`` of its image.
+    """One container, as its runtime tells of it.
 
-    ``maker`` is what has made it and would make it again, empty for somebody's own hand.
+    ``arguments`` are what its program is called with. ``processes`` are those in it that
+    have DCGM's library mapped.
     """
 
-    engine: str
+    runtime: str
     id: str
     name: str
-    running: bool
-    maker: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    library_major: int
-    is_client: bool
-    inspected: Mapping[str, Any]
-    image: Mapping[str, Any]
+    image: str = ""
+    is_running: bool = False
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    processes: tuple[DcgmProcess, ...] = ()
 
     @property
     def remote(self) -> str | None:
@@ -62,129 +46,74 @@ class Container:
         return remote_engine(self.arguments, self.environment)
 
     @property
-    def image_name(self) -> str:
-        """The name its image was asked for by."""
-        config: Mapping[str, Any] = self.inspected.get("Config") or {}
-        return str(config.get("Image") or self.inspected.get("ImageName") or "")
+    def library_major(self) -> int:
+        """The major release of its DCGM, 0 if it is not known."""
+        majors = {process.library_major for process in self.processes} - {0}
+        return majors.pop() if len(majors) == 1 else libraries.major_of_image(self.image)
 
     @property
-    def has_embedded_engine(self) -> bool:
+    def is_embedded(self) -> bool:
         """Whether a second DCGM runs in it."""
-        return self.running and self.remote is None and not self.is_client
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether it is one that we made."""
-        return COPY_LABEL in _labels(self.inspected)
+        if self.processes:
+            return any(process.is_embedded for process in self.processes)
+        return self.is_running and self.remote is None
 
 
-def find_containers(engine: str, systemd: Systemd, processes: Processes) -> tuple[Container, ...]:
-    """Find those of one engine. Raises CommandFailed when it does not tell."""
-    if not is_installed(engine) or _is_stopped(engine, systemd):
+def find_containers(
+    host: Host, runtime: str, systemd: Systemd, processes: Processes
+) -> tuple[Container, ...]:
+    """Find those of one runtime. Raises CommandFailed when it does not tell.
+
+    They are known by the word in their image or command, and by what runs in them.
+    """
+    if not is_installed(runtime) or not _can_be_asked(host, runtime, systemd):
         return ()
     listed = run(
-        engine, "ps", "--all", "--no-trunc", "--format", "{{.ID}}\t{{.Image}}\t{{.Command}}",
+        runtime, "ps", "--all", "--no-trunc", "--format", "{{.ID}}\t{{.Image}}\t{{.Command}}",
         timeout=_ANSWER_SECONDS,
     )  # fmt: skip
-    ids = [line.split("\t")[0] for line in listed.splitlines() if _WORD.search(line)]
-    if not ids:
-        return ()
-    answer = _inspect(engine, "container", ids)
-    images = _images(engine, answer)
-    return tuple(_container(engine, each, images, processes) for each in answer)
+    running = {process.container for process in processes.dcgm}
+    rows = [(line.partition("\t")[0], line) for line in listed.splitlines()]
+    ids = [name for name, line in rows if name in running or _WORD.search(line)]
+    return tuple(_container(runtime, one, processes) for one in _inspect(runtime, ids))
 
 
-def with_makers(
-    containers: Iterable[Container], units: Iterable[UnitExporter]
-) -> tuple[Container, ...]:
-    """Say of containers that a unit makes whose they are: their ``maker`` is the unit's name."""
-    makers = [(unit.name, unit.command) for unit in units if unit.command]
-    return tuple(
-        replace(
-            container,
-            maker=container.maker
-            or next((name for name, command in makers if _makes(command, container)), ""),
-        )
-        for container in containers
-    )
-
-
-def _makes(command: ExporterCommand, container: Container) -> bool:
-    if command.form is Form.CONTAINER_SCRIPT or command.container == container.name:
-        return True
-    unnamed = command.form is Form.CONTAINER and not command.container
-    return unnamed and command.image == container.image_name
-
-
-def _is_stopped(engine: str, systemd: Systemd) -> bool:
-    """Whether docker's daemon is not running: asking it would start it, by its socket."""
-    if engine != "docker":
-        return False
+def _can_be_asked(host: Host, runtime: str, systemd: Systemd) -> bool:
+    """Whether asking starts nothing and makes nothing: docker's daemon, podman's storage."""
+    if runtime == "podman":
+        return host.path(_PODMANS_STORAGE).is_dir()
     try:
         view = systemd.view("docker.service")
     except CommandFailed:
-        return False
-    return view.is_there and not view.is_running
+        return True
+    return view.is_running or not view.is_there
 
 
-def inspect_container(engine: str, name: str) -> Mapping[str, Any] | None:
-    """Return what an engine tells of a container, None if there is none of this name or id."""
-    try:
-        found = _inspect(engine, "container", [name])
-    except CommandFailed as error:
-        if "no such container" in error.reason.lower():
-            return None
-        raise
-    return found[0] if found else None
-
-
-def _inspect(engine: str, kind: str, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    answer = run(engine, "inspect", f"--type={kind}", *names, timeout=_ANSWER_SECONDS)
+def _inspect(runtime: str, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    if not ids:
+        return []
+    answer = run(runtime, "inspect", "--type=container", *ids, timeout=_ANSWER_SECONDS)
     try:
         found: list[Mapping[str, Any]] = json.loads(answer)
     except ValueError as error:
-        raise CommandFailed((engine, "inspect"), "its answer cannot be understood") from error
+        raise CommandFailed((runtime, "inspect"), "its answer cannot be understood") from error
     return found
 
 
-def _images(engine: str, containers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return what is told of the images, by id; nothing of those that are gone."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for name in {str(each.get("Image") or "") for each in containers} - {""}:
-        try:
-            found[name] = _inspect(engine, "image", [name])[0]
-        except (CommandFailed, IndexError):
-            continue  # a container outlives its image; all its settings count as its own then
-    return found
-
-
-def _container(
-    engine: str,
-    inspected: Mapping[str, Any],
-    images: Mapping[str, Mapping[str, Any]],
-    processes: Processes,
-) -> Container:
+def _container(runtime: str, inspected: Mapping[str, Any], processes: Processes) -> Container:
     config = inspected.get("Config") or {}
     identity = str(inspected.get("Id") or "")
-    name = str(inspected.get("Name") or "").lstrip("/")
-    own = [process for process in processes.dcgm if process.container == identity]
-    majors = {process.library_major for process in own if process.library_major}
-    image_name = str(config.get("Image") or "")
-    words = [str(inspected.get("Path") or EXPORTER), *(inspected.get("Args") or ())]
+    words = [str(inspected.get("Path") or ""), *(inspected.get("Args") or ())]
+    names = [word for word in words[:2] if _WORD.search(word)]
     return Container(
-        engine,
+        runtime,
         identity,
-        name,
+        str(inspected.get("Name") or "").lstrip("/"),
+        str(config.get("Image") or inspected.get("ImageName") or ""),
         bool((inspected.get("State") or {}).get("Running")),
-        next((maker for label, maker in _MAKERS.items() if label in _labels(inspected)), ""),
-        tuple(own_arguments(words)),
+        # NVIDIA's image calls the exporter by a script that passes its arguments on.
+        tuple(words[words.index(names[-1]) + 1 if names else 1 :]),
         dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
-        majors.pop() if len(majors) == 1 else libraries.major_of_image(image_name),
-        bool(own) and all(process.is_client for process in own),
-        inspected,
-        images.get(str(inspected.get("Image") or ""), {}),
+        config.get("Labels") or {},
+        tuple(process for process in processes.dcgm if process.container == identity),
     )
-
-
-def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
-    return (inspected.get("Config") or {}).get("Labels") or {}

@@ -10,9 +10,9 @@ from do_dcgm_exporter.integration.host import OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking import configuration
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.exporters import environment_of
 from do_dcgm_exporter.integration.looking.quoting import expanded
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.units import environment_of
 
 _PROGRAM = "do-dcgm-exporter"
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from do_dcgm_exporter.integration.deciding.exporter_arguments import (
-    is_local,
-    own_arguments,
-    remote_engine,
-)
-from do_dcgm_exporter.integration.host import EXPORTER, OWN_SERVICE, Host, read_bytes
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, remote_engine
+from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
+from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
+from do_dcgm_exporter.integration.looking.programs import SHELLS, Programs
 from do_dcgm_exporter.integration.looking.sockets import (
     TcpTable,
     socket_inodes,
@@ -23,34 +22,47 @@ from do_dcgm_exporter.integration.looking.sockets import (
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = b"nv-hostengine"
-_CONTAINER = re.compile(
-    r"(?:/|docker-|libpod-|crio-|cri-containerd-)([0-9a-f]{64})(?:\.scope)?(?:/|$)",
-    re.MULTILINE,
-)
-_UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
-_USER_MANAGER = re.compile(r"/user@\d+\.service/")
+# Programs that run another file, which is what their processes are called by.
+_INTERPRETER = re.compile(r"python[\d.]*|perl[\d.]*|ruby[\d.]*|busybox")
+_TEXT_FOLLOWS = re.compile(r"-[A-Za-z]*[cem]")
+_LONGEST_CHAIN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class DcgmProcess:
     """A process that has libdcgm mapped and is neither the engine nor ours.
 
-    ``library_major`` is 0 where the library's name does not tell it. ``elsewhere`` is the
-    engine of another port or host that an exporter's command line or environment names.
+    ``program`` is its file, or the script that it runs. ``library_major`` is 0 where the
+    library's name does not tell it. ``told`` is the engine that an exporter's command line or
+    environment names, if any does.
     """
 
     pid: int
-    command: str
-    unit: str
-    container: str
+    program: str
+    owner: Owner
     library_major: int
     is_client: bool
-    elsewhere: str = ""
+    told: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The name of its program."""
+        return os.path.basename(self.program)
+
+    @property
+    def unit(self) -> str:
+        """Its unit, nothing if it belongs to something else."""
+        return self.owner.name if self.owner.kind is Kind.UNIT else ""
+
+    @property
+    def container(self) -> str:
+        """The id of its container."""
+        return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it runs an engine of its own."""
-        return not self.is_client and not self.elsewhere
+        """Whether it runs an engine of its own; a client between two engines does not."""
+        return not self.is_client and self.told is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Processes:
 class _Scan:
     """What is looked up once per scan."""
 
-    proc: Path
+    host: Host
     engine_ports: set[int]
     engine_sockets: set[int] = field(default_factory=set)
     tables: dict[str, TcpTable] = field(default_factory=dict)
@@ -87,12 +99,13 @@ class _Scan:
 
     def table(self, process: str) -> TcpTable:
         """The TCP table of a process's network namespace."""
+        proc = self.host.proc
         try:
-            namespace = os.readlink(f"{self.proc}/{process}/ns/net")
+            namespace = os.readlink(f"{proc}/{process}/ns/net")
         except OSError:
             namespace = process
         if namespace not in self.tables:
-            self.tables[namespace] = tcp_table(self.proc, process)
+            self.tables[namespace] = tcp_table(proc, process)
         return self.tables[namespace]
 
 
@@ -114,7 +127,7 @@ def scan(host: Host, engine_port: int, *, with_engines: bool = False) -> Process
     if with_engines or len(mapped) > len(engines):
         # A simulated one has no library; that of another user is hidden.
         engines |= {process for process in _numbers(proc) if _is_engine(proc, process)}
-    scanned = _Scan(proc, {engine_port} if engine_port else set())
+    scanned = _Scan(host, {engine_port} if engine_port else set())
     serving = [engine for engine in engines if engine_port in _note_engine(scanned, engine)]
     found = (
         _dcgm_process(scanned, process, major)
@@ -178,7 +191,7 @@ def _is_ours(proc: Path, process: str) -> bool:
 def _note_engine(scanned: _Scan, engine: str) -> set[int]:
     """Note the sockets of an engine; return the ports it listens on."""
     try:
-        inodes = set(socket_inodes(scanned.proc, engine))
+        inodes = set(socket_inodes(scanned.host.proc, engine))
     except OSError:
         return set()
     listening = scanned.table(engine).listening
@@ -189,19 +202,19 @@ def _note_engine(scanned: _Scan, engine: str) -> set[int]:
 
 
 def _dcgm_process(scanned: _Scan, process: str, major: int) -> DcgmProcess | None:
-    proc = scanned.proc
+    proc = scanned.host.proc
     try:
         inodes = set(socket_inodes(proc, process))
     except OSError:
         return None  # it has ended
+    program = program_of(proc, process)
     return DcgmProcess(
         int(process),
-        command_name(proc, process),
-        unit_of(proc, process),
-        container_of(proc, process),
+        program,
+        owner_of(proc, process),
         major,
         _is_connected(scanned, process, inodes),
-        _elsewhere(proc, process, scanned.engine_ports),
+        _told(scanned.host, process, program),
     )
 
 
@@ -214,23 +227,42 @@ def _is_connected(scanned: _Scan, process: str, inodes: Iterable[int]) -> bool:
     return any(scanned.peers.get(inode) in scanned.engine_sockets for inode in inodes)
 
 
-def _elsewhere(proc: Path, process: str, engine_ports: Iterable[int]) -> str:
-    """Return the engine that an exporter was told of, if it is none of this host's."""
-    if command_name(proc, process) != EXPORTER:
-        return ""
-    arguments = own_arguments(_arguments(proc, process))
-    remote = remote_engine(arguments, environment_of(proc, process)) or ""
-    return "" if is_local(remote, engine_ports) else remote
+def _told(host: Host, process: str, program: str) -> str | None:
+    """Return the engine that an exporter was told of."""
+    environment = environment_of(host.proc, process)
+    if not Programs(host).may_be_exporter(program):
+        return environment.get(REMOTE_VARIABLE)
+    words = _arguments(host.proc, process)
+    # argv[0] may be anything; the name of a script comes behind its interpreter's.
+    place = words.index(program) if program in words else 0
+    return remote_engine(words[place + 1 :], environment)
 
 
-def command_name(proc: Path, process: str) -> str:
-    """Return the name of a process's program, or of the script that it runs."""
-    name = read_bytes(f"{proc}/{process}/comm", 64).decode("utf-8", "replace").strip()
-    words = [os.path.basename(word) for word in _arguments(proc, process)[:4]]
-    if EXPORTER in words:
-        return EXPORTER
-    # The kernel keeps 15 characters.
-    return next((word for word in words if name and word.startswith(name)), name)
+def program_of(proc: Path, process: str) -> str:
+    """Return the path of a process's program, or of the script that it runs."""
+    words = _arguments(proc, process)
+    try:
+        program = os.readlink(f"{proc}/{process}/exe").removesuffix(" (deleted)")
+    except OSError:
+        program = words[0]  # it is another user's, or a thread of the kernel
+    name = os.path.basename(program)
+    if name in SHELLS or _INTERPRETER.fullmatch(name):
+        options = list(itertools.takewhile(lambda word: word.startswith("-"), words[1:]))
+        script = words[len(options) + 1 : len(options) + 2]
+        if script and not any(_TEXT_FOLLOWS.fullmatch(option) for option in options):
+            program = script[0]
+    return program or read_bytes(f"{proc}/{process}/comm", 64).decode("utf-8", "replace").strip()
+
+
+def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
+    """Yield id and program of a process and of its descendants, while each is an only child."""
+    for _ in range(_LONGEST_CHAIN):
+        yield process, program_of(proc, str(process))
+        path = f"{proc}/{process}/task/{process}/children"
+        children = read_bytes(path, 1 << 12).split()
+        if len(children) != 1:
+            return
+        process = int(children[0])
 
 
 def _arguments(proc: Path, process: str) -> list[str]:
@@ -246,21 +278,5 @@ def environment_of(proc: Path, process: str) -> dict[str, str]:
 
 def unit_of(proc: Path, process: str) -> str:
     """Return the system's service unit of a process, nothing of a container's or a user's."""
-    groups = _groups(proc, process)
-    if _USER_MANAGER.search(groups) or container_of(proc, process):
-        return ""
-    units = _UNIT.findall(groups)
-    return units[-1] if units else ""
-
-
-def container_of(proc: Path, process: str) -> str:
-    """Return the id of the container of a process, as docker and podman write it."""
-    match = _CONTAINER.search(_groups(proc, process))
-    return match[1] if match else ""
-
-
-def _groups(proc: Path, process: str) -> str:
-    """Return systemd's control group of a process: cgroup 2, or its hierarchy of version 1."""
-    lines = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace").splitlines()
-    chosen = [line for line in lines if line.startswith("0::") or ":name=systemd:" in line]
-    return "\n".join(chosen or lines)
+    owner = owner_of(proc, process)
+    return owner.name if owner.kind is Kind.UNIT else ""

@@ -57,6 +57,11 @@ def _port(address: bytes) -> int:
     return int(address.rpartition(b":")[2], 16)
 
 
+def listens(proc: Path, port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    return port in tcp_table(proc).listening.values()
+
+
 def socket_inodes(proc: Path, process: str) -> Iterator[int]:
     """Yield the inodes of a process's sockets. Raises PermissionError."""
     directory = f"{proc}/{process}/fd"
@@ -67,6 +72,16 @@ def socket_inodes(proc: Path, process: str) -> Iterator[int]:
             continue  # closed meanwhile
         if target.startswith("socket:["):
             yield int(target[8:-1])
+
+
+def ports_of(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process listens on, none of one that may not be looked into."""
+    try:
+        inodes = set(socket_inodes(proc, process))
+    except OSError:
+        return set()
+    listening = tcp_table(proc, process).listening
+    return {listening[inode] for inode in inodes if inode in listening}
 
 
 def unix_peers() -> dict[int, int]:

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from do_dcgm_exporter.errors import ExporterError
-from do_dcgm_exporter.integration.changing import state
-from do_dcgm_exporter.integration.changing.lost_records import add_lost_records
-from do_dcgm_exporter.integration.changing.state import State
-from do_dcgm_exporter.integration.deciding.ownership import owner_of
-from do_dcgm_exporter.integration.deciding.plan import Circumstances, Decision, decide
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking import commands, machine
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.containers import (
-    ENGINES,
-    Container,
-    find_containers,
-    with_makers,
-)
+from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, ask_engine
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter, find_unit_exporters
 from do_dcgm_exporter.integration.looking.machine import Answer, Package
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
+from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.snap import Snap, find_snap
+from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
-from do_dcgm_exporter.integration.reporting.embedded_report import engine_listens
+from do_dcgm_exporter.integration.looking.units import SeenUnit, SeenUnits, look_at_units
 from do_dcgm_exporter.port_holder import Holder, find_holder
 
 # All of "check" has five seconds: one look comes before all others, which depend on it.
@@ -70,9 +60,7 @@ class Findings:
     own_port: PortUse = field(default_factory=lambda: PortUse(False))
     processes: Processes = field(default_factory=Processes)
     knows_embedded: bool = False
-    exporters: tuple[UnitExporter, ...] = ()
-    decisions: Mapping[str, Decision] = field(default_factory=dict)
-    state: State = field(default_factory=State)
+    units: tuple[SeenUnit, ...] = ()
     containers: tuple[Container, ...] = ()
     snap: Snap | None = None
     service: UnitView | None = None
@@ -138,8 +126,12 @@ def survey(
     configuration_error: str,
     service: UnitView | None,
     unseen: tuple[str, ...],
+    known: Iterable[str] = (),
 ) -> Findings:
-    """Look at everything else; takes some three and a half seconds at the most."""
+    """Look at everything but our own ``service``; takes some three and a half seconds at the most.
+
+    ``known`` are units that have been changed, which are looked at whatever they are now.
+    """
     looks = Looks()
     address = settings.local_engine
     looks.start("engine", lambda: ask_engine(settings.engine, settings.bindings))
@@ -150,30 +142,23 @@ def survey(
     if settings.forward_url:
         looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
     processes = scan(host, address.port, with_engines=True)
-    known, unreadable = _known(host)
+    main_pids = (service.main_pid,) if service and service.main_pid else ()
+    looks.start("engine's port", lambda: _port_use(host, address.port, processes.serving_pids))
+    looks.start("own port", lambda: _port_use(host, settings.address.port, main_pids))
+    looks.start("snap", lambda: find_snap(host, processes))
     if host.runs_systemd:
         looks.start(
             "services",
-            lambda: find_unit_exporters(host, systemd, processes, tuple(known.units)),
+            lambda: look_at_units(host, systemd, Programs(host), processes, known),
         )
         looks.start("engine's unit", lambda: systemd.view(ENGINE_SERVICE))
-    for program in ENGINES:
-        looks.start(program, partial(find_containers, program, systemd, processes))
-    looks.start("snap", lambda: find_snap(host, processes))
-    ports = [_port_use(host, port) for port in (address.port, settings.address.port)]
+    for runtime in RUNTIMES:
+        looks.start(runtime, partial(find_containers, host, runtime, systemd, processes))
     looks.wait(_LONGEST_LOOK)
 
-    exporters = looks.result("services", ())
     engine = looks.result("engine", _NOBODY)
-    local = looks.result("local engine", _NOBODY) if address != settings.engine else engine
-    engine_unit = looks.result("engine's unit")
-    now = Circumstances(
-        settings.choice,
-        address,
-        local,
-        engine_is_expected=is_expected(engine_unit, settings.engine_unit),
-    )
-    containers = [one for program in ENGINES for one in looks.result(program, ())]
+    local = looks.result("local engine", _NOBODY)
+    seen = looks.result("services", SeenUnits(()))
     return Findings(
         settings=settings,
         configuration_error=configuration_error,
@@ -181,48 +166,33 @@ def survey(
         packages=looks.result("packages", ()),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
-        local_engine=local,
-        engine_unit=engine_unit,
-        engine_port=ports[0],
-        own_port=ports[1],
+        local_engine=engine if address == settings.engine else local,
+        engine_unit=looks.result("engine's unit"),
+        engine_port=looks.result("engine's port", PortUse(False)),
+        own_port=looks.result("own port", PortUse(False)),
         processes=processes,
-        knows_embedded=engine_listens(host, address.port),
-        exporters=exporters,
-        decisions={
-            one.name: decide(
-                one,
-                owner_of(host, one.name, known.units.get(one.name)),
-                known.units.get(one.name),
-                now,
-            )
-            for one in exporters
-        },
-        state=known,
-        containers=with_makers(containers, exporters),
+        knows_embedded=listens(host.proc, address.port),
+        units=seen.units,
+        containers=tuple(one for runtime in RUNTIMES for one in looks.result(runtime, ())),
         snap=looks.result("snap"),
         service=service,
         health=looks.result("health"),
         endpoint=looks.result("endpoint"),
-        unseen=(*unseen, *looks.unseen(), *_hidden(host, processes), *unreadable),
+        unseen=(*unseen, *looks.unseen(), *seen.unseen, *_hidden(host, processes)),
     )
 
 
-def _known(host: Host) -> tuple[State, tuple[str, ...]]:
-    known = State()
-    unreadable: tuple[str, ...] = ()
-    try:
-        known = state.load(host)
-    except ExporterError as error:
-        unreadable = (str(error),)
-    add_lost_records(host, known)
-    return known, unreadable
-
-
-def _port_use(host: Host, port: int) -> PortUse:
-    if not engine_listens(host, port):
+def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
+    """Say who listens on a port; the ``likely`` are asked before all others."""
+    proc = host.proc
+    if not listens(proc, port):
         return PortUse(False)
-    holder = find_holder(port, host.proc)
-    return PortUse(True, holder, unit_of(host.proc, str(holder.pid)) if holder else "")
+    for pid in likely:
+        if port in ports_of(proc, str(pid)):
+            command = host.text(f"/proc/{pid}/comm").strip()
+            return PortUse(True, Holder(command, pid), unit_of(proc, str(pid)))
+    holder = find_holder(port, proc)
+    return PortUse(True, holder, unit_of(proc, str(holder.pid)) if holder else "")
 
 
 def _hidden(host: Host, processes: Processes) -> list[str]:

@@ -1,6 +1,7 @@
 """Unit files on the disk: which of them may run an exporter, what starts them.
 
-This is a sieve, not a judgement: it is cheap, needs no manager and keeps too many.
+This is a sieve, not a judgement: it is cheap, needs no manager and keeps too many. What it
+keeps, the manager is asked about.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from do_dcgm_exporter.integration.host import EXPORTER_WORD, OWN_SERVICE, Host, read_bytes
+from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
+from do_dcgm_exporter.integration.looking.programs import Programs
 
 # systemd.unit(5), "System Unit Search Path"; /lib is where older packages put theirs.
 SEARCH_PATH = tuple(
@@ -31,78 +33,68 @@ SEARCH_PATH = tuple(
 )
 
 _LARGEST_UNIT = 1 << 17
-_LARGEST_SCRIPT = 1 << 18
 _DEEPEST = 3
-# The kernel's files are no scripts, and some of them do things when they are read.
-_NO_SCRIPTS = ("/dev/", "/proc/", "/sys/")
-_WORD = re.compile(EXPORTER_WORD.encode())
+# The names that systemd takes, unit_name_is_valid() in its sources. Other files in these
+# directories are none of its units, and asking it about them is an error.
+_NAME = re.compile(r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]{0,246}\.service")
+_WORD = re.compile(r"dcgm[-_]exporter")
 # What a command line or a script may name: programs, and files of variables.
-_PATH = re.compile(rb"(?<![\w./])/[\w./+@:-]+")
+_PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
 _SETTINGS = re.compile(
-    rb"^[ \t]*(?:Exec(?:Start|StartPre|Reload)?|EnvironmentFile)[ \t]*=((?:[^\\\n]|\\[\s\S])*)",
+    r"^[ \t]*(?:ExecStart|Environment|EnvironmentFile)[ \t]*=((?:[^\\\n]|\\[\s\S])*)",
     re.MULTILINE,
 )
 
 
-def candidates(host: Host) -> tuple[str, ...]:
+def candidates(host: Host, programs: Programs) -> tuple[str, ...]:
     """Return the names of the service units that may run an exporter, templates included."""
-    mentioned: dict[bytes, bool] = {}
-    texts: dict[str, list[bytes]] = {}
-    for name, text in _unit_texts(host):
-        texts.setdefault(name, []).append(text)
-    return tuple(
-        sorted(
-            name
-            for name, found in texts.items()
-            if name != OWN_SERVICE
-            and any(_may_run_exporter(host, text, mentioned) for text in found)
-        )
-    )
+    known: dict[str, bool] = {}
+    found = {
+        name
+        for name, text in _unit_texts(host)
+        if name != OWN_SERVICE and _NAME.fullmatch(name) and _may_run(text, programs, known)
+    }
+    return tuple(sorted(found))
 
 
-def _unit_texts(host: Host) -> Iterator[tuple[str, bytes]]:
+def _unit_texts(host: Host) -> Iterator[tuple[str, str]]:
     """Yield unit names and the texts of their files and drop-ins."""
     for base in _directories(host):
         for entry in _entries(base):
             if entry.endswith(".service"):
-                yield entry, read_bytes(f"{base}/{entry}", _LARGEST_UNIT)
+                yield entry, _text(f"{base}/{entry}")
             elif entry.endswith(".service.d"):
                 for drop_in in _entries(f"{base}/{entry}"):
                     if drop_in.endswith(".conf"):
-                        text = read_bytes(f"{base}/{entry}/{drop_in}", _LARGEST_UNIT)
-                        yield entry.removesuffix(".d"), text
+                        yield entry.removesuffix(".d"), _text(f"{base}/{entry}/{drop_in}")
 
 
-def _may_run_exporter(host: Host, text: bytes, mentioned: dict[bytes, bool]) -> bool:
+def _text(path: str) -> str:
+    return read_bytes(path, _LARGEST_UNIT).decode("utf-8", "replace")
+
+
+def _may_run(text: str, programs: Programs, known: dict[str, bool]) -> bool:
     return any(
         _WORD.search(value) is not None
-        or any(_mentions(host, path, mentioned, _DEEPEST) for path in _PATH.findall(value))
+        or any(_leads_to_exporter(path, programs, known, _DEEPEST) for path in _PATH.findall(value))
         for value in _SETTINGS.findall(text)
     )
 
 
-def _mentions(host: Host, path: bytes, mentioned: dict[bytes, bool], depth: int) -> bool:
-    """Whether a script or file of variables speaks of the exporter, or calls one that does."""
-    if path not in mentioned:
-        mentioned[path] = False  # while looking: scripts may call each other
-        text = script(host, path.decode("utf-8", "surrogateescape"))
-        mentioned[path] = _WORD.search(text) is not None or (
-            depth > 0
-            and any(
-                _mentions(host, called, mentioned, depth - 1) for called in set(_PATH.findall(text))
+def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
+    """Whether a file is the exporter, or a script or file of variables that speaks of it."""
+    if path not in known:
+        known[path] = False  # while looking: scripts may call each other
+        text = programs.text(path)
+        known[path] = (
+            _WORD.search(text) is not None
+            or programs.may_be_exporter(path)
+            or any(
+                _leads_to_exporter(called, programs, known, depth - 1)
+                for called in set(_PATH.findall(text) if depth else ())
             )
         )
-    return mentioned[path]
-
-
-def script(host: Host, path: str) -> bytes:
-    """Return the text of a script or file of variables, nothing of a program."""
-    if path.startswith(_NO_SCRIPTS):
-        return b""
-    place = str(host.path(path))
-    if b"\0" in read_bytes(place, 1024):
-        return b""
-    return read_bytes(place, _LARGEST_SCRIPT)
+    return known[path]
 
 
 def instance_names(host: Host, template: str) -> Iterator[str]:
@@ -115,7 +107,7 @@ def instance_names(host: Host, template: str) -> Iterator[str]:
             else:
                 names = [entry.removesuffix(".d")]
             for name in names:
-                if name.startswith(prefix) and name != template and name.endswith(".service"):
+                if name.startswith(prefix) and name != template and _NAME.fullmatch(name):
                     yield name
 
 
