@@ -22,9 +22,9 @@ from tests.package.packages import CLONE
 from tests.package.system import System
 
 DISTRIBUTIONS = ("bookworm", "trixie")
-BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "git", "gnupg",
-               "lintian", "po-debconf", "python3-configargparse", "rsync", "scdoc",
-               "shellcheck")  # fmt: skip
+BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "gcc", "git",
+               "gnupg", "libc6-dev", "lintian", "po-debconf", "python3-configargparse", "rsync",
+               "scdoc", "shellcheck")  # fmt: skip
 TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "piuparts", "systemd-container",
          "util-linux")  # fmt: skip
 

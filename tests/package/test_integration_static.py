@@ -42,8 +42,9 @@ def test_no_target_can_wait_for_the_work() -> None:
     assert len(TIMERS) == len(EXPOSURES)
     for unit in EXPOSURES:
         assert "[Install]" not in unit.read_text()
-    for timer in TIMERS:
-        assert re.findall("(?m)^WantedBy=(.*)$", timer.read_text()) == ["timers.target"]
+    for starter in (*TIMERS, *DEBIAN.glob("*.path")):
+        kind = starter.suffix.lstrip(".")
+        assert re.findall("(?m)^WantedBy=(.*)$", starter.read_text()) == [f"{kind}s.target"]
 
 
 def test_exporters_units_trigger_by_both_spellings_of_their_paths(unpacked: Path) -> None:

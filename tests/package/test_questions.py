@@ -108,8 +108,8 @@ def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
     with questions(installed, "dialog") as screen:
         screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", DOWN, DOWN, ENTER)
-        screen.answer("Which DCGM engine to use?", DOWN, ENTER)
-        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Which service should read the GPUs?", DOWN, ENTER)
+        screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", " ", DOWN, DOWN, " ", NEXT, ENTER)
         screen.finish()
 
@@ -129,8 +129,8 @@ def test_one_can_go_back_in_dialogs(installed: System) -> None:
         screen.answer("Send the GPU metrics to DigitalOcean?", ESCAPE, ESCAPE)
         screen.answer("Address to serve the metrics on", CLEAR, ":9600", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", ENTER)
-        screen.answer("Which DCGM engine to use?", ENTER)
-        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Which service should read the GPUs?", ENTER)
+        screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", NEXT, ENTER)
         screen.finish()
 
@@ -156,8 +156,8 @@ def test_an_address_that_cannot_be_is_asked_for_again(
         screen.type(ENTER)
         screen.answer("Address to serve the metrics on:", f"\x15:9401{ENTER}")
         screen.answer("Send the GPU metrics to DigitalOcean?", f"1{ENTER}")
-        screen.answer("Which DCGM engine to use?", f"1{ENTER}")
-        screen.answer("Address of the DCGM engine:", f"localhost:5555{ENTER}")
+        screen.answer("Which service should read the GPUs?", f"1{ENTER}")
+        screen.answer("Address of nv-hostengine:", f"localhost:5555{ENTER}")
         screen.answer("Additional groups of metrics:", ENTER)
         screen.finish()
 
@@ -240,8 +240,8 @@ def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
     unit = "/usr/lib/systemd/system/nvidia-dcgm-exporter.service"
     installed.write(unit, EMBEDDED_UNIT)
     with questions(installed, "readline") as screen:
-        screen.answer("What to do with an NVIDIA exporter", f"3{ENTER}")
-        assert "own: nvidia-dcgm-exporter.service" in screen.all_said
+        screen.answer("What should happen to it?", f"3{ENTER}")
+        assert "installed: nvidia-dcgm-exporter.service" in screen.all_said
         screen.wait_for("Address to serve the metrics on:")
     # Whoever closes the terminal ends the program on it.
     assert installed.becomes(
@@ -250,4 +250,4 @@ def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
     installed.write(f"/etc/systemd/system/{Path(unit).name}.d/mine.conf", REMOTE)
     with questions(installed, "readline") as screen:
         screen.wait_for("Address to serve the metrics on:")
-        assert "What to do with" not in screen.all_said
+        assert "What should happen to it?" not in screen.all_said

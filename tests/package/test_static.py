@@ -18,7 +18,8 @@ from do_dcgm_exporter.options import OPTIONS
 
 SCRIPTS = ("do-dcgm-exporter.config", "do-dcgm-exporter.postinst", "do-dcgm-exporter.prerm",
            "do-dcgm-exporter.postrm", "dcgm-simulator.postinst", "dcgm-simulator.prerm",
-           "dcgm-simulator.postrm", "bin/engine", "bin/port-is-free")  # fmt: skip
+           "dcgm-simulator.postrm", "bin/connect-exporters", "bin/engine", "bin/may-act",
+           "bin/port-is-free")  # fmt: skip
 UNITS = sorted(
     path
     for path in (CLONE / "debian").rglob("*")

@@ -15,9 +15,9 @@ from tests.builders import Bench
 from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
-from do_dcgm_exporter.integration import survey
 from do_dcgm_exporter.integration.cli import main
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.integration.looking import survey
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]

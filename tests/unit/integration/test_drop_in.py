@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.integration.conftest import ETC, Machine
-from tests.unit.integration.test_problems import view
-
-from do_dcgm_exporter.integration import drop_in, state
-from do_dcgm_exporter.integration.drop_in import Owner, WrittenFile
-from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.policy import may_restart
-from do_dcgm_exporter.integration.state import (
+from do_dcgm_exporter.integration.changing.drop_in import Owner, WrittenFile
+from do_dcgm_exporter.integration.changing.state import (
     Change,
     ContainerRecord,
     SnapRecord,
     State,
     UnitRecord,
 )
-from do_dcgm_exporter.integration.systemd import ExecCommand
+from tests.unit.integration.conftest import ETC, Machine
+from tests.unit.integration.test_problems import view
+
+from do_dcgm_exporter.integration.changing import drop_in, state
+from do_dcgm_exporter.integration.changing.policy import may_restart
+from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 
 UNIT = "a.service"
 PATH = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"

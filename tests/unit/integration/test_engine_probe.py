@@ -11,10 +11,15 @@ import pytest
 from tests.builders import Bench
 
 import dcgm_simulator
-from do_dcgm_exporter.integration import engine_wait
-from do_dcgm_exporter.integration.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling, ask_engine
-from do_dcgm_exporter.integration.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking import engine_wait
+from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
+from do_dcgm_exporter.integration.looking.engine_probe import (
+    Condition,
+    EngineAnswer,
+    Profiling,
+    ask_engine,
+)
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]

@@ -7,22 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from do_dcgm_exporter.integration.changing.state import Change, State, UnitRecord
+from do_dcgm_exporter.integration.looking.exporters import UnitExporter
 
-from do_dcgm_exporter.integration import check_data, check_report
-from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.exporters import UnitExporter
-from do_dcgm_exporter.integration.machine import Answer, Package
-from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
-from do_dcgm_exporter.integration.problem import Problem
-from do_dcgm_exporter.integration.problems import notices, problems
-from do_dcgm_exporter.integration.processes import DcgmProcess, Processes
-from do_dcgm_exporter.integration.snap import Snap, SnapService
-from do_dcgm_exporter.integration.state import Change, State, UnitRecord
-from do_dcgm_exporter.integration.survey import Findings, PortUse
-from do_dcgm_exporter.integration.systemd import UnitView
+from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
+from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
+from do_dcgm_exporter.integration.deciding.problem import Problem
+from do_dcgm_exporter.integration.deciding.problems import notices, problems
+from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.looking.containers import Container
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, Profiling
+from do_dcgm_exporter.integration.looking.machine import Answer, Package
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
+from do_dcgm_exporter.integration.looking.snap import Snap, SnapService
+from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
+from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.reporting import check_data, check_report
 from do_dcgm_exporter.port_holder import Holder
 from do_dcgm_exporter.settings import EngineAddress
 
