@@ -11,7 +11,7 @@ from tests.systemd_249 import not_understood, settings_in
 UNITS = sorted(
     path
     for path in (REPOSITORY / "debian").rglob("*")
-    if path.name.endswith((".service", ".timer", "engine.conf", "exporter.conf"))
+    if path.name.endswith((".service", ".timer", ".path", "engine.conf", "exporter.conf"))
 )
 
 
