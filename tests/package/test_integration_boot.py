@@ -77,5 +77,4 @@ def test_looking_costs_little(rebooted: System) -> None:
     assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
     system.becomes(lambda: not system.is_active(SERVICE), 60.0)
     system.run("systemctl", "start", SERVICE)  # once more, with nothing to do
-    # 0.3 s are allowed; the machine that tests run on may be slow and is shared.
-    assert int(system.property(SERVICE, "CPUUsageNSec")) < 1_000_000_000
+    assert int(system.property(SERVICE, "CPUUsageNSec")) < 300_000_000

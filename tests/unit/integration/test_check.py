@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ StartBench = Callable[..., Bench]
 ELSEWHERE = EngineAnswer(Condition.ANSWERS, client="3.3.9", engine="3.3.9", gpus=4)
 STATE = "var/lib/do-dcgm-exporter/integration.json"
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
+# As they are; with_engine sets others.
+FIRST_LOOK, LOOK = survey._LONGEST_FIRST_LOOK, survey._LONGEST_LOOK
 
 
 def listens(machine: Machine, port: int, inode: int) -> None:
@@ -229,8 +230,8 @@ def test_an_exporter_that_is_left_is_no_success(
 def test_everything_may_hang(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 0.8)
-    monkeypatch.setattr(survey, "_LONGEST_LOOK", 3.4)
+    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", FIRST_LOOK)
+    monkeypatch.setattr(survey, "_LONGEST_LOOK", LOOK)
     with_engine.put_unit(UNIT, with_engine.ports[0])
     sleeps = "#!/bin/sh\nsleep 3600\n"
     for program in ("busctl", "systemctl", "docker", "podman", "snap", "dpkg-query"):
@@ -242,17 +243,15 @@ def test_everything_may_hang(
             with_engine, f"localhost:{port}",
             forward="true", forward_url=f"http://127.0.0.1:{port}/v1/gpu_metrics",
         )  # fmt: skip
-        begun = time.monotonic()
         status, data = checked(with_engine, capsys)
-        took = time.monotonic() - begun
     assert 1 == status
     assert ["no-driver", "engine-hung", "endpoint-unreachable"] == identities(data)
     assert "no answer within 2 s" in data["endpoint"]["reason"]
     unseen = " ".join(data["unseen"])
     for name in ("services", "docker", "podman", "snap", "packages", "own service"):
         assert name in unseen, name
-    # Five seconds are promised; the limits of every look are below.
-    assert took < 30
+    # It ended, so nothing is waited for that is not limited; and five seconds are promised.
+    assert FIRST_LOOK + LOOK < 5.0
 
 
 def test_what_could_not_be_looked_at_is_told(
