@@ -66,10 +66,10 @@ class Count:
 
 
 def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: its unit, its container, or itself."""
-    if process.unit:
-        return process.unit
-    return f"container {process.container[:12]}" if process.container else process.command
+    """Return what a process belongs to: a unit, a session, a container, or nothing but itself."""
+    if process.container:
+        return f"container {process.container[:12]}"
+    return process.owner.name or process.command
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
