@@ -7,6 +7,7 @@ not look at other processes and reads the count from a file in /run.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -91,6 +92,6 @@ def main(host: Host | None = None) -> int:
         if host.runs_systemd:
             start_proof_if_needed(host, Systemd())
     except (ExporterError, OSError) as error:
-        print(f"{COMMAND}: {error}")
+        print(f"embedded DCGMs are not counted: {error}", file=sys.stderr)
         return 1
     return 0
