@@ -143,8 +143,8 @@ class Machine:
                 found[name] = f"-> {path.readlink()}"
             else:
                 found[name] = path.read_text() if path.is_file() else "directory"
-        for path in (self.root / "var/lib/do-dcgm-exporter").glob("**/*"):
-            found[str(path.relative_to(self.root))] = "state"
+        for path in (self.root / "var/lib/do-dcgm-exporter").glob("**/*.*"):
+            found[str(path.relative_to(self.root))] = path.read_text()
         return found
 
     def states(self) -> dict[str, object]:

@@ -29,6 +29,11 @@ REFUSES = HOME / "refuses"
 # engine of their own whatever they are told.
 SERVES_NOTHING = HOME / "serves-nothing-as-client"
 IGNORES = HOME / "ignores-settings"
+# In these files: a unit, and how often systemd has restarted it, before or from now on.
+RESTARTS_BEFORE = HOME / "restarts-before"
+RESTARTS_SINCE = HOME / "restarts-from-then-on"
+# In this file: the number of the question that the manager does not answer.
+BUSY = HOME / "busy"
 # In this file: names of units that are not shown.
 REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
@@ -125,12 +130,26 @@ class Manager:
             "Environment": [f"{key}={value}" for key, value in unit["environment"].items()],
             "EnvironmentFiles": [[path, False] for path in unit["files"]],
             "MainPID": run.get("pid", 0),
-            "NRestarts": 0,
+            "InvocationID": [run["starts"] % 256] * 16 if run else [],
+            "NRestarts": restarts(name),
             "TriggeredBy": triggers(name),
             "SourcePath": unit.get("sourcepath", ""),
             "WorkingDirectory": "",
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
+
+
+def restarts(name: str) -> int:
+    """Return how often systemd has restarted a unit: always as much, or since it was asked."""
+    for file, first in ((RESTARTS_BEFORE, 0), (RESTARTS_SINCE, 1)):
+        words = file.read_text().split() if file.exists() else []
+        if words[:1] == [name]:
+            asked = file.with_suffix(".asked")
+            count = int(asked.read_text()) if asked.exists() else 0
+            asked.write_text(str(count + 1))
+            # A unit is looked at before a restart, and after.
+            return int(words[1]) if not first or count > 1 else 0
+    return 0
 
 
 def named(name: str, file: Path) -> bool:
@@ -289,6 +308,11 @@ def systemctl(manager: Manager, arguments: list) -> None:
 
 def busctl(manager: Manager, arguments: list) -> None:
     """Do what busctl is asked, which is always the same."""
+    if BUSY.exists():
+        left = int(BUSY.read_text()) - 1
+        BUSY.write_text(str(left))
+        if left == 0:
+            sys.exit("Connection timed out")
     path = arguments[3].rpartition("/")[2]
     name = re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
     if named(name, REFUSES_TO_SHOW):

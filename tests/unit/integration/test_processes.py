@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
 from do_dcgm_exporter.integration.host import Host
@@ -21,7 +22,6 @@ from do_dcgm_exporter.integration.looking.processes import (
     scan,
 )
 from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table, unix_peers
-from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
 EXPORTER = {"comm": "dcgm-exporter\n", "cmdline": "/usr/bin/dcgm-exporter\0", "environ": ""}

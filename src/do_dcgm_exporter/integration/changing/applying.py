@@ -1,58 +1,42 @@
-"""``apply`` and ``restore``: look, decide, change; services, then the snap, then containers."""
+"""``apply``: look, decide, change the files, reload once, then restart and prove in parallel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from do_dcgm_exporter.integration.changing import drop_in, state
-from do_dcgm_exporter.integration.changing.applying_others import ContainersAndSnap
-from do_dcgm_exporter.integration.changing.container_work import Containers
-from do_dcgm_exporter.integration.changing.drop_in import Owner
-from do_dcgm_exporter.integration.changing.lost_records import add_lost_records
-from do_dcgm_exporter.integration.changing.snap_work import SnapWork
-from do_dcgm_exporter.integration.changing.state import Change, State
-from do_dcgm_exporter.integration.changing.unit_undo import UnitUndo
-from do_dcgm_exporter.integration.changing.units import Units
-from do_dcgm_exporter.integration.changing.workshop import (
-    SHORTEST_WAIT,
-    Level,
-    MayRestart,
-    Tell,
-    Workshop,
-)
-from do_dcgm_exporter.integration.deciding.ownership import owner_of
+from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
+from do_dcgm_exporter.integration.changing.clients import Client
+from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
+from do_dcgm_exporter.integration.changing.means import Level, Means
+from do_dcgm_exporter.integration.changing.parallel import in_parallel
+from do_dcgm_exporter.integration.changing.stopping import Stop
+from do_dcgm_exporter.integration.changing.undoing import Undoing
+from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     Circumstances,
     Decision,
+    Goal,
+    Reason,
     decide,
-    is_in_trouble,
+    is_loaded,
     is_stale,
     needs_engine,
-    still_serves,
 )
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
+from do_dcgm_exporter.integration.deciding.record import Refusal
+from do_dcgm_exporter.integration.deciding.records import Records, records_in
+from do_dcgm_exporter.integration.exporters_here import exporters_here
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.looking.engine_wait import ask_starting_engine, is_expected
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter, find_unit_exporters
-from do_dcgm_exporter.integration.looking.processes import scan
-from do_dcgm_exporter.integration.looking.systemd import Systemd
-from do_dcgm_exporter.integration.reporting import messages
+from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 
 AskEngine = Callable[[], EngineAnswer]
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What applying needs, all of it replaceable."""
-
-    host: Host
-    tell: Tell
-    systemd: Systemd = field(default_factory=Systemd)
-    may_restart: MayRestart = lambda _: True
-    shortest_wait: float = SHORTEST_WAIT
+# A unit, what writes its files, and what is to be done once the manager has read them.
+_Work = tuple[str, Callable[[], None], Callable[[], bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +45,7 @@ class Wish:
 
     choice: Choice | None = None
     retry: bool = False
-    recreate_containers: bool = False
+    restart: bool = True
 
     @property
     def chosen_by(self) -> str:
@@ -69,129 +53,127 @@ class Wish:
         return "--choice" if self.choice else "embedded-exporters"
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: what was chosen and decided, what else there is, which units failed."""
+
+    choice: Choice
+    decisions: tuple[Decision, ...]
+    exporters: Exporters
+    failed: frozenset[str]
+    complaints: tuple[str, ...] = ()
+
+
 class Applying:
     """One run of ``apply``. The caller holds the lock."""
 
     def __init__(
-        self,
-        means: Means,
-        settings: IntegrationSettings,
-        wish: Wish,
-        *,
-        ask: AskEngine | None = None,
+        self, means: Means, settings: IntegrationSettings, wish: Wish, ask: AskEngine
     ) -> None:
         self._means = means
-        self._host = means.host
         self._settings = settings
-        self._choice = wish.choice or settings.choice
         self._wish = wish
+        self._choice = wish.choice or settings.choice
         self._address = settings.local_engine
-        self._ask = ask or (lambda: ask_starting_engine(settings, means.systemd))
+        self._ask = ask
         self._engine: EngineAnswer | None = None
-        self._state = State()
+        self._records = Records()
+        self._exporters = Exporters()
+        self._failed: set[str] = set()
 
-    def plan(self) -> list[str]:
-        """Say what would be done, without changing anything."""
-        self._load()
-        exporters = self._look()
-        decisions = self._decide(exporters, self._owners(exporters))
-        shop = self._workshop()
-        others = ContainersAndSnap(
-            shop, self._choice, self._answer, exporters, self._wish.chosen_by
+    def plan(self) -> tuple[Decision, ...]:
+        """Return what would be done, without changing anything."""
+        self._look()
+        return self._decide()
+
+    def run(self) -> Outcome:
+        """Change what has to be changed."""
+        self._look()
+        if self._wish.restart:
+            drop_in_files.sweep(self._means.host)
+            carrying_over.carry_over(self._means, self._records)
+            self._undo_strangers()
+        self._renew()
+        decisions = self._decide()
+        if self._wish.restart:
+            self._carry_out(decisions)
+        else:
+            self._write_only(decisions)
+        return Outcome(
+            self._choice,
+            decisions,
+            self._exporters,
+            frozenset(self._failed),
+            self._records.complaints,
         )
-        return [
-            *map(messages.planned, decisions),
-            *others.plan(recreate=self._wish.recreate_containers),
+
+    # Look
+
+    def _look(self) -> None:
+        self._records = records_in(look_at_our_files(self._means.host))
+        self._exporters = self._find()
+        unread = [
+            one for one in self._exporters.units if self._is_unread(one) and one.command
+        ]  # an interrupted run has left it before the manager was told
+        if unread:
+            self._means.reload()
+            self._exporters = self._find()
+
+    def _find(self) -> Exporters:
+        means = self._means
+        return exporters_here(
+            means.host,
+            means.systemd,
+            self._address,
+            self._records.units,
+            with_containers=self._wish.restart,
+        )
+
+    def _is_unread(self, exporter: UnitExporter) -> bool:
+        ours = self._records.ours.get(exporter.name)
+        return ours is not None and ours.withdrawn == is_loaded(exporter)
+
+    def _undo_strangers(self) -> None:
+        """Undo what was done to units that are gone, or are no exporters any more."""
+        names = {exporter.name for exporter in self._exporters.units}
+        strangers = [unit for unit in self._records.units if unit not in names]
+        if strangers:
+            self._undo(strangers)
+            self._look()
+
+    def _renew(self) -> None:
+        """See units whose drop-in has to be made anew as they are without it."""
+        stale = [
+            exporter.name
+            for exporter in self._exporters.units
+            if (ours := self._records.ours.get(exporter.name))
+            and is_stale(exporter, ours, self._address)
         ]
+        if not (stale and self._wish.restart and self._answer().answers):
+            return
+        for unit in stale:
+            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
+        self._means.reload()
+        self._look()
 
-    def run(self) -> bool:
-        """Change what has to be changed; return whether nothing is left against the choice."""
-        self._load()
-        shop = self._workshop()
-        units = Units(shop)
-        exporters = self._look()
-        if self._drop_strangers(shop, exporters):
-            exporters = self._look()
-        if stale := self._stale(exporters):
-            units.withdraw(stale)
-            exporters = self._look()
-        decisions = self._decide(exporters, self._owners(exporters))
-        units.carry_out(decisions, {exporter.name: exporter for exporter in exporters})
-        clean = messages.name_what_is_left(decisions, self._state, self._means.tell)
-        others = ContainersAndSnap(
-            shop, self._choice, self._answer, exporters, self._wish.chosen_by
-        )
-        return others.apply(recreate=self._wish.recreate_containers) and clean
+    # Decide
 
-    def _load(self) -> None:
-        self._state = state.load(self._host)
-        add_lost_records(self._host, self._state)
-
-    def _workshop(self) -> Workshop:
-        return _workshop(self._means, self._state, str(self._address), self._address.port)
-
-    def _look(self) -> tuple[UnitExporter, ...]:
-        processes = scan(self._host, self._address.port)
-        return find_unit_exporters(
-            self._host, self._means.systemd, processes, tuple(self._state.units)
-        )
-
-    def _drop_strangers(self, shop: Workshop, exporters: Iterable[UnitExporter]) -> bool:
-        """Undo what was done to units that are gone, or run no exporter any more.
-
-        Return whether there were any.
-        """
-        names = {exporter.name for exporter in exporters}
-        strangers = [record for unit, record in self._state.units.items() if unit not in names]
-        UnitUndo(shop).put_back(strangers)
-        return bool(strangers)
-
-    def _owners(self, exporters: Iterable[UnitExporter]) -> dict[str, Owner]:
-        return {exporter.name: self._owner(exporter) for exporter in exporters}
-
-    def _owner(self, exporter: UnitExporter) -> Owner:
-        return owner_of(self._host, exporter.name, self._state.units.get(exporter.name))
-
-    def _stale(self, exporters: Iterable[UnitExporter]) -> list[str]:
-        """Return the units whose drop-in has to be made anew, if there is an engine to use."""
-        found = []
-        for exporter in exporters:
-            record = self._state.units.get(exporter.name)
-            if record is None or record.change is not Change.REWRITTEN:
-                continue
-            if not is_stale(exporter, record, self._address):
-                continue
-            if self._owner(exporter) not in (Owner.OURS, Owner.NOBODY):
-                continue
-            if still_serves(exporter, record, self._address):
-                self._state.units[exporter.name] = replace(record, source=exporter.source)
-                state.save(self._host, self._state)
-            else:
-                found.append(exporter.name)
-        return found if found and self._answer().answers else []
-
-    def _decide(
-        self, exporters: Sequence[UnitExporter], owners: dict[str, Owner]
-    ) -> list[Decision]:
-        records = self._state.units
-        if self._choice is Choice.REWRITE and any(
-            is_in_trouble(exporter, records.get(exporter.name))
-            or needs_engine(exporter, owners[exporter.name], records.get(exporter.name))
-            for exporter in exporters
-        ):
+    def _decide(self) -> tuple[Decision, ...]:
+        units, now = self._exporters.units, self._circumstances()
+        if any(needs_engine(one, self._records, now) for one in units):
             self._answer()
-        now = Circumstances(
+            now = self._circumstances()
+        return tuple(decide(one, self._records, now) for one in units)
+
+    def _circumstances(self) -> Circumstances:
+        return Circumstances(
             self._choice,
             self._address,
             self._engine,
-            self._wish.retry,
             self._engine_is_expected(),
             self._wish.chosen_by,
+            self._wish.retry,
         )
-        return [
-            decide(exporter, owners[exporter.name], records.get(exporter.name), now)
-            for exporter in exporters
-        ]
 
     def _engine_is_expected(self) -> bool:
         if self._engine is None or self._engine.answers:
@@ -207,64 +189,81 @@ class Applying:
             self._engine = self._ask()
         return self._engine
 
+    # Change
 
-def restore(means: Means) -> bool:
-    """Undo everything; return whether that worked and nothing is left. The caller holds the lock.
+    def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        originals = [made for made in decisions if made.goal is Goal.ORIGINAL]
+        stops = [work for made in decisions for work in self._stop(made)]
+        clients = [work for made in decisions for work in self._prove(made)]
+        self._undo([made.unit for made in originals])
+        self._remember_refusals(originals)
+        jobs = [
+            partial(self._finish, unit, finish)
+            for unit, write, finish in (*stops, *clients)
+            if self._try(unit, write)
+        ]
+        if jobs:
+            self._means.reload()
+            in_parallel(jobs, self._means.pace)
+        if clients:
+            self._means.reload()  # what was proven is written in the drop-ins
 
-    A state that cannot be read is set aside: what can be known without it is undone.
-    """
-    host = means.host
-    try:
-        known = state.load(host)
-    except state.StateBroken as error:
-        means.tell(Level.WARNING, f"{error.what}; what can be known without it is undone")
-        state.set_aside(host)
-        known = State()
-    add_lost_records(host, known)
-    recorded = set(known.units)
-    shop = _workshop(means, known)
-    UnitUndo(shop).put_back(list(known.units.values()))
-    worked = Containers(shop).put_back(known.containers.values())
-    if known.snap:
-        worked = SnapWork(shop).put_back(known.snap) and worked
-    state.save(host, known)
-    return not _left(means, recorded) and worked
+    def _stop(self, made: Decision) -> Iterator[_Work]:
+        if made.goal is Goal.STOPPED:
+            stop = Stop(self._means, self._records, self._exporter(made.unit).view)
+            if stop.is_needed:
+                yield made.unit, stop.write, stop.stop
 
+    def _prove(self, made: Decision) -> Iterator[_Work]:
+        # One that was stopped by us is started again.
+        is_work = made.text or made.reason is Reason.NONE or made.unit in self._records.stopped
+        if made.goal is Goal.CLIENT and is_work:
+            client = self._client(made)
+            yield made.unit, client.write, client.restart_and_prove
 
-def _left(means: Means, named: Collection[str]) -> bool:
-    """Name what is left of ours on the disk; return whether there is anything.
+    def _write_only(self, decisions: Sequence[Decision]) -> None:
+        """Write the drop-ins of new clients; everything else is left to the next run."""
+        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
+        clients = [self._client(one) for one in made]
+        written = [one for one in clients if self._try(one.unit, one.write)]
+        if written:
+            self._means.reload()
+        for client in written:
+            client.announce()
 
-    The drop-ins of the units ``named`` were named before.
-    """
-    host, left = means.host, False
-    for unit in drop_in.units_with_one(host):
-        if drop_in.is_forbidden(host, unit):
-            continue
-        left = True
-        if unit not in named:
-            path = drop_in.path_of(unit)
-            means.tell(Level.WARNING, f"{path} is not as it was written: it is yours and stays")
-    if state.is_set_aside(host):
-        left = True
-        means.tell(
-            Level.WARNING,
-            f"{state.SET_ASIDE} has the state that could not be read: services that were stopped,"
-            " containers that were recreated and the snap's engine may not be as they were;"
-            " once they are, delete it",
-        )
-    return left
+    def _client(self, made: Decision) -> Client:
+        exporter = self._exporter(made.unit)
+        return Client(self._means, self._records, exporter, made, self._address)
 
+    def _undo(self, units: Sequence[str]) -> None:
+        if units and not Undoing(self._means, self._records).put_back(units):
+            self._failed.update(units)
 
-def _workshop(
-    means: Means, known: State, engine: str = "localhost:5555", port: int = 5555
-) -> Workshop:
-    return Workshop(
-        means.host,
-        means.systemd,
-        known,
-        means.tell,
-        engine,
-        port,
-        means.may_restart,
-        means.shortest_wait,
-    )
+    def _remember_refusals(self, originals: Sequence[Decision]) -> None:
+        for made in originals:
+            if made.reason is Reason.REFUSED:
+                source = self._exporter(made.unit).source
+                refusal = Refusal(source, str(self._address), made.why)
+                refusals.remember(self._means.host, made.unit, refusal)
+
+    def _exporter(self, unit: str) -> UnitExporter:
+        return next(one for one in self._exporters.units if one.name == unit)
+
+    def _finish(self, unit: str, finish: Callable[[], bool]) -> None:
+        try:
+            if not finish():
+                self._failed.add(unit)
+        except CannotChange as error:
+            self._fail(unit, error)
+
+    def _try(self, unit: str, change: Callable[[], None]) -> bool:
+        try:
+            change()
+        except CannotChange as error:
+            self._fail(unit, error)
+            return False
+        return True
+
+    def _fail(self, unit: str, error: CannotChange) -> None:
+        self._failed.add(unit)
+        self._means.tell(Level.WARNING, str(error))

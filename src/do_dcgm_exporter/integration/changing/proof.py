@@ -3,117 +3,98 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from do_dcgm_exporter.integration.deciding.exporter_command import Form
+from do_dcgm_exporter.integration.changing.means import Means
+from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.exporter_arguments import (
     collect_interval,
     listen_address,
     serves_tls,
 )
-from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
 from do_dcgm_exporter.integration.looking.scrape import Served, scrape
 from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.port_holder import find_holder
 
 _POLL_SECONDS = 0.5
-_SECONDS_AS_BEFORE = 15.0
-_LONGEST_EMPTY = 120.0
-_CONTAINERS = frozenset({Form.CONTAINER, Form.CONTAINER_SCRIPT, Form.CONTAINER_START})
 # Restarted by systemd so often, it will not stay up.
 _MOST_RESTARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What speaks against it, nothing if it is back; and whether waiting changes nothing."""
+
+    obstacle: str
+    is_final: bool = False
 
 
 class Watched:
     """An exporter whose coming back as a client is waited for."""
 
-    def __init__(
-        self,
-        host: Host,
-        systemd: Systemd,
-        exporter: UnitExporter,
-        engine_port: int,
-        *,
-        shortest_wait: float,
-    ) -> None:
-        self._host = host
-        self._systemd = systemd
+    def __init__(self, means: Means, exporter: UnitExporter, engine_port: int) -> None:
+        self._means = means
         self._unit = exporter.name
         self._engine_port = engine_port
-        arguments, environment = _how_it_runs(exporter)
         command = exporter.command
-        self._is_container = command is not None and command.form in _CONTAINERS
+        arguments = command.arguments if command else ()
+        environment = command.environment if command else {}
+        self._is_container = command is not None and command.form is Form.CONTAINER
         self._address, self._port = listen_address(arguments, environment)
         self._tls = serves_tls(arguments, environment)
-        self._seconds = max(shortest_wait, 2 * collect_interval(arguments, environment))
+        # Release 3 has an empty page for an interval.
+        self._is_slow = 2 * collect_interval(arguments, environment) > means.proof_seconds
         self._served_before = Served.NOTHING
+        self._restarts_before = 0
 
     def note(self) -> None:
-        """Look at it before it is touched.
-
-        One that has just been started may serve an empty page for an interval; metrics are
-        waited for, but at the end an empty page is enough if there were none before.
-        """
+        """Note what it serves before it is touched."""
         self._served_before = self.served()
 
     def is_back(self) -> bool:
         """Whether it is a client that serves metrics at this moment."""
-        is_running = self._systemd.view(self._unit).is_running
-        return is_running and self.served() is Served.METRICS and not self.why_no_client()
+        return not self._look(Served.METRICS).obstacle
 
-    def wait(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> str:
-        """Wait until it is a client that serves metrics; return why it is not."""
-        begun = clock()
-        end = begun + self._seconds
+    def restart_and_wait(self, clock: Callable[[], float] = time.monotonic) -> str:
+        """Restart it and wait until it is back; return why it is not."""
+        end = clock() + self._means.proof_seconds
+        try:
+            view = self._means.systemd.view(self._unit)
+            self._means.restart(view, self._means.proof_seconds)
+            self._restarts_before = self._means.systemd.view(self._unit).restarts
+        except CommandFailed as error:
+            return str(error)
         while True:
-            try:
-                view = self._systemd.view(self._unit)
-            except CommandFailed as error:
-                # Too busy to answer is no reason to give up an exporter that may be well.
-                if clock() >= end:
-                    return str(error)
-                continue
-            if view.active_state == "failed" or view.restarts >= _MOST_RESTARTS:
-                return f"it exits as a client: journalctl -u {self._unit}"
-            served = self.served() if view.is_running else Served.NOTHING
             late = clock() >= end
-            enough = self._enough(clock() - begun, late)
-            obstacle = ""
-            if view.is_running and served >= enough:
-                obstacle = self.why_no_client()
-                if not obstacle:
-                    return ""
-            if late:
-                return obstacle or f"it does not serve metrics after {self._seconds:g} s"
-            sleep(_POLL_SECONDS)
+            seen = self._look(self._enough(late))
+            if late or seen.is_final:
+                return seen.obstacle
+            self._means.pace.sleep(_POLL_SECONDS)
 
-    def _enough(self, seconds: float, late: bool) -> Served:
-        """Return what is enough after so many seconds.
+    def _enough(self, late: bool) -> Served:
+        """Return what it has to serve: in the end as much as before, if it had the time."""
+        if late and (self._is_slow or self._served_before is not Served.METRICS):
+            return Served.EMPTY_PAGE
+        return Served.METRICS
 
-        One of release 3 has an empty page for an interval. It need not be waited for if
-        that takes hours: being a client that answers will do then.
-        """
-        if late:
-            return max(self._served_before, Served.EMPTY_PAGE)
-        return Served.EMPTY_PAGE if seconds >= _LONGEST_EMPTY else Served.METRICS
-
-    def wait_as_before(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Wait a while until it serves what it served before."""
-        end = clock() + _SECONDS_AS_BEFORE
-        while self.served() < self._served_before and clock() < end:
-            sleep(_POLL_SECONDS)
+    def _look(self, enough: Served) -> _Seen:
+        try:
+            view = self._means.systemd.view(self._unit)
+        except CommandFailed as error:
+            return _Seen(str(error))  # too busy to answer is no sign of anything
+        restarts = view.restarts - self._restarts_before
+        if view.active_state == "failed" or restarts >= _MOST_RESTARTS:
+            return _Seen(f"it exits as a client: journalctl -u {self._unit}", is_final=True)
+        if not view.is_running:
+            return _Seen(f"it does not stay up as a client: journalctl -u {self._unit}")
+        if self.served() < enough:
+            return _Seen(f"it does not serve metrics after {self._means.proof_seconds:g} s")
+        if not self._is_client():
+            return _Seen("it still runs an engine of its own: the setting does not reach it")
+        return _Seen("", is_final=True)
 
     def served(self) -> Served:
         """Ask it for its metrics, on every port that it has."""
@@ -121,23 +102,21 @@ class Watched:
         found = (scrape(address, port, tls=self._tls) for port in sorted(self._ports()))
         return max(found, default=Served.NOTHING)
 
-    def why_no_client(self) -> str:
-        """Say why it is no client of the engine, nothing if it is one."""
+    def _is_client(self) -> bool:
         pids = {int(pid) for pid in self._pids()}
-        found = scan(self._host, self._engine_port).dcgm
-        if all(process.is_client for process in found if process.pid in pids):
-            return ""
-        return "it still runs an engine of its own: the setting does not reach it"
+        found = scan(self._means.host, self._engine_port).dcgm
+        return all(process.is_client for process in found if process.pid in pids)
 
     def _pids(self) -> tuple[str, ...]:
         """Return its processes; those of a container are another unit's."""
-        pids = processes_of_unit(self._host, self._unit)
-        holder = find_holder(self._port, self._host.proc) if self._is_container else None
+        proc = self._means.host.proc
+        pids = processes_of_unit(self._means.host, self._unit)
+        holder = find_holder(self._port, proc) if self._is_container else None
         return (*pids, str(holder.pid)) if holder else pids
 
     def _ports(self) -> set[int]:
         """Return the ports that its processes listen on."""
-        proc = self._host.proc
+        proc = self._means.host.proc
         ports: set[int] = set()
         for pid in self._pids():
             try:
@@ -147,10 +126,3 @@ class Watched:
             listening = tcp_table(proc, pid).listening
             ports |= {listening[inode] for inode in inodes if inode in listening}
         return ports
-
-
-def _how_it_runs(exporter: UnitExporter) -> tuple[Sequence[str], Mapping[str, str]]:
-    command = exporter.command
-    if command is None:
-        return (), {}
-    return command.arguments, command.environment

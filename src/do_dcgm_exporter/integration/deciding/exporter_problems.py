@@ -1,196 +1,157 @@
-"""What is wrong with the exporters: each that has a DCGM of its own, and what to do about it."""
+"""What is wrong with the exporters, and what a person can do about it."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from do_dcgm_exporter.integration.changing import container_copy, drop_in
-from do_dcgm_exporter.integration.changing.container_work import why_not_recreated
+from do_dcgm_exporter.integration.deciding.exporter import Form, Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     HARMLESS,
     Decision,
     Goal,
     Reason,
-    is_in_trouble,
+    is_loaded,
+    is_stale,
 )
-from do_dcgm_exporter.integration.deciding.problem import (
-    CHOOSE_AGAIN,
-    Problem,
-    start_engine,
-    stop_command,
-)
-from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, EXPORTER
-from do_dcgm_exporter.integration.looking.containers import Container
+from do_dcgm_exporter.integration.deciding.problem import CHOOSE_AGAIN, Problem, start_engine
+from do_dcgm_exporter.integration.deciding.records import Owner
+from do_dcgm_exporter.integration.deciding.situation import Situation
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.engine_probe import Condition
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
 from do_dcgm_exporter.integration.looking.libraries import mislabels_when_remote
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess
-from do_dcgm_exporter.integration.looking.survey import Findings
-from do_dcgm_exporter.integration.reporting.embedded_report import origin_of
+from do_dcgm_exporter.integration.looking.our_files import path_of
 
 _APPLY = f"{COMMAND} apply"
-_SHOWN_LATER = (Reason.EDITED, Reason.FORBIDDEN)
+_RESTORE = f"{COMMAND} restore"
+_NOTED = (Reason.EDITED, Reason.FORBIDDEN)
 
 
-def exporter_problems(found: Findings) -> Iterator[Problem]:
-    """Yield what is wrong with services, containers, the snap and other programs."""
-    yield from _of_exporters(found)
-    yield from _of_containers(found)
-    yield from _of_snap(found)
-    yield from _of_other_processes(found)
+def exporter_problems(now: Situation) -> Iterator[Problem]:
+    """Yield what is wrong with exporters and everything that runs one."""
+    for exporter in now.exporters.units:
+        yield from _of_exporter(now, exporter)
+    for mention in now.exporters.mentions:
+        if mention.pids:
+            yield _embedded_in(mention)
+    for complaint in now.records.complaints:
+        yield Problem("record", complaint, (_RESTORE,))
 
 
-def exporter_notices(found: Findings) -> Iterator[str]:
+def exporter_notes(now: Situation) -> Iterator[str]:
     """Yield what is worth knowing about exporters and no problem."""
-    yield from _host_labels(found)
-    yield from _left_alone(found)
+    yield from _host_labels(now)
+    for exporter in now.exporters.units:
+        decision = now.decisions[exporter.name]
+        if decision.reason in _NOTED and not _is_embedded(exporter, decision):
+            yield f"{exporter.name}: {decision.why}"
+    for mention in now.exporters.mentions:
+        if not mention.pids:
+            yield f"{mention.name} {mention.role.value}{_where(mention)}"
 
 
-def _of_exporters(found: Findings) -> Iterator[Problem]:
-    for exporter in found.exporters:
-        decision = found.decisions[exporter.name]
-        record = found.state.units.get(exporter.name)
-        if record and not record.settled:
-            yield Problem(
-                "interrupted", f"{exporter.name}: an earlier run was interrupted", (_APPLY,)
-            )
-        elif is_in_trouble(exporter, record):
-            yield _client_in_trouble(found, exporter, decision, "which was made a client,")
-        elif decision.reason is Reason.CLIENT and exporter.view.is_in_trouble:
-            yield _client_in_trouble(found, exporter, decision, "a client of the engine,")
-        elif _has_embedded_engine(exporter, decision):
-            yield _embedded(exporter, decision, _usable_engine(found))
+def _of_exporter(now: Situation, exporter: UnitExporter) -> Iterator[Problem]:
+    name, decision = exporter.name, now.decisions[exporter.name]
+    ours = now.records.ours.get(name)
+    is_client = bool(ours) or decision.reason is Reason.CLIENT
+    if ours and ours.withdrawn:
+        yield Problem("interrupted", f"{name}: an earlier run was interrupted", (_APPLY,))
+    elif is_client and exporter.view.is_in_trouble:
+        yield from _client_down(now, exporter, decision)
+    elif ours and exporter.command and exporter.command.form is Form.CONTAINER and is_stale(
+        exporter, ours, now.found.settings.local_engine
+    ):  # fmt: skip
+        what = f"{name}: its own command has changed, and its drop-in still runs the old one"
+        yield Problem("stale-drop-in", what, (_APPLY,))
+    elif ours and not ours.record.proven and decision.goal is Goal.CLIENT:
+        if exporter.view.is_running:
+            yield Problem("unproven", f"{name}: has a drop-in and was not restarted", (_APPLY,))
+    elif _is_embedded(exporter, decision):
+        yield _embedded(now, exporter, decision)
 
 
-def _client_in_trouble(
-    found: Findings, exporter: UnitExporter, decision: Decision, who: str
-) -> Problem:
-    what = f"{exporter.name}, {who} does not run"
-    start = f"systemctl start {exporter.name}"
-    if decision.reason is Reason.VERSION:
-        return Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
-    if not found.local_engine.answers:
-        reason = f"the engine cannot be used: {found.local_engine.reason}"
-        return Problem("client-down", f"{what}: {reason}", (*_usable_engine(found), start))
-    return Problem("client-down", what, (start, f"journalctl -u {exporter.name}"))
+def _client_down(now: Situation, exporter: UnitExporter, decision: Decision) -> Iterator[Problem]:
+    what = f"{exporter.name}, a client of the engine, does not run"
+    if decision.goal is Goal.ORIGINAL:
+        yield Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
+    elif now.found.local_engine.answers:
+        start = f"systemctl start {exporter.name}"
+        yield Problem("client-down", what, (f"journalctl -u {exporter.name}", start))
+    elif now.found.settings.local_engine != now.found.settings.engine:
+        # Else the engine is a problem of its own, and its clients come back with it.
+        reason = f"the engine cannot be used: {now.found.local_engine.reason}"
+        yield Problem("client-down", f"{what}: {reason}", _usable_engine(now))
 
 
-def _has_embedded_engine(exporter: UnitExporter, decision: Decision) -> bool:
-    """Whether it runs a DCGM of its own, or would once it is started."""
+def _is_embedded(exporter: UnitExporter, decision: Decision) -> bool:
+    """Whether it has an embedded DCGM, or will once it is started."""
     if any(process.is_embedded for process in exporter.processes):
         return True
-    if decision.reason in HARMLESS or decision.reason in _SHOWN_LATER or not _may_run(exporter):
+    view = exporter.view
+    if decision.reason in HARMLESS or decision.reason in _NOTED or decision.goal is Goal.STOPPED:
         return False
-    if decision.goal is Goal.REWRITTEN:
-        return bool(decision.text) and not exporter.has_drop_in
+    if not (view.is_running or view.file_state.startswith("enabled")):
+        return False
+    if decision.goal is Goal.CLIENT:
+        return bool(decision.text) and not is_loaded(exporter)
     return True
 
 
-def _may_run(exporter: UnitExporter) -> bool:
-    view = exporter.view
-    return view.is_running or view.file_state.startswith("enabled")
-
-
-def _embedded(
-    exporter: UnitExporter, decision: Decision, usable_engine: tuple[str, ...]
-) -> Problem:
+def _embedded(now: Situation, exporter: UnitExporter, decision: Decision) -> Problem:
     name = exporter.name
-    what = f"{name} runs a DCGM of its own"
+    what = f"{name} runs an embedded DCGM"
     if not exporter.view.is_running:
-        what = f"{name} runs a DCGM of its own when it is started"
-    stop = f"systemctl disable --now {name}"
+        what = f"{name} will run an embedded DCGM when it is started"
+    edit = f"systemctl edit {name}"
     remedies: dict[Reason, tuple[str, ...]] = {
         Reason.CHOSEN: (CHOOSE_AGAIN,),
-        Reason.CONTAINER: (f"systemctl edit {name}",),
-        Reason.ENGINE: (*usable_engine, _APPLY),
-        Reason.VERSION: (stop,),
-        Reason.REFUSED: (stop,),
+        Reason.ENGINE: (*_usable_engine(now), _APPLY),
+        Reason.VERSION: (f"systemctl disable --now {name}",),
+        Reason.REFUSED: (f"{_APPLY} --retry", f"systemctl disable --now {name}  # or"),
         Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
-        Reason.EDITED: (f"systemctl edit {name}",),
-        Reason.FORBIDDEN: (f"rm {drop_in.path_of(name)}", _APPLY),
+        Reason.EDITED: (edit, f"systemctl restart {name}"),
+        Reason.FORBIDDEN: (f"rm {path_of(name)}", _APPLY),
         Reason.MASKED: (f"systemctl stop {name}",),
         Reason.CLIENT: (f"systemctl restart {name}",),
         Reason.ELSEWHERE: (f"systemctl restart {name}",),
     }
+    drop_in = now.records.drop_ins.get(name)
+    if drop_in and drop_in.owner is Owner.NEWER:
+        remedies[Reason.EDITED] = ("apt install --reinstall do-dcgm-exporter",)
     why = f": {decision.why}" if decision.why else ""
     return Problem("embedded-dcgm", what + why, remedies.get(decision.reason, (_APPLY,)))
 
 
-def _usable_engine(found: Findings) -> tuple[str, ...]:
+def _usable_engine(now: Situation) -> tuple[str, ...]:
     """Return the commands after which the engine of this machine can be used."""
-    if found.local_engine.condition is Condition.ABSENT:
-        return start_engine(found.engine_unit)
+    if now.found.local_engine.condition is Condition.ABSENT:
+        return start_engine(now.found.engine_unit)
     return (f"systemctl restart {ENGINE_SERVICE}",)
 
 
-def _of_containers(found: Findings) -> Iterator[Problem]:
-    units = {exporter.name for exporter in found.exporters}
-    for container in found.containers:
-        if container.has_embedded_engine and container.maker not in units:
-            yield _embedded_container(container, str(found.settings.local_engine))
+def _embedded_in(mention: Mention) -> Problem:
+    pids = ", ".join(map(str, mention.pids))
+    what = f"{mention.name} {mention.role.value}, with an embedded DCGM (pid {pids})"
+    return Problem("embedded-dcgm", f"{what}{_where(mention)}", mention.lines)
 
 
-def _embedded_container(container: Container, engine: str) -> Problem:
-    what = f"container {container.name} ({container.engine}) runs a DCGM of its own"
-    why = why_not_recreated(container, engine)
-    if why:
-        return Problem(
-            "embedded-dcgm", f"{what}: {why}", (f"{container.engine} inspect {container.name}",)
-        )
-    commands = container_copy.commands(container, engine)
-    by_hand = tuple(shlex.join(command) for command in commands)
-    return Problem("embedded-dcgm", what, (f"{_APPLY} --recreate-containers  # or:", *by_hand))
+def _where(mention: Mention) -> str:
+    """Say where a person connects it."""
+    return f"; to connect it, see {mention.place}" if mention.place else ""
 
 
-def _of_snap(found: Findings) -> Iterator[Problem]:
-    if found.snap and found.snap.has_second_engine:
-        yield Problem("second-engine", "the snap dcgm has an engine of its own", (_APPLY,))
-
-
-def _of_other_processes(found: Findings) -> Iterator[Problem]:
-    """Yield programs with a DCGM of their own that are none of the exporters above."""
-    if not found.knows_embedded:
-        return
-    units = {exporter.name for exporter in found.exporters}
-    containers = {container.id for container in found.containers}
-    for process in found.processes.embedded:
-        if process.unit not in units and process.container not in containers:
-            yield _other_process(process, str(found.settings.local_engine))
-
-
-def _other_process(process: DcgmProcess, engine: str) -> Problem:
-    again: tuple[str, ...] = ()
-    if process.command == EXPORTER and not (process.unit or process.container):
-        again = (f"{EXPORTER} -r {engine}  # and its other options, to have it as a client",)
-    return Problem(
-        "embedded-dcgm",
-        f"{process.command} (pid {process.pid}, {origin_of(process)}) runs a DCGM of its own;"
-        " give it the address of the engine, or stop it",
-        (stop_command(process.unit, process.pid), *again),
-    )
-
-
-def _host_labels(found: Findings) -> Iterator[str]:
+def _host_labels(now: Situation) -> Iterator[str]:
     """Yield who will have another host label as a client, before and after it happens."""
     known, unknown = [], []
-    for exporter in found.exporters:
-        if found.decisions[exporter.name].goal is Goal.REWRITTEN:
+    for exporter in now.exporters.units:
+        if now.decisions[exporter.name].goal is Goal.CLIENT:
             mislabels = mislabels_when_remote(exporter.version)
             if mislabels:
                 known.append(f"{exporter.name} ({exporter.version})")
             elif mislabels is None:
                 unknown.append(exporter.name)
-    rule = 'dcgm-exporter 4.0 to 4.8.2 labels with Hostname="localhost" as a client'
+    rule = 'dcgm-exporter 4.0 to 4.8.2 labels its metrics Hostname="localhost" as a client'
     others = "3.x, 4.8.3 and later keep the host's name"
     if known:
         yield f"{rule}: {', '.join(known)}; {others}"
     if unknown:
         yield f"{rule}, perhaps one of these: {', '.join(unknown)}; {others}"
-
-
-def _left_alone(found: Findings) -> Iterator[str]:
-    for exporter in found.exporters:
-        decision = found.decisions[exporter.name]
-        if decision.reason in _SHOWN_LATER and not _has_embedded_engine(exporter, decision):
-            yield f"{exporter.name}: {decision.why}"

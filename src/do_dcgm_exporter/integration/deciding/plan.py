@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from do_dcgm_exporter.integration.changing import drop_in
-from do_dcgm_exporter.integration.changing.drop_in import Owner
-from do_dcgm_exporter.integration.changing.state import Change, UnitRecord
-from do_dcgm_exporter.integration.deciding.exporter_command import ExporterCommand, Form
+from do_dcgm_exporter.integration.deciding import drop_in as drop_in_text
+from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form, UnitExporter
+from do_dcgm_exporter.integration.deciding.record import (
+    Record,
+    Refusal,
+    StoppedUnit,
+    settings_of,
+)
+from do_dcgm_exporter.integration.deciding.records import DropIn, Owner, Records, hands_off
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
+from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.settings import EngineAddress
 
 
 class Goal(Enum):
     """How a unit shall be in the end."""
 
-    REWRITTEN = "rewrite"
+    CLIENT = "rewrite"
     STOPPED = "stop"
     ORIGINAL = "put back"
     UNTOUCHED = "leave"
@@ -32,32 +38,36 @@ class Reason(Enum):
     CLIENT = "is a client already"
     ELSEWHERE = "is a client of another engine"
     MASKED = "is masked"
-    EDITED = "its drop-in was edited or deleted"
+    EDITED = "its drop-in is not ours"
     FORBIDDEN = "its drop-in is forbidden"
     CHOSEN = "is left by choice"
-    CONTAINER = "is a container that cannot reach the engine"
     ENGINE = "the engine does not answer"
     VERSION = "it speaks another DCGM"
     UNKNOWN_VERSION = "which DCGM it speaks is not known"
-    REFUSED = "it did not come back as a client"
+    REFUSED = "it does not run as a client"
     DOWN = "it is a client and does not run"
 
 
 # The admin wants a second engine.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
-# Reasons of somebody's own, with which no second engine runs.
+# No second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED, Reason.DOWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with one unit; ``text`` is the drop-in's for a rewritten one."""
+    """What to do with one unit.
+
+    A client with a ``text`` gets that as its drop-in; ``restart`` is whether it has to be
+    restarted for it even if it is a client of the engine now.
+    """
 
     unit: str
     goal: Goal
     reason: Reason = Reason.NONE
     why: str = ""
     text: str = ""
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,129 +75,180 @@ class Circumstances:
     """What all decisions depend on. ``engine`` is None while it has not been asked.
 
     ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
-    ``chosen_by`` is where the choice was made.
+    ``chosen_by`` is where the choice was made, ``retry`` whether refusals are forgotten.
     """
 
     choice: Choice
     address: EngineAddress
     engine: EngineAnswer | None
-    retry: bool = False
     engine_is_expected: bool = True
     chosen_by: str = "embedded-exporters"
+    retry: bool = False
 
 
-def needs_engine(exporter: UnitExporter, owner: Owner, record: UnitRecord | None) -> bool:
-    """Whether a decision to rewrite depends on what the engine answers."""
-    unasked = Circumstances(Choice.REWRITE, EngineAddress(), None, retry=True)
-    return decide(exporter, owner, record, unasked).reason is Reason.ENGINE
+def needs_engine(exporter: UnitExporter, records: Records, now: Circumstances) -> bool:
+    """Whether a decision depends on what the engine answers."""
+    fits = EngineAnswer(Condition.ANSWERS, engine=f"{exporter.library_major or 4}.0.0")
+    asked, unasked = (decide(exporter, records, replace(now, engine=e)) for e in (fits, None))
+    return asked != unasked
 
 
-def is_in_trouble(exporter: UnitExporter, record: UnitRecord | None) -> bool:
-    """Whether a client that we made does not run: its engine may be another one now."""
-    made_by_us = record is not None and record.change is Change.REWRITTEN
-    return made_by_us and exporter.view.is_in_trouble
+def is_loaded(exporter: UnitExporter) -> bool:
+    """Whether the manager has read our drop-in."""
+    return path_of(exporter.name) in exporter.view.drop_ins
 
 
-def is_stale(exporter: UnitExporter, record: UnitRecord, address: EngineAddress) -> bool:
-    """Whether a change was made for something else than what is there now."""
-    return not record.settled or (record.source, record.engine) != (exporter.source, str(address))
+def is_stale(exporter: UnitExporter, drop_in: DropIn, address: EngineAddress) -> bool:
+    """Whether a drop-in was made for something else than what is there now.
 
-
-def still_serves(exporter: UnitExporter, record: UnitRecord, address: EngineAddress) -> bool:
-    """Whether the drop-in of a unit that has changed is right all the same.
-
-    A variable is; a command has to be made anew.
+    A variable goes on being right when the rest of the unit changes. A container's whole
+    command stands in the drop-in, and a variable hides one that somebody has set since.
     """
-    command = exporter.command
-    return (
-        record.settled
-        and command is not None
-        and command.form is not Form.CONTAINER
-        and not exporter.names_engine
-        and command.remote == record.engine == str(address)
-    )
+    command, record = exporter.command, drop_in.record
+    if command is None or not is_loaded(exporter):
+        return False
+    if record.engine != str(address) or command.remote != record.engine:
+        return True
+    hides = command.form is Form.CONTAINER or exporter.names_engine
+    return hides and record.source != exporter.source
 
 
-def decide(
-    exporter: UnitExporter, owner: Owner, record: UnitRecord | None, now: Circumstances
-) -> Decision:
+def ran_with_it(exporter: UnitExporter, record: Record) -> bool:
+    """Whether a unit has been started since it has its drop-in."""
+    return exporter.view.invocation != record.invocation
+
+
+def decide_all(
+    exporters: Iterable[UnitExporter], records: Records, now: Circumstances
+) -> tuple[Decision, ...]:
+    """Decide about all units."""
+    return tuple(decide(exporter, records, now) for exporter in exporters)
+
+
+def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Decision:
     """Decide about one unit."""
-    judge = _Judge(exporter, record, now)
+    drop_in = records.drop_ins.get(exporter.name)
+    ours = drop_in if drop_in and drop_in.is_ours else None
+    judge = _Judge(exporter, ours, records, now)
     if exporter.command is None:
         return judge.leave(Reason.MASKED, "masked by the admin")
-    path = drop_in.path_of(exporter.name)
-    if owner is Owner.FORBIDDEN:
-        return judge.hands_off(Reason.FORBIDDEN, f"you forbid it by {path} -> /dev/null")
-    if owner is Owner.ADMIN:
-        return judge.hands_off(Reason.EDITED, f"{path} is not as it was written: it is yours")
-    if owner is Owner.DELETED:
-        return judge.hands_off(Reason.EDITED, f"{path} was deleted: that is up to you")
-    if record and record.change is Change.REFUSED and not record.settled:
-        return Decision(exporter.name, Goal.ORIGINAL)
-    rewritten = owner is Owner.OURS and exporter.has_drop_in
-    if exporter.command.remote is not None and not rewritten:
-        return judge.somebodys(exporter.command.remote)
-    if now.choice is Choice.LEAVE:
-        return judge.give_up(Reason.CHOSEN, f"{now.chosen_by} is leave")
-    if now.choice is Choice.STOP:
-        return Decision(exporter.name, Goal.STOPPED)
-    if rewritten and record and record.settled and record.change is Change.REWRITTEN:
-        return judge.keep(record)
-    return judge.rewrite(exporter.command)
+    if drop_in and not ours:
+        reason = Reason.FORBIDDEN if drop_in.owner is Owner.FORBIDDEN else Reason.EDITED
+        return judge.leave(reason, hands_off(exporter.name, drop_in))
+    return judge.decide(exporter.command)
 
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """One unit and what speaks for and against changing it."""
+    """One unit, our drop-in if it has one, and what speaks for and against changing it."""
 
     exporter: UnitExporter
-    record: UnitRecord | None
+    ours: DropIn | None
+    records: Records
     now: Circumstances
 
-    def hands_off(self, reason: Reason, why: str) -> Decision:
-        """Change nothing at all."""
-        return Decision(self.exporter.name, Goal.UNTOUCHED, reason, why)
+    @property
+    def _stopped(self) -> StoppedUnit | None:
+        return self.records.stopped.get(self.exporter.name)
+
+    def decide(self, command: ExporterCommand) -> Decision:
+        """Decide about a unit that is not masked and may be changed."""
+        rewritten = self.ours is not None and is_loaded(self.exporter)
+        if command.remote is not None and not rewritten:
+            return self._somebodys(command.remote)
+        if self.now.choice is Choice.LEAVE:
+            return self._give_up(Reason.CHOSEN, f"{self.now.chosen_by} is leave")
+        if self.now.choice is Choice.STOP:
+            return Decision(self.exporter.name, Goal.STOPPED)
+        if self.ours and rewritten:
+            return self._keep(self.ours)
+        return self._rewrite(command)
 
     def leave(self, reason: Reason, why: str) -> Decision:
-        """Leave it as it is; what an interrupted run has begun is undone."""
-        if self.record and not self.record.settled:
-            return self.give_up(reason, why)
-        return self.hands_off(reason, why)
+        """Change nothing."""
+        return Decision(self.exporter.name, Goal.UNTOUCHED, reason, why)
 
-    def give_up(self, reason: Reason, why: str) -> Decision:
+    def _give_up(self, reason: Reason, why: str) -> Decision:
         """Leave it, and undo what was done to it."""
-        goal = Goal.ORIGINAL if self.record else Goal.UNTOUCHED
+        goal = Goal.ORIGINAL if self.ours or self._stopped else Goal.UNTOUCHED
         return Decision(self.exporter.name, goal, reason, why)
 
-    def somebodys(self, remote: str) -> Decision:
-        """Leave an exporter that was told of an engine by somebody else."""
+    def _somebodys(self, remote: str) -> Decision:
+        """Leave an exporter that somebody else has told of an engine."""
         local = is_local(remote, {self.now.address.port})
         where = "an engine of somebody's choice" if remote in ("", "?") else remote
         reason = Reason.CLIENT if local else Reason.ELSEWHERE
-        return self.give_up(reason, f"told to use {where}, which is left alone")
+        return self._give_up(reason, f"told to use {where}")
 
-    def keep(self, record: UnitRecord) -> Decision:
-        """Keep a client, unless the engine has become one that it cannot talk to, or is gone."""
-        engine = self.now.engine
+    # Clients that we have made
+
+    def _keep(self, ours: DropIn) -> Decision:
+        """Keep a client, unless the engine is gone or has become one of another release."""
+        engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers and engine.major and not self._fits(engine):
-            return self.give_up(Reason.VERSION, self._misfit(engine))
-        if is_in_trouble(self.exporter, record):
-            return self._in_trouble()
-        return Decision(
-            self.exporter.name, Goal.REWRITTEN, Reason.CLIENT, f"rewritten to {record.engine}"
-        )
+            return self._give_up(Reason.VERSION, self._misfit(engine))
+        if view.is_in_trouble:
+            return self._in_trouble(ours)
+        if ours.record.proven or not view.is_running:
+            return Decision(
+                self.exporter.name, Goal.CLIENT, Reason.CLIENT, f"rewritten to {ours.record.engine}"
+            )
+        if engine is None or not engine.answers:
+            return self.leave(Reason.ENGINE, self._unusable(engine))
+        return Decision(self.exporter.name, Goal.CLIENT)
 
-    def _in_trouble(self) -> Decision:
-        """Give up a client that waits for an engine that will not come."""
-        engine, why = self.now.engine, ""
-        if engine and not engine.answers:
-            why = self._unusable(engine)
-            if engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
-                return self.give_up(Reason.ENGINE, why)
-        return Decision(self.exporter.name, Goal.REWRITTEN, Reason.DOWN, why)
+    def _in_trouble(self, ours: DropIn) -> Decision:
+        """Give up a client that never worked, or waits for an engine that will not come."""
+        engine, name = self.now.engine, self.exporter.name
+        if engine and engine.answers:
+            if not ours.record.proven and ran_with_it(self.exporter, ours.record):
+                why = f"it does not run as a client: journalctl -u {name}"
+                return self._give_up(Reason.REFUSED, why)
+            return Decision(name, Goal.CLIENT, Reason.DOWN)
+        why = self._unusable(engine)
+        if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
+            return self._give_up(Reason.ENGINE, why)
+        return Decision(name, Goal.CLIENT, Reason.DOWN, why)
+
+    # Those that become one
+
+    def _rewrite(self, command: ExporterCommand) -> Decision:
+        engine, major = self.now.engine, self.exporter.library_major
+        if engine is None or not engine.answers:
+            return self._give_up(Reason.ENGINE, self._unusable(engine))
+        if not major:
+            why = "which DCGM it speaks shows only while it runs: start it, then apply"
+            return self._give_up(Reason.UNKNOWN_VERSION, why)
+        if not self._fits(engine):
+            return self._give_up(Reason.VERSION, self._misfit(engine))
+        refusal = self.records.refused.get(self.exporter.name)
+        if refusal and not self.now.retry and self._is_what_refused(refusal):
+            return self._give_up(Reason.REFUSED, refusal.reason)
+        return self._client(command)
+
+    def _is_what_refused(self, refusal: Refusal) -> bool:
+        tried = (refusal.source, refusal.engine)
+        return tried == (self.exporter.source, str(self.now.address))
+
+    def _client(self, command: ExporterCommand) -> Decision:
+        name, view = self.exporter.name, self.exporter.view
+        fresh = Record(
+            invocation=view.invocation,
+            was_active=view.is_running or (self._stopped is not None and self._stopped.was_active),
+            made_folder=name not in self.records.folders,
+        )
+        record = replace(
+            self.ours.record if self.ours else fresh,
+            engine=str(self.now.address),
+            source=self.exporter.source,
+            proven=False,
+        )
+        text = drop_in_text.text_for(view, command, record)
+        restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
+        return Decision(name, Goal.CLIENT, text=text, restart=restart)
 
     def _unusable(self, engine: EngineAnswer | None) -> str:
-        words = engine.reason if engine else "not asked"
+        words = engine.reason if engine else "it was not asked"
         return f"the engine at {self.now.address} cannot be used: {words}"
 
     def _fits(self, engine: EngineAnswer) -> bool:
@@ -196,43 +257,3 @@ class _Judge:
     def _misfit(self, engine: EngineAnswer) -> str:
         release = engine.engine or "of an unknown release"
         return f"it speaks DCGM {self.exporter.library_major}, the engine is DCGM {release}"
-
-    def rewrite(self, command: ExporterCommand) -> Decision:
-        """Make it a client, if it can be one now."""
-        if command.form in (Form.CONTAINER_SCRIPT, Form.CONTAINER_START):
-            return self.leave(
-                Reason.CONTAINER, f"a {command.form.value}: it has to be changed where it is made"
-            )
-        if command.form is Form.CONTAINER and not command.host_network:
-            return self.leave(
-                Reason.CONTAINER,
-                "its container has a network of its own: it needs --network host",
-            )
-        obstacle = self._obstacle()
-        if obstacle:
-            return obstacle
-        text = drop_in.text_for(self.exporter.view, command, str(self.now.address))
-        return Decision(self.exporter.name, Goal.REWRITTEN, text=text)
-
-    def _obstacle(self) -> Decision | None:
-        engine = self.now.engine
-        if engine is None or not engine.answers:
-            return self.leave(Reason.ENGINE, self._unusable(engine))
-        if not self.exporter.library_major:
-            return self.leave(
-                Reason.UNKNOWN_VERSION,
-                "which DCGM it speaks shows only while it runs: start it, then apply",
-            )
-        if not self._fits(engine):
-            return self.leave(Reason.VERSION, self._misfit(engine))
-        if self._has_refused():
-            reason = self.record.reason if self.record else ""
-            return self.leave(Reason.REFUSED, reason)
-        return None
-
-    def _has_refused(self) -> bool:
-        """Whether the same was tried before: each attempt costs the exporter a minute."""
-        record = self.record
-        if record is None or record.change is not Change.REFUSED or self.now.retry:
-            return False
-        return is_stale(self.exporter, record, self.now.address) is False

@@ -25,10 +25,3 @@ def start_engine(unit: UnitView | None) -> tuple[str, ...]:
         return (CHOOSE_AGAIN,)
     unmask = (f"systemctl unmask {ENGINE_SERVICE}",) if unit and unit.is_masked else ()
     return (*unmask, f"systemctl enable --now {ENGINE_SERVICE}")
-
-
-def stop_command(unit: str, pid: int) -> str:
-    """Return the command that stops a process, by its unit if it has one."""
-    if unit:
-        return f"systemctl disable --now {unit}"
-    return f"kill {pid}" if pid else "ss --listening --tcp --processes"

@@ -1,43 +1,47 @@
-"""From findings to problems: what is wrong, and the command that solves it."""
+"""What is wrong with this machine, each with the commands that can help."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from do_dcgm_exporter.integration.deciding.exporter_problems import (
-    exporter_notices,
+    exporter_notes,
     exporter_problems,
 )
 from do_dcgm_exporter.integration.deciding.problem import (
     CHOOSE_AGAIN,
     Problem,
     start_engine,
-    stop_command,
 )
+from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, Profiling
-from do_dcgm_exporter.integration.looking.survey import Findings
+from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 
+_SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 
 
-def problems(found: Findings) -> tuple[Problem, ...]:
-    """Return what is wrong, the cause before its consequences."""
+def problems(now: Situation) -> tuple[Problem, ...]:
+    """Return what is wrong, each once: the cause, not its consequences as well."""
+    found = now.found
+    engine, port = tuple(_of_dcgm(found)), tuple(_of_port(found))
     return (
         *_of_configuration(found),
         *_of_driver(found),
-        *_of_dcgm(found),
-        *exporter_problems(found),
-        *_of_port(found),
-        *_of_service(found),
+        *engine,
+        *exporter_problems(now),
+        *_of_other_engines(found),
+        *port,
+        *(() if port else _of_service(found, is_engine_known=bool(engine))),
         *_of_endpoint(found),
     )
 
 
-def notices(found: Findings) -> tuple[str, ...]:
+def notes(now: Situation) -> tuple[str, ...]:
     """Return what is worth knowing and no problem."""
-    return (*exporter_notices(found), *_other_engines(found))
+    return (*exporter_notes(now), *_other_engines(now.found))
 
 
 def _of_configuration(found: Findings) -> Iterator[Problem]:
@@ -144,7 +148,10 @@ def _of_absent_engine(found: Findings) -> Iterator[Problem]:
         yield Problem(
             "engine-port-taken",
             f"port {address.port}, the engine's, is taken by {holder}",
-            (stop_command(port.unit, port.holder.pid if port.holder else 0),),
+            (
+                _who_it_is(port, address.port),
+                f"systemctl restart {ENGINE_SERVICE}  # once the port is free",
+            ),
         )
     else:
         yield Problem("engine-absent", found.engine.reason, start_engine(found.engine_unit))
@@ -161,8 +168,15 @@ def _of_port(found: Findings) -> Iterator[Problem]:
     yield Problem(
         "port-taken",
         f"port {address.port}, that of do-dcgm-exporter, is taken by {holder}",
-        (stop_command(port.unit, port.holder.pid if port.holder else 0), f"{CHOOSE_AGAIN}  # or"),
+        (_who_it_is(port, address.port), f"{CHOOSE_AGAIN}  # to have another port"),
     )
+
+
+def _who_it_is(port: PortUse, number: int) -> str:
+    """Return the command that shows who listens; whether to stop that is not for us to say."""
+    if port.holder:
+        return f"ps -f -p {port.holder.pid}"
+    return f"ss --listening --tcp --processes 'sport = {number}'"
 
 
 def _is_ours(found: Findings) -> bool:
@@ -175,7 +189,7 @@ def _is_ours(found: Findings) -> bool:
     return found.service is not None and found.service.is_running
 
 
-def _of_service(found: Findings) -> Iterator[Problem]:
+def _of_service(found: Findings, *, is_engine_known: bool) -> Iterator[Problem]:
     view, health = found.service, found.health
     if view is None or not view.is_there:
         return
@@ -186,11 +200,22 @@ def _of_service(found: Findings) -> Iterator[Problem]:
             f"{OWN_SERVICE} {how}",
             (f"systemctl enable --now {OWN_SERVICE}", f"journalctl -u {OWN_SERVICE}"),
         )
-    elif health and health.status != 200 and _is_ours(found):
-        what = health.text.strip().partition("\n")[0]
-        yield Problem(
-            "service-unhealthy", f"{OWN_SERVICE}: {what}", (f"journalctl -u {OWN_SERVICE}",)
-        )
+    elif health and _is_ours(found):
+        first, *more = health.text.strip().splitlines() or [""]
+        if health.status != 200 and not is_engine_known:
+            what = f"{OWN_SERVICE}: {first}"
+            yield Problem("service-unhealthy", what, (f"journalctl -u {OWN_SERVICE}",))
+        if health.status == 200 and found.engine.profiling is Profiling.WORKS:
+            yield from _of_profiling(found, more)
+
+
+def _of_profiling(found: Findings, notes: Iterable[str]) -> Iterator[Problem]:
+    """Yield what our exporter notes of profiling that the GPUs offer and that stays blank."""
+    for note in notes:
+        if "profiling" in note:
+            restart = _where_it_is(found, f"systemctl restart {ENGINE_SERVICE}")
+            commands = (*_where_it_is(found, "dcgmi profile --resume"), *restart)
+            yield Problem("profiling-blank", f"{OWN_SERVICE}: {note}", commands)
 
 
 def _of_endpoint(found: Findings) -> Iterator[Problem]:
@@ -203,9 +228,22 @@ def _of_endpoint(found: Findings) -> Iterator[Problem]:
         )
 
 
+def _of_other_engines(found: Findings) -> Iterator[Problem]:
+    if _SNAP_ENGINE in found.other_engines.values():
+        yield Problem(
+            "second-engine",
+            "the snap dcgm runs an engine of its own, beside the one on the engine's port",
+            (
+                "snap stop --disable dcgm.nv-hostengine",
+                f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}",
+                "snap restart dcgm.dcgm-exporter",
+            ),
+        )
+
+
 def _other_engines(found: Findings) -> Iterator[str]:
-    if found.processes.unseen:
-        return  # whose ports are whose cannot be seen
-    port = found.settings.local_engine.port
-    for pid in set(found.processes.engine_pids) - set(found.processes.serving_pids):
-        yield f"another nv-hostengine runs (pid {pid}), not on port {port}"
+    for pid, unit in found.other_engines.items():
+        if unit != _SNAP_ENGINE:
+            who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
+            port = found.settings.local_engine.port
+            yield f"another nv-hostengine runs ({who}), not on port {port}"

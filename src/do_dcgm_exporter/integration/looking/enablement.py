@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from do_dcgm_exporter.integration.host import UNIT_DIRECTORY, Host
@@ -27,21 +26,6 @@ def links_of(host: Host, unit: str) -> Iterator[Link]:
         is_alias = entry.is_symlink() and entry.name.endswith(".service") and entry.name != unit
         if is_alias and Path(entry.readlink()).name == unit:
             yield _link(host, entry)
-
-
-def remove(host: Host, links: Iterable[Link]) -> None:
-    """Remove links; a directory that is empty then stays, as with systemctl."""
-    for path, _ in links:
-        host.path(path).unlink(missing_ok=True)
-
-
-def put_back(host: Host, links: Iterable[Link]) -> None:
-    """Make links as they were, where there is nothing now."""
-    for path, target in links:
-        place = host.path(path)
-        if not os.path.lexists(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(target)
 
 
 def _link(host: Host, path: Path) -> Link:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
+from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
@@ -33,6 +33,7 @@ class UnitView:
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
     ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
     file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
+    ``invocation`` is another one after each start.
     """
 
     name: str
@@ -53,6 +54,7 @@ class UnitView:
     main_pid: int = 0
     working_directory: str = "/"
     source_path: str = ""
+    invocation: str = ""
 
     @property
     def is_there(self) -> bool:
@@ -106,30 +108,26 @@ class Systemd:
         """Have the manager read the unit files anew."""
         run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, view: UnitView) -> None:
-        """Restart a unit, whatever made it fail before, and wait until it has started.
+    def restart(self, unit: str, seconds: float | None = None) -> None:
+        """Restart a unit, whatever made it fail before, and wait until it has started."""
+        command = ("systemctl", "restart", unit)
+        try:
+            run(*command, timeout=seconds or _JOB_SECONDS)
+        except CommandTimedOut:
+            raise
+        except CommandFailed:
+            # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
+            # forgotten before, for who is killed then leaves a unit that nobody starts again.
+            run("systemctl", "reset-failed", unit, timeout=_ANSWER_SECONDS)
+            run(*command, timeout=seconds or _JOB_SECONDS)
 
-        A oneshot has started when it has ended, which an exporter never does.
-        """
-        self._forget_failures(view.name)
-        no_wait = ("--no-block",) if view.type == "oneshot" else ()
-        run("systemctl", "restart", *no_wait, view.name, timeout=_JOB_SECONDS)
-
-    def start(self, unit: str) -> None:
-        """Start a unit and wait until it has started."""
-        self._forget_failures(unit)
-        run("systemctl", "start", unit, timeout=_JOB_SECONDS)
+    def start_later(self, unit: str) -> None:
+        """Have a unit started, without waiting for it."""
+        run("systemctl", "start", "--no-block", unit, timeout=_ANSWER_SECONDS)
 
     def stop(self, unit: str) -> None:
         """Stop a unit and wait until it has stopped."""
         run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
-
-    def _forget_failures(self, unit: str) -> None:
-        try:
-            # Else the start limit may refuse: systemd.unit(5), StartLimitIntervalSec=.
-            run("systemctl", "reset-failed", unit, timeout=_ANSWER_SECONDS)
-        except CommandFailed:
-            pass  # it is not loaded, so it has not failed
 
 
 def _escaped(unit: str) -> str:
@@ -170,6 +168,7 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         main_pid=get("MainPID") or 0,
         working_directory=(get("WorkingDirectory") or "/").removeprefix("!").replace("~", "/root"),
         source_path=get("SourcePath") or "",
+        invocation=bytes(get("InvocationID") or ()).hex(),
     )
 
 

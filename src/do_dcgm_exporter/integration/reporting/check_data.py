@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.deciding.problem import Problem
-from do_dcgm_exporter.integration.looking.containers import Container
+from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.looking.engine_probe import Condition
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
-from do_dcgm_exporter.integration.looking.snap import Snap
-from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
+from do_dcgm_exporter.integration.looking.survey import PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting.embedded_report import owner_of
+from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
 SCHEMA = 1
 
 
-def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> dict[str, Any]:
+def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints. Keys are only ever added."""
+    found = now.found
     settings, engine = found.settings, found.engine
     return {
         "schema": SCHEMA,
@@ -50,9 +50,8 @@ def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]
             "version": found.local_engine.engine or None,
         },
         "exporters": [
-            *(_exporter_data(found, exporter) for exporter in found.exporters),
-            *(_container_data(container) for container in found.containers),
-            *([_snap_data(found.snap)] if found.snap else []),
+            *(_exporter_data(now, exporter) for exporter in now.exporters.units),
+            *(_mention_data(mention) for mention in now.exporters.mentions),
         ],
         "embedded_processes": [
             {"pid": process.pid, "command": process.command, "of": owner_of(process)}
@@ -72,7 +71,7 @@ def as_data(found: Findings, problems: Sequence[Problem], notices: Sequence[str]
         "problems": [
             {"id": one.id, "what": one.what, "remedy": list(one.remedy)} for one in problems
         ],
-        "notices": list(notices),
+        "notices": list(notes),
         "unseen": list(found.unseen),
     }
 
@@ -98,9 +97,8 @@ def _port_data(use: PortUse) -> dict[str, Any]:
     }
 
 
-def _exporter_data(found: Findings, exporter: UnitExporter) -> dict[str, Any]:
-    decision, command = found.decisions[exporter.name], exporter.command
-    record = found.state.units.get(exporter.name)
+def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
+    decision, command = now.decisions[exporter.name], exporter.command
     return {
         "kind": "unit",
         "unit": _unit_data(exporter.view),
@@ -108,7 +106,7 @@ def _exporter_data(found: Findings, exporter: UnitExporter) -> dict[str, Any]:
         "how": command.form.value if command else None,
         "engine": command.remote if command else None,
         "embedded": any(process.is_embedded for process in exporter.processes),
-        "changed": record.change.value if record else None,
+        "changed": _change(now, exporter.name),
         "would": _would(decision),
         "why": decision.why,
         "dcgm_major": exporter.library_major or None,
@@ -117,33 +115,27 @@ def _exporter_data(found: Findings, exporter: UnitExporter) -> dict[str, Any]:
     }
 
 
+def _change(now: Situation, unit: str) -> str | None:
+    if unit in now.records.ours:
+        return "rewritten" if now.records.ours[unit].record.proven else "unproven"
+    if unit in now.records.stopped:
+        return "stopped"
+    return "refused" if unit in now.records.refused else None
+
+
 def _would(decision: Decision) -> str:
-    if decision.goal is Goal.REWRITTEN and not decision.text:
+    if decision.goal is Goal.CLIENT and not decision.text:
         return Goal.UNTOUCHED.value
     return decision.goal.value
 
 
-def _container_data(container: Container) -> dict[str, Any]:
+def _mention_data(mention: Mention) -> dict[str, Any]:
     return {
-        "kind": "container",
-        "name": container.name,
-        "container_engine": container.engine,
-        "id": container.id,
-        "running": container.running,
-        "made_by": container.maker or None,
-        "engine": container.remote,
-        "embedded": container.has_embedded_engine,
-        "copy": container.is_copy,
-        "dcgm_major": container.library_major or None,
-    }
-
-
-def _snap_data(snap: Snap) -> dict[str, Any]:
-    return {
-        "kind": "snap",
-        "name": "dcgm",
-        "port": snap.port,
-        "services": [asdict(service) for service in snap.services],
-        "serves_engine": snap.serves_engine,
-        "embedded": snap.has_second_engine,
+        "kind": "mention",
+        "name": mention.name,
+        "how": mention.role.value,
+        "embedded": bool(mention.pids),
+        "pids": list(mention.pids),
+        "place": mention.place or None,
+        "lines": list(mention.lines),
     }

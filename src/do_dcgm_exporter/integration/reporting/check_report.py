@@ -6,37 +6,34 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from do_dcgm_exporter.integration.changing.state import Change
-from do_dcgm_exporter.integration.deciding.plan import Reason
+from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
+from do_dcgm_exporter.integration.deciding.plan import Reason, is_loaded
 from do_dcgm_exporter.integration.deciding.problem import Problem
+from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.looking.exporters import UnitExporter
-from do_dcgm_exporter.integration.looking.snap import ENGINE, EXPORTER, Snap
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting.embedded_report import origin_of
+from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
-def as_text(found: Findings, problems: Sequence[Problem], notices: Sequence[str]) -> str:
+def as_text(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> str:
     """Return the table."""
+    found = now.found
     rows = list(_rows(found))
     width = max(_NARROWEST, *(len(name) + 2 for name, _ in rows))
     lines = [f"{name:<{width}}{value}" for name, value in rows]
-    lines += _section("exporters", list(_exporter_lines(found)) or ["none of NVIDIA's"])
+    lines += _section("exporters", list(_exporter_lines(now)) or ["none of NVIDIA's"])
     none = "none that can be seen" if found.processes.unseen else "none"
-    lines += _section("DCGMs of their own", list(_embedded_lines(found)) or [none])
+    lines += _section("embedded DCGM", list(_embedded_lines(found)) or [none])
     if found.unseen:
         lines += _section("could not be looked at", list(found.unseen))
-    if notices:
-        wrapped = (
-            textwrap.wrap(notice, 94, subsequent_indent="  ", **_WORDS) for notice in notices
-        )
-        lines += _section("to be known", [line for notice in wrapped for line in notice])
+    if notes:
+        wrapped = (textwrap.wrap(note, 94, subsequent_indent="  ", **_WORDS) for note in notes)
+        lines += _section("notes", [line for note in wrapped for line in note])
     lines += ["", _count(problems)]
     for number, problem in enumerate(problems, 1):
         start = f"{number}. "
@@ -73,7 +70,7 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{_health(found)}"
     yield f"port {settings.address.port}", _holder(found.own_port)
     yield "endpoint", _endpoint(found)
-    yield "exporters' way", f"embedded-exporters = {settings.choice.value}"
+    yield "policy", f"embedded-exporters = {settings.choice.value}"
 
 
 def _engine_unit(found: Findings) -> str:
@@ -124,52 +121,32 @@ def _endpoint(found: Findings) -> str:
     return f"{found.settings.forward_url}, {said}"
 
 
-def _exporter_lines(found: Findings) -> Iterator[str]:
-    for exporter in found.exporters:
+def _exporter_lines(now: Situation) -> Iterator[str]:
+    for exporter in now.exporters.units:
         how = f" ({exporter.command.form.value})" if exporter.command else ""
-        yield f"{exporter.name}{how}, {_state(exporter.view)}: {_talks_to(found, exporter)}"
-    for container in found.containers:
-        maker = f", made by {container.maker}" if container.maker else ""
-        runs = "runs" if container.running else "does not run"
-        yield (
-            f"{container.name} ({container.engine}{maker}), {runs}:"
-            f" {_container_talks_to(container)}"
-        )
-    if found.snap:
-        yield f"snap dcgm: {_snap(found.snap)}"
+        yield f"{exporter.name}{how}, {_state(exporter.view)}: {_talks_to(now, exporter)}"
+    for mention in now.exporters.mentions:
+        yield f"{mention.name} {mention.role.value}: {_is_never_changed(mention)}"
 
 
-def _talks_to(found: Findings, exporter: UnitExporter) -> str:
-    decision = found.decisions[exporter.name]
-    record = found.state.units.get(exporter.name)
+def _talks_to(now: Situation, exporter: UnitExporter) -> str:
+    decision = now.decisions[exporter.name]
     if decision.reason is Reason.MASKED:
         return "masked"
-    if record and record.change is Change.STOPPED:
+    if exporter.name in now.records.stopped:
         return "stopped by us"
-    if exporter.has_drop_in and exporter.command:
-        by = "made so by us" if record else "by a drop-in of ours"
-        return f"client of {exporter.command.remote}, {by}"
+    if exporter.command and exporter.name in now.records.ours and is_loaded(exporter):
+        proof = "" if now.records.ours[exporter.name].record.proven else ", not proven yet"
+        return f"client of {exporter.command.remote}, by our drop-in{proof}"
     if exporter.command and exporter.command.remote is not None:
         return decision.why
-    own = "a DCGM of its own" if exporter.view.is_running else "would have a DCGM of its own"
+    own = "embedded DCGM" if exporter.view.is_running else "would have an embedded DCGM"
     return own + (f", {decision.why}" if decision.why else "")
 
 
-def _container_talks_to(container: Container) -> str:
-    if container.remote is not None:
-        return f"client of {container.remote}" + (", a copy of ours" if container.is_copy else "")
-    return "client of the engine" if container.is_client else "a DCGM of its own"
-
-
-def _snap(snap: Snap) -> str:
-    engine, exporter = snap.service(ENGINE), snap.service(EXPORTER)
-    states = [
-        f"{name} {'active' if one.active else 'inactive'}"
-        for name, one in (("engine", engine), ("exporter", exporter))
-    ]
-    return f"{', '.join(states)}, port {snap.port}" + (
-        ", the engine of this machine" if snap.serves_engine else ""
-    )
+def _is_never_changed(mention: Mention) -> str:
+    own = "embedded DCGM" if mention.pids else "no embedded DCGM now"
+    return f"{own}, never changed by us"
 
 
 def _embedded_lines(found: Findings) -> Iterator[str]:
@@ -177,4 +154,4 @@ def _embedded_lines(found: Findings) -> Iterator[str]:
         yield "cannot be told while the engine does not run"
         return
     for process in found.processes.embedded:
-        yield f"{process.command} (pid {process.pid}), {origin_of(process)}"
+        yield f"{process.command} (pid {process.pid}), {owner_of(process)}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from typing import TextIO
 
-from do_dcgm_exporter.integration.changing.state import Change, State
-from do_dcgm_exporter.integration.changing.workshop import Level, Tell
+from do_dcgm_exporter.integration.changing.applying import Outcome
+from do_dcgm_exporter.integration.changing.means import Level, Tell
 from do_dcgm_exporter.integration.deciding.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.host import COMMAND
+from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
@@ -47,25 +47,28 @@ def _is_the_journals(stream: TextIO) -> bool:
     return journal == f"{status.st_dev}:{status.st_ino}"
 
 
-def name_what_is_left(decisions: Iterable[Decision], known: State, tell: Tell) -> bool:
-    """Name every service that keeps an engine of its own, and why.
-
-    Name every client of ours that does not run as well. Return whether there is none of
-    those, and none keeps its engine against what was chosen.
-    """
-    decisions = list(decisions)
-    down = [made for made in decisions if made.reason is Reason.DOWN]
+def name_what_is_left(outcome: Outcome, tell: Tell) -> bool:
+    """Name every exporter that is not as it should be; return whether there is none."""
+    for complaint in outcome.complaints:
+        tell(Level.WARNING, complaint)
+    down = [made for made in outcome.decisions if made.reason is Reason.DOWN]
     for made in down:
         why = made.why or f"journalctl -u {made.unit}"
-        tell(Level.WARNING, f"{made.unit}, which was made a client, does not run: {why}")
-    left = [made for made in decisions if keeps_engine(made)]
+        tell(Level.WARNING, f"{made.unit}, which is a client by our drop-in, does not run: {why}")
+    left = [made for made in outcome.decisions if keeps_engine(made)]
     for made in left:
-        tell(Level.WARNING, f"{made.unit} keeps a DCGM of its own: {made.why}")
-    refused = any(
-        made.goal is Goal.REWRITTEN and known.units[made.unit].change is Change.REFUSED
-        for made in decisions
-    )
-    return not (refused or down) and all(made.reason in WISHED for made in left)
+        tell(Level.WARNING, f"{made.unit} keeps its embedded DCGM: {made.why}")
+    mentions = [mention for mention in outcome.exporters.mentions if mention.pids]
+    for mention in mentions:
+        tell(
+            Level.WARNING,
+            f"{mention.name} {mention.role.value}, with an embedded DCGM, and is never changed;"
+            f" '{COMMAND} check' says how to connect it",
+        )
+    unwished = [made for made in left if made.reason not in WISHED]
+    is_left_by_choice = outcome.choice is Choice.LEAVE
+    is_clean = not (outcome.complaints or down or unwished or outcome.failed)
+    return is_clean and (is_left_by_choice or not mentions)
 
 
 def keeps_engine(made: Decision) -> bool:
@@ -75,10 +78,10 @@ def keeps_engine(made: Decision) -> bool:
 
 def planned(made: Decision) -> str:
     """Say what would be done with a service."""
-    if made.goal is Goal.REWRITTEN and made.text:
+    if made.goal is Goal.CLIENT and made.text:
         return f"{made.unit}: would be made a client, by this drop-in\n\n{made.text}"
     if made.goal is Goal.STOPPED:
         return f"{made.unit}: would be stopped and disabled"
     if made.goal is Goal.ORIGINAL:
         return f"{made.unit}: would be put back as it was ({made.why})"
-    return f"{made.unit}: stays as it is ({made.why})"
+    return f"{made.unit}: stays as it is ({made.why or 'its drop-in is to be proven'})"
