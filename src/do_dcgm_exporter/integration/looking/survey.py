@@ -204,8 +204,9 @@ def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
 
 def _hidden(host: Host, processes: Processes) -> list[str]:
     hidden = []
-    if processes.unseen:
-        hidden.append(f"processes of other users ({processes.unseen}): run it as root")
+    # With hidepid= others' processes are not even listed: proc(5).
+    if processes.unseen or not host.path("/proc/1").exists():
+        hidden.append("processes of other users: run it as root")
     if not host.runs_systemd:
         hidden.append("services: systemd does not run here")
     return hidden
