@@ -252,4 +252,6 @@ def faults(target: Target) -> SimulatedEngine:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that the fixtures understand."""
-    config.addinivalue_line("markers", "scenario(name): needs this simulated machine, or one like it")
+    config.addinivalue_line(
+        "markers", "scenario(name): needs this simulated machine, or one like it"
+    )

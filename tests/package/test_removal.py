@@ -66,6 +66,7 @@ def test_the_simulator_leaves_nothing_either(
     bare_system.install(simulator, exporter)
     assert bare_system.has_full_metrics()
     assert "INVENTED" in bare_system.journal(NAME)
+    bare_system.run("systemctl", "enable", "--quiet", NAME)
     assert 'modelName="NVIDIA H100 80GB HBM3 (simulated)"' in bare_system.page()
     bare_system.run("dpkg", "--purge", "do-dcgm-exporter", "dcgm-simulator")
 

@@ -17,9 +17,10 @@ from do_dcgm_exporter import __version__
 def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
     clone, cache = tmp_path / "clone", shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(REPOSITORY / "src", clone / "src", ignore=cache)
-    for name in ("pyproject.toml", "debian/changelog"):
-        (clone / name).parent.mkdir(exist_ok=True)
-        shutil.copy(REPOSITORY / name, clone / name)
+    shutil.copy(REPOSITORY / "pyproject.toml", clone)
+    (clone / "debian").mkdir()
+    # The version stands in the changelog alone, so another one there is all that is needed.
+    (clone / "debian" / "changelog").write_text("do-dcgm-exporter (7.8.9) unstable; urgency=low\n")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index"]
     pip += ["--no-deps", "--no-build-isolation", f"--wheel-dir={tmp_path}"]
     sources = clone / "src"
@@ -28,6 +29,7 @@ def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
     subprocess.run([*pip, str(clone)], check=True)
 
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith("do_dcgm_exporter-7.8.9-")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert wanted == packed
     assert "do_dcgm_exporter/cli.py" in packed

@@ -178,6 +178,7 @@ def machine(tmp_path: Path, pages: list[int], monkeypatch: pytest.MonkeyPatch) -
     made.write("proc/net/tcp", HEAD + LISTENS)
     made.write("proc/net/tcp6", HEAD)
     made.link("proc/self", ".")
+    made.write("proc/1/comm", "systemd\n")
     made.write("proc/7/comm", "nv-hostengine\n")
     made.write("proc/7/cmdline", "/usr/bin/nv-hostengine\0-n\0")
     made.write("proc/7/cgroup", "0::/system.slice/nvidia-dcgm.service\n")

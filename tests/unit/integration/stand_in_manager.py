@@ -25,6 +25,9 @@ DIRECTORIES = (
 )  # fmt: skip
 # In this file: names of units that exit when they are told of an engine.
 REFUSES = HOME / "refuses"
+# In these files: units that always exit, and units that systemd starts again when they do.
+FAILS = HOME / "fails"
+AUTO_RESTARTS = HOME / "auto-restarts"
 # In these files: units that as clients listen where nobody answers, and units that run an
 # engine of their own whatever they are told.
 SERVES_NOTHING = HOME / "serves-nothing-as-client"
@@ -85,16 +88,19 @@ class Manager:
         remote = environment.get("DCGM_REMOTE_HOSTENGINE_INFO", "")
         if "-r" in argv:
             remote = argv[argv.index("-r") + 1]
+        if "-e" in argv:  # of a container
+            remote = argv[argv.index("-e") + 1].partition("=")[2]
         if named(name, IGNORES):
             remote = ""
         if remote and named(name, SERVES_NOTHING):
             argv = ["/usr/bin/dcgm-exporter", "-a", ":1"]
         refuses = named(name, REFUSES)
         starts = self.running.get(name, {}).get("starts", 0) + 1
-        failed = bool(remote) and refuses
+        failed = (bool(remote) and refuses) or named(name, FAILS)
+        ended = ("activating", "auto-restart") if named(name, AUTO_RESTARTS) else ("failed",) * 2
         self.running[name] = {
-            "active": "failed" if failed else "active",
-            "sub": "failed" if failed else "running",
+            "active": ended[0] if failed else "active",
+            "sub": ended[1] if failed else "running",
             "pid": 0 if failed else self.pid,
             "starts": starts,
             "remote": remote,
@@ -105,8 +111,9 @@ class Manager:
     def stop(self, name: str) -> None:
         """Stop a unit."""
         run = self.running.get(name)
-        if run and run["active"] == "active":
-            remove_process(run["pid"])
+        if run and run["active"] in ("active", "activating"):
+            if run["pid"]:
+                remove_process(run["pid"])
             self.running[name] = {**run, "active": "inactive", "sub": "dead", "pid": 0}
 
     def properties(self, name: str) -> dict:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
-from tests.unit.integration.runs import CLIENT, DROP_IN, STATE, apply, restarts, told, undo
+from tests.unit.integration.runs import (
+    CLIENT,
+    DROP_IN,
+    STATE,
+    apply,
+    record,
+    restarts,
+    told,
+    undo,
+)
 
+from do_dcgm_exporter.integration.deciding.record import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
@@ -197,7 +211,7 @@ def falls(machine: Machine) -> None:
     machine.systemctl("stop", UNIT)
     machine.write("stand-in/refuses", UNIT)
     machine.systemctl("start", UNIT)
-    assert "failed" == machine.run_of(UNIT)["active"]
+    assert machine.run_of(UNIT)["sub"] in ("failed", "auto-restart")
 
 
 GONE = EngineAnswer(Condition.ABSENT, "nobody listens on localhost:5555")
@@ -371,6 +385,281 @@ def test_policy_may_forbid_a_restart(exporter: Machine) -> None:
     assert f"systemctl restart {UNIT}" in told(exporter)
 
 
+# --- what is written now and proven later ---------------------------------------------------
+
+
+def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
+    before = exporter.states()
+    exporter.forget_asked()
+    assert apply(exporter, restart=False)
+    assert exporter.exists(DROP_IN)
+    assert not record(exporter).proven
+    assert before == exporter.states()
+    assert [f"{UNIT}: will be a client of {CLIENT} once it is restarted"] == exporter.said
+    verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
+    assert {"daemon-reload"} == verbs - {"list-units"}
+    assert apply(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert record(exporter).proven
+
+
+def test_without_restarts_nothing_is_undone_or_stopped(exporter: Machine) -> None:
+    apply(exporter)
+    before = exporter.files(), exporter.states()
+    for choice in (Choice.LEAVE, Choice.STOP):
+        apply(exporter, choice, restart=False)
+        assert before == (exporter.files(), exporter.states())
+
+
+def test_what_was_never_restarted_is_not_restarted_to_undo_it(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter, restart=False)
+    exporter.forget_asked()
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+    assert 0 == restarts(exporter)
+
+
+def test_one_that_was_restarted_by_somebody_is_proven_without_another_restart(
+    exporter: Machine,
+) -> None:
+    apply(exporter, restart=False)
+    exporter.systemctl("restart", UNIT)
+    exporter.forget_asked()
+    assert apply(exporter)
+    assert record(exporter).proven
+    assert 0 == restarts(exporter)
+
+
+def test_one_that_did_not_run_and_fails_as_a_client_is_taken_back(machine: Machine) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.write("stand-in/refuses", UNIT)
+    before = machine.files()
+    assert apply(machine)
+    assert not record(machine).proven
+    machine.systemctl("start", UNIT)
+    assert "failed" == machine.run_of(UNIT)["active"]
+    assert not apply(machine, engine=EngineAnswer(Condition.HUNG, "it hangs"))
+    assert machine.exists(DROP_IN), "without an engine it cannot be blamed"
+    assert not apply(machine)
+    assert f"it does not run as a client: journalctl -u {UNIT}" in told(machine)
+    assert not machine.exists(f"{ETC}/{UNIT}.d")
+    machine.forget_asked()
+    assert not apply(machine), "it is not tried again"
+    assert not machine.exists(f"{ETC}/{UNIT}.d")
+    undo(machine)
+    assert before == machine.files()
+
+
+def test_one_that_had_failed_before_is_not_blamed(machine: Machine) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.write(f"{ETC}/{UNIT}.d/x.conf", f"[Service]\nEnvironment={TOLD}\n")
+    machine.write("stand-in/refuses", UNIT)
+    machine.systemctl("start", UNIT)
+    machine.remove(f"{ETC}/{UNIT}.d/x.conf")
+    machine.systemctl("daemon-reload")
+    assert "failed" == machine.run_of(UNIT)["active"]
+    apply(machine)
+    apply(machine)
+    assert machine.exists(DROP_IN)
+    undo(machine)
+    assert "failed" == machine.run_of(UNIT)["active"]
+
+
+TOLD = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
+
+
+# --- containers of units -------------------------------------------------------------------
+
+
+@pytest.fixture
+def container(machine: Machine) -> Machine:
+    """A machine with a unit that runs an exporter in a container."""
+    machine.write("usr/bin/docker", "\x7fELF\0", 0o755)
+    put_container(machine, "4.5.3-4.8.2")
+    machine.enable(UNIT)
+    machine.systemctl("start", UNIT)
+    return machine
+
+
+def put_container(machine: Machine, tag: str) -> None:
+    image = f"nvcr.io/nvidia/k8s/dcgm-exporter:{tag}"
+    command = f"/usr/bin/docker run --rm --net host {image} -a :{machine.ports[0]}"
+    machine.write(f"{LIB}/{UNIT}", f"[Service]\nExecStart={command}\n")
+
+
+def test_a_container_whose_own_command_has_changed_gets_a_new_drop_in(container: Machine) -> None:
+    before = container.files(), container.states()
+    assert apply(container), container.said
+    assert f"run -e {TOLD} --rm" in container.read(DROP_IN)
+    put_container(container, "4.6.0-4.9.0")
+    container.systemctl("daemon-reload")
+    container.forget_asked()
+    assert apply(container), container.said
+    assert ":4.6.0-4.9.0" in container.read(DROP_IN)
+    assert 1 == restarts(container)
+    assert CLIENT == container.engine_of(UNIT)
+    put_container(container, "4.5.3-4.8.2")
+    container.systemctl("daemon-reload")
+    assert undo(container)
+    assert before == (container.files(), container.states())
+
+
+# --- what cannot be changed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_one_that_cannot_be_changed_is_told_and_the_others_go_on(
+    exporter: Machine, kind: str
+) -> None:
+    other = "other-exporter.service"
+    exporter.put_unit(other, exporter.ports[1])
+    exporter.systemctl("start", other)
+    if kind == "file":
+        exporter.write(f"{ETC}/{UNIT}.d", "mine")
+    else:
+        exporter.link(f"{ETC}/{UNIT}.d", "nowhere")
+    assert not apply(exporter)
+    sentence = f"{UNIT}: /{ETC}/{UNIT}.d is not a folder, so it gets no drop-in"
+    assert [sentence] == [line for line in exporter.said if line.startswith(UNIT)]
+    assert "embedded" == exporter.engine_of(UNIT)
+    assert CLIENT == exporter.engine_of(other)
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(other)
+
+
+def test_restore_needs_no_room_on_the_disk(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
+def test_restore_says_what_it_could_not_undo(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(exporter)
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", read_only)
+        exporter.forget_asked()
+        assert not undo(exporter)
+    why = f"its drop-in cannot be changed: /{ETC}/{UNIT}.d: Read-only file system"
+    assert [f"{UNIT}: {why}"] == exporter.said
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert 0 == restarts(exporter)
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+def test_restore_says_what_does_not_run_afterwards(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write("stand-in/fails", UNIT)
+    assert not undo(exporter)
+    assert f"{UNIT}: does not run as before: it ends at once: journalctl -u {UNIT}" in told(
+        exporter
+    )
+    assert not exporter.exists(f"{ETC}/{UNIT}.d")
+
+
+def test_one_that_waits_for_its_next_start_is_started_as_before(exporter: Machine) -> None:
+    before = exporter.files()
+    apply(exporter)
+    exporter.write("stand-in/auto-restarts", UNIT)
+    falls(exporter)
+    assert "auto-restart" == exporter.run_of(UNIT)["sub"]
+    exporter.remove("stand-in/refuses")
+    assert undo(exporter)
+    assert before == exporter.files()
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+def test_one_that_waits_for_its_next_start_is_stopped(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write("stand-in/auto-restarts", UNIT)
+    falls(exporter)
+    exporter.remove("stand-in/refuses")
+    assert apply(exporter, Choice.STOP)
+    assert "inactive" == exporter.run_of(UNIT)["active"]
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+# --- what version 0.1.0 has left ------------------------------------------------------------
+
+
+def leave_old_state(machine: Machine, **more: object) -> None:
+    """Leave a drop-in and a state as version 0.1.0 did."""
+    settings = f"[Unit]\n[Service]\nEnvironment={TOLD}\n"
+    header = f"# Made by it.\n# ln -sf /dev/null /{DROP_IN}\n"
+    seal = f"# sha256 of all other lines: {sha256(header + settings)}\n"
+    machine.write(DROP_IN, header + seal + settings)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", UNIT)
+    unit = {
+        "unit": UNIT, "change": "rewritten", "was_active": True, "file_state": "enabled",
+        "drop_in": {"path": f"/{DROP_IN}", "sha256": "x", "made_directory": True}, "links": [],
+        "source": "s", "engine": CLIENT, "reason": "", "settled": True,
+    }  # fmt: skip
+    state = {"format": 1, "units": [unit], "containers": [], "snap": None, "colour": "red", **more}
+    machine.write(f"{STATE}/integration.json", json.dumps(state))
+
+
+@pytest.mark.parametrize("first", ["apply", "restore"])
+def test_the_state_of_version_0_1_0_is_carried_over(exporter: Machine, first: str) -> None:
+    before = exporter.files(), exporter.states()
+    leave_old_state(exporter)
+    if first == "apply":
+        exporter.forget_asked()
+        assert apply(exporter)
+        assert 0 == restarts(exporter)
+        assert (CLIENT, True) == (record(exporter).engine, record(exporter).made_folder)
+        assert not exporter.exists(f"{STATE}/integration.json")
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
+def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine) -> None:
+    container = {"engine": "docker", "name": "gpu", "old_id": "a1", "kept_as": "gpu.old",
+                 "restart_policy": "always", "was_running": True}  # fmt: skip
+    snap = {"port": "5577", "enabled": ["dcgm.nv-hostengine"], "active": []}
+    leave_old_state(exporter, containers=[container], snap=snap)
+    apply(exporter)
+    assert (
+        "docker rm --force gpu && docker rename gpu.old gpu"
+        " && docker update --restart=always gpu && docker start gpu" in told(exporter)
+    )
+    assert "snap set dcgm nv-hostengine-port=5577" in told(exporter)
+
+
+def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    link = f"/{ETC}/multi-user.target.wants/{UNIT}"
+    leave_old_state(exporter)
+    state = json.loads(exporter.read(f"{STATE}/integration.json"))
+    state["units"][0] |= {"change": "stopped", "links": [[link, f"/{LIB}/{UNIT}"]]}
+    exporter.write(f"{STATE}/integration.json", json.dumps(state))
+    exporter.remove(DROP_IN)
+    exporter.remove(link)
+    (exporter.root / ETC / f"{UNIT}.d").rmdir()
+    exporter.systemctl("daemon-reload")
+    exporter.systemctl("stop", UNIT)
+    assert apply(exporter, Choice.STOP)
+    assert exporter.exists(f"{STATE}/stopped/{UNIT}")
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
 # --- other choices -----------------------------------------------------------------------
 
 
@@ -392,6 +681,15 @@ def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None
     assert apply(exporter, Choice.STOP)
     undo(exporter)
     assert before == (exporter.files(), exporter.states())
+
+
+def test_links_to_a_unit_that_was_removed_stay_removed(exporter: Machine) -> None:
+    apply(exporter, Choice.STOP)
+    exporter.remove(f"{LIB}/{UNIT}")
+    exporter.systemctl("daemon-reload")
+    assert undo(exporter)
+    assert not exporter.exists(f"{ETC}/multi-user.target.wants/{UNIT}")
+    assert not exporter.exists(f"{STATE}/stopped/{UNIT}")
 
 
 def test_a_socket_that_may_start_a_stopped_exporter_is_named(exporter: Machine) -> None:

@@ -35,7 +35,7 @@ def test_what_it_prints_is_returned() -> None:
 
 
 def test_why_it_fails_is_its_last_line() -> None:
-    with pytest.raises(CommandFailed, match="sh -c .*: the reason"):
+    with pytest.raises(CommandFailed, match=r"sh -c .*: the reason"):
         run("sh", "-c", "echo x; echo first >&2; echo the reason >&2; exit 3", timeout=60)
 
 

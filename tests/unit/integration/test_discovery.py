@@ -8,7 +8,6 @@ import struct
 from pathlib import Path
 
 import pytest
-from do_dcgm_exporter.integration.looking.exporters import find_unit_exporters
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
 from do_dcgm_exporter.integration.looking import enablement, libraries

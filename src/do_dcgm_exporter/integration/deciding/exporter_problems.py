@@ -27,14 +27,12 @@ _NOTED = (Reason.EDITED, Reason.FORBIDDEN)
 
 
 def exporter_problems(now: Situation) -> Iterator[Problem]:
-    """Yield what is wrong with exporters, the snap and everything that runs one."""
+    """Yield what is wrong with exporters and everything that runs one."""
     for exporter in now.exporters.units:
         yield from _of_exporter(now, exporter)
     for mention in now.exporters.mentions:
         if mention.pids:
             yield _embedded_in(mention)
-    if now.found.snap and now.found.snap.has_second_engine:
-        yield _second_engine()
     for complaint in now.records.complaints:
         yield Problem("record", complaint, (_RESTORE,))
 
@@ -78,7 +76,7 @@ def _client_down(now: Situation, exporter: UnitExporter, decision: Decision) -> 
     elif now.found.local_engine.answers:
         start = f"systemctl start {exporter.name}"
         yield Problem("client-down", what, (f"journalctl -u {exporter.name}", start))
-    elif now.found.local_engine != now.found.engine:
+    elif now.found.settings.local_engine != now.found.settings.engine:
         # Else the engine is a problem of its own, and its clients come back with it.
         reason = f"the engine cannot be used: {now.found.local_engine.reason}"
         yield Problem("client-down", f"{what}: {reason}", _usable_engine(now))
@@ -139,18 +137,6 @@ def _embedded_in(mention: Mention) -> Problem:
 def _where(mention: Mention) -> str:
     """Say where a person connects it."""
     return f"; to connect it, see {mention.place}" if mention.place else ""
-
-
-def _second_engine() -> Problem:
-    return Problem(
-        "second-engine",
-        "the snap dcgm has an engine of its own, beside the one on the engine's port",
-        (
-            "snap stop --disable dcgm.nv-hostengine",
-            "snap set dcgm nv-hostengine-port=5555",
-            "snap restart dcgm.dcgm-exporter",
-        ),
-    )
 
 
 def _host_labels(now: Situation) -> Iterator[str]:

@@ -51,7 +51,7 @@ _ROLES: Mapping[OwnerKind, Role] = {
 
 def exporters_in(
     units: Iterable[SeenUnit],
-    processes: Iterable[DcgmProcess],
+    processes: Sequence[DcgmProcess],
     containers: Iterable[Container],
     programs: Programs,
     engine: str,
@@ -68,7 +68,8 @@ def exporters_in(
         if _is_exporter(unit, judged, programs) and judged.exporter:
             command = judged.exporter
             inside = seen.take(command.container, command.image, command.arguments)
-            exporters.append(_exporter(unit, command, inside, programs))
+            own = _processes(unit, inside, processes)
+            exporters.append(_exporter(unit, command, own, programs))
         elif mention := _mention(unit, judged, seen, engine):
             mentions.append(mention)
     mentions += seen.mentions()
@@ -99,10 +100,23 @@ def _is_exporter(unit: SeenUnit, judged: Judged, programs: Programs) -> bool:
     return False
 
 
+def _processes(
+    unit: SeenUnit, inside: Iterable[Container], processes: Iterable[DcgmProcess]
+) -> tuple[DcgmProcess, ...]:
+    """Return what runs of an exporter: in its unit, in its container, in its own namespace."""
+    main = {pid for pid, _ in unit.main}
+    own = {one.pid: one for one in processes if one.pid in main}
+    own |= {one.pid: one for one in unit.processes}
+    own |= {one.pid: one for container in inside for one in container.processes}
+    return tuple(own.values())
+
+
 def _exporter(
-    unit: SeenUnit, command: ExporterCommand, inside: Sequence[Container], programs: Programs
+    unit: SeenUnit,
+    command: ExporterCommand,
+    processes: tuple[DcgmProcess, ...],
+    programs: Programs,
 ) -> UnitExporter:
-    processes = (*unit.processes, *(one for container in inside for one in container.processes))
     majors = {process.library_major for process in processes} - {0}
     if len(majors) == 1:
         major = majors.pop()

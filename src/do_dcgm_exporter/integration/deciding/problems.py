@@ -19,6 +19,7 @@ from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, Profiling
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 
+_SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 
 
@@ -31,6 +32,7 @@ def problems(now: Situation) -> tuple[Problem, ...]:
         *_of_driver(found),
         *engine,
         *exporter_problems(now),
+        *_of_other_engines(found),
         *port,
         *(() if port else _of_service(found, is_engine_known=bool(engine))),
         *_of_endpoint(found),
@@ -226,9 +228,22 @@ def _of_endpoint(found: Findings) -> Iterator[Problem]:
         )
 
 
+def _of_other_engines(found: Findings) -> Iterator[Problem]:
+    if _SNAP_ENGINE in found.other_engines.values():
+        yield Problem(
+            "second-engine",
+            "the snap dcgm runs an engine of its own, beside the one on the engine's port",
+            (
+                "snap stop --disable dcgm.nv-hostengine",
+                f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}",
+                "snap restart dcgm.dcgm-exporter",
+            ),
+        )
+
+
 def _other_engines(found: Findings) -> Iterator[str]:
-    if found.processes.unseen:
-        return  # whose ports are whose cannot be seen
-    port = found.settings.local_engine.port
-    for pid in set(found.processes.engine_pids) - set(found.processes.serving_pids):
-        yield f"another nv-hostengine runs (pid {pid}), not on port {port}"
+    for pid, unit in found.other_engines.items():
+        if unit != _SNAP_ENGINE:
+            who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
+            port = found.settings.local_engine.port
+            yield f"another nv-hostengine runs ({who}), not on port {port}"

@@ -92,8 +92,10 @@ def value(word: str, lookup: Lookup) -> str:
 
 def fields(word: str, lookup: Lookup, positional: tuple[str, ...] = ()) -> list[str]:
     """Return the words that a word becomes. Raises NotUnderstood if that cannot be known."""
-    if word in ('"$@"', "$@", "$*"):
+    if word == '"$@"':
         return list(positional)
+    if "$@" in word and word != "$@":
+        raise NotUnderstood(word)
     found, is_open = [""], False
     for part in _PARTS.finditer(word):
         text = _text(part[0], lookup)

@@ -27,7 +27,7 @@ _NO_PROGRAMS = ("/dev/", "/proc/", "/sys/")
 _NAME = re.compile(r"(?:nvidia[-_])?dcgm[-_]exporter(?:[-_.]?v?\d[\w.+~-]*)?")
 # A name that ends in the word may be one; "dcgm-exporter-monitor" is something of it.
 _SIMILAR_NAME = re.compile(
-    r"(?!do-)(?:[\w.+]+-)*?(?:\w+_)?dcgm[-_]exporter(?:[-_.]\w*\d[\w.+~-]*)?"
+    r"(?!do[-_])(?:[\w.+]+-)*?(?:\w+_)?dcgm[-_]exporter(?:[-_.]\w*\d[\w.+~-]*)?"
 )
 # What "go version -m" prints: the main package of a program, and the module that it is in if
 # the package was named by its files. The modules it depends on are called "dep".

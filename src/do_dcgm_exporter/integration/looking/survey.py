@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,7 +18,6 @@ from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineA
 from do_dcgm_exporter.integration.looking.machine import Answer, Package
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.snap import Snap, find_snap
 from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, SeenUnits, look_at_units
@@ -46,6 +45,7 @@ class Findings:
 
     ``engine`` is the one that our own service asks, ``local_engine`` the one that exporters of
     this machine can use; mostly they are the same. ``engine_port`` is the local one's.
+    ``other_engines`` are units of engines on other ports, by process.
     """
 
     settings: IntegrationSettings
@@ -62,7 +62,7 @@ class Findings:
     knows_embedded: bool = False
     units: tuple[SeenUnit, ...] = ()
     containers: tuple[Container, ...] = ()
-    snap: Snap | None = None
+    other_engines: Mapping[int, str] = field(default_factory=dict)
     service: UnitView | None = None
     health: Answer | None = None
     endpoint: Answer | None = None
@@ -145,7 +145,6 @@ def survey(
     main_pids = (service.main_pid,) if service and service.main_pid else ()
     looks.start("engine's port", lambda: _port_use(host, address.port, processes.serving_pids))
     looks.start("own port", lambda: _port_use(host, settings.address.port, main_pids))
-    looks.start("snap", lambda: find_snap(host, processes))
     if host.runs_systemd:
         looks.start(
             "services",
@@ -174,12 +173,20 @@ def survey(
         knows_embedded=listens(host.proc, address.port),
         units=seen.units,
         containers=tuple(one for runtime in RUNTIMES for one in looks.result(runtime, ())),
-        snap=looks.result("snap"),
+        other_engines=_other_engines(host, processes),
         service=service,
         health=looks.result("health"),
         endpoint=looks.result("endpoint"),
         unseen=(*unseen, *looks.unseen(), *seen.unseen, *_hidden(host, processes)),
     )
+
+
+def _other_engines(host: Host, processes: Processes) -> dict[int, str]:
+    """Return the units of engines that are not on our engine's port, by process."""
+    if processes.unseen:
+        return {}  # whose ports are whose cannot be seen
+    others = sorted(set(processes.engine_pids) - set(processes.serving_pids))
+    return {pid: unit_of(host.proc, str(pid)) for pid in others}
 
 
 def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
@@ -197,8 +204,9 @@ def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
 
 def _hidden(host: Host, processes: Processes) -> list[str]:
     hidden = []
-    if processes.unseen:
-        hidden.append(f"processes of other users ({processes.unseen}): run it as root")
+    # With hidepid= others' processes are not even listed: proc(5).
+    if processes.unseen or not host.path("/proc/1").exists():
+        hidden.append("processes of other users: run it as root")
     if not host.runs_systemd:
         hidden.append("services: systemd does not run here")
     return hidden

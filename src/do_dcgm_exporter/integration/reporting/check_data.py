@@ -11,7 +11,6 @@ from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.looking.engine_probe import Condition
-from do_dcgm_exporter.integration.looking.snap import Snap
 from do_dcgm_exporter.integration.looking.survey import PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
@@ -53,7 +52,6 @@ def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -
         "exporters": [
             *(_exporter_data(now, exporter) for exporter in now.exporters.units),
             *(_mention_data(mention) for mention in now.exporters.mentions),
-            *([_snap_data(found.snap)] if found.snap else []),
         ],
         "embedded_processes": [
             {"pid": process.pid, "command": process.command, "of": owner_of(process)}
@@ -140,15 +138,4 @@ def _mention_data(mention: Mention) -> dict[str, Any]:
         "pids": list(mention.pids),
         "place": mention.place or None,
         "lines": list(mention.lines),
-    }
-
-
-def _snap_data(snap: Snap) -> dict[str, Any]:
-    return {
-        "kind": "snap",
-        "name": "dcgm",
-        "port": snap.port,
-        "services": [asdict(service) for service in snap.services],
-        "serves_engine": snap.serves_engine,
-        "embedded": snap.has_second_engine,
     }

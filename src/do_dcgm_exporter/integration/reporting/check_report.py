@@ -12,7 +12,6 @@ from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
-from do_dcgm_exporter.integration.looking.snap import ENGINE, EXPORTER, Snap
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
@@ -128,8 +127,6 @@ def _exporter_lines(now: Situation) -> Iterator[str]:
         yield f"{exporter.name}{how}, {_state(exporter.view)}: {_talks_to(now, exporter)}"
     for mention in now.exporters.mentions:
         yield f"{mention.name} {mention.role.value}: {_is_never_changed(mention)}"
-    if now.found.snap:
-        yield f"snap dcgm: {_snap(now.found.snap)}"
 
 
 def _talks_to(now: Situation, exporter: UnitExporter) -> str:
@@ -150,17 +147,6 @@ def _talks_to(now: Situation, exporter: UnitExporter) -> str:
 def _is_never_changed(mention: Mention) -> str:
     own = "embedded DCGM" if mention.pids else "no embedded DCGM now"
     return f"{own}, never changed by us"
-
-
-def _snap(snap: Snap) -> str:
-    engine, exporter = snap.service(ENGINE), snap.service(EXPORTER)
-    states = [
-        f"{name} {'active' if one.active else 'inactive'}"
-        for name, one in (("engine", engine), ("exporter", exporter))
-    ]
-    return f"{', '.join(states)}, port {snap.port}" + (
-        ", the engine of this machine" if snap.serves_engine else ""
-    )
 
 
 def _embedded_lines(found: Findings) -> Iterator[str]:

@@ -7,6 +7,7 @@ not look at other processes and reads the count from a file in /run.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -66,10 +67,10 @@ class Count:
 
 
 def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: its unit, its container, or itself."""
-    if process.unit:
-        return process.unit
-    return f"container {process.container[:12]}" if process.container else process.command
+    """Return what a process belongs to: a unit, a session, a container, or nothing but itself."""
+    if process.container:
+        return f"container {process.container[:12]}"
+    return process.owner.name or process.command
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
@@ -91,6 +92,6 @@ def main(host: Host | None = None) -> int:
         if host.runs_systemd:
             start_proof_if_needed(host, Systemd())
     except (ExporterError, OSError) as error:
-        print(f"{COMMAND}: {error}")
+        print(f"embedded DCGMs are not counted: {error}", file=sys.stderr)
         return 1
     return 0
