@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.waiting import wait_until
 
 XID, NO_DATA = 230, -14
 INT64_BLANK = 0x7FFFFFFFFFFFFFF0
@@ -23,10 +24,10 @@ def test_before_any_xid_there_is_no_data(target: Any, faults: Any) -> None:
 
 def test_xid_keeps_its_timestamp(target: Any, faults: Any) -> None:
     handle = target.connect()
-    target.watch(handle, [(1, 0)], [XID], interval=0.05)
+    target.watch(handle, [(1, 0)], [XID, 150], interval=0.05)
     faults.control("xid", "--gpu", "0", "31")
     first = target.one(handle, XID)
-    time.sleep(0.2)
+    target.let_sampling_go_on(handle, 150)
     second = target.one(handle, XID)
     assert (first.status, first.value.i64) == (0, 31)
     assert (second.value.i64, second.ts) == (31, first.ts)
@@ -50,8 +51,7 @@ def test_xid_79_arrives_twice(target: Any, faults: Any) -> None:
     handle = target.connect()
     groups = target.watch(handle, [(1, 0)], [XID], keep=(600.0, 0))
     faults.control("xid", "--gpu", "0", "79")
-    time.sleep(1.0)
-    _, samples = target.since(handle, *groups, 0)
+    samples = target.wait_for_samples(handle, groups, 2)
     assert [value for *_, value in samples] == [79, 79]
     assert samples[1][2] - samples[0][2] == 750_000
 
@@ -61,8 +61,7 @@ def test_xids_are_handled_one_a_second(target: Any, faults: Any) -> None:
     groups = target.watch(handle, [(1, 0), (1, 1)], [XID], keep=(600.0, 0))
     faults.control("xid", "--gpu", "0", "31")
     faults.control("xid", "--gpu", "1", "43")
-    time.sleep(1.1)
-    _, samples = target.since(handle, *groups, 0)
+    samples = target.wait_for_samples(handle, groups, 2)
     assert [(place, value) for place, _, _, value in samples] == [((1, 0), 31), ((1, 1), 43)]
     assert samples[1][2] - samples[0][2] >= 900_000
 
@@ -72,7 +71,7 @@ def test_keeping_one_sample_keeps_only_the_newest_xid(target: Any, faults: Any) 
     groups = target.watch(handle, [(1, 0)], [XID], keep=(0.0, 1))
     faults.control("xid", "--gpu", "0", "31")
     faults.control("xid", "--gpu", "0", "43")
-    time.sleep(1.1)
+    wait_until(lambda: target.one(handle, XID).value.i64 == 43, "the second XID")
     _, samples = target.since(handle, *groups, 0)
     assert [value for *_, value in samples] == [43]
 
@@ -204,7 +203,7 @@ def test_xid_119_blanks_every_gpu_until_the_engine_is_restarted(
     handle = target.connect(own_engine.address)
     target.watch(handle, [(1, 0)], [XID, 150, UUID], interval=0.05)
     own_engine.control("xid119")
-    time.sleep(1.0)
+    wait_until(lambda: target.one(handle, 150).value.i64 == INT64_BLANK, "the blank")
     xid, temperature, uuid = target.latest(handle, [(1, 0)], [XID, 150, UUID])
     assert (xid.status, xid.value.i64) == (0, INT64_BLANK)
     assert (temperature.status, temperature.value.i64) == (0, INT64_BLANK)
