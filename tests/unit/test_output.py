@@ -9,7 +9,7 @@ import pytest
 
 PROGRAMS = {
     "do_dcgm_exporter": ("--list-fields",),
-    "do_dcgm_exporter.integration": ("check", "check --json", "status", "status --json"),
+    "do_dcgm_exporter.integration": ("check", "check --json"),
 }
 COMMANDS = [(module, words) for module, found in PROGRAMS.items() for words in found]
 
