@@ -23,7 +23,7 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.counters import read_counter_set
 from do_dcgm_exporter.config.load import load_settings
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page import publisher as publisher_module
 from do_dcgm_exporter.page.forwarding import ForwardStatistics

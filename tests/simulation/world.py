@@ -28,8 +28,7 @@ from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt

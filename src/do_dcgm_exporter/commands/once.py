@@ -11,9 +11,7 @@ from do_dcgm_exporter.commands.one_shot import read_once
 from do_dcgm_exporter.commands.output import write, write_bytes
 from do_dcgm_exporter.commands.progress import progress
 from do_dcgm_exporter.commands.terminal import terminal_of
-from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.explain.view import View
@@ -27,7 +25,7 @@ class NotHealthy(ExporterError):
     """Raised when the page was made but does not hold what it should."""
 
 
-def run_once(settings: Settings, counters: CounterSet) -> int:
+def run_once(configuration: Configuration) -> int:
     """Print the page of one cycle; 0 if it is whole. Raises ExporterError otherwise.
 
     On a terminal it is printed for people, into a pipe as a scraper would get it.
@@ -37,9 +35,9 @@ def run_once(settings: Settings, counters: CounterSet) -> int:
     publisher = Publisher(Telemetry(calls, ForwardStatistics()))
     cycle = publisher.begin_cycle()
     # Without the status page, what it shows is not kept.
-    shown = replace(settings, status_page=terminal is not None)
+    shown = replace(configuration.settings, status_page=terminal is not None)
     with progress() as tell:
-        found = read_once(Configuration(shown, counters), calls, tell=tell)
+        found = read_once(Configuration(shown, configuration.counters), calls, tell=tell)
     health = health_of(found.result, found.session.topology)
     versions = found.session.engine.versions
     simulated = found.session.engine.bindings.simulated
@@ -52,7 +50,7 @@ def run_once(settings: Settings, counters: CounterSet) -> int:
 
         # Nothing is forwarded or scraped here.
         view = View(page, replace(shown, forward=False), time.time(), socket.gethostname())
-        write(once_text(terminal, view, counters))
+        write(once_text(terminal, view, configuration.counters))
     for sentence in found.session.selection.missing:
         print(f"do-dcgm-exporter: {sentence}", file=sys.stderr)
     if not health.healthy:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.config.csv_lines import MalformedLineError, numbered_lines, split_columns
 from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.dcgm.fields import EntityLevel, Field, ValueType, all_fields, field_by_name
+from do_dcgm_exporter.errors import hint
 
 
 class CounterType(Enum):
@@ -177,19 +177,18 @@ def _resolve(name: str) -> tuple[str, Field | None, Special | None]:
         return special.value, None, special
     field = field_by_name(name)
     if field is None:
-        message = f"no DCGM field has this name or id{_hint(name)}"
+        message = f"no DCGM field has this name or id{_suggestion(name)}"
         raise _RejectedError(Verdict.UNKNOWN, name, message)
     known = {spelling.upper(): spelling for spelling in field.names}
     return known.get(name.upper(), field.name), field, None
 
 
-def _hint(name: str) -> str:
-    # Comparing takes a while, so only what could be a name is worth it.
-    if not name.upper().startswith("DCGM_") or len(name) > 100:
+def _suggestion(name: str) -> str:
+    # Comparing with all spellings takes a while: only what could be a name is worth it.
+    if not name.upper().startswith("DCGM_"):
         return ""
     spellings = [*_SPECIALS, *(spelling for field in all_fields() for spelling in field.names)]
-    nearest = get_close_matches(name.upper(), spellings, n=1, cutoff=0.8)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    return hint(name.upper(), spellings, cutoff=0.8)
 
 
 def _why_unsupported(type_: CounterType, field: Field | None) -> str:

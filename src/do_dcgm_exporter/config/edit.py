@@ -1,9 +1,9 @@
 """Change keys of the configuration file in place, for the Debian package's questions.
 
-Whatever the admin wrote stays byte for byte: a key that already says what is asked
-for is not touched, another one gets a new value on its line, and a new one comes
-below the commented line that explains it. A value that the exporter refuses stays as
-well, and is told: nobody knows what was meant.
+Whatever the admin wrote stays byte for byte: a key that already says what is asked for is not
+touched, another gets a new value on its line, and a new key goes below the commented line that
+explains it. A value that the exporter refuses stays too, with a message: nobody knows what was
+meant.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from do_dcgm_exporter.config.option_values import BOOLEANS
 from do_dcgm_exporter.config.options import OPTIONS
 from do_dcgm_exporter.errors import ConfigurationError
 
 # A choice that was made once stays when the default changes: it is always written.
 _ALWAYS_WRITTEN = frozenset({"engine"})
-_BOOLEANS = {
-    **dict.fromkeys(("true", "yes", "on", "1"), "yes"),
-    **dict.fromkeys(("false", "no", "off", "0"), "no"),
-}
-_OPPOSITE = {"yes": "no", "no": "yes"}
+_OPTIONS = {option.name: option for option in OPTIONS}
 _BOM = "\xef\xbb\xbf"  # as Latin-1 has it
 
 
@@ -93,10 +90,9 @@ def _setting(key: str) -> re.Pattern[str]:
 def _is_understood(key: str, value: str, *, inverted: bool) -> bool:
     """Whether the exporter takes the value; if it refuses one, it says more about it."""
     text = value.strip(" \t").strip("'\"")
-    option = next(option for option in OPTIONS if option.name == key)
+    option = _OPTIONS[key]
     if option.parse is None:
-        known = {*_BOOLEANS} if inverted else {*_BOOLEANS, "auto"}
-        return text.lower() in known
+        return text.lower() in BOOLEANS or (text.lower() == "auto" and not inverted)
     items = [item.strip(" \t'\"") for item in text.strip("[]").split(",")]
     try:
         for item in items if option.repeatable else [text]:
@@ -116,9 +112,8 @@ def _meaning(value: str, *, inverted: bool = False) -> object:
     text = value.strip(" \t").strip("'\"")
     if text.lower() == "auto":
         return "auto"
-    if text.lower() in _BOOLEANS:
-        spelled = _BOOLEANS[text.lower()]
-        return _OPPOSITE[spelled] if inverted else spelled
+    if text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()] is not inverted
     items = [item.strip(" '\"") for item in text.strip("[]").split(",")]
     if len(items) > 1 or text.startswith("["):
         return sorted(items)
@@ -126,8 +121,7 @@ def _meaning(value: str, *, inverted: bool = False) -> object:
 
 
 def _default(key: str) -> str:
-    default = next(option.default for option in OPTIONS if option.name == key)
-    return default.removeprefix("(").removesuffix(")")
+    return _OPTIONS[key].default.removeprefix("(").removesuffix(")")
 
 
 def _insert(lines: list[str], key: str, setting: str) -> None:

@@ -18,7 +18,7 @@ from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.collect.session import Session
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine

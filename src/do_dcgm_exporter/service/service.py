@@ -7,6 +7,7 @@ the process can end although one of them is blocked in a DCGM call.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.config.counters import CounterSet, Verdict
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.environment import unknown_variables
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.forward.forwarder import Forwarder
@@ -42,25 +43,27 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # systemd and people expect the end within 2 s; the rest is the interpreter's.
 _GOODBYE_SECONDS = 1.0
 
-Reload = Callable[[], tuple[Settings, CounterSet]]
+Load = Callable[[], Configuration]
 
 
-def run(settings: Settings, counters: CounterSet, reload: Reload) -> int:
-    """Serve until SIGTERM or SIGINT; ``reload`` re-reads all configuration on SIGHUP.
+def run(configuration: Configuration, load: Load) -> int:
+    """Serve until SIGTERM or SIGINT; ``load`` reads all configuration anew on SIGHUP.
 
     Raises CannotListen when the address cannot be listened on.
     """
     # Blocked before any thread starts, so that all of them leave signals to sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    set_up_logging(settings)
+    set_up_logging(configuration.settings)
+    for sentence in unknown_variables(os.environ):
+        _log.warning("%s", sentence)
     share_one_heap()
-    service = Service(Configuration(settings, counters))
+    service = Service(configuration)
     service.start()
     while True:
         received = signal.sigwait(_SIGNALS)
         if received != signal.SIGHUP:
             break
-        service.reload(reload)
+        service.reload(load)
     _log.info("stopping (signal=%s)", signal.Signals(received).name)
     service.stop()
     return 0
@@ -102,10 +105,10 @@ class Service:
         self._start_forwarder()
         sd_notify.notify(sd_notify.READY, sd_notify.status("serving"))
 
-    def reload(self, read: Reload) -> None:
+    def reload(self, load: Load) -> None:
         """Take a new configuration, or keep the old one if the new one is wrong."""
         sd_notify.notify(sd_notify.reloading())
-        refusal = self._take(read)
+        refusal = self._take(load)
         self._telemetry.last_reload_successful = not refusal
         self._publisher.refresh()
         # Told last, so that whoever reads it finds a page that says the same.
@@ -116,10 +119,10 @@ class Service:
             _log.info("configuration reloaded (counters=%d)", counters)
         sd_notify.notify(sd_notify.READY)
 
-    def _take(self, read: Reload) -> str:
-        """Reconfigure with what ``read`` gives; the answer is why not, empty if it was taken."""
+    def _take(self, load: Load) -> str:
+        """Take what ``load`` returns; return why it is refused, empty if it is not."""
         try:
-            new = Configuration(*read())
+            new = load()
             self._replace_web_config(_read_web_config(new.settings, self._web_config))
             self._reconfigure(new)
         except ExporterError as error:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from do_dcgm_exporter.config.complaints import located
+from do_dcgm_exporter.errors import located
 from do_dcgm_exporter.serve.access.gate import Bucket, Gate
 from do_dcgm_exporter.serve.access.password_checker import PasswordChecker
 from do_dcgm_exporter.serve.access.passwords import Passwords

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from do_dcgm_exporter.config.complaints import hint
-from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.errors import ConfigurationError, hint
 
 if TYPE_CHECKING:
     from yaml import Node
