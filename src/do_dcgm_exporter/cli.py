@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from do_dcgm_exporter.config.load import load_configuration, load_settings
 from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.errors import ExporterError
 
+_INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -25,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExporterError as error:
         _tell(str(error))
         return error.exit_status
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return _INTERRUPTED
 
 
 def _run(argv: Sequence[str]) -> int:
