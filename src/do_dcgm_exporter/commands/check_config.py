@@ -16,9 +16,9 @@ from do_dcgm_exporter.commands.terminal import Terminal, printable, table, termi
 from do_dcgm_exporter.config.addresses import DEFAULT_LISTEN_PORT
 from do_dcgm_exporter.config.counters import CounterSet, Judgement, Verdict
 from do_dcgm_exporter.config.settings import Configuration, ListenAddress
+from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.serve.access.security import load_web_security
-from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
+from do_dcgm_exporter.serve.access.security import load_security
 
 # People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
 _MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
@@ -96,7 +96,7 @@ def _refuse_changing_port(address: ListenAddress) -> None:
 
 def _web_config(path: Path | None) -> list[str]:
     """Say what the web configuration amounts to; raises ConfigurationError if it is wrong."""
-    return [f"{path}: {load_web_security(path, WatchedFiles())}"] if path else []
+    return [f"{path}: {load_security(path, read_file)}"] if path else []
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:

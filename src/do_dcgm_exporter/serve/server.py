@@ -1,7 +1,7 @@
-"""The web server: lets clients in, and has what they ask for answered by site.py.
+"""The web server: it lets clients in, and a Site answers them.
 
-One thread runs one event loop. A scrape copies bytes that are ready; nothing here
-waits on anything but clients.
+One thread runs one event loop. A scrape copies bytes that are ready; nothing here waits on
+anything but clients.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.page.publication import Publication
@@ -25,7 +25,10 @@ from do_dcgm_exporter.serve.port import listen
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 from do_dcgm_exporter.serve.site import Routes, Site
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from do_dcgm_exporter.serve.access.security import Security
+
+_log = logging.getLogger(__name__)
 
 # asyncio takes in as many clients at a time as its backlog says. Far fewer than there
 # are connections, so that a flood cannot push a client out before it has been read.
@@ -42,31 +45,11 @@ _LAST_CHECK_SECONDS = 6.0
 _GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 
 
-class Security(Protocol):
-    """How clients come in. But for ``headers``, all is the event loop's."""
-
-    headers: tuple[str, ...]
-
-    def guard(self, site: Site) -> Responder:
-        """Return what answers in place of ``site``."""
-
-    def protect(self, connection: Connection) -> asyncio.Protocol:
-        """Return what stands between a socket and ``connection``."""
-
-    def speaks_like(self, other: Security | None) -> bool:
-        """Whether connections made under ``other`` may go on."""
-
-    def close(self) -> None:
-        """End whatever it has begun."""
-
-    def wait(self, seconds: float) -> None:
-        """Wait so long for that; called by any thread."""
-
-
 class MetricsServer:
     """Serves ``publication`` on ``address`` from a thread of its own.
 
-    Without ``security`` everybody who can connect is answered, in the clear.
+    Without ``security`` everybody who can connect is answered, in the clear. It is replaced
+    whole by ``secure``.
     """
 
     def __init__(
@@ -79,6 +62,7 @@ class MetricsServer:
         routes: Routes | None = None,
         scrapes: ScrapeLog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        unix_time: Callable[[], float] = time.time,
         heartbeat: float = _HEARTBEAT,
     ) -> None:
         self._address = address
@@ -88,6 +72,7 @@ class MetricsServer:
         self._security = security
         self._limits = limits
         self._clock = clock
+        self._unix_time = unix_time
         self._heartbeat = heartbeat
         self._connections = Connections(limits.connections)
         self._listeners: list[socket.socket] = []
@@ -110,7 +95,7 @@ class MetricsServer:
         self._thread.start()
 
     def secure(self, security: Security | None) -> None:
-        """Let clients in by other rules from now on; called by any thread."""
+        """Let clients in by these rules from now on; called by any thread."""
         self._ask(lambda: self._take(security))
 
     def is_alive(self, within: float) -> bool:
@@ -139,8 +124,8 @@ class MetricsServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception:
-            logger.exception("the web server ended")
+        except Exception:  # noqa: BLE001 - logged; whoever asks is_alive() learns of it
+            _log.exception("the web server ended")
         finally:
             for listener in self._listeners:  # nobody is to wait for an answer in vain
                 listener.close()
@@ -188,8 +173,14 @@ class MetricsServer:
             self._connections.retire_all()
 
     def _guarded_site(self) -> Responder:
-        headers = self._security.headers if self._security else ()
-        site = Site(self._publication, self._routes, self._scrapes, self._report, headers)
+        site = Site(
+            self._publication,
+            self._routes,
+            self._scrapes,
+            self._report,
+            self._security.headers if self._security else (),
+            self._unix_time,
+        )
         return self._security.guard(site) if self._security else site
 
     def _connect(self) -> asyncio.Protocol:
@@ -221,4 +212,4 @@ class MetricsServer:
         kind = f"{context['message']}: {type(error).__name__}"
         if kind not in self._reported:
             self._reported.add(kind)
-            logger.error("%s", kind, exc_info=error)
+            _log.error("%s", kind, exc_info=error)

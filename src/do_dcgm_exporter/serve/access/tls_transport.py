@@ -15,8 +15,10 @@ from enum import Enum, auto
 from typing import Any
 
 from do_dcgm_exporter.serve.http.connection import Connection
+from do_dcgm_exporter.serve.http.request import wants_head
+from do_dcgm_exporter.serve.http.response import Answer
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
 _CHUNK = 64 * 1024
@@ -43,7 +45,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         context: ssl.SSLContext,
         connection: Connection,
         is_welcome: Callable[[dict[str, Any]], bool],
-        misplaced: bytes,
+        misplaced: Answer,
     ) -> None:
         super().__init__()
         self._connection = connection
@@ -211,7 +213,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _refuse(self, reason: str) -> None:
         """End a client that speaks TLS wrongly, with the alert that TLS has for it."""
-        logger.debug("TLS with %s failed: %s", self.get_extra_info("peername"), reason)
+        _log.debug("TLS with %s failed: %s", self.get_extra_info("peername"), reason)
         self._state = _State.ENDED
         self._flush()
         self._raw.close()
@@ -220,5 +222,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """End a client that does not speak TLS; to one that speaks HTTP say why."""
         self._state = _State.ENDED
         if data[:1].isalpha():
-            self._raw.write(self._misplaced)
+            answer = self._misplaced
+            self._raw.write(answer.head if wants_head(data) else answer.data)
         self._raw.close()

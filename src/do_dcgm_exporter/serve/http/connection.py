@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
-from do_dcgm_exporter.serve.http.request import HeadLimits, Refused, check_size, head_end
+from do_dcgm_exporter.serve.http.request import (
+    HeadLimits,
+    Refused,
+    check_size,
+    head_end,
+    wants_head,
+)
 from do_dcgm_exporter.serve.http.response import Answer
 
 # At most this much of an answer is handed to the transport at once, because before
@@ -70,13 +76,7 @@ _BUSY = (Phase.VERDICT, Phase.ANSWER)
 
 
 class Connections:
-    """The open connections: newcomers and those that have made a request, oldest first.
-
-    When there are too many, one goes that has its last answer. Else the oldest newcomer
-    does; unless newcomers have less than half of the places, for they need some time to
-    ask. Then goes who has not asked for longest, and if all are being answered, who has
-    been for longest: it does not read.
-    """
+    """The open connections: newcomers, and those that have made a request, oldest first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -90,7 +90,7 @@ class Connections:
         return itertools.chain(self._newcomers, self._known)
 
     def admit(self, newcomer: Connection) -> None:
-        """Take ``newcomer`` in, if need be for another one."""
+        """Take ``newcomer`` in, ending another connection if there are too many."""
         if len(self) >= self._limit:
             dispensable = self._most_dispensable()
             self.remove(dispensable)
@@ -108,6 +108,11 @@ class Connections:
         self._known[connection] = None
         self._known.move_to_end(connection)
 
+    # Whoever is the first of these goes:
+    # 1. one that has its last answer and has yet to hang up;
+    # 2. the oldest newcomer, if newcomers have half of the places: fewer get time to ask;
+    # 3. of those that have asked before, the one that has been idle for longest;
+    # 4. when all are being answered, the one that has been for longest: it does not read.
     def _most_dispensable(self) -> Connection:
         leaving = next((c for c in self._known if c.phase is Phase.LEAVING), None)
         if leaving is not None:
@@ -153,6 +158,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._unsent = memoryview(b"")
+        self._wants_head = False
         self._closes = False
         self._is_retired = False
         self._writable = True
@@ -191,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._proceed()
 
     def end(self) -> None:
-        """Hang up: at once on a client that does not read."""
+        """Hang up, at once if the client does not read."""
         if self.phase is Phase.ANSWER:
             self._transport.abort()
         else:
@@ -199,7 +205,7 @@ class Connection(asyncio.Protocol):
         self.phase = Phase.LEAVING
 
     def retire(self) -> None:
-        """Hang up now, or if an answer is due, after it."""
+        """Hang up, after the answer if one is due."""
         self._is_retired = True
         if self.phase not in _BUSY:
             self.end()
@@ -242,6 +248,7 @@ class Connection(asyncio.Protocol):
     def _next_head(self) -> bytes:
         """Take the next whole head from what has arrived, if there is one."""
         received = self._received.lstrip(b"\r\n")  # RFC 9112, 2.2
+        self._wants_head = wants_head(received)
         end = head_end(received)
         head, self._received = received[:end], received[end:]
         check_size(head or received, self._limits.head)
@@ -251,7 +258,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, answer: Answer) -> None:
         self._closes = answer.closes
-        self._unsent = memoryview(answer.data)
+        self._unsent = memoryview(answer.head if self._wants_head else answer.data)
         self._send_on()
 
     def _send_later(self, answer: asyncio.Future[Answer]) -> None:

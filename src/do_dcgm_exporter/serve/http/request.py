@@ -37,13 +37,12 @@ class HeadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for.
+    """What is asked for; whether by GET or HEAD makes no difference to the answer's head.
 
     ``path`` is decoded and without a query. Header names are in lower case; the
     values of repeated headers are joined by commas.
     """
 
-    head_only: bool
     path: str
     headers: Mapping[str, str]
     keep_alive: bool
@@ -65,6 +64,11 @@ def head_end(received: bytes) -> int:
     """
     found = _HEAD_END.search(received)
     return found.end() if found else 0
+
+
+def wants_head(received: bytes) -> bool:
+    """Whether the request that begins here is a HEAD, be it well-formed or not."""
+    return received.startswith(b"HEAD ")
 
 
 def check_size(head: bytes, limits: HeadLimits) -> None:
@@ -90,7 +94,6 @@ def parse_head(head: bytes) -> Request:
     _refuse_body(headers)
     _require_host(pairs, required=is_newest)
     return Request(
-        head_only=shape["method"] == b"HEAD",
         path=_path(shape["target"]),
         headers=headers,
         keep_alive=_keeps_alive(headers, by_default=is_newest),

@@ -13,8 +13,8 @@ from do_dcgm_exporter.page.publication import Body, Page, Publication
 from do_dcgm_exporter.serve.http.negotiation import negotiate
 from do_dcgm_exporter.serve.http.request import Request
 from do_dcgm_exporter.serve.http.response import HTML, Content
-from do_dcgm_exporter.serve.links_page import links_page
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.site import LINKS
 from do_dcgm_exporter.serve.status_page.document import content_security_policy, document
 
 # Seconds between two refreshes at the least; also while there is nothing to show yet.
@@ -55,7 +55,7 @@ class StatusPage:
         return {"/": self._front, PAUSED: self._paused}
 
     def _front(self, request: Request) -> Content | None:
-        return self._answer(request, is_live=True) if self.settings.status_page else links_page()
+        return self._answer(request, is_live=True) if self.settings.status_page else LINKS
 
     def _paused(self, request: Request) -> Content | None:
         return self._answer(request, is_live=False) if self.settings.status_page else None
