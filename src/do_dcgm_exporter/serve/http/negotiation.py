@@ -14,14 +14,16 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from do_dcgm_exporter.page.exposition import OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE
+
 _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 class Format(Enum):
     """A format the page exists in; the value is its Content-Type."""
 
-    TEXT = "text/plain; version=0.0.4; charset=utf-8"
-    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    TEXT = TEXT_CONTENT_TYPE
+    OPENMETRICS = OPENMETRICS_CONTENT_TYPE
 
     # Enum's own is a function in Python, which every scrape would call.
     __hash__ = object.__hash__

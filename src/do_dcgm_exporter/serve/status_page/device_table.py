@@ -18,10 +18,16 @@ from do_dcgm_exporter.dcgm.topology import Gpu
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.view import View
-from do_dcgm_exporter.serve.status_page.markup import NOTHING, bar, headings, measure, sign, text
+from do_dcgm_exporter.serve.status_page.markup import (
+    NOTHING,
+    bar,
+    headings,
+    measure,
+    sign,
+    temperature,
+    text,
+)
 from do_dcgm_exporter.serve.status_page.sparkline import Sparklines
-
-_HOT = 0.95
 
 _COLUMNS = ("Device", "Utilization, 15 minutes", "Memory", "Temperature", "Power", "Clocks")
 
@@ -84,7 +90,7 @@ class DeviceTable:
 
     def _of_board(self, gpu: Gpu) -> str:
         """What there is once a GPU, however it is cut."""
-        temperature, slowdown, power, limit, mask = (
+        heat, slowdown, power, limit, mask = (
             self._machine.number_of_gpu(gpu, field_id)
             for field_id in (
                 GPU_TEMPERATURE,
@@ -96,7 +102,7 @@ class DeviceTable:
         )
         events = NOTHING if mask is None else words.clock_events(int(mask))
         cells = (
-            f'<td class="temperature">{measure(temperature, slowdown, "°C", _HOT)}</td>'
+            f'<td class="temperature">{temperature(heat, slowdown)}</td>'
             f'<td class="power">{measure(power, limit, "W")}</td>'
             f'<td class="events">{events}</td>'
         )

@@ -14,9 +14,15 @@ from do_dcgm_exporter.dcgm.xid_texts import xid_text
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.view import View
-from do_dcgm_exporter.serve.status_page.markup import NOTHING, headings, measure, moment, sign, text
+from do_dcgm_exporter.serve.status_page.markup import (
+    NOTHING,
+    headings,
+    moment,
+    sign,
+    temperature,
+    text,
+)
 
-_HOT = 0.95
 _ACTIVE = 2  # field 870
 _LINK_STATES = {-1: "unknown", 0: "off", 1: "safe", 2: "active", 3: "in error", 4: "inactive"}
 
@@ -55,14 +61,14 @@ def _switch_row(view: View, diagnosis: Diagnosis, switch_id: int) -> str:
     machine = view.machine
     switch = Entity(EntityKind.SWITCH, switch_id)
     state = diagnosis.by_device.get(switch, Severity.GOOD)
-    temperature = machine.number(switch, SWITCH_TEMPERATURE)
+    heat = machine.number(switch, SWITCH_TEMPERATURE)
     limit = machine.number(switch, SWITCH_SLOWDOWN_TEMPERATURE)
     fatal, other = (machine.number(switch, field) for field in (FATAL_SXID, OTHER_SXID))
     errors = [f"{fatal} (fatal)"] * bool(fatal) + [f"{other}"] * bool(other)
     return (
         f'<tr><th scope="row">{sign(state)} NvSwitch {switch_id}</th>'
         f"<td>{_links(view, switch_id)}</td>"
-        f"<td>{measure(temperature, limit, '°C', _HOT)}</td>"
+        f"<td>{temperature(heat, limit)}</td>"
         f"<td>{', '.join(errors) or 'none'}</td></tr>"
     )
 

@@ -9,8 +9,10 @@ from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Severity
 
 CLASSES = {Severity.GOOD: "good", Severity.WARNING: "warning", Severity.FAULT: "fault"}
-_SIGNS = {Severity.GOOD: "✓", Severity.WARNING: "!", Severity.FAULT: "✗"}
 _MEANINGS = {Severity.GOOD: "well", Severity.WARNING: "warning", Severity.FAULT: "fault"}
+
+# The share of its limit from which on a temperature is marked.
+_HOT = 0.95
 
 NOTHING = '<span class="quiet">–</span>'
 
@@ -23,7 +25,7 @@ def text(anything: object) -> str:
 def sign(severity: Severity) -> str:
     """A sign whose shape, not only its colour, tells how bad it is."""
     kind, meaning = CLASSES[severity], _MEANINGS[severity]
-    return f'<span class="sign {kind}" role="img" aria-label="{meaning}">{_SIGNS[severity]}</span>'
+    return f'<span class="sign {kind}" role="img" aria-label="{meaning}">{severity.sign}</span>'
 
 
 def moment(unix_time: float, now: float) -> str:
@@ -56,3 +58,8 @@ def measure(value: float | None, limit: float | None, unit: str, warns_from: flo
     if not limit:
         return f"{value:.0f} {unit}"
     return f"{bar(value / limit, value / limit >= warns_from)}{value:.0f} / {limit:.0f} {unit}"
+
+
+def temperature(value: float | None, limit: float | None) -> str:
+    """A temperature in °C against that at which the device slows itself down."""
+    return measure(value, limit, "°C", _HOT)
