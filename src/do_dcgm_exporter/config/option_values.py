@@ -18,12 +18,12 @@ BOOLEANS = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
-# Labels that series have already (docs/metrics.md); a second one of the same name is invalid.
-_TAKEN_LABELS = frozenset(
+# All labels that series can have (docs/metrics.md): a second one of that name is invalid.
+TAKEN_LABELS = frozenset(
     {"gpu", "UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE", "GPU_I_ID"}
     | {"nvlink", "nvswitch", "cpu", "cpucore", "hpc_job", "err_code", "err_msg"}
     | {"xid", "clock_event", "window_size_in_ms", "link_status", "peer_gpu"}
-    | {"health_watch", "health_error_code", "health_error_severity"}
+    | {"health_watch", "health_error_code"}
 )
 
 
@@ -72,7 +72,7 @@ def parse_label_name(text: str) -> str:
         raise ConfigurationError(
             f"{text!r} is not a label name: letters, digits and underscores, no digit first"
         )
-    if text in _TAKEN_LABELS:
+    if text in TAKEN_LABELS:
         raise ConfigurationError(f"{text!r} is the name of another label; write for example host")
     return text
 

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -29,7 +29,7 @@ def notify(*states: str) -> None:
             channel.settimeout(_SEND_TIMEOUT)
             channel.sendto("\n".join(states).encode(), address)
     except OSError as error:
-        logger.debug("the service manager was not told %s: %s", states, error)
+        _log.debug("the service manager was not told %s: %s", states, error)
 
 
 def reloading() -> str:
