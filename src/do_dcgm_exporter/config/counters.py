@@ -1,8 +1,7 @@
-"""The counters CSV: which metrics a page has, and the verdict for every line.
+"""Read counters CSVs: the counters of a page, and a verdict for every line.
 
-A field may have any spelling it ever had, in any case, or its id; a type may be in
-any case. A bad line is judged and skipped; it never stops the exporter. The shape
-of a line is the business of ``csv_lines``.
+A field may be given by any name it ever had, in any case, or by its id; a type in any case. A
+bad line is judged and skipped; it never stops the exporter. ``csv_lines`` splits the lines.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class CounterType(Enum):
 
 
 class Special(Enum):
-    """The families the exporter makes itself from what the engine says."""
+    """The families that the exporter derives from what the engine says."""
 
     XID_ERRORS_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
     CLOCK_EVENTS_COUNT = "DCGM_EXP_CLOCK_EVENTS_COUNT"
@@ -52,7 +51,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One line of a counters CSV that was judged OK; either ``field`` or ``special`` is set."""
+    """A line of a counters CSV that was judged OK; either ``field`` or ``special`` is set."""
 
     name: str
     type: CounterType
@@ -74,7 +73,7 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        # A name may be anything that stood in the file: no control characters, no novels.
+        # The name is whatever the file says: without control characters, and not a novel.
         name = self.name if self.name.isprintable() else ascii(self.name)
         subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"
@@ -82,7 +81,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CounterSet:
-    """All that was read: the counters in the order of the page, a judgement for every line."""
+    """The counters in the order of the page, and a judgement for every line."""
 
     counters: tuple[Counter, ...] = ()
     judgements: tuple[Judgement, ...] = ()
@@ -94,7 +93,7 @@ class CounterSet:
 
 _TYPES = {
     **{type_.value: type_ for type_ in CounterType},
-    # Both are in NVIDIA's grammar, but one number is neither.
+    # NVIDIA's grammar has both, but a single number is neither.
     "histogram": CounterType.UNTYPED,
     "summary": CounterType.UNTYPED,
 }
@@ -171,7 +170,7 @@ def _counter(line: bytes, path: Path, number: int) -> Counter:
 
 
 def _resolve(name: str) -> tuple[str, Field | None, Special | None]:
-    """Return the name to print, in the case it is known in, and what it means."""
+    """Return the name to print, in its established case, and what it means."""
     special = _SPECIALS.get(name.upper())
     if special:
         return special.value, None, special
@@ -192,7 +191,7 @@ def _suggestion(name: str) -> str:
 
 
 def _why_unsupported(type_: CounterType, field: Field | None) -> str:
-    """Say why a counter that exists cannot be exported this way; empty when it can."""
+    """Return why a counter that exists cannot be exported this way, empty if it can."""
     if field is None:
         return "a family of several series cannot be a label" if type_ is CounterType.LABEL else ""
     if field.internal_only:
@@ -222,7 +221,7 @@ def _reject_duplicate(counter: Counter, first: dict[object, Counter]) -> None:
 
 
 def _subject(counter: Counter) -> object:
-    """Return what a counter counts: the same for every spelling of one field."""
+    """Return what a counter shows, which is the same for every spelling of a field."""
     return counter.field.id if counter.field else counter.special
 
 

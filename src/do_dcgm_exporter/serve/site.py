@@ -41,8 +41,8 @@ Routes = Mapping[str, Callable[[Request], Content | None]]
 class Site:
     """Answers whoever asks. Used by the event loop alone.
 
-    ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` is
-    told of faults of ours. ``unix_time`` is the date of answers.
+    ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` takes
+    faults of ours; answers are dated by ``unix_time``.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Site:
         self._report = report
         self._headers = headers
         self._unix_time = unix_time
-        # A scraper's requests are all alike; 32 heads of 16 kB are the most this holds.
+        # All requests of a scraper are alike; at most this holds 32 heads of 16 kB.
         self.understand = lru_cache(maxsize=32)(parse_head)
         self._routes: Routes = {
             "/": lambda _: LINKS,
@@ -73,7 +73,7 @@ class Site:
         self._scrapes: dict[tuple[Form, bool], Answer] = {}
 
     def answer(self, head: bytes, _address: str = "") -> Answer:
-        """Answer one request head; a fault of ours is the client's 500 and our log's."""
+        """Answer one request head; a fault of ours is logged and answered with 500."""
         try:
             return self.respond(self.understand(head))
         except Refused:
@@ -82,11 +82,11 @@ class Site:
             return self.fail(error)
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say why a request is refused."""
+        """Return the answer to a request that is refused."""
         return self._refusal(refused.status, refused.reason)
 
     def fail(self, error: BaseException) -> Answer:
-        """Report a fault of ours, and say that there was one."""
+        """Report a fault of ours and return the answer that tells of it."""
         self._report({"message": "a request could not be answered", "exception": error})
         return self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 

@@ -13,7 +13,7 @@ READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 
-# A manager that does not read its socket must not hold up whoever reports to it.
+# A manager that does not read its socket must not block us for longer.
 _SEND_TIMEOUT = 1.0
 
 

@@ -1,6 +1,6 @@
-"""Connections: whole request heads in, answers out, within limits of time and number.
+"""Take whole request heads from clients and send them answers, within limits.
 
-Everything here runs on the server's event loop; no connection costs a thread.
+Everything here runs on the server's event loop; a connection costs no thread.
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ from do_dcgm_exporter.serve.http.request import (
 )
 from do_dcgm_exporter.serve.http.response import Answer
 
-# At most this much of an answer is handed to the transport at once, because before
-# Python 3.12 it copies what the kernel does not take. A page of 8 GPUs is less.
+# The transport gets this much of an answer at a time, because before Python 3.12 it copies
+# what the kernel does not take. A page of 8 GPUs is smaller.
 _PIECE = 256 * 1024
 
-# A client that pipelines more than this lets the others have a turn in between.
+# After this many pipelined requests the others have a turn.
 _ANSWERS_PER_TURN = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may use up; times in seconds.
+    """What a client may use; times are seconds.
 
-    64 ``connections`` are several times what scrapers, an agent and people with
-    browsers keep open on one host, and cost little when all are held by slow
-    clients: at most a head and a piece of a page each. ``head_seconds`` run from
-    connecting or from the first byte of a later request, ``idle_seconds`` (longer
-    than common scrape intervals) between requests, ``answer_seconds`` until the
-    kernel has taken all of an answer, ``leave_seconds`` until the client has hung up
-    after the last one.
+    64 ``connections`` are several times what scrapers, an agent and browsers keep open on one
+    host, and cheap even if slow clients hold them all: at most a head and a piece of a page
+    each. ``head_seconds`` run from connecting, or from the first byte of a later request;
+    ``idle_seconds``, longer than common scrape intervals, between requests;
+    ``answer_seconds`` until the kernel has taken the whole answer; ``leave_seconds`` from the
+    last answer until the client hangs up.
     """
 
     connections: int = 64
@@ -52,13 +51,13 @@ class Limits:
 
 
 class Responder(Protocol):
-    """What makes answers of request heads."""
+    """Turns request heads into answers."""
 
     def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
         """Answer a whole head from ``address``, now or later; raises Refused."""
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say that a request is refused."""
+        """Return the answer to a request that is refused."""
 
 
 class Phase(Enum):
@@ -71,7 +70,7 @@ class Phase(Enum):
     LEAVING = auto()  # the client to hang up; whatever it still sends is thrown away
 
 
-# It has asked, and waits for nothing of its own.
+# It has asked and is waiting for us.
 _BUSY = (Phase.VERDICT, Phase.ANSWER)
 
 
@@ -130,7 +129,7 @@ class Connections:
         self._end(self)
 
     def retire_all(self) -> None:
-        """End every connection that is not being answered, and the others after that."""
+        """End every connection, those that are being answered after their answer."""
         for connection in tuple(self):
             connection.retire()
 
@@ -140,7 +139,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One client: takes heads out of the stream and sends what ``responder`` makes of them."""
+    """One client: splits its stream into heads and sends the answers of ``responder``."""
 
     def __init__(
         self,
@@ -169,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
-        # A client is being answered until the kernel has its last byte.
+        # An answer is pending until the kernel has its last byte.
         transport.set_write_buffer_limits(high=0)
         self._connections.admit(self)
 
@@ -187,11 +186,11 @@ class Connection(asyncio.Protocol):
             self._proceed()
 
     def pause_writing(self) -> None:
-        """Note that the kernel takes no more for now."""
+        """Stop writing: the kernel takes no more for now."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """Go on with the answer, then with the requests behind it."""
+        """Resume the answer, then the requests behind it."""
         self._writable = True
         self._send_on()
         self._proceed()
@@ -215,7 +214,7 @@ class Connection(asyncio.Protocol):
         self.deadline = self._clock() + seconds
 
     def _proceed(self) -> None:
-        """Answer what has arrived, in order; nothing is read while a client is behind."""
+        """Answer what has arrived, in order; read nothing while an answer is pending."""
         for _ in range(_ANSWERS_PER_TURN):
             if self.phase in _BUSY:
                 self._transport.pause_reading()
@@ -227,7 +226,7 @@ class Connection(asyncio.Protocol):
         self._loop.call_soon(self._proceed)
 
     def _answer_next(self) -> bool:
-        """Answer the next request, if a whole one is there."""
+        """Answer the next request; return whether there was a whole one."""
         if not self._received or self.phase is Phase.LEAVING or self._transport.is_closing():
             return False
         try:
@@ -246,7 +245,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _next_head(self) -> bytes:
-        """Take the next whole head from what has arrived, if there is one."""
+        """Take the next head from what has arrived; empty if it is not whole."""
         received = self._received.lstrip(b"\r\n")  # RFC 9112, 2.2
         self._wants_head = wants_head(received)
         end = head_end(received)
@@ -281,10 +280,10 @@ class Connection(asyncio.Protocol):
             self._enter(Phase.IDLE, self._limits.idle_seconds)
 
     def _leave(self) -> None:
-        """Say that nothing more comes, and let the client hang up.
+        """Send the end of the stream, and let the client hang up.
 
-        Closing with unread bytes would reset the connection and could take the answer
-        from the client before it has read it (RFC 9112, 9.6).
+        Closing with unread bytes resets the connection, which may lose the answer before the
+        client has read it (RFC 9112, 9.6).
         """
         self._enter(Phase.LEAVING, self._limits.leave_seconds)
         self._received = b""

@@ -1,4 +1,4 @@
-"""HTTP answers as bytes, ready to be sent."""
+"""Build HTTP answers as bytes that are ready to be sent."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer, and whether the connection ends with it."""
+    """A whole answer; ``closes`` tells that the connection ends with it."""
 
     data: bytes
     closes: bool
 
     @property
     def head(self) -> bytes:
-        """What HEAD gets: the length in it is still that of the body (RFC 9110, 9.3.2)."""
+        """What HEAD gets; it keeps the length of the body (RFC 9110, 9.3.2)."""
         return self.data[: self.data.index(b"\r\n\r\n") + 4]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an answer says, whoever asked and however; ``extra`` are lines of its head."""
+    """What an answer says, whoever asks; ``extra`` are further lines of its head."""
 
     body: bytes
     type: str = PLAIN

@@ -1,4 +1,4 @@
-"""The tables of XIDs and of NvSwitches."""
+"""Draw the tables of XIDs and of NvSwitches."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LINK_STATES = {-1: "unknown", 0: "off", 1: "safe", 2: "active", 3: "in error", 
 
 
 def xid_table(view: View) -> str:
-    """The last XIDs, the newest first."""
+    """Return the table of the last XIDs, the newest first."""
     if not view.xids:
-        return '<section><h2>XIDs</h2><p class="quiet">None is known.</p></section>'
+        return '<section><h2>XIDs</h2><p class="quiet">None reported.</p></section>'
     rows = "".join(
         f'<tr><th scope="row">{seen.xid}</th>'
         f"<td>{text(words.device_name(seen.entity, view.topology))}</td>"
@@ -46,7 +46,7 @@ def xid_table(view: View) -> str:
 
 
 def switch_table(view: View, diagnosis: Diagnosis) -> str:
-    """The NvSwitches; empty where there are none or they are not read."""
+    """Return the table of NvSwitches; empty if there are none or they are not read."""
     switches = view.machine.roster.topology.switches
     if not any(key[0].kind is EntityKind.SWITCH for key in view.machine.values):
         return ""
