@@ -1,56 +1,96 @@
 # make help tells what there is. Everything is made in .venv, .venv-RELEASE, build and dist.
 
-export PYTHONPATH := src
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
-# Each with the libraries it ships and, where this machine has it, its Python.
+# Each with the libraries it ships and with its Python.
 RELEASES := ubuntu-22.04 debian-12 ubuntu-24.04 debian-13
 PYTHON_OF_ubuntu-22.04 := 3.10
 PYTHON_OF_debian-12 := 3.11
 PYTHON_OF_ubuntu-24.04 := 3.12
 PYTHON_OF_debian-13 := 3.13
+OLDEST := ubuntu-22.04
+BROWSERS := chromium fonts-dejavu-core default-jre-headless w3m
+FAULTS := tests/simulation tests/soak tests/fuzz
+# The end-to-end tests of make test: the process, its pages, its outages. Nothing but Python is needed.
+SMOKE := $(patsubst %,tests/e2e/test_%.py,golden_pages serving engine_comes_and_goes)
+
 # Most tests wait for engines and clocks; a file's tests share processes, so they stay together.
 # Files in the order given: pytest-xdist would keep those of few tests, the longest, for the end.
 PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
-BROWSERS := chromium fonts-dejavu-core default-jre-headless w3m
-FAULTS := tests/simulation tests/soak tests/fuzz
-# What libraries have a part in; with the oldest Python, that of Ubuntu 22.04, all of tests/unit.
-LIBRARY_UNIT := $(patsubst %,tests/unit/test_%.py,cli config_file configuration forward_attempt \
-	forwarder passwords publisher supply telemetry tls_context web web_config web_security)
-LIBRARY_E2E := $(patsubst %,tests/e2e/test_%.py,command forwarding golden_pages reload web_config)
+# $(call pytest,NAME,TESTS): one part, measured if MEASURED is set.
+define pytest
+$(if $(MEASURED),@rm -rf build/coverage/$1 && mkdir -p build/coverage/$1)
+@tools/part $1 $(if $(MEASURED),.venv/bin/coverage run --data-file=build/coverage/$1/data,$(PYTHON)) $(PYTEST) $2
+endef
 
-.PHONY: help run test test-newest test-faults test-browser test-package $(RELEASES:%=test-%) lint
+# Two parts at a time, for none keeps two cores busy: they wait for engines and booted systems.
+ifneq ($(filter test test-all,$(MAKECMDGOALS)),)
+MAKEFLAGS += --jobs=2 --keep-going
+endif
+
+.PHONY: help run test test-all test-lint test-unit test-contract test-smoke test-e2e test-coverage test-missing
+.PHONY: test-faults test-browser test-package $(RELEASES:%=test-%) lint
 .PHONY: fault-simulation soak soak-http fuzz testssl audit
 .PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENARIO=hgx ...)
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
-# Two at a time, for neither keeps two cores busy: booted systems and engines are waited for.
-# The longest first; each tells what it has to say when it ends.
-test: .venv/browser ## every test
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
-		test-package test-newest test-faults test-browser $(RELEASES:%=test-%)
+# The longest first.
+test: test-unit test-lint test-contract test-smoke ## lint, unit, contract, a few end-to-end runs: five minutes
+	@echo "make test: everything passed"
 
-test-newest: .venv/test build/prometheus/usr/bin/promtool
-	rm -f .coverage .coverage.*
-	.venv/bin/coverage run $(PYTEST) tests/e2e tests/contract tests/unit
-	.venv/bin/coverage combine --quiet
-	.venv/bin/coverage report --fail-under=90 --skip-covered
+# The libraries of a release run with its Python; where this machine lacks one, that is said.
+ifneq ($(filter test-all,$(MAKECMDGOALS)),)
+has-python = $(shell tools/find-python $(PYTHON_OF_$1) 2>&-)
+HERE := $(strip $(foreach release,$(RELEASES),$(if $(call has-python,$(release)),$(release))))
+MISSING := $(filter-out $(HERE),$(RELEASES))
+# Nothing is installed into an environment that is in use.
+test-unit test-lint test-contract test-smoke test-e2e test-faults test-package: .venv/browser
+endif
+test-all: export MEASURED := yes
+test-all: test-missing test-package test test-e2e test-coverage test-faults test-browser $(HERE:%=test-%) ## every test: what CI runs
+	@echo "make test-all: everything passed$(if $(MISSING),; not run: $(MISSING))"
+
+test-missing:
+	@$(foreach release,$(MISSING),echo "$(release): NOT RUN: there is no Python $(PYTHON_OF_$(release)) here";)
+
+test-lint: .venv/test
+	@MAKEFLAGS= tools/part lint make --no-print-directory lint
+
+test-unit: .venv/test
+	$(call pytest,unit,tests/unit)
+
+test-contract: .venv/test
+	$(call pytest,contract,tests/contract)
+
+test-smoke: .venv/test
+	$(call pytest,smoke,$(SMOKE))
+
+test-e2e: .venv/test build/prometheus/usr/bin/promtool ## the end-to-end tests that make test leaves out
+	$(call pytest,e2e,tests/e2e $(SMOKE:%=--ignore=%))
+
+test-coverage: test-unit test-contract test-smoke test-e2e
+	@.venv/bin/coverage combine --quiet --keep --data-file=build/coverage/data build/coverage/*/
+	@tools/part coverage .venv/bin/coverage report --data-file=build/coverage/data --fail-under=90 --skip-covered
 
 # Not measured: that would double the time of schedules that go over the same lines again.
-test-faults: .venv/test build/prometheus/usr/bin/promtool
-	$(PYTHON) $(PYTEST) $(FAULTS)
+test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault-simulation, soak and fuzz
+	@tools/part faults $(PYTHON) $(PYTEST) $(FAULTS)
 
+# With the oldest libraries and the newest everything, with those between the unit tests.
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
-	.venv-$*/bin/python $(PYTEST) $(LIBRARY_E2E) $(if $(filter ubuntu-22.04,$*),tests/unit,$(LIBRARY_UNIT))
+	@tools/part $* .venv-$*/bin/python $(PYTEST) tests/unit $(if $(filter $(OLDEST),$*),tests/e2e)
 
 test-browser: .venv/browser ## the status page in chromium and w3m (root on Debian installs them)
-	tools/need-packages $(BROWSERS)
-	.venv/bin/python -m pytest -n 2 --dist loadfile tests/browser
+	@tools/need-packages $(BROWSERS)
+	@tools/part browser $(PYTHON) -m pytest -n 2 --dist loadfile tests/browser
+
+test-package: .venv/test ## the packages in booted Debian systems (root; on Ubuntu DEBIAN_ARCHIVE=URL)
+	@tools/part package $(PYTHON) -m pytest -n 3 --dist loadgroup tests/package
 
 screenshots: .venv/browser ## docs/images, made anew
 	tools/need-packages $(BROWSERS) pngquant
@@ -61,16 +101,13 @@ lint: .venv/test ## ruff, mypy --strict, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	PYTHONPATH=src .venv/bin/lint-imports
+	.venv/bin/lint-imports
 
 deb: ## the Debian packages, in dist
 	tools/make-deb dist
 
 apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOME)
 	tools/make-apt-repo dist/apt dist/*.deb
-
-test-package: .venv/test ## the packages in booted Debian systems (root on Debian or Ubuntu)
-	.venv/bin/python -m pytest -n 3 --dist loadgroup tests/package
 
 fault-simulation: .venv/test ## faults in virtual time, SEEDS=10000 schedules (docs/reliability.md)
 	nice $(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),10000)
@@ -108,32 +145,34 @@ clean: ## remove everything that was made
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/run: tests/requirements/run.txt
-	tools/make-venv .venv $^
-	touch $@
+.venv/run: $(patsubst %,tests/requirements/%.txt,build run) pyproject.toml
+	@tools/part environment tools/make-venv .venv $(filter %.txt,$^)
+	@touch $@
 
 .venv/test: $(patsubst %,tests/requirements/%.txt,test coverage lint) .venv/run
-	tools/make-venv .venv $(filter %.txt,$^)
-	touch $@
+	@tools/part environment tools/make-venv .venv $(filter %.txt,$^)
+	@touch $@
 
 .venv/browser: tests/requirements/browser.txt .venv/test
-	tools/make-venv .venv $(filter %.txt,$^)
-	touch $@
+	@tools/part environment tools/make-venv .venv $(filter %.txt,$^)
+	@touch $@
 
 .venv/fuzz: tests/requirements/fuzz.txt .venv/test
 	tools/make-venv .venv $<
 	touch $@
 
-$(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt tests/requirements/test.txt
-	PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) tools/make-venv .venv-$* $^
-	touch $@
+$(RELEASES:%=.venv-%/test): .venv-%/test: $(patsubst %,tests/requirements/%.txt,build test) pyproject.toml
+$(RELEASES:%=.venv-%/test): .venv-%/test: tests/requirements/%.txt
+	@PYTHON=$$(tools/find-python $(PYTHON_OF_$*)) && export PYTHON && \
+	tools/part environment-$* tools/make-venv .venv-$* $(filter %.txt,$^)
+	@touch $@
 
 .venv-audit/audit: tests/requirements/audit.txt
 	tools/make-venv .venv-audit $^
 	touch $@
 
 build/prometheus/usr/bin/promtool:
-	tools/get-prometheus build/prometheus
+	@tools/part prometheus tools/get-prometheus build/prometheus
 
 build/wrk:
 	tools/get-wrk build/wrk

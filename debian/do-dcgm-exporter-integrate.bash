@@ -2,15 +2,14 @@
 _do_dcgm_exporter_integrate() {
     local words
     case ${COMP_WORDS[1]} in
-        check | status) words='--json --help' ;;
-        apply) words='--dry-run --choice --retry --recreate-containers --help' ;;
-        refresh) words='--apply --help' ;;
+        check) words='--json --help' ;;
+        apply) words='--dry-run --choice --retry --no-restart --help' ;;
         restore) words='--help' ;;
     esac
     if [ "${COMP_WORDS[COMP_CWORD - 1]}" = --choice ]; then
         words='rewrite stop leave'
     elif [ "$COMP_CWORD" -eq 1 ]; then
-        words='check apply restore status refresh --help'
+        words='check apply restore --help'
     fi
     COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
-from tests.builders import REPOSITORY, Bench, simulated_bindings
+from tests.builders import Bench, simulated_bindings
 from tests.certificates import Authority
 
 from do_dcgm_exporter.dcgm.bindings import Bindings
@@ -15,9 +14,6 @@ from do_dcgm_exporter.dcgm.bindings import Bindings
 # The same examples in every run, however slow the machine: a failure is a change of the code.
 hypothesis.settings.register_profile("stable", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("stable")
-
-# Programs that tests start find the packages as the tests do (pythonpath in pyproject.toml).
-os.environ["PYTHONPATH"] = str(REPOSITORY / "src")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

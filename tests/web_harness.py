@@ -6,9 +6,10 @@ import contextlib
 import http.client
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+from tests.waiting import wait_until
 
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
@@ -86,7 +87,7 @@ class Harness:
         """Move the clock on, between what has been sent before and what will be after."""
         self.finish_turn()
         self._clock.now += seconds
-        wait_until(lambda: self.server.is_alive(within=0))
+        wait_until(lambda: self.server.is_alive(within=0), "the loop has turned")
         self.finish_turn()
 
     def finish_turn(self) -> None:
@@ -119,13 +120,6 @@ def finish(client: socket.socket) -> None:
     """Say that nothing more comes, and go on reading."""
     # Not the method of a TLS socket, which reads no TLS after that.
     socket.socket.shutdown(client, socket.SHUT_WR)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextlib.contextmanager

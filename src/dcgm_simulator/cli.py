@@ -203,7 +203,7 @@ def _add_set(commands: Commands) -> None:
     parser.add_argument(
         "value",
         help="number, text, blank, not-found, not-supported, no-permission, empty, "
-        "status:CODE, or unset",
+        "status:CODE, elapsed (the seconds since now), or unset",
     )
 
 

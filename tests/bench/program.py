@@ -27,9 +27,11 @@ class Program:
     def start(self, module: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
         """Run a module with this program's exporter as the one that is imported."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
-        environment["PYTHONPATH"] = os.pathsep.join((str(self.source), str(REPOSITORY)))
+        # Before what is installed, which is this checkout.
+        first = f"import sys, runpy; sys.path[:1] = [{str(self.source)!r}, {str(REPOSITORY)!r}]"
+        run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-c", f"{first}; {run}", *arguments],
             env=environment,
             text=True,
             **options,  # type: ignore[call-overload]

@@ -163,12 +163,12 @@ def check_table(page: PageSize, by_few: Storage, few: Taken, many: Taken) -> lis
     cpu = many.samples * by_few.cpu_seconds_per_sample
     seen_disk = many.chunk_bytes + many.index_bytes
     return [
-        f"| {many.targets} hosts | computed from {few.targets} | seen |",
+        f"| {many.targets} hosts | predicted from {few.targets} | measured |",
         "| --- | --- | --- |",
         f"| targets up | {many.targets} | {many.targets_up} |",
         f"| series | {series:,} | {many.series:,} |",
         f"| memory | {readable(memory)} | {readable(many.resident_bytes)} |",
         f"| a block of {many.samples:,} samples | {readable(disk)} | {readable(seen_disk)} |",
         f"| CPU | {cpu:.0f} s | {many.cpu_seconds:.0f} s |",
-        f"| the slowest of the last scrapes | | {many.slowest_scrape_seconds:.2f} s |",
+        f"| slowest of the last scrapes | | {many.slowest_scrape_seconds:.2f} s |",
     ]

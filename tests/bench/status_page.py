@@ -1,4 +1,4 @@
-"""What the status page costs: ``PYTHONPATH=src .venv/bin/python -m tests.bench.status_page``."""
+"""What the status page costs: ``.venv/bin/python -m tests.bench.status_page``."""
 
 from __future__ import annotations
 

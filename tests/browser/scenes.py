@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.droplet import Droplet, droplet
+from tests.waiting import wait_until
 
 from do_dcgm_exporter.forward.forwarder import Forwarder
-
-PATIENCE = 30.0  # seconds; only ever waited out by a failure
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,7 @@ def _fail_to_forward(on: Droplet) -> None:
         on.settings.forward_url, 20.0, 5.0, on.publisher.publication, on.statistics, "test"
     )
     forwarder.start()
-    deadline = time.monotonic() + PATIENCE
-    while not on.statistics.complaint:
-        assert time.monotonic() < deadline, "the forwarder met no failure"
-        time.sleep(0.02)
+    wait_until(lambda: on.statistics.complaint, "a failure of the forwarder")
     forwarder.stop()
     on.cycle()
 

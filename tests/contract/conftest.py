@@ -4,8 +4,8 @@ By default every case runs against the simulator, as several versions. With
 
     pytest tests/contract --dcgm-bindings DIR --hostengine HOST:PORT
 
-it runs against those, which may be NVIDIA's; cases that need injected faults, or a
-machine of a certain kind, then skip and say so.
+it runs against those, which may be NVIDIA's; cases that need injected faults then skip and
+say so, as do those that need another machine than ``--machine h100x8`` says it is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.waiting import wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from dcgm_simulator.testing import Bindings, load_bindings
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that name another target."""
     group = parser.getgroup("contract tests")
     group.addoption("--dcgm-bindings", type=Path, metavar="DIR", help="bindings to test")
+    group.addoption("--machine", metavar="SCENARIO", help="the simulated machine it is like")
     group.addoption("--hostengine", metavar="HOST:PORT", help="engine to test them against")
 
 
@@ -120,6 +122,31 @@ class Target:
         """Return the newest value of one field of one entity."""
         return self.latest(handle, [entity], [field])[0]
 
+    def one_newer(
+        self, handle: Any, field: int, than: int, entity: tuple[int, int] = (1, 0)
+    ) -> Any:
+        """Wait for a value of one field that was read later than ``than``, in microseconds."""
+
+        def look() -> Any:
+            value = self.one(handle, field, entity)
+            return value if value.ts > than else None
+
+        return wait_until(look, f"a value of field {field} newer than {than}")
+
+    def let_sampling_go_on(self, handle: Any, field: int, entity: tuple[int, int] = (1, 0)) -> None:
+        """Wait until a watched field was sampled twice; what is not sampled stands still."""
+        for _ in range(2):
+            self.one_newer(handle, field, self.one(handle, field, entity).ts, entity)
+
+    def wait_for_samples(self, handle: Any, groups: tuple[Any, Any], count: int) -> list[Any]:
+        """Wait until so many samples of the groups are kept, and return all of them."""
+
+        def look() -> list[Any]:
+            _, samples = self.since(handle, *groups, 0)
+            return samples if len(samples) >= count else []
+
+        return wait_until(look, f"{count} samples")
+
     def since(self, handle: Any, group: Any, field_group: Any, since: int) -> tuple[int, list[Any]]:
         """Return the next time to ask from, and (entity, field, ts, value) of all samples."""
         samples: list[Any] = []
@@ -186,8 +213,8 @@ def target(request: pytest.FixtureRequest, dcgm_version: str, engines: Engines) 
     marker = request.node.get_closest_marker("scenario")
     config = request.config
     if not dcgm_version:
-        if marker:
-            pytest.skip(f"needs the simulated machine {marker.args[0]}")
+        if marker and marker.args[0] != config.getoption("--machine"):
+            pytest.skip(f"needs a machine like {marker.args[0]} (--machine)")
         bindings = _bindings("", config.getoption("--dcgm-bindings"))
         engine: Any = RealEngine(config.getoption("--hostengine"))
     else:
@@ -225,4 +252,6 @@ def faults(target: Target) -> SimulatedEngine:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that the fixtures understand."""
-    config.addinivalue_line("markers", "scenario(name): needs this simulated machine")
+    config.addinivalue_line(
+        "markers", "scenario(name): needs this simulated machine, or one like it"
+    )

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.waiting import wait_until
 
 MODULE_NOT_LOADED, NOT_WATCHED = -33, -16
 FP64_BLANK = 140737488355328.0
@@ -15,16 +16,16 @@ GRAPHICS_ACTIVE = 1001
 def test_values_refresh_by_themselves(target: Any, handle: Any) -> None:
     target.watch(handle, [(1, 0)], [150], interval=0.05)
     first = target.one(handle, 150).ts
-    time.sleep(0.3)
-    assert target.one(handle, 150).ts - first >= 100_000
+    assert target.one_newer(handle, 150, first).status == 0
 
 
 def test_the_last_watch_of_a_connection_replaces_its_interval(target: Any, handle: Any) -> None:
     target.watch(handle, [(1, 0)], [150], interval=0.05)
     target.watch(handle, [(1, 0)], [150, 155], interval=30)
-    time.sleep(0.1)
+    target.watch(handle, [(1, 0)], [140], interval=0.05)
+    target.let_sampling_go_on(handle, 140)  # what was due before has been read by now
     first = target.one(handle, 150).ts
-    time.sleep(0.3)
+    target.let_sampling_go_on(handle, 140)
     assert target.one(handle, 150).ts == first
 
 
@@ -34,9 +35,8 @@ def test_any_unwatch_ends_the_watch_and_old_values_stay(target: Any, handle: Any
     target.agent.dcgmUnwatchFields(handle, *first)
     frozen = target.one(handle, 150)
     assert frozen.status == 0
-    time.sleep(0.2)
+    target.let_sampling_go_on(handle, 155)
     assert target.one(handle, 150).ts == frozen.ts
-    assert target.one(handle, 155).ts > frozen.ts
 
 
 def test_destroying_groups_ends_no_watch(target: Any, handle: Any) -> None:
@@ -44,18 +44,18 @@ def test_destroying_groups_ends_no_watch(target: Any, handle: Any) -> None:
     target.agent.dcgmFieldGroupDestroy(handle, field_group)
     target.agent.dcgmGroupDestroy(handle, group)
     before = target.one(handle, 150).ts
-    time.sleep(0.2)
-    assert target.one(handle, 150).ts > before
+    assert target.one_newer(handle, 150, before).status == 0
 
 
 def test_values_stay_when_the_connection_that_watched_is_gone(target: Any) -> None:
     first, second = target.connect(), target.connect()
     target.watch(first, [(1, 1)], [151], interval=0.05)
+    target.watch(second, [(1, 1)], [150], interval=0.05)
     target.agent.dcgmDisconnect(first)
-    time.sleep(0.1)
+    target.let_sampling_go_on(second, 150, (1, 1))  # the engine has noticed by now
     value = target.one(second, 151, (1, 1))
     assert value.status == 0
-    time.sleep(0.2)
+    target.let_sampling_go_on(second, 150, (1, 1))
     assert target.one(second, 151, (1, 1)).ts == value.ts
 
 
@@ -84,15 +84,34 @@ def test_profiling_is_blank_when_its_watch_starts_then_real(target: Any, handle:
     assert 0.0 <= value.value.dbl <= 1.0
 
 
+def wait_for_profiling(target: Any, handle: Any, gpu: int) -> None:
+    """Wait until there is a value, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while target.one(handle, GRAPHICS_ACTIVE, (1, gpu)).value.dbl >= FP64_BLANK:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.scenario("h100x8")
-def test_watching_profiling_anew_more_slowly_leaves_no_gap(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1)
-    time.sleep(0.4)
-    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE, 150], interval=0.3)
-    for _ in range(6):
-        assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
-        time.sleep(0.1)
+def test_watching_profiling_anew_more_slowly_turns_it_blank(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1, keep=(0.0, 1))
+    wait_for_profiling(target, handle, 4)
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=2.5, keep=(0.0, 1))
+    time.sleep(2.8)
+    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl == FP64_BLANK
+
+
+@pytest.mark.scenario("h100x8")
+def test_unwatching_profiling_first_costs_one_blank_sample(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 6)], [GRAPHICS_ACTIVE], interval=0.1)
+    wait_for_profiling(target, handle, 6)
+    target.agent.dcgmUnwatchFields(handle, *groups)
+    target.agent.dcgmWatchFields(handle, *groups, 500_000, 60.0, 0)
+    assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl == FP64_BLANK
+    wait_for_profiling(target, handle, 6)
+    for _ in range(4):
+        time.sleep(0.4)
+        assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl <= 1.0
 
 
 @pytest.mark.scenario("a100-no-prof")
@@ -106,18 +125,15 @@ def test_without_the_profiling_module_watching_fails_yet_watches_the_rest(
 
 
 def test_inforom_fields_refresh_only_every_30_seconds(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 0)], [84], interval=0.05)
+    target.watch(handle, [(1, 0)], [84, 150], interval=0.05)
     before = target.one(handle, 84).ts
-    time.sleep(0.3)
+    target.let_sampling_go_on(handle, 150)
     assert target.one(handle, 84).ts == before
 
 
 def test_samples_since_a_time_include_that_time(target: Any, handle: Any) -> None:
     groups = target.watch(handle, [(1, 0)], [150], interval=0.05)
-    time.sleep(0.3)
-    _, samples = target.since(handle, *groups, 0)
-    stamps = [stamp for _, _, stamp, _ in samples]
-    assert len(stamps) >= 3
+    stamps = [stamp for _, _, stamp, _ in target.wait_for_samples(handle, groups, 3)]
     assert stamps == sorted(stamps)
     _, later = target.since(handle, *groups, stamps[1])
     assert later[0][2] == stamps[1]
@@ -127,7 +143,7 @@ def test_chaining_the_time_returned_neither_loses_nor_repeats(target: Any, handl
     groups = target.watch(handle, [(1, 0)], [150], interval=0.05)
     chained, following = [], 0
     for _ in range(4):
-        time.sleep(0.12)
+        target.let_sampling_go_on(handle, 150)
         following, samples = target.since(handle, *groups, following)
         chained += [stamp for _, _, stamp, _ in samples]
     _, whole = target.since(handle, *groups, 0)
@@ -149,7 +165,8 @@ def test_callback_that_wants_no_more_ends_the_call(target: Any, handle: Any) -> 
 
 def test_old_samples_go_when_newer_ones_arrive(target: Any, handle: Any) -> None:
     groups = target.watch(handle, [(1, 0)], [150], interval=0.1, keep=(1.0, 0))
-    time.sleep(1.3)
+    oldest = target.wait_for_samples(handle, groups, 1)[0][2]
+    wait_until(lambda: target.since(handle, *groups, 0)[1][0][2] > oldest, "the oldest is gone")
     _, samples = target.since(handle, *groups, 0)
     assert samples[-1][2] - samples[0][2] <= 1_200_000
 

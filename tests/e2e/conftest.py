@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.endpoint import Endpoint
-from tests.e2e.exporter import Exporter, Value, settings_for
+from tests.e2e.exporter import COMMAND, Exporter, Value, settings_for
 
 from dcgm_simulator.process import SimulatedEngine
 
@@ -42,14 +42,17 @@ class Stage:
         self,
         engine: SimulatedEngine | str,
         flags: tuple[Value, ...] = (),
-        environ: dict[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
         **settings: Value,
     ) -> Exporter:
         """Start an exporter."""
         address = engine if isinstance(engine, str) else engine.address
         directory = self.directory / f"exporter-{next(self._numbers)}"
         directory.mkdir()
-        exporter = Exporter(directory, settings_for(address, **settings), flags, environ or {})
+        exporter = Exporter(
+            directory, settings_for(address, **settings), flags, environ or {}, command
+        )
         self._stack.callback(exporter.close)
         exporter.wait_until_listening()
         return exporter

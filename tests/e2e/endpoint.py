@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 # An answer of the kind of a socket: it gets the connection after the post was read.
 Behaviour = Callable[[socket.socket], None]

@@ -17,13 +17,25 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.e2e.pages import Page
-from tests.e2e.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, wait_until
 
 import dcgm_simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc" / "do-dcgm-exporter"
 COMMAND = (sys.executable, "-m", "do_dcgm_exporter")
+
+
+def command_after(statements: str) -> tuple[str, ...]:
+    """Return the command with Python statements before it, for what no option can do."""
+    program = f"{statements}\nimport sys\nfrom do_dcgm_exporter.cli import main\nsys.exit(main())"
+    return (sys.executable, "-c", program)
+
+
+def command_without(module: str) -> tuple[str, ...]:
+    """Return the command as it is where a module is not installed."""
+    return command_after(f"import sys\nsys.modules[{module!r}] = None")
+
 
 _TROUBLE = re.compile("Traceback|internal error|a collector failed|Exception ignored")
 
@@ -34,7 +46,7 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without what would change how the exporter behaves."""
     ours = ("DO_DCGM_EXPORTER_", "DCGM_SIMULATOR_", "NOTIFY_", "WATCHDOG_", "JOURNAL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | dict(changes or {})
+    return kept | {"PYTHONUNBUFFERED": "1"} | dict(changes or {})
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class Exporter:
     settings: dict[str, Value]
     flags: Sequence[Value] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = COMMAND
     port: int = 0
     trust: ssl.SSLContext | None = None
     """With what it is asked over TLS; None for no TLS."""
@@ -74,7 +87,7 @@ class Exporter:
         self.write_settings()
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "--config-file", self.config_path, *map(str, self.flags)],
+                [*self.command, "--config-file", self.config_path, *map(str, self.flags)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -254,6 +267,10 @@ class Exporter:
         """How many threads it has."""
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
+    def wait_for_threads(self, count: int) -> None:
+        """Wait until it has so many threads: one that was told to end needs a moment for it."""
+        wait_until(lambda: self.threads() == count, f"{count} threads")
+
     def wait_until_no_more_than(self, descriptors: int, threads: int, spare: int) -> None:
         """Wait until it uses that much; ``spare`` of each may be in use for a moment."""
         wait_until(
@@ -294,10 +311,15 @@ class Ran:
         return self.err.strip()
 
 
-def run(*arguments: Value, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ran:
+def run(
+    *arguments: Value,
+    environ: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+    timeout: float = 60.0,
+) -> Ran:
     """Run the command to its end."""
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.exporter import ROOT
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 BIN = ROOT / "build" / "prometheus" / "usr" / "bin"
 

@@ -19,9 +19,9 @@ import pytest
 import yaml
 from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Endpoint, answering
-from tests.e2e.exporter import ROOT, Exporter
+from tests.e2e.exporter import ROOT, Exporter, command_after
 from tests.e2e.prometheus import Prometheus, needs_prometheus, promtool
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 import dcgm_simulator
 from dcgm_simulator.process import SimulatedEngine
@@ -113,8 +113,8 @@ def broken_bindings(directory: Path) -> Path:
     return directory
 
 
-def with_report(directory: Path, processes: int) -> dict[str, str]:
-    """The environment of an exporter that reads a report of its own of embedded DCGMs.
+def with_report(directory: Path, processes: int) -> tuple[str, ...]:
+    """The command of an exporter that reads a report of its own of embedded DCGMs.
 
     All others read the machine's, whose place is no option.
     """
@@ -122,11 +122,10 @@ def with_report(directory: Path, processes: int) -> dict[str, str]:
     found = [{"pid": pid, "command": "agent", "of": "agent.service"} for pid in range(processes)]
     report = directory / "report.json"
     report.write_text(json.dumps({"time": time.time(), "processes": found}))
-    (directory / "sitecustomize.py").write_text(
+    return command_after(
         "import pathlib\nfrom do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm\n"
         f"EmbeddedDcgm.__init__.__defaults__ = (pathlib.Path({str(report)!r}),)\n"
     )
-    return {"PYTHONPATH": f"{directory}:{ROOT / 'src'}"}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +158,7 @@ def fleet(
         dcgm_bindings=broken_bindings(stage.directory / "bindings"),
     )
     exporters["beside"] = stage.exporter(
-        engines["healthy"], environ=with_report(stage.directory / "beside", 2)
+        engines["healthy"], command=with_report(stage.directory / "beside", 2)
     )
     for name in (*scenarios, "stale", "beside"):
         exporters[name].wait_until_up()

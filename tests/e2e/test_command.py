@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,16 +16,16 @@ from tests.e2e.exporter import (
     CHECK_CONFIG,
     COMMAND,
     ETC,
-    ROOT,
     Exporter,
     Ran,
     as_flags,
+    command_without,
     environment,
     run,
     settings_for,
 )
 from tests.e2e.pages import Page
-from tests.e2e.waiting import STOP_LIMIT, wait_until
+from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter import __version__
@@ -459,9 +458,9 @@ def test_simulate_takes_a_scenario_for_every_mode() -> None:
     assert "GPU_I_PROFILE" in ran.out
 
 
-def test_without_the_simulator_installed_simulate_names_its_package(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "src" / "do_dcgm_exporter", tmp_path / "do_dcgm_exporter")
-    ran = run("--config-file=/dev/null", "--simulate", environ={"PYTHONPATH": str(tmp_path)})
+def test_without_the_simulator_installed_simulate_names_its_package() -> None:
+    without = command_without("dcgm_simulator")
+    ran = run("--config-file=/dev/null", "--simulate", command=without)
     assert ran.status == 2
     assert "install the package dcgm-simulator" in ran.sentence
 

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import ROOT
 from tests.e2e.prometheus import Labels, Prometheus, needs_prometheus
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 EXAMPLES = ROOT / "examples"
 DASHBOARDS = {

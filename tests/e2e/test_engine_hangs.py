@@ -7,14 +7,9 @@ from collections.abc import Callable
 import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import Exporter
-from tests.e2e.waiting import STOP_LIMIT, seconds_until, wait_until
+from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
-
-# From here on a cycle counts as hung, whatever the interval: supervisor.py.
-SHORTEST_LIMIT = 2.0
-# For a busy machine, and far from the 60 s of a hung call.
-SLACK = 10.0
 
 # A call to a hung engine ends after 60 s in real life, and then the next one begins.
 SHORT_CALLS = {"DCGM_SIMULATOR_CALL_TIMEOUT": "3"}
@@ -36,26 +31,22 @@ HANGS = pytest.mark.parametrize(
 )
 
 
-def median_scrape(exporter: Exporter) -> float:
-    times = sorted(exporter.get().seconds for _ in range(51))
-    return times[25]
-
-
 @HANGS
 def test_scrapes_answer_while_the_engine_hangs_and_all_is_well_when_it_resumes(
     exporter: Exporter, engine: SimulatedEngine, hang: Act, resume: Act
 ) -> None:
-    idle = median_scrape(exporter)
     hang(engine)
-    noticed = seconds_until(exporter.is_down, "the hang is noticed")
-    assert noticed < exporter.interval + SHORTEST_LIMIT + SLACK
-    assert median_scrape(exporter) < max(0.05, 5 * idle)
+    # Nothing but resume() ends the call that hangs, so whoever waited for it got no answer.
+    for _ in range(50):
+        assert exporter.get().status == 200
+    exporter.wait_until_down()
+    for _ in range(50):
+        assert exporter.is_down()
     assert exporter.health() == (503, "the engine has not answered for 2 s")
     exporter.wait_for_log(" WARNING the engine has not answered for 2 s")
 
     resume(engine)
-    back = seconds_until(exporter.is_up, "the series return")
-    assert back < exporter.interval + SLACK
+    exporter.wait_until_up()
     assert exporter.health() == (200, "OK")
     exporter.wait_for_log(" collecting", count=2)
     assert len(engine.control("status")["connections"]) == 1
@@ -93,7 +84,7 @@ def test_an_engine_that_hangs_from_the_start_is_taken_when_it_resumes(
     wait_until(lambda: "has not answered" in exporter.health()[1], "the hang is noticed")
     assert exporter.is_down()
     resume(engine)
-    assert seconds_until(exporter.is_up, "series appear") < exporter.interval + SLACK
+    exporter.wait_until_up()
 
 
 def test_an_exporter_hung_while_it_connects_stops_at_once(
@@ -113,7 +104,7 @@ def test_a_hung_engine_that_is_killed_and_restarted_is_followed(
     exporter.wait_until_down()
     engine.kill()
     engine.restart()
-    assert seconds_until(exporter.is_up, "series return") < exporter.interval + SLACK
+    exporter.wait_until_up()
 
 
 def test_a_long_hang_stays_one_outage(stage: Stage, engine: SimulatedEngine) -> None:

@@ -11,7 +11,7 @@ from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Behaviour, Endpoint
 from tests.e2e.exporter import Exporter
 from tests.e2e.pages import Page
-from tests.e2e.waiting import STOP_LIMIT, wait_until
+from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter import __version__

@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.builders import DEFAULT_COUNTERS, REPOSITORY, SHARED, counter_set, labels_of
+from tests.builders import DATA, DEFAULT_COUNTERS, REPOSITORY, counter_set, labels_of
 
 from dcgm_simulator import SCENARIOS, bindings_directory
 from dcgm_simulator.process import SimulatedEngine
@@ -31,7 +31,6 @@ from do_dcgm_exporter.config.counters import CounterType
 GOLDEN = REPOSITORY / "tests" / "golden"
 VERSIONS = ("3.3.9", "4.2.3", "4.6.0")
 PATIENCE = 60  # seconds; only ever waited out by a failure
-GO_PAGE = SHARED / "facts" / "samples" / "go-do-dcgm-exporter-8gpu.http"
 
 _VARIABLE = (
     (r'\b(Hostname)="[^"]*"', r'\1="<host>"'),
@@ -51,7 +50,7 @@ def page_of(scenario: str, version: str) -> str:
         command += ["--dcgm-bindings", str(bindings_directory())]
         command += ["--default-counters", str(DEFAULT_COUNTERS)]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("DO_DCGM_EXPORTER_")}
-        environ |= {"DCGM_SIMULATOR_VERSION": version, "PYTHONPATH": str(REPOSITORY / "src")}
+        environ |= {"DCGM_SIMULATOR_VERSION": version}
         ended = subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
@@ -185,10 +184,8 @@ DRIVER_LABEL = "DCGM_FI_DRIVER_VERSION"
 
 @pytest.fixture(scope="module")
 def go_page() -> str:
-    """Its page; the facts lie beside the repository."""
-    if not GO_PAGE.is_file():
-        pytest.skip(f"there is no {GO_PAGE}")
-    return GO_PAGE.read_text(encoding="utf-8").replace("\r\n", "\n").partition("\n\n")[2]
+    """Its page."""
+    return (DATA / "go-exporter-page.prom").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import ROOT, Exporter
 from tests.e2e.prometheus import Prometheus, needs_prometheus
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 

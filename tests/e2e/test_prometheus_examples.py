@@ -12,7 +12,7 @@ import yaml
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import ROOT, Exporter
 from tests.e2e.prometheus import Prometheus, needs_prometheus, promtool
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 EXAMPLES = ROOT / "examples" / "prometheus"
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import ETC, ROOT, Exporter, run
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 from dcgm_simulator import SCENARIOS
 from dcgm_simulator.process import SimulatedEngine

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Endpoint
 from tests.e2e.exporter import Exporter
 from tests.e2e.pages import Page
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import Exporter
-from tests.e2e.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

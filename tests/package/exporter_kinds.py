@@ -12,6 +12,9 @@ from enum import Enum
 from tests.package.system import System
 
 PROGRAM = "/usr/bin/dcgm-exporter"
+RENAMED = "/usr/local/bin/nvidia_dcgm_exporter"
+UNRECOGNIZABLE = "/opt/gpu/metricsd"  # by its name
+IN_ITS_DIRECTORY = "/opt/relative/dcgm-exporter"
 OLD_PROGRAM = "/opt/dcgm3/dcgm-exporter"
 REFUSER = "/opt/refuser/dcgm-exporter"
 ETC = "/etc/systemd/system"
@@ -73,9 +76,15 @@ def on(port: int, program: str = PROGRAM, more: str = "") -> str:
 
 
 DOCKER_RUN = (
-    "/usr/bin/docker run --rm {} --gpus all --name gpu-metrics"
+    "/usr/bin/docker run --rm {} --gpus all"
     " nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04 -a :{}"
 )
+
+
+def plain(name: str, stem: str, port: int, command: str, *more: str) -> Kind:
+    """Return an exporter that is nothing but a unit."""
+    return Kind(name, f"{stem}.service", port, {f"{ETC}/{stem}.service": unit(command, *more)})
+
 
 # NVIDIA's own package is installed beside them, see exporters.py.
 VENDOR = Kind("vendor unit", "nvidia-dcgm-exporter.service", 9400)
@@ -208,6 +217,7 @@ KINDS = (
         9426,
         {f"{ETC}/in-its-network.service": unit(DOCKER_RUN.format("-p 9426:9400", 9426))},
         fate=Fate.UNTOUCHED,
+        engine="",  # nobody can reach it here
     ),
     Kind(
         "library of another major version",
@@ -223,6 +233,61 @@ KINDS = (
         {f"{ETC}/refuser.service": unit(on(9428, REFUSER))},
         fate=Fate.UNTOUCHED,
     ),
+    plain("renamed copy", "renamed", 9430, on(9430, RENAMED)),
+    plain("copy under a name that says nothing", "metricsd", 9431, on(9431, UNRECOGNIZABLE)),
+    plain("behind env", "by-env-alone", 9432, f"/usr/bin/env LANG=C {on(9432)}"),
+    plain("behind nice", "by-nice", 9433, f"/usr/bin/nice -n 5 {on(9433)}"),
+    plain("behind ionice", "by-ionice", 9434, f"/usr/bin/ionice -c 3 {on(9434)}"),
+    plain("behind taskset", "by-taskset", 9435, f"/usr/bin/taskset -c 0 {on(9435)}"),
+    plain("behind numactl", "by-numactl", 9436, f"/usr/bin/numactl --localalloc {on(9436)}"),
+    plain("behind nohup", "by-nohup", 9437, f"/usr/bin/nohup {on(9437)}"),
+    # It forks, for systemd has made it the leader of a group.
+    plain("behind setsid", "by-setsid", 9438, f"/usr/bin/setsid {on(9438)}", "Type=forking"),
+    plain("shell", "by-shell", 9439, f"/bin/sh -c '{on(9439)}'"),
+    plain("shell that is replaced", "by-exec", 9440, f"/bin/bash -c 'exec {on(9440)}'"),
+    plain(
+        "several launchers",
+        "by-several",
+        9441,
+        f"/usr/bin/env LANG=C /usr/bin/nice -n 1 taskset -c 0 {on(9441)}",
+    ),
+    Kind(
+        "wrapper script with settings",
+        "wrapped-with-settings.service",
+        9442,
+        {
+            f"{ETC}/wrapped-with-settings.service": unit("/opt/gpu/run-exporter"),
+            "/opt/gpu/run-exporter": (
+                "#!/bin/bash\n# Starts the exporter.\nset -euo pipefail\n"
+                ". /etc/default/wrapped-with-settings\nulimit -n 4096\n"
+                'exec "$EXPORTER" -a "$LISTEN"\n'
+            ),
+            "/etc/default/wrapped-with-settings": f"EXPORTER={PROGRAM}\nLISTEN=:9442\n",
+        },
+    ),
+    plain("continued line", "continued", 9443, f"{PROGRAM} \\\n  -c 5000 \\\n  -a :9443"),
+    plain("name without a path", "in-path", 9444, "dcgm-exporter -a :9444"),
+    plain(
+        "relative path",
+        "relative",
+        9445,
+        "/bin/sh -c 'cd /opt/relative && exec ./dcgm-exporter -a :9445'",
+    ),
+    plain(
+        "arguments in a variable",
+        "arguments",
+        9446,
+        f"{PROGRAM} $ARGS",
+        'Environment="ARGS=-a :9446"',
+    ),
+    plain(
+        "-r behind a bare word, where Go reads no flags",
+        "bare-word",
+        9447,
+        on(9447, more=" --kubernetes false -r localhost:5555"),
+    ),
+    plain("another argv[0]", "renamed-process", 9448, f"-@{PROGRAM} metrics -a :9448"),
+    plain("another user", "as-nobody", 9449, on(9449), "User=nobody", "Restart=always"),
 )
 
 

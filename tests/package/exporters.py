@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from tests.package import exporter_kinds
@@ -12,7 +15,7 @@ from tests.package.exporter_kinds import Left
 from tests.package.packages import Package
 from tests.package.system import System
 
-PROGRAM = Path(__file__).with_name("stand_in_exporter.py")
+SOURCE = Path(__file__).with_name("stand_in_exporter.c")
 LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
 # The newest release whose host label changes with a remote engine, of the DCGM the tests have.
 RELEASE = "4.5.3-4.8.2"
@@ -60,9 +63,23 @@ systemctl daemon-reload
 """
 
 
-def program(library: Path, release: str = RELEASE) -> str:
-    """Return the text of a dcgm-exporter that maps a library."""
-    return PROGRAM.read_text().replace("@LIBRARY@", str(library)).replace("@VERSION@", release)
+@functools.cache
+def program(release: str = RELEASE, refusal: str = REFUSAL) -> bytes:
+    """Return a dcgm-exporter of a release; where ``refusal`` is, it does not run remote."""
+    defined = {"LIBRARY": str(library_of(release)), "RELEASE": release, "REFUSAL": refusal}
+    macros = [f'-D{name}="{value}"' for name, value in defined.items()]
+    with tempfile.TemporaryDirectory() as directory:
+        compiled = Path(directory, "dcgm-exporter")
+        subprocess.run(
+            ["cc", "-O1", "-Wall", "-Wextra", "-Werror", *macros, "-o", compiled, SOURCE],
+            check=True,
+        )
+        return compiled.read_bytes()
+
+
+def library_of(release: str) -> Path:
+    """Return where the DCGM library is that an exporter of a release maps."""
+    return LIBRARIES / f"libdcgm.so.{release[0]}"
 
 
 def some_library() -> bytes:
@@ -76,13 +93,10 @@ def vendor_package(
 ) -> Path:
     """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps."""
     package = Package(directory, "datacenter-gpu-manager-exporter", f"1:{release}")
-    library = LIBRARIES / f"libdcgm.so.{release[0]}"
-    package.file("usr/bin/dcgm-exporter", program(library, release), 0o755)
+    package.file("usr/bin/dcgm-exporter", program(release), 0o755)
     package.file("etc/dcgm-exporter/default-counters.csv", "DCGM_FI_DEV_GPU_TEMP, gauge, Temp.\n")
     package.file(f"{place}/systemd/system/{UNIT}", unit)
-    target = package.tree / str(library).lstrip("/")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(some_library())
+    package.file(str(library_of(release)), some_library())
     package.script("conffiles", "/etc/dcgm-exporter/default-counters.csv\n")
     package.script("postinst", VENDOR_POSTINST)
     package.script("prerm", VENDOR_PRERM)
@@ -91,26 +105,31 @@ def vendor_package(
 
 
 def put_program(
-    system: System, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+    system: System,
+    path: str = "/usr/bin/dcgm-exporter",
+    release: str = RELEASE,
+    refusal: str = REFUSAL,
 ) -> None:
     """Put a dcgm-exporter and its library into a system, as from a tarball."""
-    put_program_into(system.root, path, release)
+    put_program_into(system.root, path, release, refusal)
 
 
 def put_program_into(
-    root: Path, path: str = "/usr/bin/dcgm-exporter", release: str = RELEASE
+    root: Path,
+    path: str = "/usr/bin/dcgm-exporter",
+    release: str = RELEASE,
+    refusal: str = REFUSAL,
 ) -> None:
     """Put them into a root file system."""
-    library = LIBRARIES / f"libdcgm.so.{release[0]}"
-    target = root / str(library).lstrip("/")
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(some_library())
+    library = root / str(library_of(release)).lstrip("/")
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        library.write_bytes(some_library())
     place = root / path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
     # Not over one that systemd may be about to run: the kernel refuses that (ETXTBSY).
     new = place.with_name(f"{place.name}.new")
-    new.write_text(program(library, release))
+    new.write_bytes(program(release, refusal))
     new.chmod(0o755)
     new.rename(place)
 
@@ -143,6 +162,21 @@ def put_one(system: System, port: int = 9400, more: str = "") -> None:
     assert system.becomes(lambda: bool(engine_of(system, port)), 30.0), system.journal(name)
 
 
+SERVICE = "do-dcgm-exporter-integrate.service"
+WANTED = "/run/do-dcgm-exporter-integration/wanted"
+
+
+def finished(system: System) -> bool:
+    """Whether the work that a maintainer script has begun in the background comes to its end."""
+
+    def rests() -> bool:
+        told = system.systemctl("show", "--property=ActiveState,Job", SERVICE)
+        is_off = re.search("ActiveState=(inactive|failed)", told) is not None
+        return is_off and not re.search(r"Job=\d", told) and not system.exists(WANTED)
+
+    return system.becomes(rests, 300.0)
+
+
 def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tool; its status is not looked at."""
     return system.run("do-dcgm-exporter-integrate", *arguments, check=False)
@@ -152,9 +186,13 @@ def put_all_kinds(system: System, vendor: Path) -> None:
     """Put every kind of exporter on a machine, all at once, and wait until they serve."""
     system.install(vendor)
     put_program(system, exporter_kinds.OLD_PROGRAM, "3.3.9-3.6.1")
-    put_program(system, exporter_kinds.REFUSER)
-    refuse = program(LIBRARIES / "libdcgm.so.4").replace(REFUSAL, exporter_kinds.REFUSER)
-    system.write(exporter_kinds.REFUSER, refuse)
+    put_program(system, exporter_kinds.REFUSER, refusal=exporter_kinds.REFUSER)
+    for path in (
+        exporter_kinds.RENAMED,
+        exporter_kinds.UNRECOGNIZABLE,
+        exporter_kinds.IN_ITS_DIRECTORY,
+    ):
+        put_program(system, path)
     put_tool(system, "docker")
     system.write("/etc/hosts", system.read("/etc/hosts") + "127.0.0.1 gpu7\n")
     system.write(f"{exporter_kinds.ETC}/other-engine.service", OTHER_ENGINE_UNIT)
@@ -184,7 +222,7 @@ def is_served(system: System, port: int) -> bool:
 
 
 def put_tool(system: System, name: str) -> None:
-    """Put the stand-in of a command-line tool into a system: docker, podman or snap."""
+    """Put the stand-in of a command-line tool into a system: docker and its like, or snap."""
     stand_in = "snap" if name == "snap" else "docker"
     system.write(
         f"/usr/bin/{name}", Path(__file__).with_name(f"stand_in_{stand_in}.py").read_text()

@@ -63,11 +63,11 @@ class Package:
             **{key.replace("_", "-"): value for key, value in fields.items()},
         }
 
-    def file(self, path: str, content: str, mode: int = 0o644) -> None:
+    def file(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Put a file into it."""
         target = self.tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
         target.chmod(mode)
 
     def script(self, name: str, content: str) -> None:
@@ -172,7 +172,7 @@ def go_exporter(directory: Path) -> Path:
     return package.build()
 
 
-def as_version(deb: Path, version: str, directory: Path) -> Path:
+def as_version(deb: Path, version: str, directory: Path, preinst: str = "") -> Path:
     """Build a package of ours anew as another version, with another default counter."""
     tree = directory / f"ours_{version}"
     shutil.rmtree(tree, ignore_errors=True)
@@ -184,6 +184,10 @@ def as_version(deb: Path, version: str, directory: Path) -> Path:
     (tree / "usr/share/do-dcgm-exporter/do_dcgm_exporter/VERSION").write_text(f"{version}\n")
     with (tree / "etc/do-dcgm-exporter/default-counters.csv").open("a") as counters:
         counters.write(f"# {version}\n")
+    if preinst:
+        script = tree / "DEBIAN" / "preinst"
+        script.write_text(preinst)
+        script.chmod(0o755)
     result = directory / f"do-dcgm-exporter_{version}_all.deb"
     pack(tree, result)
     return result

@@ -1,9 +1,10 @@
 #!/usr/bin/python3 -IB
 """Stands in for the command-line tools of docker and podman, with containers that run.
 
-Whatever it is asked is written down, one JSON list a line. A container is a process with
-a network namespace of its own, unless it has the host's, in the scope that docker would
-give it; every image is our dcgm-exporter.
+It also goes by the names nvidia-docker, docker-compose and nerdctl. Whatever it is asked is
+written down, one JSON list a line. A container is a process with a network namespace of its
+own, unless it has the host's, in the scope that docker would give it, and it knows nothing of
+the environment of whoever ran the tool; every image is our dcgm-exporter.
 """
 
 import fcntl
@@ -15,9 +16,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-NAME = Path(sys.argv[0]).name
+CALLED = Path(sys.argv[0]).name
+NAME = "docker" if CALLED in ("docker-compose", "nvidia-docker") else CALLED
 HOME = Path("/var/log/stand-in") / NAME
 ASKED = HOME / "asked"
 CONTAINERS = HOME / "containers.json"
@@ -32,8 +36,9 @@ IMAGE = {
     "Config": {"Env": OF_IMAGE, "Cmd": None, "Entrypoint": ENTRYPOINT, "Labels": {"a": "b"}},
 }
 BARE = {"-d", "--detach", "--rm", "--privileged", "-i", "-t", "-it", "--init", "--read-only"}
-SHORT = {"-e": "--env", "-p": "--publish", "-v": "--volume", "-l": "--label", "-u": "--user",
-         "--net": "--network", "-h": "--hostname"}  # fmt: skip
+DETACHED = {"-d", "--detach"}
+SHORT = {"-f": "--file", "-e": "--env", "-p": "--publish", "-v": "--volume", "-l": "--label",
+         "-u": "--user", "--net": "--network", "-h": "--hostname"}  # fmt: skip
 
 
 def load() -> list:
@@ -109,7 +114,7 @@ def made(arguments: list) -> dict:
     }
 
 
-def begin(container: dict) -> None:
+def begin(container: dict) -> subprocess.Popen:
     command = [PROGRAM, *container["Args"]]
     if container["HostConfig"]["NetworkMode"] != "host":
         inner = 'ip link set lo up; exec "$@"'
@@ -118,13 +123,14 @@ def begin(container: dict) -> None:
     variables = dict(variable.partition("=")[::2] for variable in container["Config"]["Env"])
     process = subprocess.Popen(
         ["systemd-run", "--quiet", "--scope", f"--unit={scope}", *command],
-        env=os.environ | variables,
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     container["State"] = {"Status": "running", "Running": True, "Pid": process.pid}
+    return process
 
 
 def end(container: dict) -> None:
@@ -225,6 +231,47 @@ def answer(containers: list, verb: str, rest: list) -> None:
         sys.exit(f"{NAME}: unknown command {verb}")
 
 
+def composed(arguments: list) -> tuple:
+    """Return whether ``compose up`` detaches, and what it runs for every service it is given."""
+    options, verb, services = parse(arguments)
+    if verb != "up":
+        sys.exit(f"{CALLED}: unknown command {verb}")
+    file = options["--file"][-1]
+    project = Path(file).parent.name
+    labels = {"project": project, "project.config_files": file, "service": "dcgm-exporter",
+              "project.working_dir": str(Path(file).parent)}  # fmt: skip
+    run = [f"--name={project}-dcgm-exporter-1"]
+    run += [f"--label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+    return bool(DETACHED & set(services)), [*run, "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2"]
+
+
+def stay(arguments: list) -> None:
+    """Run a container in the foreground, as a unit does, and pass on what ends it."""
+    with locked() as containers:
+        container = made(arguments)
+        if any(other["Name"] == container["Name"] for other in containers):
+            sys.exit(f"Error: the name {container['Name']} is in use")
+        containers.append(container)
+        process = begin(container)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    status = process.wait()
+    with locked() as containers:
+        if container["HostConfig"]["AutoRemove"]:
+            containers[:] = [other for other in containers if other["Id"] != container["Id"]]
+    sys.exit(status)
+
+
+@contextmanager
+def locked() -> Iterator[list]:
+    """The containers there are; kept as they are left."""
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        containers = load()
+        refresh(containers)
+        yield containers
+        save(containers)
+
+
 def main() -> None:
     arguments = sys.argv[1:]
     HOME.mkdir(parents=True, exist_ok=True)
@@ -234,20 +281,20 @@ def main() -> None:
         time.sleep(3600)
     if REFUSES.exists() and REFUSES.read_text().strip() in arguments:
         sys.exit("Error response from daemon: it does not want to")
+    if CALLED == "docker-compose":
+        arguments = ["compose", *arguments]
     if arguments[:1] == ["container"]:
         arguments = arguments[1:]
         arguments[0] = "ps" if arguments[0] in ("ls", "list") else arguments[0]
     verb, *rest = arguments or ["help"]
-    if verb == "run" and not {"-d", "--detach"} & set(rest):
-        options, _, command = parse(rest)  # in the foreground, as a unit does it
-        variables = dict(variable.partition("=")[::2] for variable in options.get("--env", ()))
-        os.execve(PROGRAM, [PROGRAM, *command], os.environ | variables)
-    with (HOME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        containers = load()
-        refresh(containers)
+    detached = bool(DETACHED & set(rest))
+    if verb == "compose":
+        verb = "run"
+        detached, rest = composed(rest)
+    if verb == "run" and not detached:
+        stay(rest)
+    with locked() as containers:
         answer(containers, verb, rest)
-        save(containers)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,40 @@ def test_nvidias_engine_runs_again_after_ours_if_it_is_to_run_at_boot(installed:
     assert installed.systemctl("is-enabled", NAME) == "enabled"
 
 
+def links(system: System) -> str:
+    """Return every link by which units are known, wanted or hidden."""
+    return system.run("find", "/etc/systemd/system", "-type", "l", "-printf", "%p %l\n").stdout
+
+
+@pytest.mark.parametrize("engine", ["ours", "none"])
+def test_the_choice_is_back_after_a_removal_that_fails(installed: System, engine: str) -> None:
+    installed.systemctl("enable", NAME)
+    installed.choose_engine(engine)
+    before = (links(installed), installed.engines())
+    prerm = "/var/lib/dpkg/info/do-dcgm-exporter.prerm"
+    text = installed.read(prerm)
+    assert text.endswith("exit 0\n")
+    installed.write(prerm, f"{text.removesuffix('exit 0' + chr(10))}exit 1\n")
+    failed = installed.run("dpkg", "--remove", "do-dcgm-exporter", check=False)
+
+    assert failed.returncode != 0
+    assert (links(installed), installed.engines()) == before
+    assert installed.is_active(EXPORTER)
+
+
+@pytest.mark.parametrize("engine", ["ours", "none"])
+def test_the_choice_is_back_after_an_upgrade_that_fails(
+    installed: System, exporter: Path, workshop: Path, engine: str
+) -> None:
+    installed.choose_engine(engine)
+    before = (links(installed), installed.engines())
+    refused = packages.as_version(exporter, "9.7", workshop, preinst="#!/bin/sh\nexit 1\n")
+    assert installed.install(refused, check=False).returncode != 0
+
+    assert (links(installed), installed.engines()) == before
+    assert installed.is_active(EXPORTER)
+
+
 @pytest.mark.parametrize("engine", ["nvidia", "ours"])
 def test_dcgm_is_upgraded_under_a_running_exporter(
     installed: System, newer_dcgm4: Path, engine: str

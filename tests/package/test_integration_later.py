@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.package import exporter_kinds, exporters, packages
 from tests.package.exporter_kinds import VENDOR
-from tests.package.exporters import UNIT, engine_of, integrate, vendor_package
+from tests.package.exporters import UNIT, engine_of, finished, integrate, vendor_package
 from tests.package.system import EXPORTER, System
 
 ENGINE = "localhost:5555"
@@ -25,17 +25,20 @@ def test_it_is_connected_stays_so_and_is_forgotten(
     assert installed.serves(hostengine_up=True)
     ours = installed.property(EXPORTER, "MainPID")
     installed.install(vendor_package(workshop, "4.5.2-4.8.1", place=place))
+    assert finished(installed)
     assert engine_of(installed, 9400) == ENGINE
     assert starts(installed) == 2  # by its own package, and once by ours
 
     changed = exporters.VENDOR_UNIT.replace(".csv", ".csv -c 5000")
     installed.install(vendor_package(workshop, "4.5.3-4.8.2", changed, place=place))
+    assert finished(installed)
     assert installed.becomes(lambda: engine_of(installed, 9400) == ENGINE, 15.0)
     assert starts(installed) == 3  # by its own package alone
 
     installed.run("dpkg", "--remove", "datacenter-gpu-manager-exporter")
+    assert finished(installed)
     assert not installed.exists(str(Path(VENDOR.drop_ins[0]).parent))
-    assert UNIT not in integrate(installed, "status").stdout
+    assert UNIT not in integrate(installed, "check").stdout
     # None of this was any reason to restart our own service.
     assert installed.property(EXPORTER, "MainPID") == ours
 
@@ -47,10 +50,12 @@ def test_one_that_comes_back_is_connected_again_and_stays_so_over_our_upgrade(
     installed.install(vendor)
     installed.run("dpkg", "--purge", "datacenter-gpu-manager-exporter")
     installed.install(vendor)
+    assert finished(installed)
     assert engine_of(installed, 9400) == ENGINE
 
     pid = installed.property(UNIT, "MainPID")
     installed.install(packages.as_version(exporter, "9.9", workshop))
+    assert finished(installed)
     assert engine_of(installed, 9400) == ENGINE
     assert installed.property(UNIT, "MainPID") == pid
 
@@ -70,6 +75,9 @@ def test_a_command_that_we_had_to_replace_is_made_anew_when_it_changes(installed
 
     installed.write(path, installed.read(path).replace("9425", "9435"))
     installed.run("systemctl", "daemon-reload")
+    checked = integrate(installed, "check")
+    assert checked.returncode == 1
+    assert "in-docker.service" in checked.stdout
     assert integrate(installed, "apply").returncode == 0
     assert (engine_of(installed, 9425), engine_of(installed, 9435)) == ("", ENGINE)
     assert integrate(installed, "restore").returncode == 0

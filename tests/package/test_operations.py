@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.package import packages
+from tests.package import exporters, packages
 from tests.package.conftest import system_over
 from tests.package.packages import CLONE, ENGINE, Package
 from tests.package.system import CONF, EXPORTER, NAME, System
@@ -25,16 +25,6 @@ INTEGRATE = "do-dcgm-exporter-integrate check"
 REPOSITORY = "/var/cache/local-repository"
 PROGRAMS = ("curl", "date", "do-dcgm-exporter", "journalctl", "sed", "ss", "systemctl")
 SERVER = ("python3", "-m", "http.server")
-
-
-OTHER_LIBRARY = "/usr/local/lib/libdcgm.so.4"
-OTHER_EXPORTER = f"""\
-#!/usr/bin/python3 -IB
-import mmap, signal
-with open("{OTHER_LIBRARY}", "rb") as library:
-    loaded = mmap.mmap(library.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
-signal.pause()
-"""
 
 
 @dataclass(frozen=True)
@@ -80,12 +70,20 @@ class Fault:
     in_the_end: Callable[[System], bool] = field(default=is_well)
 
 
+# Of the engine's package, whose modules are private to it.
+CONTROL = f"""\
+import sys
+sys.path.insert(0, {HOME!r})
+from dcgm_simulator.cli import main
+sys.exit(main())
+"""
+
+
 def control(*command: str) -> Callable[[System], None]:
     """Tell the engine to misbehave."""
 
     def cause(system: System) -> None:
-        run = ("python3", "-m", "dcgm_simulator", "control", *command)
-        system.run(*run, environ={"PYTHONPATH": HOME})
+        system.run("python3", "-c", CONTROL, "control", *command)
 
     return cause
 
@@ -145,15 +143,10 @@ def with_a_refused_reload(system: System) -> None:
 
 def with_another_exporter(system: System) -> None:
     """One that nobody told where the engine is, and so has a DCGM of its own loaded."""
-    system.write(OTHER_LIBRARY, "\0" * 4096)
-    system.write("/usr/bin/dcgm-exporter", OTHER_EXPORTER)
-    system.run("chmod", "755", "/usr/bin/dcgm-exporter")
-    system.write(
-        "/etc/systemd/system/nvidia-dcgm-exporter.service",
-        "[Service]\nExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv\n",
-    )
+    exporters.put_program(system)
+    system.write(f"/etc/systemd/system/{exporters.UNIT}", exporters.VENDOR_UNIT)
     system.run("systemctl", "daemon-reload")
-    system.run("systemctl", "start", "nvidia-dcgm-exporter.service")
+    system.run("systemctl", "start", exporters.UNIT)
 
 
 def with_the_port_taken(system: System) -> None:

@@ -20,12 +20,14 @@ ESCAPE = "\033"
 DOWN = "\033[B"
 CLEAR = "\x7f" * 40
 NEXT = "\t"
+PATIENCE = 60.0  # seconds; only ever waited out by a failure
 
 
 class Terminal:
     """dpkg-reconfigure on a terminal of its own, and who sits before it."""
 
     def __init__(self, system: System, frontend: str) -> None:
+        self._system = system
         self._outside, inside = pty.openpty()
         command = ("dpkg-reconfigure", "--priority=low", "do-dcgm-exporter")
         environ = {"TERM": "linux", "DEBIAN_FRONTEND": frontend}
@@ -41,7 +43,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until the text is to be seen, after what was seen before."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         while text not in plain(self.said):
             assert time.monotonic() < end, f"no {text!r} in {plain(self.said)}"
             self._read(0.2)
@@ -62,7 +64,7 @@ class Terminal:
 
     def finish(self) -> str:
         """Wait for the end of the program and return what it said last."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while self._process.poll() is None and time.monotonic() < end:
             self._read(0.2)
         self._read(0.2)
@@ -70,10 +72,14 @@ class Terminal:
         return plain(self.said)
 
     def close(self) -> None:
-        """Leave."""
+        """Leave, and wait until debconf has left, which keeps its database locked to its end."""
         self._process.kill()
         self._process.wait()
         os.close(self._outside)
+        unlocked = ("flock", "--nonblock", "/var/cache/debconf/config.dat", "true")
+        assert self._system.becomes(
+            lambda: self._system.run(*unlocked, check=False).returncode == 0, PATIENCE
+        )
 
     def _read(self, seconds: float) -> None:
         while select.select([self._outside], [], [], seconds)[0]:
@@ -108,8 +114,8 @@ def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
     with questions(installed, "dialog") as screen:
         screen.answer("Address to serve the metrics on", CLEAR, ":9500", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", DOWN, DOWN, ENTER)
-        screen.answer("Which DCGM engine to use?", DOWN, ENTER)
-        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Which service should read the GPUs?", DOWN, ENTER)
+        screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", " ", DOWN, DOWN, " ", NEXT, ENTER)
         screen.finish()
 
@@ -129,8 +135,8 @@ def test_one_can_go_back_in_dialogs(installed: System) -> None:
         screen.answer("Send the GPU metrics to DigitalOcean?", ESCAPE, ESCAPE)
         screen.answer("Address to serve the metrics on", CLEAR, ":9600", ENTER)
         screen.answer("Send the GPU metrics to DigitalOcean?", ENTER)
-        screen.answer("Which DCGM engine to use?", ENTER)
-        screen.answer("Address of the DCGM engine", ENTER)
+        screen.answer("Which service should read the GPUs?", ENTER)
+        screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", NEXT, ENTER)
         screen.finish()
 
@@ -156,8 +162,8 @@ def test_an_address_that_cannot_be_is_asked_for_again(
         screen.type(ENTER)
         screen.answer("Address to serve the metrics on:", f"\x15:9401{ENTER}")
         screen.answer("Send the GPU metrics to DigitalOcean?", f"1{ENTER}")
-        screen.answer("Which DCGM engine to use?", f"1{ENTER}")
-        screen.answer("Address of the DCGM engine:", f"localhost:5555{ENTER}")
+        screen.answer("Which service should read the GPUs?", f"1{ENTER}")
+        screen.answer("Address of nv-hostengine:", f"localhost:5555{ENTER}")
         screen.answer("Additional groups of metrics:", ENTER)
         screen.finish()
 
@@ -240,14 +246,10 @@ def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
     unit = "/usr/lib/systemd/system/nvidia-dcgm-exporter.service"
     installed.write(unit, EMBEDDED_UNIT)
     with questions(installed, "readline") as screen:
-        screen.answer("What to do with an NVIDIA exporter", f"3{ENTER}")
-        assert "own: nvidia-dcgm-exporter.service" in screen.all_said
+        screen.answer("What should happen to it?", f"3{ENTER}")
+        assert "installed: nvidia-dcgm-exporter.service" in screen.all_said
         screen.wait_for("Address to serve the metrics on:")
-    # Whoever closes the terminal ends the program on it.
-    assert installed.becomes(
-        lambda: not any("debconf" in command for command, _ in installed.machine.processes()), 10.0
-    )
     installed.write(f"/etc/systemd/system/{Path(unit).name}.d/mine.conf", REMOTE)
     with questions(installed, "readline") as screen:
         screen.wait_for("Address to serve the metrics on:")
-        assert "What to do with" not in screen.all_said
+        assert "What should happen to it?" not in screen.all_said

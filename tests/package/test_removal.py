@@ -47,7 +47,9 @@ def test_after_a_purge_nothing_is_left(new_system: System, exporter: Path) -> No
     assert new_system.has_full_metrics()
     new_system.choose_engine("none")
     new_system.run("do-dcgm-exporter", "--check-config")
-    new_system.run("dpkg", "--purge", "do-dcgm-exporter")
+    removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
+    purge = new_system.run("dpkg", "--purge", "do-dcgm-exporter")
+    assert (removal.stderr, purge.stderr) == ("", "")
 
     after = listing(new_system.root)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
@@ -64,6 +66,7 @@ def test_the_simulator_leaves_nothing_either(
     bare_system.install(simulator, exporter)
     assert bare_system.has_full_metrics()
     assert "INVENTED" in bare_system.journal(NAME)
+    bare_system.run("systemctl", "enable", "--quiet", NAME)
     assert 'modelName="NVIDIA H100 80GB HBM3 (simulated)"' in bare_system.page()
     bare_system.run("dpkg", "--purge", "do-dcgm-exporter", "dcgm-simulator")
 
@@ -72,6 +75,23 @@ def test_the_simulator_leaves_nothing_either(
     # useradd and userdel keep backups of the files they write, and give out numbers.
     assert {path for path in changed if not path.startswith("etc/")} == set()
     assert all(path.endswith("-") or "/sub" in path for path in changed)
+
+
+def test_purging_the_simulator_takes_nothing_from_the_real_dcgm_that_followed(
+    bare_system: System, simulator: Path, dcgm4: Path
+) -> None:
+    bare_system.install(simulator)
+    bare_system.run("dpkg", "--remove", "dcgm-simulator")
+    bare_system.install(dcgm4)
+    bare_system.run("systemctl", "enable", "--quiet", "--now", NAME)
+    bare_system.write("/var/log/nvidia-dcgm/mine.log", "mine\n")
+    pid = bare_system.property(NAME, "MainPID")
+    bare_system.run("dpkg", "--purge", "dcgm-simulator")
+
+    assert bare_system.read("/var/log/nvidia-dcgm/mine.log") == "mine\n"
+    assert "nvidia-dcgm" in bare_system.run("getent", "passwd", "nvidia-dcgm").stdout
+    assert bare_system.property(NAME, "MainPID") == pid
+    assert bare_system.systemctl("is-enabled", NAME) == "enabled"
 
 
 def test_removed_and_installed_again_it_is_as_it_was(installed: System, exporter: Path) -> None:

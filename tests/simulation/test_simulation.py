@@ -36,7 +36,7 @@ def test_a_seed_gives_the_same_schedule_again(seed: int) -> None:
     first = run(seed).trace
     assert first == run(seed).trace
     command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
-    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHONHASHSEED": str(seed)}
+    environment = {"PYTHONHASHSEED": str(seed)}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
@@ -53,7 +53,6 @@ def test_a_failing_schedule_is_told_with_its_seed_and_its_trace() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, "--seed", "1"],
         cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY / "src")},
         capture_output=True,
         text=True,
         check=False,

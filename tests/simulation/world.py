@@ -136,7 +136,7 @@ class World:
         self.nemesis = Nemesis(draw, self.scheduler, self.troubles)
         self.bindings = simulated_bindings(self.client_version)
         self.invariants = Invariants(self)
-        self.configuration = Configuration(*self._read_good())
+        self.configuration = self._read_good()
         self._reloads: list[bool] = []
 
     # What the rooms stand on
@@ -324,10 +324,10 @@ class World:
         self.configuration = self.service._configuration
         self.invariants.reloaded(good)
 
-    def _read_good(self) -> tuple[Settings, CounterSet]:
-        return self._drawn_settings(), self._drawn_counters()
+    def _read_good(self) -> Configuration:
+        return Configuration(self._drawn_settings(), self._drawn_counters())
 
-    def _read_bad(self) -> tuple[Settings, CounterSet]:
+    def _read_bad(self) -> Configuration:
         raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")
 
     def _drawn_settings(self) -> Settings:

@@ -16,10 +16,10 @@ from tests.e2e.endpoint import (
     hanging,
     resetting,
 )
-from tests.e2e.waiting import seconds_until, wait_until
 from tests.soak.promises import Promise
 from tests.soak.scraper import Found, Scrape
 from tests.soak.stage import Stage, Usage
+from tests.waiting import wait_until
 
 # The longest that a fault may keep a scrape waiting.
 LONGEST_SCRAPE = 0.1
@@ -102,9 +102,9 @@ class Faults:
         self.stage.endpoint.wait_for_posts(1)
         self._let_pass()
         self.stage.endpoint.behaviour = OK
-        self.resumptions.append(
-            seconds_until(lambda: "forwarding" not in self.stage.exporter.health()[1], "posts")
-        )
+        began = time.monotonic()
+        wait_until(lambda: "forwarding" not in self.stage.exporter.health()[1], "posts")
+        self.resumptions.append(time.monotonic() - began)
 
     def _reload(self) -> None:
         exporter = self.stage.exporter

@@ -29,7 +29,6 @@ from tests.certificates import Authority
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import Exporter
 from tests.e2e.prometheus import BIN, Prometheus
-from tests.e2e.waiting import wait_until
 from tests.soak.http_crowd import Crowd
 from tests.soak.http_shapes import (
     Expected,
@@ -39,6 +38,7 @@ from tests.soak.http_shapes import (
     random_shape,
     written_shapes,
 )
+from tests.waiting import wait_until
 
 _CLIENTS = 4
 _PATIENCE = 60.0  # seconds; only ever waited out by a failure

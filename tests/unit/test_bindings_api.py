@@ -1,7 +1,7 @@
 """What the exporter uses of NVIDIA's bindings exists in every release it supports.
 
-The releases are those of facts/bindings/api-*.json, beside the repository, which list what
-the modules define. Only ``dcgm/connection.py`` and ``dcgm/bindings.py`` may use them.
+What the modules of each release define lies in tests/data/bindings. Only
+``dcgm/connection.py`` and ``dcgm/bindings.py`` may use them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
-from tests.builders import REPOSITORY, SHARED
+from tests.builders import DATA, REPOSITORY
 
 from do_dcgm_exporter.dcgm.connection import OPTIONAL_FUNCTIONS, HostEngine
 
@@ -105,10 +105,12 @@ USES = tuple(sorted({use for name in ("connection", "bindings") for use in uses_
 @pytest.fixture(params=RELEASES)
 def api(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     """What the modules of one release define."""
-    path = SHARED / "facts" / "bindings" / f"api-{request.param}.json"
-    if not path.is_file():
-        pytest.skip(f"there is no {path}")
-    content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return api_of(request.param)
+
+
+def api_of(release: str) -> dict[str, dict[str, Any]]:
+    text = (DATA / "bindings" / f"{release}.json").read_text(encoding="utf-8")
+    content: dict[str, dict[str, Any]] = json.loads(text)
     return content
 
 
@@ -164,10 +166,7 @@ def test_every_call_fits_the_signature(api: dict[str, dict[str, Any]]) -> None:
 
 def test_optional_functions_are_those_that_some_release_lacks() -> None:
     """A guard that no release needs any more would hide a mistake."""
-    paths = [SHARED / "facts" / "bindings" / f"api-{release}.json" for release in RELEASES]
-    if not all(path.is_file() for path in paths):
-        pytest.skip("there are no facts beside the repository")
-    agents = [json.loads(path.read_text(encoding="utf-8"))["dcgm_agent"] for path in paths]
+    agents = [api_of(release)["dcgm_agent"] for release in RELEASES]
     lacking = {use.name for use in USES for agent in agents if use.module == "dcgm_agent"
                and use.name not in agent}  # fmt: skip
     assert OPTIONAL_FUNCTIONS == lacking

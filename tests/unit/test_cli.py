@@ -20,7 +20,6 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 Run = Callable[..., int]
 
 
@@ -193,7 +192,7 @@ def test_fields_are_listed_also_with_a_broken_configuration(
 @pytest.mark.parametrize("argv", [["--list-fields"], ["--list-fields", "nothing-has-this"]])
 def test_a_reader_that_leaves_early_causes_no_traceback(argv: Sequence[str]) -> None:
     command = [sys.executable, "-m", "do_dcgm_exporter", *argv]
-    environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONIOENCODING": "ascii"}
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
     with subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

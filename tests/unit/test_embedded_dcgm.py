@@ -111,7 +111,17 @@ def test_an_unchanged_report_is_not_read_again(embedded: EmbeddedDcgm, report: P
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"time": "x", "processes": []}', '{"time": 1, "processes": [1]}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"time": "x", "processes": []}',
+        '{"time": 1, "processes": [1]}',
+        f'{{"time": 1{"0" * 400}, "processes": []}}',
+        "[" * 50_000,
+    ],
+    ids=["empty", "list", "no keys", "no time", "no process", "no such time", "too deep"],
 )
 def test_a_report_of_another_shape_is_told_and_not_shown(
     embedded: EmbeddedDcgm, report: Path, text: str, caplog: pytest.LogCaptureFixture

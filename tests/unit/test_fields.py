@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.builders import DATA
 
 from do_dcgm_exporter.dcgm.fields import (
     EntityLevel,
@@ -18,7 +18,6 @@ from do_dcgm_exporter.dcgm.fields import (
 )
 
 FUZZ = settings(deadline=None)
-FACTS = Path(__file__).resolve().parents[3] / "shared" / "facts" / "fields.csv"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +90,8 @@ def test_only_four_fields_are_internal() -> None:
     assert [field.id for field in all_fields() if field.internal_only] == [210, 211, 220, 221]
 
 
-@pytest.mark.skipif(not FACTS.exists(), reason="the facts are not beside this checkout")
 def test_the_table_says_what_the_headers_of_dcgm_say() -> None:
-    with FACTS.open(encoding="utf-8", newline="") as file:
+    with (DATA / "fields.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [field.id for field in all_fields()] == [int(row["id"]) for row in rows]
     for field, row in zip(all_fields(), rows, strict=True):

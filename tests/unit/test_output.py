@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src"
 PROGRAMS = {
     "do_dcgm_exporter": ("--list-fields",),
     "do_dcgm_exporter.integration": ("check", "check --json", "status", "status --json"),
@@ -21,7 +18,6 @@ def run(module: str, words: str, redirection: str) -> subprocess.CompletedProces
     command = f'exec "$0" -m {module} {words} {redirection}'
     return subprocess.run(
         ["sh", "-c", command, sys.executable],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

@@ -227,6 +227,18 @@ def test_a_refresh_keeps_families_and_health_and_renews_the_exporters_own(desk: 
     assert HEALTHY == desk.page.health
 
 
+def test_a_failure_while_a_page_is_made_leaves_the_cycle_to_an_outage(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle = desk.publisher.begin_cycle()
+    with monkeypatch.context() as broken:
+        broken.setattr(Telemetry, "record", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            desk.publish(cycle)
+    assert desk.publisher.publish_outage(cycle, "internal error")
+    assert "internal error" == desk.page.health.reason
+
+
 # Health.
 
 
@@ -248,7 +260,8 @@ def test_a_change_of_reason_is_told_once_whoever_published_it(desk: Desk) -> Non
 def test_forwarding_that_fails_is_a_note_of_a_healthy_page(desk: Desk) -> None:
     desk.telemetry.forward.complaint = "the endpoint refuses"
     desk.publish(desk.publisher.begin_cycle())
-    assert Health(True, notes=("the endpoint refuses",)) == desk.page.health
+    assert Health(True, forwarding="the endpoint refuses") == desk.page.health
+    assert ("the endpoint refuses",) == desk.page.health.sentences
 
 
 # Forms.

@@ -85,7 +85,7 @@ def test_few_hosts_tell_what_many_take() -> None:
     assert storage == STORAGE_OF_FEW
     many = replace(few, targets=200, targets_up=199, series=200_000, samples=12_000_000)
     table = check_table(PAGE, storage, few, many)
-    assert table[0] == "| 200 hosts | computed from 50 | seen |"
+    assert table[0] == "| 200 hosts | predicted from 50 | measured |"
     assert "| targets up | 200 | 199 |" in table
     assert "| series | 200,000 | 200,000 |" in table
     assert "| memory | 1.1 GB | 300 MB |" in table  # 50 MB and 200,000 series of 5 kB

@@ -29,6 +29,7 @@ from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.explain.data_path import Flow, Station, data_path
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
 from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.page.publisher import STARTING
 from do_dcgm_exporter.page.status import Status
 from do_dcgm_exporter.serve.http.request import Request
 from do_dcgm_exporter.serve.http.response import Content
@@ -209,7 +210,7 @@ def test_in_an_outage_the_engine_is_where_it_breaks() -> None:
 
 
 def test_before_the_first_reading_nothing_is_broken() -> None:
-    desk = Desk(Page(Body(b""), Body(b""), b"", Health(False, "starting: no cycle has ended yet")))
+    desk = Desk(Page(Body(b""), Body(b""), b"", STARTING))
     assert {Flow.UNKNOWN, Flow.UNUSED} == {station.flow for station in data_path(desk.page.view())}
     assert "<h1>Starting: no cycle has ended yet.</h1>" in desk.html()
 

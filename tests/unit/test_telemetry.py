@@ -25,6 +25,7 @@ NAMES = {
     "hostengine_up": "gauge",
     "gpus": "gauge",
     "gpu_up": "gauge",
+    "profiling_up": "gauge",
     "nvlink_state": "gauge",
     "collector_success": "gauge",
     "collector_duration_seconds": "gauge",
@@ -173,3 +174,15 @@ def test_the_process_is_measured(telemetry: Telemetry) -> None:
     text = page(telemetry)
     assert "# TYPE process_cpu_seconds_total counter\n" in text
     assert "# TYPE process_resident_memory_bytes gauge\n" in text
+
+
+def test_a_failing_part_takes_no_other_along_and_is_logged_once(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.embedded_dcgm.count = lambda: 1 // 0  # type: ignore[method-assign]
+    for _ in range(2):
+        assert NAMES.keys() <= own(telemetry).keys() | {"nvlink_state", "gpu_up"} | {
+            "collector_success",
+            "collector_duration_seconds",
+        }
+    assert 1 == caplog.text.count("metrics about the exporter are missing (part=neighbours)")

@@ -9,7 +9,6 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import web_harness
 from tests.certificates import Authority
+from tests.waiting import wait_until
 from tests.web_harness import (
     HUGE,
     OPENMETRICS,
@@ -28,7 +28,6 @@ from tests.web_harness import (
     everything,
     finish,
     page,
-    wait_until,
 )
 
 from do_dcgm_exporter.config.settings import ListenAddress
@@ -480,21 +479,21 @@ class TestLife:
         server.stop()
 
     def test_a_loop_that_no_longer_turns_is_not_alive(self, serving):
-        release = threading.Event()
+        entered, release = threading.Event(), threading.Event()
 
         def stuck(_: Request) -> Content:
+            entered.set()
             release.wait(PATIENCE)
             return Content(b"")
 
         with serving(routes={"/": stuck}) as web:
             client = web.connect(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            web._clock.now += 1
-            time.sleep(0.1)
+            assert entered.wait(PATIENCE)
             web._clock.now += 5
             assert not web.server.is_alive(within=4)
             release.set()
             answer(client)
-            wait_until(lambda: web.server.is_alive(within=4))
+            wait_until(lambda: web.server.is_alive(within=4), "the loop turns again")
 
     def test_stopping_hangs_up_on_everybody_and_frees_the_port(self, web):
         idle, begun = web.connect(SCRAPE), web.connect(b"GET")
@@ -517,7 +516,10 @@ class TestLife:
                 web.connect(SCRAPE[:9]).close()
                 web.exchange(SCRAPE)
             kinds = (Connection, TlsTransport)
-            wait_until(lambda: not any(isinstance(thing, kinds) for thing in gc.get_objects()))
+            wait_until(
+                lambda: not any(isinstance(thing, kinds) for thing in gc.get_objects()),
+                "nothing of the connections is left",
+            )
         finally:
             gc.enable()
 

@@ -12,7 +12,8 @@ import bcrypt
 import pytest
 from tests import web_harness
 from tests.certificates import Authority, Pair
-from tests.web_harness import PATIENCE, SCRAPE, TEXT, answer, everything, wait_until
+from tests.waiting import wait_until
+from tests.web_harness import PATIENCE, SCRAPE, TEXT, answer, everything
 
 from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError
@@ -313,7 +314,7 @@ class TestPasswords:
 
         def slow(*given):
             arrived.append(1)
-            wait_until(lambda: len(arrived) > 1)
+            wait_until(lambda: len(arrived) > 1, "the client has left")
             return check(*given)
 
         monkeypatch.setattr(bcrypt, "checkpw", slow)
@@ -323,7 +324,7 @@ class TestPasswords:
                     SCRAPE[:-2] + b"Authorization: %b\r\n\r\n" % (WRONG["Authorization"].encode())
                 )
             )
-            wait_until(lambda: arrived)
+            wait_until(lambda: arrived, "the check has begun")
             client.close()
         arrived.append(1)
 
@@ -337,7 +338,7 @@ class TestPasswords:
             go_on = []
 
             def stuck(*given):
-                wait_until(lambda: go_on)
+                wait_until(lambda: go_on, "the test goes on")
                 return check(*given)
 
             monkeypatch.setattr(bcrypt, "checkpw", stuck)
@@ -477,7 +478,7 @@ class TestAnotherConfiguration:
                 with handshake(web.server.port, authority.trust()) as client:
                     return client.getpeercert(binary_form=True) != before
 
-            wait_until(is_new)
+            wait_until(is_new, "the new certificate is shown")
 
     def test_connections_go_on_if_tls_stays_as_it_is(self, files, authority):
         old = files.load(files.tls)

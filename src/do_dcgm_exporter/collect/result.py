@@ -28,7 +28,8 @@ class CycleResult:
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
     counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything.
+    the engine would not watch everything. ``profiling_up`` has the GPUs that offer profiling
+    fields. ``sample_age`` is how old the newest samples are in seconds, None without any.
     """
 
     snapshot: Snapshot
@@ -41,5 +42,7 @@ class CycleResult:
     poisoned_fields: frozenset[int]
     profiling_reason: str
     warming_up: bool
+    sample_age: float | None = None
+    profiling_up: Mapping[int, bool] = field(default_factory=dict)
     machine: MachineState = field(default_factory=MachineState)
     unwatched_gpus: tuple[int, ...] = ()

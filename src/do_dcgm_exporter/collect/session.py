@@ -15,6 +15,7 @@ from typing import Protocol
 
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.losses import Losses
 from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
@@ -34,16 +35,13 @@ from do_dcgm_exporter.dcgm.decoding import Nothing
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
-from do_dcgm_exporter.dcgm.topology import Gpu, Topology
+from do_dcgm_exporter.dcgm.topology import Topology
 
-# A lost GPU that comes back is found again after so many seconds.
-_LOOK_FOR_LOST_AFTER = 60.0
+# What the engine would not watch is asked for again after so many seconds.
+_WATCH_AGAIN_AFTER = 60.0
 
 # So many XIDs are remembered for people to look at.
 _SHOWN_XIDS = 10
-
-# What the life sign reads on a GPU that the driver has lost.
-_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
 
 
 class Collector(Protocol):
@@ -93,6 +91,7 @@ class Session:
     runner: CollectorRunner
     roster: Roster
     missed_gpus: frozenset[int]
+    losses: Losses
     unwatched_gpus: tuple[int, ...]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
@@ -101,12 +100,25 @@ class Session:
         """Disconnect; the engine forgets everything of this session."""
         self.engine.disconnect()
 
+    def take_over(self) -> None:
+        """Note that the session before this one has been closed."""
+        self.profiling.take_over()
+
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
-        if looks_again or self.profiling.wants_new_connection():
+        if self.discovery.inventory() != self.inventory:
             return True
-        return self.discovery.inventory() != self.inventory
+        return self.profiling.wants_new_connection() or self._misses_what_is_there()
+
+    def _misses_what_is_there(self) -> bool:
+        """Whether a GPU answers of which not all could be watched, or not told who it is.
+
+        It is set up anew at once if it was lost before.
+        """
+        unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
+        missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
+        was_lost = not self.losses.ever.isdisjoint(missing)
+        return was_lost or (bool(missing) and self.age() > _WATCH_AGAIN_AFTER)
 
     def age(self) -> float:
         """Seconds since the session was opened."""
@@ -137,9 +149,15 @@ class Session:
             outcomes=tuple(self.runner.outcomes),
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
-            warming_up=self.profiling.warming_up,
+            profiling_up={
+                gpu_id: up
+                for gpu_id, up in self.profiling.up.items()
+                if gpu_id not in readings.lost_gpus
+            },
+            warming_up=self.profiling.warming_up or self._misses_what_is_there(),
+            sample_age=self._sample_age(readings),
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
-            unwatched_gpus=self.unwatched_gpus,
+            unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
         )
 
     def _readings(self, now: float) -> Readings:
@@ -155,9 +173,9 @@ class Session:
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
         }
         readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
-        readings.lost_gpus = self.missed_gpus | {
-            gpu.id for gpu in self.selection.gpus if _is_lost(gpu, readings)
-        }
+        readings.lost_gpus = self.losses.judge(
+            readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
+        )
         return readings
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
@@ -178,17 +196,23 @@ class Session:
         for family in (*asked_for, *by_name.values()):
             yield _without_duplicates(family, readings)
 
+    def _sample_age(self, readings: Readings) -> float | None:
+        """How old the newest profiling samples are, which are read last, or else life signs."""
+        keys = [
+            *self.profiling.pace.watched(),
+            *((gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus),
+        ]
+        sampled = max(
+            (readings.raw[key].timestamp for key in keys if key in readings.raw), default=0
+        )
+        return readings.now - sampled / 1e6 if sampled else None
+
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:
             version = readings.get(gpu.entity, DRIVER_VERSION_FIELD)
             if isinstance(version, str):
                 return version
         return ""
-
-
-def _is_lost(gpu: Gpu, readings: Readings) -> bool:
-    """Whether the driver has lost ``gpu``: its bus id, alone of its names, turns blank."""
-    return readings.get(gpu.entity, LIFE_SIGN_FIELD) in _LOST_SIGNS
 
 
 def _without_duplicates(family: Family, readings: Readings) -> Family:

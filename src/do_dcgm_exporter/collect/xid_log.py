@@ -19,7 +19,8 @@ from do_dcgm_exporter.dcgm.entities import Entity
 _REPORTED_TWICE = frozenset({79, 119, 120})
 _TWICE_WITHIN = 2_000_000
 
-# The engine handles an XID a second (observed) and keeps them for ten minutes.
+# The engine handles an XID a second (observed) and keeps them for ten minutes: twice as many
+# events, and twice as many seconds, are remembered.
 _REMEMBERED = 1200
 
 
@@ -43,21 +44,35 @@ class SeenXid(NamedTuple):
 class XidHistory:
     """What is known of one entity.
 
-    ``read_until`` is the timestamp of the event taken last, ``taken`` those that the engine
-    may tell again; ``was_read`` is whether the engine has answered for the entity before.
-    ``counted`` are those of ``taken`` that are no second reports, and
-    ``early`` those of a reading that broke off, to be taken with what the next one finds.
+    ``taken`` are the events that the engine may tell again, ``counted`` those of them that are
+    no second reports, and ``early`` those of a reading that broke off, to be taken with what
+    the next one finds. ``was_read`` is whether the engine has answered for the entity before.
+    ``newest_by_xid`` (µs) is in the order of counting.
     """
 
-    read_until: int = -1
     taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     was_read: bool = False
-    counted: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    counted: deque[XidEvent] = field(default_factory=deque)
     early: set[XidEvent] = field(default_factory=set)
-    recent: deque[XidEvent] = field(default_factory=deque)
     totals: Tally[int] = field(default_factory=Tally)
     newest_by_xid: dict[int, int] = field(default_factory=dict)
-    newest: XidEvent | None = None
+
+    @property
+    def read_until(self) -> int:
+        """The timestamp of the event taken last, -1 before the first."""
+        return self.taken[-1].timestamp if self.taken else -1
+
+    @property
+    def newest(self) -> XidEvent | None:
+        """The event counted last."""
+        xid = next(reversed(self.newest_by_xid), None)
+        return None if xid is None else XidEvent(self.newest_by_xid[xid], xid)
+
+    def count(self, event: XidEvent) -> None:
+        """Count ``event``, in everything but the totals."""
+        self.counted.append(event)
+        self.newest_by_xid.pop(event.xid, None)
+        self.newest_by_xid[event.xid] = event.timestamp
 
 
 class XidLog:
@@ -85,7 +100,6 @@ class XidLog:
             if event in history.taken:
                 continue
             history.taken.append(event)
-            history.read_until = event.timestamp
             if not _is_second_report(event, history):
                 self._count(event, history)
 
@@ -102,7 +116,7 @@ class XidLog:
     def forget(self, entity: Entity) -> None:
         """Drop what is known of an instance that is gone; its id may be given out again."""
         before = self._histories[entity]
-        self._histories[entity] = XidHistory(before.read_until, before.taken, before.was_read)
+        self._histories[entity] = XidHistory(before.taken, before.was_read)
 
     def note_read(self, entities: Iterable[Entity]) -> None:
         """Note that the engine has answered for ``entities``: what comes next is new."""
@@ -111,11 +125,11 @@ class XidLog:
 
     def in_window(self, entity: Entity, now: float) -> Tally[int]:
         """How often each XID came within the window before ``now`` (Unix seconds)."""
-        recent = self._histories[entity].recent
-        # What is ahead by more than the window is from before the clock was set back.
-        while recent and abs(now - recent[0].timestamp / 1e6) > self.window:
-            recent.popleft()
-        return Tally(event.xid for event in recent)
+        counted = self._histories[entity].counted
+        # What is ahead by more than that is from before the clock was set back.
+        while counted and _distance(counted[0], now) > max(self.window, _REMEMBERED):
+            counted.popleft()
+        return Tally(event.xid for event in counted if _distance(event, now) <= self.window)
 
     def newest(self, count: int) -> list[SeenXid]:
         """The ``count`` XIDs seen last on all entities, the newest first."""
@@ -127,12 +141,14 @@ class XidLog:
         return sorted(seen, reverse=True)[:count]
 
     def _count(self, event: XidEvent, history: XidHistory) -> None:
-        history.counted.append(event)
-        history.newest = event
-        history.newest_by_xid[event.xid] = event.timestamp
-        history.recent.append(event)
+        history.count(event)
         if history.was_read or event.timestamp >= self._counting_from:
             history.totals[event.xid] += 1
+
+
+def _distance(event: XidEvent, now: float) -> float:
+    """Seconds between an event and ``now`` (Unix seconds), whichever comes first."""
+    return abs(now - event.timestamp / 1e6)
 
 
 def _is_second_report(event: XidEvent, history: XidHistory) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
-from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.commands.progress import Tell

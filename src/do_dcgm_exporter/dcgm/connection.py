@@ -11,10 +11,11 @@ import ctypes
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from do_dcgm_exporter.dcgm.answers import DeviceIdentity, HealthIncident, MigNode, Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
@@ -34,8 +35,10 @@ from do_dcgm_exporter.dcgm.value_buffer import ValueBuffer
 from do_dcgm_exporter.dcgm.versions import Versions, version_in
 
 # Functions that some supported release lacks: dcgmGetCpuHierarchy 3.1.8,
-# dcgmGetNvLinkP2PStatus everything before 4.4.2.
-OPTIONAL_FUNCTIONS = frozenset({"dcgmGetCpuHierarchy", "dcgmGetNvLinkP2PStatus"})
+# dcgmGetGpuStatus all of 3.x, dcgmGetNvLinkP2PStatus everything before 4.4.2.
+OPTIONAL_FUNCTIONS = frozenset(
+    {"dcgmGetCpuHierarchy", "dcgmGetGpuStatus", "dcgmGetNvLinkP2PStatus"}
+)
 
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
 FIELDS_PER_CALL = 127
@@ -44,8 +47,6 @@ FIELDS_PER_CALL = 127
 # containers may have the same process id.
 _NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
 _serial_numbers = itertools.count(1)
-
-_Answer = TypeVar("_Answer")
 
 _KINDS = {int(kind): kind for kind in EntityKind}
 
@@ -82,7 +83,8 @@ class HostEngine:
         parameters.addressIsUnixSocket = 1 if address.socket_path else 0
         where = address.socket_path or str(address)
         try:
-            engine.handle = engine._call_library("dcgmConnect_v2", where, parameters)
+            with engine._counted("dcgmConnect_v2"):
+                engine.handle = bindings.agent.dcgmConnect_v2(where, parameters)
         except EngineError as error:
             raise EngineUnavailable(
                 f"no engine answers at {address} ({error})", error.code
@@ -106,17 +108,16 @@ class HostEngine:
         self.versions = Versions(self.versions.client, self._engine_version())
         if self.versions.engine_release[0] not in (0, self.versions.client_major):
             raise VersionSkew(self.versions.remedy(), Status.VERSION_MISMATCH)
-        self.gpu_ids()
+        self.supported_gpu_ids()
 
     def _engine_version(self) -> str:
         """The engine's release; the bindings do not wrap this function."""
         structs = self.bindings.structs
         answer = structs.c_dcgmVersionInfo_v2()
         answer.version = structs.dcgmVersionInfo_version2
-        self.count.calls += 1
-        ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
-        code = ask(self.handle, ctypes.byref(answer))
-        self.count.ended += 1
+        with self._counted("dcgmHostengineVersionInfo"):
+            ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
+            code = ask(self.handle, ctypes.byref(answer))
         if code == Status.CONNECTION_NOT_VALID:
             raise engine_error(code, "dead handle", "dcgmHostengineVersionInfo")
         return version_in(_text_of(answer, "rawBuildInfoString")) if code == Status.OK else ""
@@ -124,8 +125,16 @@ class HostEngine:
     # Discovery
 
     def gpu_ids(self) -> tuple[int, ...]:
-        """DCGM's ids of the supported GPUs; a lost GPU stays in this list."""
+        """DCGM's ids of all GPUs that it has found since it started."""
+        return tuple(self._call("dcgmGetAllDevices"))
+
+    def supported_gpu_ids(self) -> tuple[int, ...]:
+        """DCGM's ids of the GPUs it supports; since 4.5 a lost one is not among them."""
         return tuple(self._call("dcgmGetAllSupportedDevices"))
+
+    def gpu_status(self, gpu_id: int) -> int:
+        """DCGM's ``DcgmEntityStatus_t`` of a GPU; CallRefused before 4.0."""
+        return int(self._call("dcgmGetGpuStatus", gpu_id))
 
     def device_identity(self, gpu_id: int) -> DeviceIdentity:
         """Who GPU ``gpu_id`` is; parts the driver no longer tells are sentinel texts."""
@@ -209,6 +218,10 @@ class HostEngine:
             taken.append(entity)
         return group, tuple(taken)
 
+    def destroy_group(self, group: Any) -> None:
+        """Give a group back; what is watched through it stays watched (observed)."""
+        self._call("dcgmGroupDestroy", group)
+
     def create_field_group(self, field_ids: Sequence[int]) -> Any:
         """A new field group; CallRefused when the engine does not know one of the ids."""
         return self._call("dcgmFieldGroupCreate", list(field_ids), _unique_name())
@@ -227,6 +240,10 @@ class HostEngine:
             keep_seconds,
             keep_samples,
         )
+
+    def unwatch(self, watch: Watch) -> None:
+        """End ``watch`` on this connection; what was sampled stays readable."""
+        self._call("dcgmUnwatchFields", watch.group, watch.field_group)
 
     def update(self) -> None:
         """Have every field that is due sampled now, and wait for it."""
@@ -305,42 +322,37 @@ class HostEngine:
 
     def _call(self, function: str, *arguments: Any) -> Any:
         """Call ``function`` of the bindings on this connection."""
-        return self._explain_skew(
-            function, lambda: self._call_library(function, self.handle, *arguments)
-        )
+        call = getattr(self.bindings.agent, function, None)
+        if call is None:
+            raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
+        with self._counted(function):
+            return call(self.handle, *arguments)
 
     def _call_c(self, function: str, *arguments: Any) -> None:
         """Call ``function`` of libdcgm itself, past what the bindings do around it."""
         structs = self.bindings.structs
-
-        def call() -> None:
+        with self._counted(function):
             status = structs._dcgmGetFunctionPointer(function)(self.handle, *arguments)
             structs._dcgmCheckReturn(status)
 
-        self._explain_skew(function, lambda: self._counted(function, call))
-
-    def _explain_skew(self, function: str, call: Callable[[], _Answer]) -> _Answer:
-        try:
-            return call()
-        except VersionSkew as error:
-            if function in OPTIONAL_FUNCTIONS:
-                raise CallRefused(str(error), error.code) from error
-            raise VersionSkew(self.versions.remedy(), error.code) from error
-
-    def _call_library(self, function: str, *arguments: Any) -> Any:
-        call = getattr(self.bindings.agent, function, None)
-        if call is None:
-            raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
-        return self._counted(function, lambda: call(*arguments))
-
-    def _counted(self, function: str, call: Callable[[], _Answer]) -> _Answer:
+    @contextmanager
+    def _counted(self, function: str) -> Iterator[None]:
+        """Count a call, and raise DCGM's errors as ours."""
         self.count.calls += 1
         try:
-            return call()
+            yield
         except self.bindings.structs.DCGMError as error:
-            raise engine_error(int(error.value), str(error), function) from error
+            raise self._translated(error, function) from error
         finally:
             self.count.ended += 1
+
+    def _translated(self, error: Any, function: str) -> EngineError:
+        ours = engine_error(int(error.value), str(error), function)
+        if not isinstance(ours, VersionSkew):
+            return ours
+        if function in OPTIONAL_FUNCTIONS:
+            return CallRefused(str(ours), ours.code)
+        return VersionSkew(self.versions.remedy(), ours.code)
 
     def _constant(self, name: str) -> int:
         return int(getattr(self.bindings.structs, name))

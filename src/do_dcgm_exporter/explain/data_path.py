@@ -1,4 +1,4 @@
-"""The way of the data from the driver to whoever wants it, and where it stops."""
+"""Follow the data from the driver to its consumers, and say where it stops."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.view import View
 
 _PROMETHEUS = "Prometheus"
-# Longer than the intervals people scrape at: Prometheus itself forgets a series after 5 minutes.
+# Prometheus itself drops a series after 5 minutes without a sample.
 _SCRAPED_RECENTLY = 300.0
 
 
 class Flow(Enum):
-    """Whether data comes through; the value is a sign that needs no colour."""
+    """Whether data flows. The value is a sign that needs no colour."""
 
     FLOWS = "✓"
     BROKEN = "✗"
@@ -27,7 +27,7 @@ class Flow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A place on the way, how the data comes to it or from it (``joint``), and why."""
+    """A station of the data path. ``joint`` says how data reaches or leaves it, or why not."""
 
     name: str
     version: str
@@ -36,7 +36,7 @@ class Station:
 
 
 def data_path(view: View) -> tuple[Station, ...]:
-    """The stations in the order of the data; the last two both take it from the exporter."""
+    """Return the stations in order. The last two both take data from the exporter."""
     return (_driver(view), _engine(view), _exporter(view), _scrapers(view), _forwarding(view))
 
 
@@ -58,8 +58,7 @@ def _engine(view: View) -> Station:
     status = view.status
     version = f"DCGM {status.versions.engine}" if status.versions.engine else ""
     if status.result is None:
-        is_starting = view.page.health.reason.startswith("starting")
-        flow = Flow.UNKNOWN if is_starting else Flow.BROKEN
+        flow = Flow.UNKNOWN if view.page.health.is_starting else Flow.BROKEN
         return Station("Engine", version, flow, view.page.health.reason)
     return Station("Engine", version, Flow.FLOWS, f"answers at {view.settings.engine}")
 
@@ -70,16 +69,16 @@ def _exporter(view: View) -> Station:
         return Station("Exporter", __version__, Flow.UNKNOWN, "has not read anything yet")
     read = f"read {words.ago(max(0.0, view.now - status.last_success))}"
     if status.result is None:
-        # It waits for what is broken before it.
+        # It waits for what is broken upstream.
         return Station("Exporter", __version__, Flow.UNUSED, f"last {read}")
     joint = f"{read} in {status.collect_seconds * 1000:.0f} ms"
     return Station("Exporter", __version__, Flow.FLOWS, joint)
 
 
 def _scrapers(view: View) -> Station:
-    """A Prometheus that has been here stands for all scrapers, else the last one does."""
+    """Describe the scrapers: by Prometheus if it has scraped, otherwise by the latest one."""
     if not view.scrapes:
-        return Station(_PROMETHEUS, "", Flow.UNUSED, "nobody has scraped since the start")
+        return Station(_PROMETHEUS, "", Flow.UNUSED, "no scrape since the start")
     newest = max(view.scrapes, key=view.scrapes.__getitem__)
     name = _PROMETHEUS if _PROMETHEUS in view.scrapes else newest
     since = max(0.0, view.now - view.scrapes[name])
@@ -103,7 +102,7 @@ def _forwarding(view: View) -> Station:
 
 
 def broken_ends(view: View) -> Iterator[str]:
-    """Sentences about what does not arrive where it should, behind the exporter."""
+    """Yield a sentence for each consumer that data does not reach."""
     forwarding = _forwarding(view)
     if forwarding.flow is Flow.BROKEN:
         yield forwarding.joint

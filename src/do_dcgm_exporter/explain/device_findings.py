@@ -1,4 +1,4 @@
-"""What is wrong with the GPUs and NvSwitches, from their values and their XIDs."""
+"""Find what is wrong with GPUs and NvSwitches from their values and XIDs."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Finding, Severity
 from do_dcgm_exporter.explain.view import View
 
-# XIDs after which NVIDIA's XID catalog has a GPU reset or replaced at once. All others are a
-# program's, tell of something mended, or ask for a look when there is time.
+# XIDs after which a GPU must be reset or replaced at once, according to NVIDIA's Xid catalog.
+# The others come from a program, report a repair, or can wait.
 GRAVE_XIDS = frozenset(
     {46, 48, 54, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, *range(143, 152), 155, 156, 158}
 )
 _RECENT = 15 * 60.0
-# Nothing tells that a GPU was reset or replaced, so these are news for a day.
+# Nothing reports that a GPU was reset or replaced, so these are shown for a day.
 _RECENT_GRAVE = 24 * 3600.0
 
 _GPU_LOST_XID = 79
-# °C below the temperature at which a GPU slows itself down.
+# °C below the slowdown temperature.
 _NEAR_LIMIT = 3
 
 _THROTTLING = {
@@ -51,7 +51,7 @@ _THROTTLING = {
     "board_limit": "{is} held down by the voltage limit of the board (board_limit)",
     "reliability": "{is} held down by the reliability limit (reliability)",
 }
-# The engine sets this bit together with those that say why.
+# The engine sets this bit together with those that give the cause.
 _EXPLAINED_BY = {"hw_slowdown": {"hw_thermal", "hw_power_brake"}}
 
 _LINK_DOWN, _LINK_UP = 2, 3  # dcgmNvLinkLinkState_t
@@ -68,7 +68,7 @@ _WATCHED_FOR_AGE = (
 
 
 def device_findings(view: View) -> Iterator[Finding]:
-    """What is wrong with the devices, the gravest of each severity first."""
+    """Yield what is wrong with devices, the gravest of each severity first."""
     yield from _lost(view)
     yield from _xids(view)
     for gpu in view.machine.roster.gpus:
@@ -110,7 +110,7 @@ def _lost(view: View) -> Iterator[Finding]:
 
 
 def _xids(view: View) -> Iterator[Finding]:
-    """The recent XIDs of GPUs that are there; of those that are not, the loss was told."""
+    """Yield recent XIDs of GPUs that are present; for the others the loss was reported."""
     for seen in view.xids:
         gpu_id = view.topology.gpu_id_of(seen.entity)
         if gpu_id not in view.machine.lost_gpus and _is_news(view, seen):
@@ -121,7 +121,7 @@ def _xids(view: View) -> Iterator[Finding]:
 
 
 def _recent_grave(view: View) -> Iterator[SeenXid]:
-    """The XIDs that a loss may have come of, the newest first."""
+    """Return the XIDs that may explain a loss, the newest first."""
     return (seen for seen in view.xids if seen.xid in GRAVE_XIDS and _is_news(view, seen))
 
 
@@ -146,7 +146,7 @@ def _memory(view: View, gpu: Gpu) -> Iterator[Finding]:
 
 
 def _links_down(view: View) -> Iterator[Finding]:
-    """GPUs with NvLinks down while others are up: where all are down, none is connected."""
+    """Yield GPUs with NVLinks down while others are up. If all are down, none is connected."""
     result = view.status.result
     states = result.nvlink_states if result else {}
     if _LINK_UP not in states.values():
@@ -205,7 +205,7 @@ def _heat(view: View, gpu: Gpu) -> Iterator[Finding]:
     limit = view.machine.number_of_gpu(gpu, SLOWDOWN_TEMPERATURE)
     events = events_in(int(view.machine.number_of_gpu(gpu, CLOCK_EVENTS_FIELD) or 0))
     if any("thermal" in event for event in events):
-        return  # it slows down already, which was told
+        return  # it slows down already, which was reported
     if temperature is not None and limit and temperature >= limit - _NEAR_LIMIT:
         hot = "{is} as hot as where it slows itself down"
         predicate = hot if temperature >= limit else _NEARLY_TOO_HOT
@@ -226,7 +226,7 @@ def _link_recoveries(view: View, gpu: Gpu) -> Iterator[Finding]:
 
 
 def tells_stale_devices(view: View) -> bool:
-    """Whether a device has an old value that it was told of."""
+    """Return whether some device's stale value was reported."""
     return any(next(view.machine.stale(id_), None) for id_, _ in _WATCHED_FOR_AGE)
 
 

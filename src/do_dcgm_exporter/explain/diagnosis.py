@@ -1,4 +1,4 @@
-"""What is wrong, in sentences that name the device and the cause, the worst first."""
+"""Put findings into sentences that name the device and the cause, the worst first."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Severity(IntEnum):
 class Finding:
     """One thing that is wrong.
 
-    ``predicate`` follows the names of ``devices``, ``{is}`` and ``{has}`` in it agree with
-    their number; without devices it is the whole sentence. ``detail`` follows where the
-    sentence is about one device only, with its own punctuation.
+    ``predicate`` follows the names of ``devices``; its ``{is}`` and ``{has}`` agree with their
+    number. Without devices it is a whole sentence. ``detail``, which brings its own
+    punctuation, is added if the sentence is about a single device.
     """
 
     severity: Severity
@@ -49,7 +49,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """``first`` is what has to be known before all else; ``others`` follow, the worst first."""
+    """``first`` is what people must know first; ``others`` follow, the worst first."""
 
     first: Sentence
     others: tuple[Sentence, ...]
@@ -62,8 +62,8 @@ class Diagnosis:
 
 
 def diagnose(findings: Iterable[Finding], topology: Topology, all_is_well: str) -> Diagnosis:
-    """Put ``findings`` in words; ``all_is_well`` is said where there is none."""
-    # Sorting is stable: within a severity they stay in the order they were found.
+    """Put ``findings`` into words, or say ``all_is_well`` if there are none."""
+    # Sorting is stable: within a severity, findings keep their order.
     ordered = sorted(findings, key=lambda finding: -finding.severity)
     by_device: dict[Entity, Severity] = {}
     for finding in ordered:
@@ -75,7 +75,7 @@ def diagnose(findings: Iterable[Finding], topology: Topology, all_is_well: str) 
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterator[list[Finding]]:
-    """Findings that say the same of different devices of one kind, together."""
+    """Group findings that say the same about several devices of one kind."""
     groups: dict[object, list[Finding]] = {}
     for finding in findings:
         kind = finding.devices[0].kind if finding.devices else None

@@ -1,4 +1,4 @@
-"""All that is wrong, on any part of the way, as one diagnosis."""
+"""Diagnose everything that is wrong, anywhere on the data path."""
 
 from __future__ import annotations
 
@@ -15,39 +15,35 @@ from do_dcgm_exporter.explain.view import View
 
 
 def diagnosis_of(view: View) -> Diagnosis:
-    """What is wrong at this moment, or that all is well."""
+    """Say what is wrong at this moment, or that all is well."""
     return diagnose(_findings(view), view.topology, _all_is_well(view))
 
 
 def _findings(view: View) -> Iterator[Finding]:
     health = view.page.health
     if view.status.result is None:
-        is_starting = health.reason.startswith("starting")
-        yield Finding(Severity.WARNING if is_starting else Severity.FAULT, health.reason)
+        severity = Severity.WARNING if health.is_starting else Severity.FAULT
+        yield Finding(severity, health.reason)
     yield from device_findings(view)
     yield from health_findings(view)
     if view.status.result is not None:
         if not health.healthy and not view.machine.lost_gpus:
             yield Finding(Severity.FAULT, health.reason)
         yield from _stale_elsewhere(view)
-    forwarding = view.forwarding.complaint
-    for note in health.notes:
-        if note != forwarding and not note.startswith("forwarding fails"):
-            yield Finding(Severity.WARNING, note)
-    for missing in view.machine.roster.missing:
-        yield Finding(Severity.WARNING, missing)
-    for sentence in broken_ends(view):
+    web_config = [health.web_config] * bool(health.web_config)
+    missing = view.machine.roster.missing
+    for sentence in (*health.notes, *web_config, *missing, *broken_ends(view)):
         yield Finding(Severity.WARNING, sentence)
     if view.status.reload_refused:
         yield Finding(
             Severity.WARNING,
-            "the configuration of the last reload was refused, the old one goes on"
+            "the configuration of the last reload was refused, the previous one is still in force"
             " (do-dcgm-exporter --check-config)",
         )
 
 
 def _stale_elsewhere(view: View) -> Iterator[Finding]:
-    """Values that the engine does not update, where no device's own row tells of it."""
+    """Report stale values that no finding about a device mentions."""
     result = view.status.result
     stale = result.dropped.get(Nothing.STALE, 0) if result else 0
     if stale and not tells_stale_devices(view):

@@ -1,4 +1,4 @@
-"""What DCGM's own health checks found, where the counters ask for them."""
+"""Report what DCGM's own health checks found, if the counters ask for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABELS = re.compile(r'gpu="(\d+)".*,health_error_code="(\w*)",health_watch="(\w
 
 
 def health_findings(view: View) -> Iterator[Finding]:
-    """One finding per GPU and system that did not pass; ALL repeats the worst of them."""
+    """Yield a finding per GPU and system that did not pass. ALL only repeats the worst."""
     result = view.status.result
     families = result.snapshot.families if result else ()
     for family in families:

@@ -1,4 +1,4 @@
-"""All that the status page shows, gathered at one moment."""
+"""Gather everything that the status page shows at one moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from do_dcgm_exporter.page.status import Status
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """How forwarding does: why it fails now, empty while it works, and its last success."""
+    """The state of forwarding: why it fails (empty while it works) and its last success."""
 
     complaint: str = ""
     last_success: float | None = None
@@ -23,7 +23,7 @@ class Forwarding:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One moment at ``now`` (Unix seconds); ``scrapes`` are the last ones by kind of scraper."""
+    """The moment ``now`` (Unix seconds). ``scrapes`` are the last ones by kind of scraper."""
 
     page: Page
     settings: Settings
@@ -39,12 +39,12 @@ class View:
 
     @property
     def machine(self) -> MachineState:
-        """The machine as the newest cycle found it; an empty one in an outage."""
+        """The machine as the newest cycle found it, empty in an outage."""
         return self.page.status.machine
 
     @property
     def topology(self) -> Topology:
-        """The devices as they were last known."""
+        """The devices as last known."""
         return self.page.status.last_known.roster.topology
 
     @property
@@ -53,5 +53,5 @@ class View:
         return self.page.status.last_known.xids
 
     def age(self, microseconds: int) -> float:
-        """Seconds since a time of the engine's."""
+        """Return the seconds since a time of the engine (µs since 1970)."""
         return max(0.0, self.now - microseconds / 1e6)

@@ -1,4 +1,4 @@
-"""Numbers, times and names as people read them."""
+"""Spell numbers, times and names for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOCK_EVENTS = {
 
 
 def duration(seconds: float) -> str:
-    """``4 minutes``: the largest unit alone, rounded down."""
+    """Spell a duration by its largest unit, rounded down: ``4 minutes``."""
     for size, unit in _UNITS:
         if seconds >= size:
             return counted(int(seconds // size), unit)
@@ -35,23 +35,23 @@ def duration(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """``4 minutes ago``, or ``just now``."""
+    """Spell how long ago: ``4 minutes ago`` or ``just now``."""
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
 def counted(count: int, thing: str) -> str:
-    """``1 GPU``, ``8 GPUs``."""
+    """Spell a count: ``1 GPU``, ``8 GPUs``."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def joined(words: Sequence[str]) -> str:
-    """``a, b and c``."""
+    """Join words: ``a, b and c``."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def numbers(values: Sequence[int]) -> str:
-    """``1, 2 and 5``, or ``0 to 7`` where none is left out."""
+    """Join sorted numbers: ``1, 2 and 5``, or ``0 to 7`` if none is left out."""
     first, last = values[0], values[-1]
     if len(values) > 2 and last - first == len(values) - 1:
         return f"{first} to {last}"
@@ -59,34 +59,34 @@ def numbers(values: Sequence[int]) -> str:
 
 
 def capitalized(sentence: str) -> str:
-    """``sentence`` with a capital and a full stop, its other letters as they are."""
+    """Begin ``sentence`` with a capital and end it with a full stop."""
     return sentence[:1].upper() + sentence[1:].rstrip(".") + "."
 
 
 def utc(unix_time: float) -> str:
-    """``2026-11-24 05:41:36``, in UTC."""
+    """Spell a time in UTC: ``2026-11-24 05:41:36``."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(unix_time))
 
 
 def clock_events(mask: int) -> str:
-    """The clock events of a mask, ``full speed`` where there is none."""
+    """Name the clock events of a mask, or ``full speed``."""
     return ", ".join(_CLOCK_EVENTS[name] for name in events_in(mask)) or "full speed"
 
 
 def gibibytes(mebibytes: float) -> str:
-    """MiB as GiB with one decimal."""
+    """Spell MiB as GiB with one decimal."""
     return f"{mebibytes / 1024:.1f}"
 
 
 def instance_name(entity: Entity, topology: Topology) -> str:
-    """``instance 7`` by NVML's number on its GPU, as ``GPU_I_ID`` has it."""
+    """Name an instance by NVML's number, like ``GPU_I_ID``: ``instance 7``."""
     known = {instance.id: instance for instance in topology.gpu_instances}
     instance = known.get(topology.shown_entity(entity).id)
     return f"instance {instance.instance_id}" if instance else "an instance that is gone"
 
 
 def device_name(entity: Entity, topology: Topology) -> str:
-    """``GPU 3`` or ``GPU 0 instance 7``; a switch is ``NvSwitch 1``."""
+    """Name a device: ``GPU 3``, ``GPU 0 instance 7`` or ``NvSwitch 1``."""
     if entity.kind is EntityKind.SWITCH:
         return f"NvSwitch {entity.id}"
     if entity.kind is EntityKind.GPU:
@@ -95,7 +95,7 @@ def device_name(entity: Entity, topology: Topology) -> str:
 
 
 def names(entities: Sequence[Entity], topology: Topology) -> str:
-    """``GPUs 0, 1 and 5`` or ``GPU 0 instance 7 and GPU 1 instance 2``; never a long list."""
+    """Name devices briefly: ``GPUs 0, 1 and 5``, ``GPU 0 instance 7 and GPU 1 instance 2``."""
     kinds = {entity.kind for entity in entities}
     if kinds <= {EntityKind.GPU} or kinds <= {EntityKind.SWITCH}:
         word = "GPU" if kinds <= {EntityKind.GPU} else "NvSwitch"

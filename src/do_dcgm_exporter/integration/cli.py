@@ -6,20 +6,30 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from do_dcgm_exporter.commands.output import write
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.integration.changing.applying import Applying, Wish
+from do_dcgm_exporter.integration.changing.lock import locked
+from do_dcgm_exporter.integration.changing.means import Level, Means, Pace
+from do_dcgm_exporter.integration.changing.parallel import interruptible
+from do_dcgm_exporter.integration.changing.policy import may_restart, run_by_dpkg
+from do_dcgm_exporter.integration.changing.restoring import restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
-
-if TYPE_CHECKING:
-    from do_dcgm_exporter.integration.applying import Means
-    from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
-
-# Nothing else is imported before it is needed: "refresh" runs every five minutes.
+from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer, ask_engine
+from do_dcgm_exporter.integration.looking.engine_wait import ask_starting_engine
+from do_dcgm_exporter.integration.looking.own_service import settings_of_service
+from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.reporting.check import check
+from do_dcgm_exporter.integration.reporting.embedded_count import Count
+from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned, tell
 
 _LONGEST_RUN = 600.0
+# For who may not be kept waiting: dpkg.
+_SHORT_ANSWER = 1.0
 
 
 def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
@@ -29,22 +39,28 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Names of files and containers may be anything.
             stream.reconfigure(errors="backslashreplace")
+    pace = Pace()
     try:
-        status: int = arguments.run(arguments, host or Host())
+        with interruptible(pace):
+            status: int = arguments.run(arguments, host or Host(), pace)
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
-    except PermissionError as error:
-        print(f"{COMMAND}: {error.filename}: permission denied; run it as root", file=sys.stderr)
+    except OSError as error:
+        print(f"{COMMAND}: {error.filename}: {error.strerror}{_as_root(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _as_root(error: OSError) -> str:
+    return "; run it as root" if isinstance(error, PermissionError) else ""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Find NVIDIA's exporters on this machine, connect them to its one DCGM"
-        " engine, and put them back.",
+        description="Find NVIDIA's exporters on this machine, make them clients of its one DCGM"
+        " engine, and undo that.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", required=True)
@@ -54,148 +70,87 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    check = command("check", _check, "say what is on this machine and what is wrong with it")
-    check.add_argument("--json", action="store_true", help="as JSON")
-    apply = command("apply", _apply, "connect, stop or leave the exporters, as configured")
-    apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    apply.add_argument(
+    checking = command("check", _check, "show what is on this machine and what is wrong with it")
+    checking.add_argument("--json", action="store_true", help="as JSON")
+    applying = command("apply", _apply, "connect, stop or leave the exporters, as configured")
+    applying.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    applying.add_argument(
         "--choice",
-        choices=("rewrite", "stop", "leave"),
+        choices=[choice.value for choice in Choice],
         help="instead of embedded-exporters in the configuration",
     )
-    apply.add_argument(
-        "--recreate-containers", action="store_true", help="recreate containers of exporters, too"
+    applying.add_argument(
+        "--retry", action="store_true", help="also try exporters that failed as clients before"
     )
-    apply.add_argument(
-        "--retry", action="store_true", help="also try what did not come back the last time"
+    applying.add_argument(
+        "--no-restart", action="store_true", help="only write drop-ins; restart nothing"
     )
     command("restore", _restore, "put everything back as it was")
-    status = command("status", _status, "say what is changed now")
-    status.add_argument("--json", action="store_true", help="as JSON")
-    refresh = command(
-        "refresh", _refresh, "count the embedded DCGMs for the exporter's metrics (a timer does)"
-    )
-    refresh.add_argument(
-        "--apply", action="store_true", help="apply before, unless that is being done (as at boot)"
-    )
     return parser
 
 
-def _check(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.check import check
-
+def _check(arguments: argparse.Namespace, host: Host, _pace: Pace) -> int:
     return check(host, as_json=arguments.json)
 
 
-def _apply(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.commands.output import write
-    from do_dcgm_exporter.integration.applying import Applying, Wish
-    from do_dcgm_exporter.integration.configuration import Choice
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.workshop import Level
-
-    settings = _settings(host)
+def _apply(arguments: argparse.Namespace, host: Host, pace: Pace) -> int:
+    settings = settings_of_service(host, Systemd(), os.environ)
     if not host.runs_systemd:
-        tell(Level.INFO, "systemd does not run here: nothing is changed before it does")
+        tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
-    wish = Wish(
-        Choice(arguments.choice) if arguments.choice else None,
-        arguments.retry,
-        arguments.recreate_containers,
-    )
+    choice = Choice(arguments.choice) if arguments.choice else None
+    wish = Wish(choice, arguments.retry, restart=not arguments.no_restart)
+    means = _means(host, pace)
+    applying = Applying(means, settings, wish, _asker(means, settings, wish))
     if arguments.dry_run:
-        lines = Applying(_means(host), settings, wish).plan()
+        lines = [planned(made) for made in applying.plan()]
         write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
-    with _alone(host, _LONGEST_RUN):
-        clean = Applying(_means(host), settings, wish).run()
-    if wish.choice not in (None, settings.choice):
-        _tell_how_long(wish.choice)
-    _report(host, settings.local_engine.port)
-    return 0 if clean else 1
+    count = Count(host)
+    with _alone(host, pace):
+        outcome = applying.run()
+    if wish.restart:
+        count.write_second_look()
+    if choice not in (None, settings.choice):
+        _tell_how_long(choice)
+    return 0 if name_what_is_left(outcome, tell) else 1
 
 
-def _restore(_: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.applying import restore
-    from do_dcgm_exporter.integration.configuration import Choice
-    from do_dcgm_exporter.integration.policy import run_by_dpkg
+def _asker(means: Means, settings: IntegrationSettings, wish: Wish) -> Callable[[], EngineAnswer]:
+    if wish.restart:
+        return lambda: ask_starting_engine(settings, means.systemd, sleep=means.pace.sleep)
+    return lambda: ask_engine(settings.local_engine, settings.bindings, _SHORT_ANSWER)
 
-    with _alone(host, _LONGEST_RUN):
-        worked = restore(_means(host))
+
+def _restore(_: argparse.Namespace, host: Host, pace: Pace) -> int:
+    with _alone(host, pace):
+        worked = restore(_means(host, pace))
     try:
-        settings = _settings(host)
+        chosen = settings_of_service(host, Systemd(), os.environ).choice
     except ConfigurationError:
-        pass  # what is wrong with it is no reason not to restore
-    else:
-        if settings.choice is not Choice.LEAVE and not run_by_dpkg():
-            _tell_how_long(Choice.LEAVE)
-        _report(host, settings.local_engine.port)
+        chosen = Choice.LEAVE  # what is wrong with it is no reason not to restore
+    if chosen is not Choice.LEAVE and not run_by_dpkg():
+        _tell_how_long(Choice.LEAVE)
     return 0 if worked else 1
-
-
-def _status(arguments: argparse.Namespace, host: Host) -> int:
-    from do_dcgm_exporter.integration.status import status
-
-    return status(host, as_json=arguments.json)
-
-
-def _refresh(arguments: argparse.Namespace, host: Host) -> int:
-    settings = _settings(host)
-    try:
-        clean = not (arguments.apply and host.runs_systemd) or _apply_unless_busy(host, settings)
-    finally:
-        _report(host, settings.local_engine.port)
-    return 0 if clean else 1
-
-
-def _apply_unless_busy(host: Host, settings: IntegrationSettings) -> bool:
-    from do_dcgm_exporter.integration.applying import Applying, Wish
-    from do_dcgm_exporter.integration.state import Busy
-
-    try:
-        with _alone(host, 0.0):
-            return Applying(_means(host), settings, Wish()).run()
-    except Busy:
-        return True  # whoever is at it applies the same
 
 
 def _tell_how_long(choice: Choice) -> None:
     """Tell that the configuration will be obeyed again."""
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.workshop import Level
-
     tell(
         Level.INFO,
-        "this lasts until the next boot, or until a package brings an exporter; to have it for"
-        f" good, set embedded-exporters = {choice.value} in {CONFIGURATION}",
+        "this lasts until the next boot, or until a package brings an exporter; to make it last,"
+        f" set embedded-exporters = {choice.value} in {CONFIGURATION}",
     )
 
 
-def _settings(host: Host) -> IntegrationSettings:
-    from do_dcgm_exporter.integration.own_service import settings_of_service
-    from do_dcgm_exporter.integration.systemd import Systemd
-
-    return settings_of_service(host, Systemd(), os.environ)
+def _means(host: Host, pace: Pace) -> Means:
+    return Means(host, tell, may_restart=lambda unit: may_restart(host, unit), pace=pace)
 
 
-def _report(host: Host, engine_port: int) -> None:
-    from do_dcgm_exporter.integration.embedded_report import write_report
-    from do_dcgm_exporter.integration.processes import scan
+@contextmanager
+def _alone(host: Host, pace: Pace) -> Iterator[None]:
+    def say_so() -> None:
+        tell(Level.INFO, "waiting for another run to end")
 
-    write_report(host, scan(host, engine_port), engine_port)
-
-
-def _means(host: Host) -> Means:
-    from do_dcgm_exporter.integration.applying import Means
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.policy import may_restart
-
-    return Means(host, tell, may_restart=lambda unit: may_restart(host, unit))
-
-
-def _alone(host: Host, seconds: float) -> AbstractContextManager[None]:
-    from do_dcgm_exporter.integration.messages import tell
-    from do_dcgm_exporter.integration.state import locked
-    from do_dcgm_exporter.integration.workshop import Level
-
-    return locked(host, seconds, on_wait=lambda: tell(Level.INFO, "waiting for another run to end"))
+    with locked(host, _LONGEST_RUN, pace, say_so):
+        yield

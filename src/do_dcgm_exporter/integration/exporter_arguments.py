@@ -1,16 +1,13 @@
 """The arguments and variables of NVIDIA's dcgm-exporter that matter here.
 
 It reads its arguments with Go's flag package: one dash or two, ``-x=V`` or ``-x V``, and
-the last one counts. A flag beats its variable.
+the last one counts. A flag beats its variable. Its flags are in pkg/cmd/app.go.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-
-from do_dcgm_exporter.integration.host import EXPORTER
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 REMOTE_VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
 LISTEN_VARIABLE = "DCGM_EXPORTER_LISTEN"
@@ -19,6 +16,16 @@ _REMOTE = ("r", "remote-hostengine-info")
 LISTEN_FLAGS = ("a", "address")
 _INTERVAL = ("c", "collect-interval")
 _WEB = ("web-config-file",)
+_SWITCHES = frozenset(
+    {
+        "debug", "disable-startup-validate", "dump-compression", "dump-enabled",
+        "enable-dcgm-log", "enable-exporter-metrics", "enable-gpu-bind-unbind-watch",
+        "enable-pprof", "fake-gpus", "h", "help", "k", "kubernetes", "kubernetes-enable-dra",
+        "kubernetes-enable-pod-labels", "kubernetes-enable-pod-uid", "kubernetes-virtual-gpus",
+        "n", "no-hostname", "o", "rbmn", "replace-blanks-in-model-name", "use-old-namespace",
+        "v", "version", "web-systemd-socket",
+    }
+)  # fmt: skip
 
 DEFAULT_PORT = 9400
 _DEFAULT_INTERVAL = 30.0
@@ -50,21 +57,28 @@ def serves_tls(arguments: Sequence[str], environment: Mapping[str, str]) -> bool
 
 def flag(arguments: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the value of a flag with one of these names, None if it is not there."""
-    found = None
-    for index, word in enumerate(arguments):
-        if word == "--":
-            break
-        name, equals, value = word.partition("=")
-        if name.startswith("-") and name.lstrip("-") in names and not name.startswith("---"):
-            following = arguments[index + 1] if index + 1 < len(arguments) else ""
-            found = value if equals else following
-    return found
+    return next((value for name, value in reversed(list(flags(arguments))) if name in names), None)
 
 
-def own_arguments(words: Sequence[str]) -> Sequence[str]:
-    """Return what follows the exporter's name in a command line."""
-    names = [os.path.basename(word) for word in words]
-    return words[names.index(EXPORTER) + 1 :] if EXPORTER in names else words
+def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and values of all flags that the program sees.
+
+    Its flags end at the first word that is none: what follows ``--kubernetes false`` is not
+    read, for a switch takes no value from the next word.
+    """
+    rest = iter(arguments)
+    for word in rest:
+        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
+        if not word.startswith("-") or not name:
+            return
+        if not equals and name not in _SWITCHES:
+            value = next(rest, "")
+        yield name, value
+
+
+def asks_only(arguments: Sequence[str]) -> bool:
+    """Whether it is asked for its version or for help, and then ends."""
+    return any(name in ("h", "help", "v", "version") for name, _ in flags(arguments))
 
 
 def is_local(remote: str, ports: Iterable[int]) -> bool:

@@ -1,7 +1,7 @@
-"""How many DCGMs run inside other programs of this machine.
+"""Read how many other programs on this machine run a DCGM of their own.
 
-The exporter sees no other process (ProtectProc=invisible). A root oneshot of the package
-looks, at boot and every five minutes, and leaves what it found in a file.
+The exporter cannot see other processes (ProtectProc=invisible). A root oneshot of the package
+looks at boot and every five minutes, and leaves its findings in a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 REPORT = Path("/run/do-dcgm-exporter-integration/embedded-dcgm.json")
 
-# After two missed turns of the timer and half another nobody looks any more.
+# Two and a half runs of the timer: nobody is looking any more.
 _OLDEST = 15 * 60.0
 _LARGEST = 1 << 16
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class EmbeddedDcgm:
-    """Reads the report; asks the disk for one file's time of change per cycle."""
+    """The report. Each cycle costs one stat of its file."""
 
     def __init__(self, path: Path = REPORT, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -34,10 +34,10 @@ class EmbeddedDcgm:
         self._told: tuple[str, ...] = ()
 
     def count(self) -> int | None:
-        """The number of processes, None if it is not known or was found too long ago."""
+        """Return the number of processes, None if it is unknown or too old."""
         self._refresh()
         age = self._clock() - self._time
-        # One from the future has been written before the clock was set.
+        # A report from the future was written before the clock was set back.
         if self._owners is None or not -1.0 <= age <= _OLDEST:
             return None
         self._tell(self._owners)
@@ -63,7 +63,7 @@ class EmbeddedDcgm:
             self._owners = (
                 None if processes is None else tuple(sorted(str(one["of"]) for one in processes))
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self._owners = None
             _log.warning("%s is not understood: %s", self._path, error)
 

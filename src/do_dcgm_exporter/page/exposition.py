@@ -1,6 +1,6 @@
 """Render families as Prometheus' text format 0.0.4 and as OpenMetrics 1.0.0.
 
-Content types are constants of our own: prometheus_client's change with its version.
+The content types are our own constants because prometheus_client's vary with its version.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset
 
 OPENMETRICS_END = b"# EOF\n"
 
-# A counter's samples end in this there, and its family is named without it.
+# In OpenMetrics the samples of a counter end in this, and the name of its family does not.
 _TOTAL = "_total"
 
 
 class Rendered(NamedTuple):
-    """The same families in both formats; OpenMetrics without the end of a page."""
+    """The same families in both formats, OpenMetrics without its end marker."""
 
     text: bytes
     openmetrics: bytes
 
 
 def render(families: Sequence[Family]) -> Rendered:
-    """Render ``families``; the formats differ in the heads alone, so samples are rendered once."""
+    """Render ``families``. The formats differ in their heads only, so samples are rendered once."""
     text: list[str] = []
     openmetrics: list[str] = []
     for family in families:
@@ -40,16 +40,16 @@ def render(families: Sequence[Family]) -> Rendered:
 
 
 def _encoded(parts: Iterable[str]) -> bytes:
-    """UTF-8; a host name, for one, may hold bytes that are none."""
+    """Encode as UTF-8; a host name, for example, may contain bytes that are not."""
     return "".join(parts).encode(errors="replace")
 
 
 @lru_cache(maxsize=4096)
 def _heads(name: str, text: str, type_: MetricType) -> tuple[str, str]:
-    """HELP and TYPE of a family in both formats.
+    """Return HELP and TYPE of a family in both formats.
 
-    OpenMetrics has a counter that is not named as one ``unknown``: its name matters more than
-    its type.
+    In OpenMetrics, a counter whose name does not end in ``_total`` becomes ``unknown``: its
+    name matters more than its type.
     """
     escaped = _escape_help(text)
     plain = _head(name, escaped, type_.value)

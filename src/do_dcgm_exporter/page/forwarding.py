@@ -1,4 +1,4 @@
-"""What became of the attempts to forward a page."""
+"""Count how attempts to forward a page ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class ForwardResult(Enum):
-    """How one attempt ended; the value is the ``result`` label it is counted under."""
+    """How one attempt ended. The value is its ``result`` label."""
 
     SUCCESS = "success"
     REDIRECT = "http_3xx"
@@ -20,15 +20,15 @@ class ForwardResult(Enum):
     UNREACHABLE = "unreachable"
     BROKEN_ANSWER = "broken_answer"
     ERROR = "error"
-    DROPPED = "dropped"  # no attempt: a page that was never sent, for a newer one came
+    DROPPED = "dropped"  # a page that was never sent because a newer one came
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt.
+    """The outcome of one attempt.
 
-    ``detail`` completes the sentence "the endpoint …". ``is_final`` says that the same
-    page need not be tried again: it is sent, or the endpoint will not have it.
+    ``detail`` completes the sentence "the endpoint …". ``is_final`` means that this page need
+    not be tried again: it was taken, or the endpoint rejects it.
     """
 
     result: ForwardResult
@@ -37,7 +37,7 @@ class Outcome:
 
 
 class ForwardStatistics:
-    """Counts of results, written by the forwarder and read by any thread."""
+    """Counts by result, written by the forwarder and read by any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class ForwardStatistics:
 
     @property
     def counts(self) -> dict[ForwardResult, int]:
-        """How often each result has been; every result is there from the start."""
+        """How often each result occurred, every result included."""
         with self._lock:
             return dict(self._counts)
 
@@ -59,7 +59,7 @@ class ForwardStatistics:
             return self._last_success
 
     def count(self, result: ForwardResult, unix_time: float) -> None:
-        """Count ``result``, which came at ``unix_time``."""
+        """Count one ``result`` at ``unix_time``."""
         with self._lock:
             self._counts[result] += 1
             if result is ForwardResult.SUCCESS:

@@ -1,22 +1,22 @@
-"""Whether the newest page is whole, in words for /health."""
+"""Judge whether a page is complete, in words for /health."""
 
 from __future__ import annotations
 
 from do_dcgm_exporter.collect.result import CycleResult
-from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.page.publication import Health
 
 
 def health_of(result: CycleResult, topology: Topology) -> Health:
-    """The health of a successful cycle: GPUs that are not there make it bad.
+    """Judge a successful cycle. Missing GPUs make it unhealthy.
 
-    What leaves only single fields out is told as a note, and the health stays good.
+    If only single fields are missing, it stays healthy and a note says so.
     """
     if not topology.gpus:
         return Health(False, "the engine knows no GPU")
     if not result.gpus_up:
         return Health(False, "the device selection (-d) matches no GPU of this machine")
-    lost = [f"{gpu} ({topology.gpu(gpu).uuid})" for gpu, up in result.gpus_up.items() if not up]
+    lost = [_name(topology.gpu(gpu)) for gpu, up in result.gpus_up.items() if not up]
     if len(lost) == len(result.gpus_up) > 1:
         # After a kernel-log XID 119 the engine stops asking the driver (observed).
         return Health(
@@ -24,8 +24,13 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
             "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
         )
     if lost:
-        return Health(False, f"the driver has lost GPU {', '.join(lost)}")
+        reason = f"the driver has lost GPU {', '.join(lost)}"
+        return Health(False, reason, tuple(_notes(result)))
     return Health(True, notes=tuple(_notes(result)))
+
+
+def _name(gpu: Gpu) -> str:
+    return f"{gpu.id} ({gpu.uuid or 'UUID not known'})"
 
 
 def _notes(result: CycleResult) -> list[str]:

@@ -1,13 +1,14 @@
-"""The exporter's own metrics and those of its process, through prometheus_client.
+"""Gather the exporter's own metrics and those of its process through prometheus_client.
 
-Names are fixed: alerts are built on them. Counters are given to prometheus_client as
-finished families, because its Counter adds ``_created`` series in the releases that
-Ubuntu 22.04 and Debian 12 ship. The families it gathers are rendered by exposition.py
-with all others: its own renderers of the two formats took half of a cycle's CPU time.
+Their names are fixed because alerts depend on them. Counters are passed to prometheus_client
+as finished families, because its Counter adds ``_created`` series in the releases of Ubuntu
+22.04 and Debian 12. exposition.py renders the families: prometheus_client's own renderers took
+half of a cycle's CPU time.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,10 +28,12 @@ from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 
+_log = logging.getLogger(__name__)
+
 _PREFIX = "do_dcgm_exporter_"
 
 
-# eq=False: a registry keeps its collectors by identity.
+# eq=False because a registry identifies its collectors by identity.
 @dataclass(slots=True, eq=False)
 class Telemetry:
     """The state behind the exporter's own metrics; the publisher keeps it current."""
@@ -46,9 +49,10 @@ class Telemetry:
     collect_seconds: float = 0.0
     cycle: CycleResult | None = None
     dropped: Tally[Nothing] = field(default_factory=Tally)
+    _failing: set[str] = field(default_factory=set)
 
     def record(self, cycle: CycleResult, versions: Versions, seconds: float, now: float) -> None:
-        """Take a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
+        """Record a cycle that took ``seconds`` and ended at ``now`` (Unix time)."""
         self.cycle = cycle
         self.versions = versions
         self.engine_up = True
@@ -57,12 +61,25 @@ class Telemetry:
         self.dropped.update(cycle.dropped)
 
     def record_outage(self, engine_up: bool) -> None:
-        """Forget what the last cycle said of the machine: none of it is known any more."""
+        """Forget the last cycle: nothing it found is known any more."""
         self.cycle = None
         self.engine_up = engine_up
 
     def collect(self) -> Iterator[Metric]:
         """Yield the exporter's own families (prometheus_client's collector protocol)."""
+        for part in (self._machine, self._neighbours, self._collecting, self._counting):
+            try:
+                yield from list(part())
+            except Exception:  # noqa: BLE001
+                # Metrics about the exporter must never prevent a page.
+                self._note_failure(part.__name__)
+
+    def _note_failure(self, part: str) -> None:
+        if part not in self._failing:
+            self._failing.add(part)
+            _log.exception("metrics about the exporter are missing (part=%s)", part.lstrip("_"))
+
+    def _machine(self) -> Iterator[Metric]:
         cycle = self.cycle
         yield self._build_info(cycle.driver_version if cycle else "")
         yield _gauge("hostengine_up", "1 while the engine answers.", [((), self.engine_up)])
@@ -73,9 +90,12 @@ class Telemetry:
             [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
         )
-        yield from self._neighbours()
-        yield from self._collecting(cycle)
-        yield from self._counting()
+        yield _gauge(
+            "profiling_up",
+            "1 while a GPU that offers profiling fields has values of them, 0 while it has none.",
+            [((str(gpu),), up) for gpu, up in (cycle.profiling_up if cycle else {}).items()],
+            ["gpu"],
+        )
 
     def _build_info(self, driver_version: str) -> Metric:
         labels = {
@@ -100,8 +120,8 @@ class Telemetry:
                 [((), embedded)],
             )
 
-    def _collecting(self, cycle: CycleResult | None) -> Iterator[Metric]:
-        outcomes = cycle.outcomes if cycle else ()
+    def _collecting(self) -> Iterator[Metric]:
+        outcomes = self.cycle.outcomes if self.cycle else ()
         yield _gauge(
             "collector_success",
             "1 if the collector worked in the last cycle.",
@@ -152,7 +172,7 @@ class Telemetry:
 
 
 class TelemetryRegistry:
-    """Gathers the exporter's own families and those of its process."""
+    """The exporter's own families and those of its process."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -161,7 +181,7 @@ class TelemetryRegistry:
         ProcessCollector(registry=self._registry)
 
     def families(self) -> tuple[Family, ...]:
-        """All families as they are now."""
+        """Return all families with their current values."""
         gathered = (_family(metric) for metric in self._registry.collect())
         cycle = self._telemetry.cycle
         return (*gathered, _nvlink_family(tuple(cycle.nvlink_states.items()) if cycle else ()))
@@ -169,9 +189,9 @@ class TelemetryRegistry:
 
 @lru_cache(maxsize=1)
 def _nvlink_family(states: tuple[tuple[tuple[int, int], int], ...]) -> Family:
-    """State by GPU and link.
+    """Render the state of each link of each GPU.
 
-    On eight GPUs that is most of what the exporter says of its own, and hardly ever another.
+    With eight GPUs these are most of the exporter's own samples, and they rarely change.
     """
     return _family(
         _gauge(

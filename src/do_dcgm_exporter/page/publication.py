@@ -1,7 +1,7 @@
-"""The one place where the newest page stands.
+"""Hold the newest page.
 
-The agent and the supervisor publish; the web server and the forwarder read.
-Publishing is one reference assignment, so readers need no lock.
+The agent and the supervisor publish; the web server and the forwarder read. Publishing is a
+single reference assignment, so readers need no lock.
 """
 
 from __future__ import annotations
@@ -11,25 +11,35 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.page.status import Status
 
-# Level 1 costs a third of level 6 in CPU and gives a page of metrics 10 % more bytes.
+# Level 1 takes a third of the CPU of level 6 and makes a page of metrics 10 % larger.
 _GZIP_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the newest page holds what it should, and if not, why (one sentence).
+    """Whether the newest page is complete, and if not, why (one sentence).
 
-    ``notes`` are sentences about single things that are missing from a healthy page.
+    ``notes`` are sentences about single things that a healthy page lacks. ``forwarding`` says
+    why forwarding fails and ``web_config`` why the web configuration was refused; neither makes
+    the page incomplete. ``is_starting`` means that no cycle has ended yet.
     """
 
     healthy: bool
     reason: str = ""
     notes: tuple[str, ...] = ()
+    forwarding: str = ""
+    web_config: str = ""
+    is_starting: bool = False
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Everything to add to the verdict."""
+        return (*self.notes, *filter(None, (self.forwarding, self.web_config)))
 
 
 @dataclass(slots=True)
 class Body:
-    """Bytes that can be sent as they are or compressed; compressed once, if ever."""
+    """Bytes to send as they are or compressed. They are compressed at most once."""
 
     plain: bytes
     _compressed: bytes | None = field(default=None, repr=False)
@@ -43,7 +53,7 @@ class Body:
 
     @property
     def was_compressed(self) -> bool:
-        """Whether anybody has asked for the gzip form."""
+        """Whether anyone has asked for the gzip form."""
         return self._compressed is not None
 
 
@@ -53,8 +63,8 @@ class Page:
 
     ``text`` is the text format 0.0.4, ``openmetrics`` OpenMetrics 1.0.0, and
     ``forwarded`` the DCGM families alone in the text format (empty when there are none).
-    What is ``simulated`` must not pass for real, so it may not leave this machine.
-    ``status`` is what the status page draws.
+    A ``simulated`` page must not pass for real, so it never leaves this machine. ``status`` is
+    what the status page shows.
     """
 
     text: Body
@@ -66,7 +76,7 @@ class Page:
 
 
 class Publication:
-    """Holds the newest page."""
+    """The holder of the newest page."""
 
     def __init__(self, first: Page) -> None:
         self._page = first
@@ -79,8 +89,8 @@ class Publication:
     def publish(self, page: Page) -> None:
         """Make ``page`` the newest.
 
-        A form that clients took compressed last time is compressed here, in the
-        publisher's time, so that a regular scrape only copies bytes.
+        A form that clients took compressed last time is compressed here, at the publisher's
+        expense, so that scrapes only copy bytes.
         """
         for old, new in (
             (self._page.text, page.text),

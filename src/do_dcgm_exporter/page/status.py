@@ -1,6 +1,6 @@
-"""What people are shown beside the metrics of a page: state, not text.
+"""The state behind a page, for people: the status page and --once show it.
 
-The publisher makes one for every page; the status page draws it.
+The publisher makes one for every page.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ _NO_MACHINE = MachineState()
 class Status:
     """The state behind one page. Times are Unix seconds, ``last_success`` 0 before the first.
 
-    ``result`` is that of the cycle, None in an outage. ``last_known`` is the machine as the
-    last successful cycle found it, for its names and XIDs; it, ``history`` and ``versions``
-    outlive outages.
+    ``result`` is the cycle's, None in an outage. ``last_known`` is the machine as the last
+    successful cycle found it; it, ``history`` and ``versions`` outlive outages.
     """
 
     versions: Versions = field(default_factory=Versions)
@@ -35,5 +34,5 @@ class Status:
 
     @property
     def machine(self) -> MachineState:
-        """The machine as the cycle found it; an empty one in an outage."""
+        """The machine as the cycle found it, empty in an outage."""
         return self.result.machine if self.result else _NO_MACHINE

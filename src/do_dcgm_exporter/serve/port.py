@@ -107,14 +107,24 @@ def _resolve(address: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[A
 def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
     """Return the process that listens on ``port``, if we may look at its descriptors."""
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
-    for descriptor in proc.glob("[0-9]*/fd/*") if wanted else ():
+    for process in filter(str.isdigit, os.listdir(proc) if wanted else ()):
         try:
-            if str(descriptor.readlink()) in wanted:
-                process = descriptor.parent.parent
-                return Holder((process / "comm").read_text().strip(), int(process.name))
+            if _has_descriptor(f"{proc}/{process}/fd", wanted):
+                command = (proc / process / "comm").read_text().strip()
+                return Holder(command, int(process))
         except OSError:
             continue  # gone meanwhile, or not ours to look at
     return None
+
+
+def _has_descriptor(directory: str, targets: set[str]) -> bool:
+    for descriptor in os.listdir(directory):
+        try:
+            if os.readlink(f"{directory}/{descriptor}") in targets:
+                return True
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return False
 
 
 def _listening_inodes(port: int, proc: Path) -> Iterator[str]:

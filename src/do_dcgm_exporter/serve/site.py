@@ -122,7 +122,7 @@ class Site:
 
     def _health(self, _: Request) -> Content:
         health = self._publication.page.health
-        lines = ("OK" if health.healthy else health.reason, *health.notes)
+        lines = ("OK" if health.healthy else health.reason, *health.sentences)
         status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
         return Content("".join(f"{line}\n" for line in lines).encode(), status=status)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from do_dcgm_exporter.collect.event_logs import Logs
 from do_dcgm_exporter.collect.opening import open_session
-from do_dcgm_exporter.collect.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.collect.session import Session
@@ -27,6 +27,7 @@ from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.page.health import health_of
 from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.cadence import pause_after
 from do_dcgm_exporter.service.memory import give_back_free_memory
 
 _log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ class Agent:
         if self._retired is not None:
             self._retired.close()
             self._retired = None
+            session.take_over()
         if session is not self._told:
             self._told = session
             _log_session(session)
@@ -158,7 +160,9 @@ class Agent:
         interval = session.configuration.settings.collect_interval
         if not published:
             return 0.0
-        return min(interval, WARM_UP_INTERVAL) if result.warming_up else interval
+        if result.warming_up:
+            return min(interval, WARM_UP_INTERVAL)
+        return pause_after(interval, result.sample_age)
 
     def _fail(self, number: int, error: Exception) -> float:
         self._close_session()

@@ -12,8 +12,6 @@ import pytest
 
 from dcgm_simulator.nv_hostengine import main, parser
 
-SRC = Path(__file__).resolve().parents[3] / "src"
-
 
 def test_it_takes_the_flags_that_units_and_guides_give_it() -> None:
     flags = "-n -b 127.0.0.1 -p 5556 --service-account nvidia-dcgm --log-level DEBUG -f -"
@@ -23,7 +21,7 @@ def test_it_takes_the_flags_that_units_and_guides_give_it() -> None:
 
 def test_it_says_loudly_that_every_number_is_invented() -> None:
     command = [sys.executable, "-m", "dcgm_simulator.nv_hostengine", "-n", "-p", "0"]
-    environ = os.environ | {"PYTHONPATH": str(SRC), "DCGM_SIMULATOR_VERSION": "3.3.9"}
+    environ = os.environ | {"DCGM_SIMULATOR_VERSION": "3.3.9"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as engine:
         assert engine.stdout is not None
         said = engine.stdout.readline()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.builders import DATA
 
 from dcgm_simulator.codes import is_sentinel
 from dcgm_simulator.host import Host
@@ -36,9 +36,9 @@ class Clock:
 
 
 @pytest.fixture(params=RECORDINGS)
-def recording(request: pytest.FixtureRequest, shared: Path) -> dict[str, Any]:
+def recording(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Each recording, with the scenario that should repeat it."""
-    with gzip.open(shared / "recordings" / f"{request.param}.json.gz", "rt") as stream:
+    with gzip.open(DATA / "recordings" / f"{request.param}.json.gz", "rt") as stream:
         content: dict[str, Any] = json.load(stream)
     return content | {"scenario": RECORDINGS[request.param]}
 

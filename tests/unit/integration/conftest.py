@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 HERE = Path(__file__).parent
 ENGINE = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8)
 UNIT = "nvidia-dcgm-exporter.service"
+PROGRAM_TEXT = "\x7fELF\0 libdcgm.so.4 \0DCGM_REMOTE_HOSTENGINE_INFO\0"
 ETC = "etc/systemd/system"
 LIB = "usr/lib/systemd/system"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
@@ -103,6 +104,17 @@ class Machine:
     def systemctl(self, *arguments: str) -> None:
         subprocess.run(["systemctl", *arguments], check=True)
 
+    def set_running(self, unit: str, main_pid: int, active: str) -> None:
+        """Have the manager know a unit's state, whatever runs in it."""
+        state = json.loads(self.read("stand-in/manager.json") if self.has_manager() else "{}")
+        run = {"active": active, "sub": "running", "pid": main_pid, "starts": 1, "remote": ""}
+        state["running"] = {**state.get("running", {}), unit: run}
+        self.write("stand-in/manager.json", json.dumps(state))
+
+    def has_manager(self) -> bool:
+        """Whether the manager has been asked or told anything."""
+        return self.exists("stand-in/manager.json")
+
     def run_of(self, unit: str) -> Mapping[str, object]:
         """Return what the manager knows of a unit that was started once."""
         running: dict[str, Mapping[str, object]] = json.loads(self.read("stand-in/manager.json"))[
@@ -131,8 +143,8 @@ class Machine:
                 found[name] = f"-> {path.readlink()}"
             else:
                 found[name] = path.read_text() if path.is_file() else "directory"
-        for path in (self.root / "var/lib/do-dcgm-exporter").glob("**/*"):
-            found[str(path.relative_to(self.root))] = "state"
+        for path in (self.root / "var/lib/do-dcgm-exporter").glob("**/*.*"):
+            found[str(path.relative_to(self.root))] = path.read_text()
         return found
 
     def states(self) -> dict[str, object]:
@@ -166,6 +178,7 @@ def machine(tmp_path: Path, pages: list[int], monkeypatch: pytest.MonkeyPatch) -
     made.write("proc/net/tcp", HEAD + LISTENS)
     made.write("proc/net/tcp6", HEAD)
     made.link("proc/self", ".")
+    made.write("proc/1/comm", "systemd\n")
     made.write("proc/7/comm", "nv-hostengine\n")
     made.write("proc/7/cmdline", "/usr/bin/nv-hostengine\0-n\0")
     made.write("proc/7/cgroup", "0::/system.slice/nvidia-dcgm.service\n")
@@ -173,7 +186,9 @@ def machine(tmp_path: Path, pages: list[int], monkeypatch: pytest.MonkeyPatch) -
     made.link("proc/7/fd/3", "socket:[7]")
     made.link("proc/7/ns/net", "net:[1]")
     made.link("proc/7/net", "../net")
-    made.write("usr/bin/dcgm-exporter", "\x7fELF\0 libdcgm.so.4 \0", 0o755)
+    made.write(
+        "usr/bin/dcgm-exporter", "\x7fELF\0 libdcgm.so.4 \0DCGM_REMOTE_HOSTENGINE_INFO\0", 0o755
+    )
     for name in ("systemctl", "busctl"):
         made.stand_in(name, "manager")
     monkeypatch.setenv("PATH", f"{root / 'programs'}:/usr/bin:/bin")

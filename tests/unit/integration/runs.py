@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
-from do_dcgm_exporter.integration import state
-from do_dcgm_exporter.integration.applying import Applying, Means, Wish, restore
-from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.changing.applying import Applying, Wish
+from do_dcgm_exporter.integration.changing.lock import locked
+from do_dcgm_exporter.integration.changing.means import Means
+from do_dcgm_exporter.integration.changing.restoring import restore
+from do_dcgm_exporter.integration.deciding.record import Record, record_of
+from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
+from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
+STATE = "var/lib/do-dcgm-exporter"
 CLIENT = "localhost:5555"
 
 
-def means(machine: Machine, **more: object) -> Means:
-    return Means(machine.host, machine.tell, shortest_wait=2.0, **more)
+def means(machine: Machine, **more: Any) -> Means:
+    return Means(machine.host, machine.tell, proof_seconds=2.0, settle_seconds=0.0, **more)
 
 
 def apply(
@@ -25,30 +31,33 @@ def apply(
     *,
     engine: EngineAnswer = ENGINE,
     retry: bool = False,
-    recreate: bool = False,
+    restart: bool = True,
     engine_unit: str = "nvidia",
     may_restart: Callable[[str], bool] = lambda _: True,
 ) -> bool:
     machine.said.clear()
+    used = means(machine, may_restart=may_restart)
     run = Applying(
-        means(machine, may_restart=may_restart),
+        used,
         IntegrationSettings(choice=choice, engine_unit=engine_unit),
-        Wish(retry=retry, recreate_containers=recreate),
-        ask=lambda: engine,
+        Wish(retry=retry, restart=restart),
+        lambda: engine,
     )
-    with state.locked(machine.host, 60.0):
-        return run.run()
+    with locked(machine.host, 60.0, used.pace, lambda: None):
+        outcome = run.run()
+    return name_what_is_left(outcome, machine.tell)
 
 
-def plan(machine: Machine, *, recreate: bool = False) -> list[str]:
-    wish = Wish(recreate_containers=recreate)
-    return Applying(means(machine), IntegrationSettings(), wish, ask=lambda: ENGINE).plan()
+def plan(machine: Machine) -> list[str]:
+    run = Applying(means(machine), IntegrationSettings(), Wish(), lambda: ENGINE)
+    return [planned(made) for made in run.plan()]
 
 
 def undo(machine: Machine) -> bool:
     machine.said.clear()
-    with state.locked(machine.host, 60.0):
-        return restore(means(machine))
+    used = means(machine)
+    with locked(machine.host, 60.0, used.pace, lambda: None):
+        return restore(used)
 
 
 def told(machine: Machine) -> str:
@@ -57,3 +66,8 @@ def told(machine: Machine) -> str:
 
 def restarts(machine: Machine) -> int:
     return len([words for words in machine.asked() if words[:2] == ["systemctl", "restart"]])
+
+
+def record(machine: Machine, unit: str = UNIT) -> Record:
+    """Return what the drop-in of a unit remembers."""
+    return record_of(machine.read(f"{ETC}/{unit}.d/zz-do-dcgm-exporter.conf"))

@@ -17,13 +17,28 @@ from pathlib import Path
 
 ROOT = Path(os.environ["STAND_IN_ROOT"])
 HOME = ROOT / "stand-in"
-DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+DIRECTORIES = (
+    "etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient",
+    "run/systemd/generator.early", "etc/systemd/system", "run/systemd/system",
+    "run/systemd/generator", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+    "run/systemd/generator.late",
+)  # fmt: skip
 # In this file: names of units that exit when they are told of an engine.
 REFUSES = HOME / "refuses"
+# In these files: units that always exit, and units that systemd starts again when they do.
+FAILS = HOME / "fails"
+AUTO_RESTARTS = HOME / "auto-restarts"
 # In these files: units that as clients listen where nobody answers, and units that run an
 # engine of their own whatever they are told.
 SERVES_NOTHING = HOME / "serves-nothing-as-client"
 IGNORES = HOME / "ignores-settings"
+# In these files: a unit, and how often systemd has restarted it, before or from now on.
+RESTARTS_BEFORE = HOME / "restarts-before"
+RESTARTS_SINCE = HOME / "restarts-from-then-on"
+# In this file: the number of the question that the manager does not answer.
+BUSY = HOME / "busy"
+# In this file: names of units that are not shown.
+REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
 HANGS = HOME / "hangs"
 ENGINE_PORT = int(os.environ.get("STAND_IN_ENGINE_PORT", "5555"))
@@ -73,16 +88,19 @@ class Manager:
         remote = environment.get("DCGM_REMOTE_HOSTENGINE_INFO", "")
         if "-r" in argv:
             remote = argv[argv.index("-r") + 1]
+        if "-e" in argv:  # of a container
+            remote = argv[argv.index("-e") + 1].partition("=")[2]
         if named(name, IGNORES):
             remote = ""
         if remote and named(name, SERVES_NOTHING):
             argv = ["/usr/bin/dcgm-exporter", "-a", ":1"]
         refuses = named(name, REFUSES)
         starts = self.running.get(name, {}).get("starts", 0) + 1
-        failed = bool(remote) and refuses
+        failed = (bool(remote) and refuses) or named(name, FAILS)
+        ended = ("activating", "auto-restart") if named(name, AUTO_RESTARTS) else ("failed",) * 2
         self.running[name] = {
-            "active": "failed" if failed else "active",
-            "sub": "failed" if failed else "running",
+            "active": ended[0] if failed else "active",
+            "sub": ended[1] if failed else "running",
             "pid": 0 if failed else self.pid,
             "starts": starts,
             "remote": remote,
@@ -93,8 +111,9 @@ class Manager:
     def stop(self, name: str) -> None:
         """Stop a unit."""
         run = self.running.get(name)
-        if run and run["active"] == "active":
-            remove_process(run["pid"])
+        if run and run["active"] in ("active", "activating"):
+            if run["pid"]:
+                remove_process(run["pid"])
             self.running[name] = {**run, "active": "inactive", "sub": "dead", "pid": 0}
 
     def properties(self, name: str) -> dict:
@@ -118,10 +137,26 @@ class Manager:
             "Environment": [f"{key}={value}" for key, value in unit["environment"].items()],
             "EnvironmentFiles": [[path, False] for path in unit["files"]],
             "MainPID": run.get("pid", 0),
-            "NRestarts": 0,
+            "InvocationID": [run["starts"] % 256] * 16 if run else [],
+            "NRestarts": restarts(name),
             "TriggeredBy": triggers(name),
+            "SourcePath": unit.get("sourcepath", ""),
+            "WorkingDirectory": "",
         }
         return {key: {"type": "?", "data": value} for key, value in values.items()}
+
+
+def restarts(name: str) -> int:
+    """Return how often systemd has restarted a unit: always as much, or since it was asked."""
+    for file, first in ((RESTARTS_BEFORE, 0), (RESTARTS_SINCE, 1)):
+        words = file.read_text().split() if file.exists() else []
+        if words[:1] == [name]:
+            asked = file.with_suffix(".asked")
+            count = int(asked.read_text()) if asked.exists() else 0
+            asked.write_text(str(count + 1))
+            # A unit is looked at before a restart, and after.
+            return int(words[1]) if not first or count > 1 else 0
+    return 0
 
 
 def named(name: str, file: Path) -> bool:
@@ -177,8 +212,8 @@ def read_unit(name: str) -> dict:
                     unit["environment"][variable] = text
             elif key == "EnvironmentFile":
                 unit["files"] = [*unit["files"], value.lstrip("-")]
-            elif key == "Type":
-                unit["type"] = value
+            elif key in ("Type", "SourcePath"):
+                unit[key.lower()] = value
     return unit
 
 
@@ -280,8 +315,15 @@ def systemctl(manager: Manager, arguments: list) -> None:
 
 def busctl(manager: Manager, arguments: list) -> None:
     """Do what busctl is asked, which is always the same."""
+    if BUSY.exists():
+        left = int(BUSY.read_text()) - 1
+        BUSY.write_text(str(left))
+        if left == 0:
+            sys.exit("Connection timed out")
     path = arguments[3].rpartition("/")[2]
     name = re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
+    if named(name, REFUSES_TO_SHOW):
+        sys.exit(f"Call failed: Unit name {name} is neither a valid invocation ID nor unit name.")
     print(json.dumps({"type": "a{sv}", "data": [manager.properties(name)]}))
 
 

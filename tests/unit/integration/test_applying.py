@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
-from tests.unit.integration.runs import CLIENT, DROP_IN, apply, restarts, told, undo
+from tests.unit.integration.runs import (
+    CLIENT,
+    DROP_IN,
+    STATE,
+    apply,
+    record,
+    restarts,
+    told,
+    undo,
+)
 
-from do_dcgm_exporter.integration import state, systemd
-from do_dcgm_exporter.integration.configuration import Choice
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer
+from do_dcgm_exporter.integration.deciding.record import sha256
+from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -21,13 +34,10 @@ def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
 
 def test_what_is_applied_is_not_applied_again(exporter: Machine) -> None:
     apply(exporter)
-    text, record = exporter.read(DROP_IN), exporter.read(state.STATE_FILE.as_posix())
+    files = exporter.files()
     exporter.forget_asked()
     assert apply(exporter)
-    assert (text, record) == (
-        exporter.read(DROP_IN),
-        exporter.read(state.STATE_FILE.as_posix()),
-    )
+    assert files == exporter.files()
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
     assert set() == verbs - {"list-units"}
     assert [] == exporter.said
@@ -115,17 +125,6 @@ def test_an_instance_gets_a_drop_in_of_its_own(machine: Machine) -> None:
     assert not machine.exists(f"{ETC}/gpu@.service.d")
 
 
-def test_a_oneshot_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "_JOB_SECONDS", 5.0)
-    machine.put_unit(UNIT, machine.ports[0], "Type=oneshot")
-    machine.systemctl("start", "--no-block", UNIT)
-    before = machine.files(), machine.states()
-    assert apply(machine), machine.said
-    assert CLIENT == machine.engine_of(UNIT)
-    assert undo(machine)
-    assert before == (machine.files(), machine.states())
-
-
 def test_a_loaded_instance_is_found_whatever_its_name(machine: Machine) -> None:
     template = r"gpu\x20exporter@.service"
     machine.write(f"{LIB}/{template}", "[Service]\nExecStart=/usr/bin/dcgm-exporter -a :%i\n")
@@ -150,7 +149,8 @@ def test_several_are_changed_at_once(machine: Machine) -> None:
     machine.forget_asked()
     assert apply(machine)
     assert {CLIENT} == {machine.engine_of(unit) for unit in units}
-    assert 1 == len([words for words in machine.asked() if words[1:2] == ["daemon-reload"]])
+    # Once for what was written, once for what was proven.
+    assert 2 == len([words for words in machine.asked() if words[1:2] == ["daemon-reload"]])
     undo(machine)
     assert before == (machine.files(), machine.states())
 
@@ -211,7 +211,7 @@ def falls(machine: Machine) -> None:
     machine.systemctl("stop", UNIT)
     machine.write("stand-in/refuses", UNIT)
     machine.systemctl("start", UNIT)
-    assert "failed" == machine.run_of(UNIT)["active"]
+    assert machine.run_of(UNIT)["sub"] in ("failed", "auto-restart")
 
 
 GONE = EngineAnswer(Condition.ABSENT, "nobody listens on localhost:5555")
@@ -227,7 +227,7 @@ def test_clients_of_an_engine_that_will_not_come_are_put_back(exporter: Machine,
     falls(exporter)
     assert not apply(exporter, engine=GONE, engine_unit="none")
     assert before == (exporter.files(), exporter.states())
-    assert f"{UNIT} keeps a DCGM of its own: the engine at" in told(exporter)
+    assert f"{UNIT} keeps its embedded DCGM: the engine at" in told(exporter)
     assert "nobody listens on localhost:5555" in told(exporter)
     exporter.remove("stand-in/refuses")
     assert apply(exporter)
@@ -248,18 +248,20 @@ def test_clients_of_an_engine_that_will_come_back_wait_for_it(
     assert 0 == restarts(exporter)
     assert exporter.exists(DROP_IN)
     why = f"the engine at {CLIENT} cannot be used: {engine.reason}"
-    assert [f"{UNIT}, which was made a client, does not run: {why}"] == exporter.said
+    assert [f"{UNIT}, which is a client by our drop-in, does not run: {why}"] == exporter.said
 
 
 def test_a_client_that_does_not_run_though_its_engine_does_is_no_success(exporter: Machine) -> None:
     apply(exporter)
     falls(exporter)
     assert not apply(exporter)
-    assert [f"{UNIT}, which was made a client, does not run: journalctl -u {UNIT}"] == exporter.said
+    assert [
+        f"{UNIT}, which is a client by our drop-in, does not run: journalctl -u {UNIT}"
+    ] == exporter.said
 
 
 def test_which_dcgm_it_speaks_has_to_be_known(machine: Machine) -> None:
-    machine.write("usr/bin/dcgm-exporter", "\x7fELF\0 tells nothing", 0o755)
+    machine.write("usr/bin/dcgm-exporter", "\x7fELF\0 DCGM_REMOTE_HOSTENGINE_INFO\0", 0o755)
     machine.put_unit(UNIT, machine.ports[0])
     assert not apply(machine)
     assert not machine.exists(DROP_IN)
@@ -274,9 +276,10 @@ def test_one_that_does_not_come_back_is_put_back(refuser: Machine) -> None:
     assert not apply(refuser)
     assert before[1] == refuser.states()
     files = refuser.files()
-    assert files.pop(state.STATE_FILE.as_posix()[1:]) == "state"
+    assert "it exits as a client" in files.pop(f"{STATE}/refused/{UNIT}")
     assert before[0] == files
-    assert f"To stop it: systemctl disable --now {UNIT}" in told(refuser)
+    assert "it exits as a client: journalctl" in told(refuser)
+    assert "its drop-in was taken back and it runs as before" in told(refuser)
     undo(refuser)
     assert before == (refuser.files(), refuser.states())
 
@@ -329,18 +332,7 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert DROP_IN in told(exporter)
     assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
-    assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
-
-
-def test_a_deleted_drop_in_is_not_written_again(exporter: Machine) -> None:
-    apply(exporter)
-    exporter.remove(DROP_IN)
-    apply(exporter)
-    assert not exporter.exists(DROP_IN)
-    assert "was deleted" in told(exporter)
-    undo(exporter)
-    apply(exporter)
-    assert exporter.exists(DROP_IN)
+    assert [f"/{DROP_IN} was edited: it is yours and stays"] == exporter.said
 
 
 def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:
@@ -350,51 +342,6 @@ def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:
     assert apply(exporter)
     assert before == (exporter.files(), exporter.states())
     assert f"you forbid it by /{DROP_IN} -> /dev/null" in told(exporter)
-
-
-def test_a_drop_in_whose_record_is_lost_is_known_again(exporter: Machine) -> None:
-    before = exporter.files(), exporter.states()
-    apply(exporter)
-    exporter.remove(state.STATE_FILE.as_posix())
-    exporter.forget_asked()
-    assert apply(exporter)
-    assert 0 == restarts(exporter)
-    assert undo(exporter)
-    assert before == (exporter.files(), exporter.states())
-
-
-@pytest.mark.parametrize("kind", ["program", "container", "gone"])
-def test_a_drop_in_whose_record_is_lost_is_undone(machine: Machine, kind: str) -> None:
-    machine.put_unit(UNIT, machine.ports[0])
-    machine.systemctl("start", UNIT)
-    if kind == "container":
-        image = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2"
-        command = f"docker run --net host {image} -a :{machine.ports[0]}"
-        machine.write(
-            f"{ETC}/{UNIT}.d/mine.conf", f"[Service]\nExecStart=\nExecStart=/usr/bin/{command}\n"
-        )
-        machine.systemctl("daemon-reload")
-        machine.systemctl("restart", UNIT)
-    before = machine.files(), machine.states()
-    apply(machine)
-    assert machine.exists(DROP_IN), machine.said
-    machine.remove(state.STATE_FILE.as_posix())
-    if kind == "gone":
-        machine.systemctl("stop", UNIT)
-        machine.remove(f"{LIB}/{UNIT}")
-        machine.systemctl("daemon-reload")
-    assert undo(machine)
-    assert before[0] == machine.files()
-    assert kind == "gone" or before[1] == machine.states()
-
-
-def test_an_edited_drop_in_whose_record_is_lost_is_named(exporter: Machine) -> None:
-    apply(exporter)
-    exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
-    exporter.remove(state.STATE_FILE.as_posix())
-    for _ in range(2):
-        assert not undo(exporter)
-        assert [f"/{DROP_IN} is not as it was written: it is yours and stays"] == exporter.said
 
 
 def test_a_decision_made_later_is_respected(exporter: Machine) -> None:
@@ -428,7 +375,6 @@ def test_a_unit_that_is_gone_is_forgotten(exporter: Machine) -> None:
     exporter.forget_asked()
     assert apply(exporter)
     assert not exporter.exists(f"{ETC}/{UNIT}.d")
-    assert state.load(exporter.host).is_empty
     assert not {"start", "restart"} & {words[1] for words in exporter.asked()}
 
 
@@ -439,6 +385,281 @@ def test_policy_may_forbid_a_restart(exporter: Machine) -> None:
     assert f"systemctl restart {UNIT}" in told(exporter)
 
 
+# --- what is written now and proven later ---------------------------------------------------
+
+
+def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
+    before = exporter.states()
+    exporter.forget_asked()
+    assert apply(exporter, restart=False)
+    assert exporter.exists(DROP_IN)
+    assert not record(exporter).proven
+    assert before == exporter.states()
+    assert [f"{UNIT}: will be a client of {CLIENT} once it is restarted"] == exporter.said
+    verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
+    assert {"daemon-reload"} == verbs - {"list-units"}
+    assert apply(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert record(exporter).proven
+
+
+def test_without_restarts_nothing_is_undone_or_stopped(exporter: Machine) -> None:
+    apply(exporter)
+    before = exporter.files(), exporter.states()
+    for choice in (Choice.LEAVE, Choice.STOP):
+        apply(exporter, choice, restart=False)
+        assert before == (exporter.files(), exporter.states())
+
+
+def test_what_was_never_restarted_is_not_restarted_to_undo_it(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter, restart=False)
+    exporter.forget_asked()
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+    assert 0 == restarts(exporter)
+
+
+def test_one_that_was_restarted_by_somebody_is_proven_without_another_restart(
+    exporter: Machine,
+) -> None:
+    apply(exporter, restart=False)
+    exporter.systemctl("restart", UNIT)
+    exporter.forget_asked()
+    assert apply(exporter)
+    assert record(exporter).proven
+    assert 0 == restarts(exporter)
+
+
+def test_one_that_did_not_run_and_fails_as_a_client_is_taken_back(machine: Machine) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.write("stand-in/refuses", UNIT)
+    before = machine.files()
+    assert apply(machine)
+    assert not record(machine).proven
+    machine.systemctl("start", UNIT)
+    assert "failed" == machine.run_of(UNIT)["active"]
+    assert not apply(machine, engine=EngineAnswer(Condition.HUNG, "it hangs"))
+    assert machine.exists(DROP_IN), "without an engine it cannot be blamed"
+    assert not apply(machine)
+    assert f"it does not run as a client: journalctl -u {UNIT}" in told(machine)
+    assert not machine.exists(f"{ETC}/{UNIT}.d")
+    machine.forget_asked()
+    assert not apply(machine), "it is not tried again"
+    assert not machine.exists(f"{ETC}/{UNIT}.d")
+    undo(machine)
+    assert before == machine.files()
+
+
+def test_one_that_had_failed_before_is_not_blamed(machine: Machine) -> None:
+    machine.put_unit(UNIT, machine.ports[0])
+    machine.write(f"{ETC}/{UNIT}.d/x.conf", f"[Service]\nEnvironment={TOLD}\n")
+    machine.write("stand-in/refuses", UNIT)
+    machine.systemctl("start", UNIT)
+    machine.remove(f"{ETC}/{UNIT}.d/x.conf")
+    machine.systemctl("daemon-reload")
+    assert "failed" == machine.run_of(UNIT)["active"]
+    apply(machine)
+    apply(machine)
+    assert machine.exists(DROP_IN)
+    undo(machine)
+    assert "failed" == machine.run_of(UNIT)["active"]
+
+
+TOLD = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
+
+
+# --- containers of units -------------------------------------------------------------------
+
+
+@pytest.fixture
+def container(machine: Machine) -> Machine:
+    """A machine with a unit that runs an exporter in a container."""
+    machine.write("usr/bin/docker", "\x7fELF\0", 0o755)
+    put_container(machine, "4.5.3-4.8.2")
+    machine.enable(UNIT)
+    machine.systemctl("start", UNIT)
+    return machine
+
+
+def put_container(machine: Machine, tag: str) -> None:
+    image = f"nvcr.io/nvidia/k8s/dcgm-exporter:{tag}"
+    command = f"/usr/bin/docker run --rm --net host {image} -a :{machine.ports[0]}"
+    machine.write(f"{LIB}/{UNIT}", f"[Service]\nExecStart={command}\n")
+
+
+def test_a_container_whose_own_command_has_changed_gets_a_new_drop_in(container: Machine) -> None:
+    before = container.files(), container.states()
+    assert apply(container), container.said
+    assert f"run -e {TOLD} --rm" in container.read(DROP_IN)
+    put_container(container, "4.6.0-4.9.0")
+    container.systemctl("daemon-reload")
+    container.forget_asked()
+    assert apply(container), container.said
+    assert ":4.6.0-4.9.0" in container.read(DROP_IN)
+    assert 1 == restarts(container)
+    assert CLIENT == container.engine_of(UNIT)
+    put_container(container, "4.5.3-4.8.2")
+    container.systemctl("daemon-reload")
+    assert undo(container)
+    assert before == (container.files(), container.states())
+
+
+# --- what cannot be changed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_one_that_cannot_be_changed_is_told_and_the_others_go_on(
+    exporter: Machine, kind: str
+) -> None:
+    other = "other-exporter.service"
+    exporter.put_unit(other, exporter.ports[1])
+    exporter.systemctl("start", other)
+    if kind == "file":
+        exporter.write(f"{ETC}/{UNIT}.d", "mine")
+    else:
+        exporter.link(f"{ETC}/{UNIT}.d", "nowhere")
+    assert not apply(exporter)
+    sentence = f"{UNIT}: /{ETC}/{UNIT}.d is not a folder, so it gets no drop-in"
+    assert [sentence] == [line for line in exporter.said if line.startswith(UNIT)]
+    assert "embedded" == exporter.engine_of(UNIT)
+    assert CLIENT == exporter.engine_of(other)
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(other)
+
+
+def test_restore_needs_no_room_on_the_disk(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = exporter.files(), exporter.states()
+    apply(exporter)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
+def test_restore_says_what_it_could_not_undo(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(exporter)
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", read_only)
+        exporter.forget_asked()
+        assert not undo(exporter)
+    why = f"its drop-in cannot be changed: /{ETC}/{UNIT}.d: Read-only file system"
+    assert [f"{UNIT}: {why}"] == exporter.said
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert 0 == restarts(exporter)
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+def test_restore_says_what_does_not_run_afterwards(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write("stand-in/fails", UNIT)
+    assert not undo(exporter)
+    assert f"{UNIT}: does not run as before: it ends at once: journalctl -u {UNIT}" in told(
+        exporter
+    )
+    assert not exporter.exists(f"{ETC}/{UNIT}.d")
+
+
+def test_one_that_waits_for_its_next_start_is_started_as_before(exporter: Machine) -> None:
+    before = exporter.files()
+    apply(exporter)
+    exporter.write("stand-in/auto-restarts", UNIT)
+    falls(exporter)
+    assert "auto-restart" == exporter.run_of(UNIT)["sub"]
+    exporter.remove("stand-in/refuses")
+    assert undo(exporter)
+    assert before == exporter.files()
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+def test_one_that_waits_for_its_next_start_is_stopped(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.write("stand-in/auto-restarts", UNIT)
+    falls(exporter)
+    exporter.remove("stand-in/refuses")
+    assert apply(exporter, Choice.STOP)
+    assert "inactive" == exporter.run_of(UNIT)["active"]
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+# --- what version 0.1.0 has left ------------------------------------------------------------
+
+
+def leave_old_state(machine: Machine, **more: object) -> None:
+    """Leave a drop-in and a state as version 0.1.0 did."""
+    settings = f"[Unit]\n[Service]\nEnvironment={TOLD}\n"
+    header = f"# Made by it.\n# ln -sf /dev/null /{DROP_IN}\n"
+    seal = f"# sha256 of all other lines: {sha256(header + settings)}\n"
+    machine.write(DROP_IN, header + seal + settings)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", UNIT)
+    unit = {
+        "unit": UNIT, "change": "rewritten", "was_active": True, "file_state": "enabled",
+        "drop_in": {"path": f"/{DROP_IN}", "sha256": "x", "made_directory": True}, "links": [],
+        "source": "s", "engine": CLIENT, "reason": "", "settled": True,
+    }  # fmt: skip
+    state = {"format": 1, "units": [unit], "containers": [], "snap": None, "colour": "red", **more}
+    machine.write(f"{STATE}/integration.json", json.dumps(state))
+
+
+@pytest.mark.parametrize("first", ["apply", "restore"])
+def test_the_state_of_version_0_1_0_is_carried_over(exporter: Machine, first: str) -> None:
+    before = exporter.files(), exporter.states()
+    leave_old_state(exporter)
+    if first == "apply":
+        exporter.forget_asked()
+        assert apply(exporter)
+        assert 0 == restarts(exporter)
+        assert (CLIENT, True) == (record(exporter).engine, record(exporter).made_folder)
+        assert not exporter.exists(f"{STATE}/integration.json")
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
+def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine) -> None:
+    container = {"engine": "docker", "name": "gpu", "old_id": "a1", "kept_as": "gpu.old",
+                 "restart_policy": "always", "was_running": True}  # fmt: skip
+    snap = {"port": "5577", "enabled": ["dcgm.nv-hostengine"], "active": []}
+    leave_old_state(exporter, containers=[container], snap=snap)
+    apply(exporter)
+    assert (
+        "docker rm --force gpu && docker rename gpu.old gpu"
+        " && docker update --restart=always gpu && docker start gpu" in told(exporter)
+    )
+    assert "snap set dcgm nv-hostengine-port=5577" in told(exporter)
+
+
+def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    link = f"/{ETC}/multi-user.target.wants/{UNIT}"
+    leave_old_state(exporter)
+    state = json.loads(exporter.read(f"{STATE}/integration.json"))
+    state["units"][0] |= {"change": "stopped", "links": [[link, f"/{LIB}/{UNIT}"]]}
+    exporter.write(f"{STATE}/integration.json", json.dumps(state))
+    exporter.remove(DROP_IN)
+    exporter.remove(link)
+    (exporter.root / ETC / f"{UNIT}.d").rmdir()
+    exporter.systemctl("daemon-reload")
+    exporter.systemctl("stop", UNIT)
+    assert apply(exporter, Choice.STOP)
+    assert exporter.exists(f"{STATE}/stopped/{UNIT}")
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
 # --- other choices -----------------------------------------------------------------------
 
 
@@ -446,7 +667,7 @@ def test_left_exporters_are_named(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     assert apply(exporter, Choice.LEAVE)
     assert before == (exporter.files(), exporter.states())
-    assert f"{UNIT} keeps a DCGM of its own: embedded-exporters is leave" == told(exporter)
+    assert f"{UNIT} keeps its embedded DCGM: embedded-exporters is leave" == told(exporter)
 
 
 def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None:
@@ -460,6 +681,15 @@ def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None
     assert apply(exporter, Choice.STOP)
     undo(exporter)
     assert before == (exporter.files(), exporter.states())
+
+
+def test_links_to_a_unit_that_was_removed_stay_removed(exporter: Machine) -> None:
+    apply(exporter, Choice.STOP)
+    exporter.remove(f"{LIB}/{UNIT}")
+    exporter.systemctl("daemon-reload")
+    assert undo(exporter)
+    assert not exporter.exists(f"{ETC}/multi-user.target.wants/{UNIT}")
+    assert not exporter.exists(f"{STATE}/stopped/{UNIT}")
 
 
 def test_a_socket_that_may_start_a_stopped_exporter_is_named(exporter: Machine) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
-from do_dcgm_exporter.integration import enablement, libraries
-from do_dcgm_exporter.integration.commands import CommandFailed
-from do_dcgm_exporter.integration.exporters import find_unit_exporters
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.systemd import Systemd
-from do_dcgm_exporter.integration.unit_files import candidates, instance_names
+from do_dcgm_exporter.integration.looking import enablement, libraries
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.looking.programs import Kind, Programs
+from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.unit_files import candidates, instance_names
+from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 
 PROGRAM = "/usr/bin/dcgm-exporter"
+
+
+def seen_on(machine: Machine) -> tuple[SeenUnit, ...]:
+    programs = Programs(machine.host)
+    return look_at_units(machine.host, Systemd(), programs, scan(machine.host, 5555)).units
 
 
 def unit(line: str) -> str:
@@ -44,19 +51,20 @@ def test_units_that_may_run_an_exporter_are_candidates(machine: Machine) -> None
     machine.write(f"{LIB}/do-dcgm-exporter.service", unit(f"ExecStart={PROGRAM}"))
     machine.write(f"{LIB}/binary.service", unit("ExecStart=/opt/binary"))
     machine.write("opt/binary", f"\x7fELF\0 {PROGRAM}")
+    machine.write(f"{LIB}/pre.service", unit(f"ExecStartPre={PROGRAM}\nExecStop={PROGRAM}"))
     machine.write(f"{LIB}/pipe.service", unit("EnvironmentFile=/opt/pipe"))
     Path(machine.root, "opt/pipe").touch()
     assert {
         "plain.service", "continued.service", "changed.service", "wrapped.service",
         "from-file.service", "made.service", "docker.service", "gpu@.service", "masked.service",
-    } == set(candidates(machine.host))  # fmt: skip
+    } == set(candidates(machine.host, Programs(machine.host)))  # fmt: skip
 
 
 def test_a_pipe_or_a_device_is_not_opened(machine: Machine) -> None:
     os.mkfifo(machine.root / "etc" / "pipe")
     machine.write(f"{LIB}/a.service", unit("EnvironmentFile=/etc/pipe\nExecStart=/dev/watchdog"))
     machine.write("dev/watchdog", "dcgm-exporter")
-    assert () == candidates(machine.host)
+    assert () == candidates(machine.host, Programs(machine.host))
 
 
 def test_instances_are_known_by_links_and_drop_ins(machine: Machine) -> None:
@@ -70,8 +78,7 @@ def test_instances_are_known_by_links_and_drop_ins(machine: Machine) -> None:
 def test_an_alias_is_not_another_exporter(machine: Machine) -> None:
     machine.put_unit("a.service", 9400)
     machine.link(f"{ETC}/b.service", f"/{LIB}/a.service")
-    found = find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
-    assert ["a.service"] == [exporter.name for exporter in found]
+    assert ["a.service"] == [seen.view.name for seen in seen_on(machine)]
 
 
 def test_a_process_leads_to_a_unit_whose_files_do_not_tell(machine: Machine) -> None:
@@ -80,14 +87,14 @@ def test_a_process_leads_to_a_unit_whose_files_do_not_tell(machine: Machine) -> 
         20, comm="dcgm-exporter\n", cmdline="dcgm-exporter\0", environ="",
         cgroup="0::/system.slice/odd.service\n", maps="7f r--p 0 0 0 /usr/lib/libdcgm.so.3.3.9\n",
     )  # fmt: skip
-    (found,) = find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
-    assert ("odd.service", 3) == (found.name, found.library_major)
+    (found,) = seen_on(machine)
+    assert ("odd.service", 3) == (found.view.name, found.processes[0].library_major)
 
 
 def test_ours_the_engines_and_the_snaps_units_are_none(machine: Machine) -> None:
     for name in ("do-dcgm-exporter", "nvidia-dcgm", "snap.dcgm.dcgm-exporter"):
         machine.put_unit(f"{name}.service", 9400)
-    assert () == find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
+    assert () == seen_on(machine)
 
 
 @pytest.mark.parametrize("answer", ["no JSON", "{}", '{"data": [1]}', '{"data": []}'])
@@ -129,6 +136,97 @@ def test_a_unit_file_that_is_linked_in_is_not_enabled_by_that(machine: Machine) 
     machine.link(f"{ETC}/b.service", "/dev/null")
     assert [] == list(enablement.links_of(machine.host, "a.service"))
     assert [] == list(enablement.links_of(machine.host, "b.service"))
+
+
+# --- what a file is ----------------------------------------------------------------------
+
+NVIDIA = "path\tgithub.com/NVIDIA/dcgm-exporter/cmd/dcgm-exporter\nmod\tgithub.com/NVIDIA/x\n"
+
+
+def go_program(text: str) -> bytes:
+    """Return a small ELF file of Go: a header, the section .go.buildinfo, and the names."""
+    names = b"\0.go.buildinfo\0.shstrtab\0"
+    content = b"\xff Go buildinf:\x08\2" + text.encode()
+    table = 64 + len(names) + len(content)
+    header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, table,
+                                                     0, 64, 0, 0, 64, 3, 2)  # fmt: skip
+    sections = [(0, 0, 0), (1, 64 + len(names), len(content)), (15, 64, len(names))]
+    rows = [struct.pack("<IIQQQQ", name, 1, 0, 0, place, size).ljust(64, b"\0")
+            for name, place, size in sections]  # fmt: skip
+    return header + names + content + b"".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        ("/opt/metricsd", NVIDIA, Kind.EXPORTER),
+        ("/opt/metricsd", "path\tgithub.com/lab/dcgm_exporter\n", Kind.EXPORTER),
+        (
+            "/opt/metricsd",
+            "path\tcommand-line-arguments\nmod\tgithub.com/NVIDIA/dcgm-exporter\t(devel)\n",
+            Kind.EXPORTER,
+        ),
+        # Those that depend on it, or are of the same module.
+        (
+            "/opt/dcgm-exporter",
+            "path\tgithub.com/lab/agent\ndep\tgithub.com/NVIDIA/dcgm-exporter\tv1\n",
+            Kind.OTHER,
+        ),
+        ("/opt/dcgm-exporter", "path\tgithub.com/digitalocean/do-dcgm-exporter\n", Kind.OTHER),
+        ("/opt/probe", "path\tgithub.com/NVIDIA/dcgm-exporter/cmd/probe\n", Kind.OTHER),
+        ("/opt/dcgm-exporter", "path\tgithub.com/lab/proxy\n", Kind.OTHER),
+    ],
+)
+def test_a_program_of_go_tells_by_its_main_package(
+    machine: Machine, path: str, text: str, kind: Kind
+) -> None:
+    machine.write(path, "")
+    (machine.root / path[1:]).write_bytes(go_program(text))
+    programs = Programs(machine.host)
+    assert kind is programs.identify(path).kind
+    assert programs.may_be_exporter(path) is (kind is Kind.EXPORTER or "dcgm-exporter" in path)
+
+
+@pytest.mark.parametrize("cut", [20, 64, 90, 200])
+def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
+    machine.write("opt/dcgm-exporter", "")
+    (machine.root / "opt/dcgm-exporter").write_bytes(go_program("path\tlab/x\n")[:cut])
+    assert Kind.OTHER is Programs(machine.host).identify("/opt/dcgm-exporter").kind
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        ("/opt/dcgm-exporter", "\x7fELF\0sleep", Kind.OTHER),
+        ("/opt/dcgm-exporter", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
+        ("/opt/odd", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
+        ("/opt/odd", f"\x7fELF\0{NVIDIA}", Kind.EXPORTER),
+        ("/opt/dcgm-exporter", "#!/bin/sh\n", Kind.SHELL_SCRIPT),
+        ("/opt/dcgm-exporter", "#!/usr/bin/env bash\n", Kind.SHELL_SCRIPT),
+        ("/opt/dcgm-exporter", "#!/usr/bin/python3\n", Kind.OTHER),
+        ("/opt/dcgm-exporter", "#!/usr/bin/python3\n# DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
+        ("/opt/a-dcgm-exporter", "#!/usr/bin/python3\n#DCGM_REMOTE_HOSTENGINE_INFO", Kind.LIKELY),
+        ("/opt/dcgm-exporter-x", "#!/usr/bin/python3\n#DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
+        ("/opt/dcgm-exporter", "text", Kind.OTHER),
+        ("/proc/self/dcgm-exporter-x", "", Kind.OTHER),
+    ],
+)
+def test_a_file_is_told_by_its_content_before_its_name(
+    machine: Machine, path: str, text: str, kind: Kind
+) -> None:
+    if text:
+        machine.write(path, text)
+    assert kind is Programs(machine.host).identify(path).kind
+
+
+def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
+    machine.write("opt/dcgm-exporter-4.5.3", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO")
+    machine.write("opt/sleep", "\x7fELF\0")
+    machine.link("opt/dcgm-exporter", "dcgm-exporter-4.5.3")
+    machine.link("srv/dcgm-exporter", "../opt/sleep")
+    programs = Programs(machine.host)
+    kinds = [programs.identify(f"/{place}/dcgm-exporter").kind for place in ("opt", "srv")]
+    assert [Kind.EXPORTER, Kind.OTHER] == kinds
 
 
 # --- libraries and releases --------------------------------------------------------------

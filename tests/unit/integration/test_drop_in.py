@@ -1,133 +1,263 @@
-"""The drop-in: its text, and whose the one on the disk is."""
+"""The drop-in: its text, the record in it, and how it gets to the disk and away."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.unit.integration.conftest import ETC, Machine
 from tests.unit.integration.test_problems import view
 
-from do_dcgm_exporter.integration import drop_in, state
-from do_dcgm_exporter.integration.drop_in import Owner, WrittenFile
-from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.policy import may_restart
-from do_dcgm_exporter.integration.state import (
-    Change,
-    ContainerRecord,
-    SnapRecord,
-    State,
-    UnitRecord,
+from do_dcgm_exporter.integration.changing import drop_in_files, stopped_units
+from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
+from do_dcgm_exporter.integration.changing.policy import may_restart
+from do_dcgm_exporter.integration.deciding import drop_in
+from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
+from do_dcgm_exporter.integration.deciding.record import (
+    NotUnderstood,
+    Record,
+    StoppedUnit,
+    as_text,
+    is_sealed,
+    proven,
+    record_of,
+    settings_of,
+    stopped_unit_of,
 )
-from do_dcgm_exporter.integration.systemd import ExecCommand
+from do_dcgm_exporter.integration.deciding.records import Owner, Records, records_in
+from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 
 UNIT = "a.service"
-PATH = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
-ENGINE = "localhost:5555"
+FOLDER = f"{ETC}/{UNIT}.d"
+PATH = f"{FOLDER}/zz-do-dcgm-exporter.conf"
+RECORD = Record("localhost:5555", "s", "i", was_active=True, made_folder=True, proven=False)
+TEXT = drop_in.text_for(view(UNIT), ExporterCommand(Form.PROGRAM), RECORD)
 
 
-def settings_of(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+def lines_of(text: str) -> list[str]:
+    return [line for line in settings_of(text).splitlines() if line]
 
 
 def test_a_program_is_told_by_its_environment() -> None:
-    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.DIRECT, None), ENGINE)
     assert [
         "[Unit]",
         "After=nvidia-dcgm.service",
         "StartLimitIntervalSec=0",
         "[Service]",
         "Restart=always",
-        "RestartSec=5",
+        "RestartSec=10",
         "Environment=DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555",
-    ] == settings_of(text)
-    assert f"ln -sf /dev/null /{PATH}" in text
-
-
-def test_a_oneshot_must_not_always_be_restarted() -> None:
-    text = drop_in.text_for(view(UNIT, type="oneshot"), ExporterCommand(Form.SCRIPT, None), ENGINE)
-    assert "Restart=on-failure" in settings_of(text)
+    ] == lines_of(TEXT)
+    assert f"ln -sf /dev/null /{PATH}" in TEXT
 
 
 def test_an_ipv6_engine_keeps_its_brackets() -> None:
-    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.DIRECT, None), "[::1]:5555")
-    assert 'Environment="DCGM_REMOTE_HOSTENGINE_INFO=[::1]:5555"' in settings_of(text)
+    record = replace(RECORD, engine="[::1]:5555")
+    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.PROGRAM), record)
+    assert 'Environment="DCGM_REMOTE_HOSTENGINE_INFO=[::1]:5555"' in lines_of(text)
 
 
-def test_only_the_containers_command_gets_the_flag() -> None:
+def test_only_the_containers_command_gets_the_variable_and_before_all_else() -> None:
     docker = "/usr/bin/docker"
     commands = (
         ExecCommand("/bin/sh", ("sh", "-c", "echo 50% of $HOME"), ("ignore-failure",)),
-        ExecCommand(docker, (docker, "run", "-e", "A=%i ${B}", "image"), ("privileged",)),
+        ExecCommand(docker, (docker, "run", "-e", "A=%i ${B}", "image", "word"), ("privileged",)),
     )
-    found = ExporterCommand(Form.CONTAINER, None, position=1)
-    text = drop_in.text_for(view(UNIT, commands=commands), found, ENGINE)
+    found = ExporterCommand(Form.CONTAINER, position=1)
+    text = drop_in.text_for(view(UNIT, commands=commands), found, RECORD)
+    variable = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
     assert [
         "ExecStart=",
         'ExecStart=-@/bin/sh sh -c "echo 50%% of $HOME"',
-        'ExecStart=+/usr/bin/docker run -e "A=%%i ${B}" image -r localhost:5555',
-    ] == settings_of(text)[-3:]
+        f'ExecStart=+/usr/bin/docker run -e {variable} -e "A=%%i ${{B}}" image word',
+    ] == lines_of(text)[-3:]
 
 
-def test_whose_it_is(machine: Machine) -> None:
-    host = machine.host
-    written = drop_in.announce(host, UNIT, "ours\n")
-    assert WrittenFile(f"/{PATH}", drop_in.sha256("ours\n"), made_directory=True) == written
-    assert Owner.NOBODY is drop_in.owner(host, UNIT, written)
-    drop_in.write(host, written, "ours\n")
-    assert Owner.OURS is drop_in.owner(host, UNIT, written)
-    assert Owner.ADMIN is drop_in.owner(host, UNIT, None)
-    machine.write(PATH, "ours\n# mine\n")
-    assert Owner.ADMIN is drop_in.owner(host, UNIT, written)
-    assert not drop_in.remove(host, written)
-    machine.remove(PATH)
-    machine.link(PATH, "/dev/null")
-    assert Owner.FORBIDDEN is drop_in.owner(host, UNIT, written)
-    assert not drop_in.remove(host, written)
-    machine.remove(PATH)
-    machine.link(PATH, "/etc/passwd")
-    assert Owner.ADMIN is drop_in.owner(host, UNIT, written)
+# --- the record --------------------------------------------------------------------------
 
 
-def test_it_can_be_known_again_without_a_record() -> None:
-    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.DIRECT, None), ENGINE)
-    assert drop_in.is_as_written(UNIT, text)
-    assert not drop_in.is_as_written("b.service", text)
-    for edited in (text + "\n", text.replace("5555", "5556"), text.replace("# Made", "# made"), ""):
-        assert not drop_in.is_as_written(UNIT, edited)
+def test_the_record_is_read_back() -> None:
+    assert is_sealed(TEXT)
+    assert record_of(TEXT) == RECORD
+    assert record_of(proven(TEXT)) == replace(RECORD, proven=True)
+    assert is_sealed(proven(TEXT))
+    assert settings_of(TEXT) == settings_of(proven(TEXT))
 
 
-def test_a_directory_with_somebody_elses_file_stays(machine: Machine) -> None:
-    written = drop_in.announce(machine.host, UNIT, "ours\n")
-    drop_in.write(machine.host, written, "ours\n")
-    machine.write(f"{ETC}/{UNIT}.d/mine.conf", "")
-    assert drop_in.remove(machine.host, written)
-    assert [f"{ETC}/{UNIT}.d/mine.conf"] == [
-        path for path in machine.files() if path.endswith(".conf")
-    ]
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + "\n",
+        lambda text: text.replace("5555", "5556"),
+        lambda text: text.replace('"made_folder": true', '"made_folder": false'),
+        lambda text: text.replace("# Written", "# written"),
+        lambda _: "",
+    ],
+)
+def test_an_edited_one_is_known(machine: Machine, edit: Callable[[str], str]) -> None:
+    assert edit(TEXT) != TEXT
+    assert not is_sealed(edit(TEXT))
+    machine.write(PATH, edit(TEXT))
+    assert Owner.ADMIN is known(machine).drop_ins[UNIT].owner
 
 
-def test_what_an_interrupted_write_has_left_is_removed(machine: Machine) -> None:
-    written = drop_in.announce(machine.host, UNIT, "ours\n")
-    machine.write(f"{ETC}/{UNIT}.d/.zz-do-dcgm-exporter.conf.new", "our")
-    assert drop_in.remove(machine.host, written)
-    assert not machine.exists(f"{ETC}/{UNIT}.d")
+def known(machine: Machine) -> Records:
+    return records_in(look_at_our_files(machine.host))
 
 
-# --- records -----------------------------------------------------------------------------
+def test_unknown_keys_are_ignored_and_newer_records_left_alone() -> None:
+    text = as_text(StoppedUnit(was_active=False, links=(("/a", "b"),)))
+    more = text.replace('"format": 1', '"format": 1, "colour": "red"')
+    assert StoppedUnit(was_active=False, links=(("/a", "b"),)) == stopped_unit_of(more)
+    for damaged in (text.replace('"format": 1', '"format": 2'), "", "[]", "{}", '{"format": 1,'):
+        with pytest.raises(NotUnderstood):
+            stopped_unit_of(damaged)
+    with pytest.raises(NotUnderstood, match="newer version"):
+        record_of(TEXT.replace('"format": 1', '"format": 2'))
 
 
-def test_records_are_read_back(machine: Machine) -> None:
-    unit = UnitRecord(
-        UNIT, Change.STOPPED, was_active=True, file_state="enabled",
-        drop_in=WrittenFile("/x", "0", made_directory=True), links=(("/a", "b"),), source="s",
-        engine=ENGINE, reason="r", settled=True,
-    )  # fmt: skip
-    container = ContainerRecord("docker", "gpu", "a1", "gpu.old", "always", was_running=True)
-    known = State({UNIT: unit}, {"docker:gpu": container}, SnapRecord("5577", ("a", "b"), ("a",)))
-    state.save(machine.host, known)
-    assert known == state.load(machine.host)
-    state.save(machine.host, State())
-    assert not machine.exists(state.STATE_FILE.as_posix())
-    assert State() == state.load(machine.host)
+@pytest.mark.parametrize(
+    ("target", "owner"), [("/dev/null", Owner.FORBIDDEN), ("nowhere", Owner.ADMIN)]
+)
+def test_links_are_the_admins(machine: Machine, target: str, owner: Owner) -> None:
+    machine.link(PATH, target)
+    assert owner is known(machine).drop_ins[UNIT].owner
+
+
+def test_a_directory_in_its_place_is_the_admins(machine: Machine) -> None:
+    (machine.root / PATH).mkdir(parents=True)
+    assert Owner.ADMIN is known(machine).drop_ins[UNIT].owner
+
+
+# --- to the disk and away ----------------------------------------------------------------
+
+
+def test_a_folder_appears_with_its_drop_in_and_goes_with_it(machine: Machine) -> None:
+    before = machine.files()
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    assert TEXT == machine.read(PATH)
+    drop_in_files.withdraw(machine.host, UNIT)
+    assert not machine.exists(PATH)
+    assert known(machine).ours[UNIT].withdrawn
+    drop_in_files.remove(machine.host, UNIT, with_folder=True)
+    assert before == machine.files()
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_folder_with_somebody_elses_file_stays(machine: Machine, with_folder: bool) -> None:
+    machine.write(f"{FOLDER}/mine.conf", "")
+    before = machine.files()
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    drop_in_files.withdraw(machine.host, UNIT)
+    drop_in_files.remove(machine.host, UNIT, with_folder=with_folder)
+    assert before == machine.files()
+
+
+def test_an_empty_folder_of_somebodys_stays(machine: Machine) -> None:
+    (machine.root / FOLDER).mkdir()
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    drop_in_files.remove(machine.host, UNIT, with_folder=False)
+    assert machine.files()[FOLDER] == "directory"
+
+
+def test_what_was_on_its_way_is_swept(machine: Machine) -> None:
+    before = machine.files()
+    machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/zz-do-dcgm-exporter.conf", "half")
+    drop_in_files.sweep(machine.host)
+    assert before == machine.files()
+
+
+def test_what_somebody_has_put_there_meanwhile_goes_back(machine: Machine) -> None:
+    machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/mine.conf", "mine")
+    drop_in_files.sweep(machine.host)
+    assert "mine" == machine.read(f"{FOLDER}/mine.conf")
+
+
+@pytest.mark.parametrize("what", ["file", "dangling link", "link to a folder"])
+def test_what_is_no_folder_is_told_in_a_sentence_and_stays(machine: Machine, what: str) -> None:
+    if what == "file":
+        machine.write(FOLDER, "mine")
+    else:
+        machine.link(FOLDER, "nowhere" if what == "dangling link" else "multi-user.target.wants")
+    before = machine.files()
+    with pytest.raises(CannotChange, match=rf"^{UNIT}: /{FOLDER} is not a folder"):
+        drop_in_files.install(machine.host, UNIT, TEXT)
+    assert before == machine.files()
+
+
+def test_a_full_disk_changes_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine.files()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CannotChange, match=r"cannot be changed: /.*: No space left on device$"):
+        drop_in_files.install(machine.host, UNIT, TEXT)
+    assert before == machine.files()
+
+
+def test_a_disk_too_full_to_rename_is_no_obstacle_to_undoing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_in_files.install(machine.host, UNIT, TEXT)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    drop_in_files.withdraw(machine.host, UNIT)
+    assert not machine.exists(PATH)
+
+
+@pytest.fixture
+def synced(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """What is synced to the disk, and what is under /etc and /var at that moment."""
+    seen: list[tuple[str, list[str]]] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        seen.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), names(machine)))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return seen
+
+
+def names(machine: Machine) -> list[str]:
+    return [path for path, text in machine.files().items() if text != "directory"]
+
+
+def test_contents_are_on_the_disk_before_their_name(
+    machine: Machine, synced: list[tuple[str, list[str]]]
+) -> None:
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    ((name, there),) = synced
+    assert "zz-do-dcgm-exporter.conf" == name
+    assert PATH not in there
+    assert PATH in names(machine)
+
+
+def test_how_a_unit_was_enabled_is_on_the_disk_before_it_is_disabled(
+    machine: Machine, synced: list[tuple[str, list[str]]]
+) -> None:
+    link, record = (
+        f"{ETC}/multi-user.target.wants/{UNIT}",
+        f"var/lib/do-dcgm-exporter/stopped/{UNIT}",
+    )
+    machine.link(link, "/x")
+    stopped = StoppedUnit(was_active=True, links=((f"/{link}", "/x"),))
+    stopped_units.disable(machine.host, UNIT, stopped)
+    (contents, before), (directory, after) = synced
+    assert (f".{UNIT}.new", "stopped") == (contents, directory)
+    assert record not in before
+    assert {record, link} <= set(after)
+    assert record in names(machine)
+    assert link not in names(machine)
 
 
 # --- policy-rc.d -------------------------------------------------------------------------

@@ -12,10 +12,15 @@ from tests.builders import Bench
 
 import dcgm_simulator
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
-from do_dcgm_exporter.integration import engine_wait
-from do_dcgm_exporter.integration.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling, ask_engine
-from do_dcgm_exporter.integration.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking import engine_wait
+from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
+from do_dcgm_exporter.integration.looking.engine_probe import (
+    Condition,
+    EngineAnswer,
+    Profiling,
+    ask_engine,
+)
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 StartBench = Callable[..., Bench]
 BINDINGS = dcgm_simulator.bindings_directory()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from do_dcgm_exporter.integration.exporter_arguments import (
+    asks_only,
     collect_interval,
+    flag,
     is_local,
     listen_address,
-    own_arguments,
     serves_tls,
 )
 
@@ -63,6 +64,25 @@ def test_which_engine_is_ours(remote: str, expected: bool) -> None:
     assert expected is is_local(remote, {5555})
 
 
-def test_own_arguments_follow_the_name() -> None:
-    assert ["-f"] == list(own_arguments(["/usr/bin/python3", "/x/dcgm-exporter", "-f"]))
-    assert ["-f"] == list(own_arguments(["-f"]))
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["-r", "a:1"], "a:1"),
+        (["--r=a:1"], "a:1"),
+        (["-r", "-k"], "-k"),
+        (["-r"], ""),
+        (["-k", "-r", "a:1"], "a:1"),
+        (["-f", "-r", "a:1"], None),  # a file of that name, and a bare word
+        (["--kubernetes", "false", "-r", "a:1"], None),
+        (["word", "-r", "a:1"], None),
+        (["-", "-r", "a:1"], None),
+        (["---r", "a:1"], None),
+    ],
+)
+def test_flags_are_read_as_go_reads_them(arguments: list[str], value: str | None) -> None:
+    assert value == flag(arguments, ("r", "remote-hostengine-info"))
+
+
+def test_one_that_is_asked_for_its_version_ends() -> None:
+    assert asks_only(["-a", ":1", "--version"])
+    assert not asks_only(["-f", "--version"])

@@ -12,8 +12,9 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 from tests.unit.integration.runs import CLIENT, apply, restarts, undo
 
-from do_dcgm_exporter.integration import state
-from do_dcgm_exporter.integration.configuration import Choice
+from do_dcgm_exporter.integration.changing.lock import Busy, locked
+from do_dcgm_exporter.integration.changing.means import Pace
+from do_dcgm_exporter.integration.looking.configuration import Choice
 
 # The child touches nothing of the threads that serve pages here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -23,8 +24,12 @@ CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "subp
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def killed_before(change: int, work: Callable[[], object]) -> bool:
-    """Do ``work`` in a child that is killed just before a change; return whether it was."""
+def killed_before(change: int, work: Callable[[], object]) -> str:
+    """Do ``work`` in a child that is killed just before a change; return what that was.
+
+    Nothing if it came to its end without so many changes.
+    """
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         count = 0
@@ -34,30 +39,44 @@ def killed_before(change: int, work: Callable[[], object]) -> bool:
             writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING
             if event in CHANGES or writes:
                 if count == change:
+                    os.write(writer, event.encode())
                     os.kill(os.getpid(), signal.SIGKILL)
                 count += 1
 
         sys.addaudithook(watch)
+        status = 1
         try:
             work()
+            status = 0
         finally:
-            os._exit(0)
+            os._exit(status)
+    os.close(writer)
+    with open(reader) as pipe:
+        event = pipe.read()
     _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == (signal.SIGKILL if event else 0), "it fell before it was killed"
+    assert event or os.WEXITSTATUS(status) == 0, "it failed by itself"
+    return event
 
 
-def every_point(work: Callable[[], object]) -> Iterator[int]:
-    """Yield after ``work`` was killed before its first change, its second, and so on."""
+def every_point(work: Callable[[], object], *changes: str) -> Iterator[int]:
+    """Yield after ``work`` was killed before its first change, its second, and so on.
+
+    Each of the ``changes`` has to be among those at which it was.
+    """
+    seen: set[str] = set()
     change = 0
-    while killed_before(change, work):
+    while event := killed_before(change, work):
+        seen.add(event)
         yield change
         change += 1
+    assert seen >= {"subprocess.Popen", *changes}
 
 
 def test_apply_can_be_killed_at_any_point(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     points = 0
-    for points in every_point(lambda: apply(exporter)):
+    for points in every_point(lambda: apply(exporter), "os.mkdir", "open", "os.rename"):
         if points % 2:
             assert apply(exporter), points
             assert CLIENT == exporter.engine_of(UNIT), points
@@ -71,7 +90,7 @@ def test_restore_can_be_killed_at_any_point(exporter: Machine, first: Choice) ->
     before = exporter.files(), exporter.states()
     apply(exporter, first)
     points = 0
-    for points in every_point(lambda: undo(exporter)):
+    for points in every_point(lambda: undo(exporter), "os.remove"):
         assert undo(exporter), points
         assert before == (exporter.files(), exporter.states()), points
         apply(exporter, first)
@@ -81,7 +100,7 @@ def test_restore_can_be_killed_at_any_point(exporter: Machine, first: Choice) ->
 def test_stopping_can_be_killed_at_any_point(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     points = 0
-    for points in every_point(lambda: apply(exporter, Choice.STOP)):
+    for points in every_point(lambda: apply(exporter, Choice.STOP), "os.rename", "os.remove"):
         assert apply(exporter, Choice.STOP), points
         assert "inactive" == exporter.run_of(UNIT)["active"], points
         assert undo(exporter), points
@@ -92,7 +111,7 @@ def test_stopping_can_be_killed_at_any_point(exporter: Machine) -> None:
 def test_putting_back_what_did_not_come_back_can_be_killed_at_any_point(refuser: Machine) -> None:
     before = refuser.files(), refuser.states()
     points = 0
-    for points in every_point(lambda: apply(refuser)):
+    for points in every_point(lambda: apply(refuser), "os.mkdir", "os.rename", "os.rmdir"):
         assert not apply(refuser), points
         assert before[1] == refuser.states(), points
         undo(refuser)
@@ -103,9 +122,9 @@ def test_putting_back_what_did_not_come_back_can_be_killed_at_any_point(refuser:
 def test_a_second_run_waits_for_the_first(exporter: Machine) -> None:
     waited = threading.Event()
     with (
-        state.locked(exporter.host, 1.0),
-        pytest.raises(state.Busy, match="another run holds"),
-        state.locked(exporter.host, 0.3, on_wait=waited.set),
+        locked(exporter.host, 1.0, Pace(), lambda: None),
+        pytest.raises(Busy, match="another run has held"),
+        locked(exporter.host, 0.3, Pace(), waited.set),
     ):
         raise AssertionError("both hold the lock")
     assert waited.is_set()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.integration.messages import tell
-from do_dcgm_exporter.integration.workshop import Level
+from do_dcgm_exporter.integration.changing.means import Level
+from do_dcgm_exporter.integration.reporting.messages import tell
 
 
 def test_people_read_what_was_done_and_apart_what_went_wrong(

@@ -9,21 +9,30 @@ from typing import Any
 import pytest
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
-from do_dcgm_exporter.integration import check_data, check_report
-from do_dcgm_exporter.integration.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.containers import Container
-from do_dcgm_exporter.integration.engine_probe import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.exporter_command import ExporterCommand, Form
-from do_dcgm_exporter.integration.exporters import UnitExporter
-from do_dcgm_exporter.integration.machine import Answer, Package
-from do_dcgm_exporter.integration.plan import Decision, Goal, Reason
-from do_dcgm_exporter.integration.problem import Problem
-from do_dcgm_exporter.integration.problems import notices, problems
-from do_dcgm_exporter.integration.processes import DcgmProcess, Processes
-from do_dcgm_exporter.integration.snap import Snap, SnapService
-from do_dcgm_exporter.integration.state import Change, State, UnitRecord
-from do_dcgm_exporter.integration.survey import Findings, PortUse
-from do_dcgm_exporter.integration.systemd import UnitView
+from do_dcgm_exporter.integration.deciding.exporter import (
+    ExporterCommand,
+    Exporters,
+    Form,
+    Mention,
+    Role,
+    UnitExporter,
+)
+from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
+from do_dcgm_exporter.integration.deciding.problem import Problem
+from do_dcgm_exporter.integration.deciding.problems import notes, problems
+from do_dcgm_exporter.integration.deciding.record import Record
+from do_dcgm_exporter.integration.deciding.records import DropIn, Owner, Records
+from do_dcgm_exporter.integration.deciding.situation import Situation
+from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
+from do_dcgm_exporter.integration.looking.control_groups import Kind
+from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
+from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, Profiling
+from do_dcgm_exporter.integration.looking.machine import Answer, Package
+from do_dcgm_exporter.integration.looking.our_files import path_of
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
+from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
+from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.reporting import check_data, check_report
 from do_dcgm_exporter.serve.port import Holder
 
 UNIT = "nvidia-dcgm-exporter.service"
@@ -41,16 +50,35 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
 def process(
     pid: int = 20, *, unit: str = UNIT, client: bool = False, **changes: Any
 ) -> DcgmProcess:
-    made = DcgmProcess(pid, "dcgm-exporter", unit, "", 4, client)
+    owner = ProcessOwner(Kind.UNIT if unit else Kind.NOTHING, unit)
+    made = DcgmProcess(pid, "/usr/bin/dcgm-exporter", owner, 4, client)
     return replace(made, **changes)
+
+
+def command(remote: str = "", form: Form = Form.PROGRAM) -> ExporterCommand:
+    return ExporterCommand(form, ("-r", remote) if remote else ())
 
 
 def exporter(*processes: DcgmProcess, active: str = "active", **changes: Any) -> UnitExporter:
     made = UnitExporter(
-        view(UNIT, active), ExporterCommand(Form.DIRECT, None), processes, "x", False, False, 4,
-        "4.8.2",
-    )  # fmt: skip
+        view(UNIT, active), command(), processes, "x", library_major=4, version="4.8.2"
+    )
     return replace(made, **changes)
+
+
+def client(**changes: Any) -> UnitExporter:
+    """An exporter with our drop-in."""
+    return exporter(
+        process(client=True),
+        command=command("localhost:5555"),
+        view=view(UNIT, drop_ins=(path_of(UNIT),), **changes),
+    )
+
+
+def ours(*, withdrawn: bool = False, **changes: Any) -> Records:
+    """The record of our drop-in."""
+    record = replace(Record(engine="localhost:5555", source="x"), **changes)
+    return Records({UNIT: DropIn(Owner.OURS, record, withdrawn=withdrawn)})
 
 
 CLEAN = Findings(
@@ -69,29 +97,35 @@ CLEAN = Findings(
     service=view("do-dcgm-exporter.service"),
     health=Answer(200, "ok"),
 )
-REWRITE = Decision(UNIT, Goal.REWRITTEN, text="[Service]\n")
+REWRITE = Decision(UNIT, Goal.CLIENT, text="[Service]\n")
+KEEP = Decision(UNIT, Goal.CLIENT, Reason.CLIENT, "x")
 
 
-def found(**changes: Any) -> Findings:
-    return replace(CLEAN, **changes)
+def found(**changes: Any) -> Situation:
+    return Situation(replace(CLEAN, **changes))
 
 
-def with_exporter(one: UnitExporter, decision: Decision, **changes: Any) -> Findings:
-    processes = Processes(one.processes)
-    return found(
-        exporters=(one,), decisions={UNIT: decision}, processes=processes, **changes
-    )  # fmt: skip
+def with_exporter(
+    one: UnitExporter, decision: Decision, records: Records | None = None, **changes: Any
+) -> Situation:
+    now = replace(CLEAN, processes=Processes(one.processes), **changes)
+    return Situation(now, Exporters((one,)), records or Records(), {UNIT: decision})
 
 
-def only(findings: Findings) -> Problem:
-    (problem,) = problems(findings)
+def with_mention(**changes: Any) -> Situation:
+    mention = replace(Mention(Role.PARENT, "cron.service"), **changes)
+    return Situation(CLEAN, Exporters((), (mention,)))
+
+
+def only(now: Situation) -> Problem:
+    (problem,) = problems(now)
     return problem
 
 
 def test_a_clean_machine_has_no_problems() -> None:
-    assert () == problems(CLEAN)
-    assert () == notices(CLEAN)
-    assert "no problems" in check_report.as_text(CLEAN, (), ())
+    assert () == problems(found())
+    assert () == notes(found())
+    assert "no problems" in check_report.as_text(found(), (), ())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +164,8 @@ def test_the_engines_port_may_be_somebody_elses() -> None:
     problem = only(found(engine=EngineAnswer(Condition.ABSENT, "x"), engine_port=taken))
     assert "engine-port-taken" == problem.id
     assert "python3 (pid 99)" in problem.what
-    assert ("systemctl disable --now web.service",) == problem.remedy
+    assert "ps -f -p 99" == problem.remedy[0]
+    assert not any("web.service" in command for command in problem.remedy)
 
 
 def test_an_engine_elsewhere_is_not_started_here() -> None:
@@ -159,11 +194,11 @@ def test_nothing_is_done_here_to_an_engine_elsewhere(engine: EngineAnswer) -> No
 def test_an_engine_elsewhere_has_no_holder_here() -> None:
     settings = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
     other = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.2", gpus=4)
-    findings = found(settings=settings, engine=other)
-    text = check_report.as_text(findings, (), ())
+    now = found(settings=settings, engine=other)
+    text = check_report.as_text(now, (), ())
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
-    data = check_data.as_data(findings, (), ())
+    data = check_data.as_data(now, (), ())
     assert not data["engine"]["port"]["taken"]
     assert "localhost:5555" == data["local_engine"]["address"]
     assert data["local_engine"]["port"]["taken"]
@@ -205,7 +240,7 @@ def test_a_missing_profiling_module_is_installed_or_loaded() -> None:
 
 def test_an_embedded_exporter() -> None:
     problem = only(with_exporter(exporter(process()), REWRITE))
-    assert ("embedded-dcgm", f"{UNIT} runs a DCGM of its own") == (problem.id, problem.what)
+    assert ("embedded-dcgm", f"{UNIT} runs an embedded DCGM") == (problem.id, problem.what)
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
 
 
@@ -214,8 +249,7 @@ def test_an_embedded_exporter() -> None:
     [
         (Reason.CHOSEN, "dpkg-reconfigure do-dcgm-exporter"),
         (Reason.VERSION, f"systemctl disable --now {UNIT}"),
-        (Reason.REFUSED, f"systemctl disable --now {UNIT}"),
-        (Reason.CONTAINER, f"systemctl edit {UNIT}"),
+        (Reason.REFUSED, "do-dcgm-exporter-integrate apply --retry"),
         (Reason.EDITED, f"systemctl edit {UNIT}"),
         (Reason.FORBIDDEN, f"rm /etc/systemd/system/{UNIT}.d/zz-do-dcgm-exporter.conf"),
         (Reason.ENGINE, "do-dcgm-exporter-integrate apply"),
@@ -266,62 +300,82 @@ def test_decisions_of_somebodys_are_no_problem(reason: Reason) -> None:
 
 def test_an_edited_drop_in_of_a_client_is_a_notice() -> None:
     left = Decision(UNIT, Goal.UNTOUCHED, Reason.EDITED, "x.conf is yours")
-    findings = with_exporter(exporter(process(client=True)), left)
-    assert () == problems(findings)
-    assert (f"{UNIT}: x.conf is yours",) == notices(findings)
+    now = with_exporter(exporter(process(client=True)), left)
+    assert () == problems(now)
+    assert (f"{UNIT}: x.conf is yours",) == notes(now)
 
 
 def test_who_is_not_root_does_not_take_a_client_for_an_engine() -> None:
-    processes = Processes(engine_pids=(7,), unseen=3)
-    client = exporter(has_drop_in=True)
-    findings = replace(with_exporter(client, REWRITE), processes=processes)
-    assert () == problems(findings)
-    assert not any("another nv-hostengine" in notice for notice in notices(findings))
-    assert "none that can be seen" in check_report.as_text(findings, (), ())
+    now = with_exporter(client(), KEEP, ours())
+    now = replace(now, found=replace(now.found, processes=Processes(unseen=3)))
+    assert () == problems(now)
+    assert "none that can be seen" in check_report.as_text(now, (), ())
 
 
 def test_an_interrupted_run_is_a_problem() -> None:
-    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True)})
-    problem = only(with_exporter(exporter(process()), REWRITE, state=state))
+    problem = only(with_exporter(exporter(process()), REWRITE, ours(withdrawn=True)))
     assert ("interrupted", ("do-dcgm-exporter-integrate apply",)) == (problem.id, problem.remedy)
 
 
-@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_client_that_was_not_proven_is_a_problem_while_it_runs() -> None:
+    problem = only(with_exporter(client(), Decision(UNIT, Goal.CLIENT), ours(proven=False)))
+    assert ("unproven", ("do-dcgm-exporter-integrate apply",)) == (problem.id, problem.remedy)
+    stopped = client(active="inactive")
+    assert () == problems(with_exporter(stopped, KEEP, ours(proven=False)))
+
+
+def test_a_container_whose_own_command_has_changed_is_a_problem() -> None:
+    one = replace(client(), command=command("localhost:5555", Form.CONTAINER))
+    assert () == problems(with_exporter(one, KEEP, ours()))
+    problem = only(with_exporter(one, KEEP, ours(source="of before")))
+    assert "stale-drop-in" == problem.id
+    assert "its own command has changed" in problem.what
+    # A variable goes on being right.
+    assert () == problems(with_exporter(client(), KEEP, ours(source="of before")))
+
+
+DOWN = [("failed", "failed"), ("activating", "auto-restart")]
+
+
+@pytest.mark.parametrize(("active", "sub"), DOWN)
 def test_a_client_that_does_not_run(active: str, sub: str) -> None:
-    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
-    down = exporter(active=active)
-    down = replace(down, view=replace(down.view, sub_state=sub))
-    keep = Decision(UNIT, Goal.REWRITTEN, Reason.CLIENT, "x")
-    problem = only(with_exporter(down, keep, state=state))
+    down = client(active=active, sub_state=sub)
+    problem = only(with_exporter(down, KEEP, ours()))
     assert "client-down" == problem.id
-    assert (f"systemctl start {UNIT}", f"journalctl -u {UNIT}") == problem.remedy
+    assert (f"journalctl -u {UNIT}", f"systemctl start {UNIT}") == problem.remedy
     misfit = Decision(UNIT, Goal.ORIGINAL, Reason.VERSION, "another DCGM")
-    problem = only(with_exporter(down, misfit, state=state))
+    problem = only(with_exporter(down, misfit, ours()))
     assert "another DCGM" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
 
 
-@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+@pytest.mark.parametrize(("active", "sub"), DOWN)
 def test_a_client_of_somebodys_that_does_not_run(active: str, sub: str) -> None:
-    down = exporter(active=active, command=ExporterCommand(Form.DIRECT, "localhost:5555"))
-    down = replace(down, view=replace(down.view, sub_state=sub))
+    down = replace(client(active=active, sub_state=sub), processes=())
     somebodys = Decision(UNIT, Goal.UNTOUCHED, Reason.CLIENT, "told to use localhost:5555")
     problem = only(with_exporter(down, somebodys))
-    assert ("client-down", f"systemctl start {UNIT}") == (problem.id, problem.remedy[0])
+    assert ("client-down", f"systemctl start {UNIT}") == (problem.id, problem.remedy[1])
     elsewhere = replace(somebodys, reason=Reason.ELSEWHERE)
     assert () == problems(with_exporter(down, elsewhere))
 
 
-def test_a_client_that_does_not_run_for_want_of_an_engine() -> None:
-    state = State({UNIT: UnitRecord(UNIT, Change.REWRITTEN, was_active=True, settled=True)})
+def test_an_engine_that_is_down_is_one_problem_and_not_its_clients_as_well() -> None:
     absent = EngineAnswer(Condition.ABSENT, "nobody listens")
-    down = Decision(UNIT, Goal.REWRITTEN, Reason.DOWN, "nobody listens")
-    changes = {"state": state, "engine": absent, "local_engine": absent}
-    engine, client = problems(with_exporter(exporter(active="failed"), down, **changes))
-    assert "engine-absent" == engine.id
-    assert client.what.endswith("does not run: the engine cannot be used: nobody listens")
-    start_engine = "systemctl enable --now nvidia-dcgm.service"
-    assert (start_engine, f"systemctl start {UNIT}") == client.remedy
+    down = Decision(UNIT, Goal.CLIENT, Reason.DOWN, "nobody listens")
+    changes = {"local_engine": absent, "health": Answer(503, "nobody listens")}
+    now = with_exporter(client(active="failed"), down, ours(), engine=absent, **changes)
+    assert "engine-absent" == only(now).id
+    elsewhere = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
+    changes["health"] = Answer(200, "OK")
+    now = with_exporter(client(active="failed"), down, ours(), settings=elsewhere, **changes)
+    problem = only(now)
+    assert problem.what.endswith("does not run: the engine cannot be used: nobody listens")
+    assert ("systemctl enable --now nvidia-dcgm.service",) == problem.remedy
+
+
+def test_a_record_that_cannot_be_read_is_a_problem() -> None:
+    now = Situation(CLEAN, records=Records(complaints=("x cannot be understood",)))
+    assert ("record", "x cannot be understood") == (only(now).id, only(now).what)
 
 
 @pytest.mark.parametrize(
@@ -329,91 +383,76 @@ def test_a_client_that_does_not_run_for_want_of_an_engine() -> None:
     [("4.8.2", f'"localhost" as a client: {UNIT} (4.8.2)'), ("", f"perhaps one of these: {UNIT}")],
 )
 def test_the_host_label_is_told_before_it_changes(version: str, word: str) -> None:
-    findings = with_exporter(exporter(process(), version=version), REWRITE)
-    (notice,) = notices(findings)
+    now = with_exporter(exporter(process(), version=version), REWRITE)
+    (notice,) = notes(now)
     assert word in notice
     assert "3.x, 4.8.3 and later" in notice
 
 
 @pytest.mark.parametrize("version", ["3.6.1", "4.8.3"])
 def test_others_keep_their_label(version: str) -> None:
-    assert () == notices(with_exporter(exporter(process(), version=version), REWRITE))
+    assert () == notes(with_exporter(exporter(process(), version=version), REWRITE))
 
 
-def test_a_program_that_is_no_exporter_is_named() -> None:
-    agent = process(30, unit="agent.service", command="agent")
-    problem = only(found(processes=Processes((agent,))))
-    assert "agent (pid 30, agent.service)" in problem.what
-    assert ("systemctl disable --now agent.service",) == problem.remedy
-    loner = process(30, unit="", command="agent")
-    problem = only(found(processes=Processes((loner,))))
-    assert "agent (pid 30, started by hand)" in problem.what
-    assert ("kill 30",) == problem.remedy
-    by_hand = only(found(processes=Processes((process(30, unit=""),))))
-    assert "kill 30" == by_hand.remedy[0]
-    assert by_hand.remedy[1].startswith("dcgm-exporter -r localhost:5555  #")
+def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect_it() -> None:
+    problem = only(with_mention(pids=(30, 31), place="root's crontab", lines=("X=1",)))
+    assert problem.what == (
+        "cron.service has an exporter among its processes, with an embedded DCGM (pid 30, 31);"
+        " to connect it, see root's crontab"
+    )
+    assert ("X=1",) == problem.remedy
+    quiet = with_mention(place="root's crontab", lines=("X=1",))
+    assert () == problems(quiet)
+    assert (
+        "cron.service has an exporter among its processes; to connect it, see root's crontab",
+    ) == notes(quiet)
 
 
 def test_without_an_engine_nobody_is_called_embedded() -> None:
-    agent = process(30, unit="agent.service")
-    findings = found(processes=Processes((agent,)), knows_embedded=False)
-    assert () == problems(findings)
-    assert "cannot be told while the engine does not run" in check_report.as_text(findings, (), ())
-    assert check_data.as_data(findings, (), ())["embedded_processes"] is None
+    now = found(processes=Processes((process(30),)), knows_embedded=False)
+    assert () == problems(now)
+    assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
+    assert check_data.as_data(now, (), ())["embedded_processes"] is None
 
 
-def test_another_engine_is_a_notice() -> None:
-    processes = Processes(engine_pids=(7, 9), serving_pids=(7,))
-    assert ("another nv-hostengine runs (pid 9), not on port 5555",) == notices(
-        found(processes=processes)
-    )
+def test_another_engine_is_a_note() -> None:
+    now = found(other_engines={9: "lab.service", 10: ""})
+    assert () == problems(now)
+    assert (
+        "another nv-hostengine runs (pid 9, lab.service), not on port 5555",
+        "another nv-hostengine runs (pid 10), not on port 5555",
+    ) == notes(now)
 
 
-CONTAINER = Container(
-    "docker", "a1" * 32, "gpu", True, "", (), {}, 4, False,
-    {
-        "Config": {"Image": "dcgm-exporter:4.5.3-4.8.2", "Env": []},
-        "HostConfig": {"NetworkMode": "host"},
-    },
-    {},
-)  # fmt: skip
+def test_the_snaps_second_engine_is_a_problem() -> None:
+    now = found(other_engines={9: "snap.dcgm.nv-hostengine.service"})
+    assert "second-engine" == only(now).id
+    assert () == notes(now)
 
 
-def test_a_container_comes_with_its_commands() -> None:
-    problem = only(found(containers=(CONTAINER,)))
-    assert "container gpu (docker) runs a DCGM of its own" == problem.what
-    assert "docker stop gpu" in problem.remedy
-    assert "docker rename gpu gpu.before-do-dcgm-exporter" in problem.remedy
-    assert "--recreate-containers" in problem.remedy[0]
-
-
-def test_a_container_of_somebodys_comes_without() -> None:
-    problem = only(found(containers=(replace(CONTAINER, maker="Compose"),)))
-    assert "Compose makes it" in problem.what
-    assert ("docker inspect gpu",) == problem.remedy
-
-
-def test_the_snaps_second_engine() -> None:
-    services = (SnapService("dcgm.nv-hostengine", True, True),)
-    snap = Snap("5577", ":9400", services, serves_engine=False, library_major=4)
-    assert "second-engine" == only(found(snap=snap)).id
-    assert () == problems(found(snap=replace(snap, serves_engine=True)))
+def test_profiling_that_is_offered_and_stays_blank_is_a_problem() -> None:
+    note = "no profiling metrics on GPU 0: the engine offers and refuses them"
+    problem = only(found(health=Answer(200, f"OK\nanother note\n{note}\n")))
+    assert ("profiling-blank", f"do-dcgm-exporter.service: {note}") == (problem.id, problem.what)
+    without = replace(CLEAN.engine, profiling=Profiling.UNSUPPORTED)
+    assert () == problems(found(health=Answer(200, f"OK\n{note}\n"), engine=without))
 
 
 def test_a_taken_port_is_named_with_its_holder() -> None:
     port = PortUse(True, Holder("nc", 77))
     down = view("do-dcgm-exporter.service", "activating", sub_state="auto-restart")
-    taken, service = problems(found(own_port=port, service=down, health=Answer(404, "")))
+    taken = only(found(own_port=port, service=down, health=Answer(404, "")))
     assert "port 9401, that of do-dcgm-exporter, is taken by nc (pid 77)" == taken.what
-    assert "kill 77" == taken.remedy[0]
-    assert "service-down" == service.id
+    assert ("ps -f -p 77", "dpkg-reconfigure do-dcgm-exporter  # to have another port") == (
+        taken.remedy
+    )
 
 
 def test_a_port_whose_holder_is_hidden_is_ours_if_we_run() -> None:
     assert () == problems(found(own_port=PortUse(True)))
     stopped = view("do-dcgm-exporter.service", "inactive")
     identities = [one.id for one in problems(found(own_port=PortUse(True), service=stopped))]
-    assert ["port-taken", "service-down"] == identities
+    assert ["port-taken"] == identities
 
 
 def test_our_own_service() -> None:
@@ -454,33 +493,33 @@ KEYS = {
 }  # fmt: skip
 UNIT_KEYS = ["kind", "unit", "name", "how", "engine", "embedded", "changed", "would", "why",
              "dcgm_major", "version", "pids"]  # fmt: skip
-CONTAINER_KEYS = ["kind", "name", "container_engine", "id", "running", "made_by", "engine",
-                  "embedded", "copy", "dcgm_major"]  # fmt: skip
-SNAP_KEYS = ["kind", "name", "port", "services", "serves_engine", "embedded"]
-FULL = replace(
-    with_exporter(exporter(process()), REWRITE),
-    containers=(CONTAINER,),
-    snap=Snap("5577", ":9400", (), serves_engine=False, library_major=4),
-    unseen=("docker: no answer in time",),
+MENTION_KEYS = ["kind", "name", "how", "embedded", "pids", "place", "lines"]
+FULL = Situation(
+    replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),
+    Exporters(
+        (exporter(process()),),
+        (Mention(Role.USER_UNIT, "gpu.service of user 1000", (31,), "/home/x/gpu.service"),),
+    ),
+    decisions={UNIT: REWRITE},
 )
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_data.as_data(FULL, problems(FULL), notices(FULL))
+    data = check_data.as_data(FULL, problems(FULL), notes(FULL))
     assert 1 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name
-    assert [UNIT_KEYS, CONTAINER_KEYS, SNAP_KEYS] == [list(one) for one in data["exporters"]]
+    assert [UNIT_KEYS, MENTION_KEYS] == [list(one) for one in data["exporters"]]
     assert {"id", "what", "remedy"} == set(data["problems"][0])
     assert {"pid", "command", "of"} == set(data["embedded_processes"][0])
 
 
 def test_the_table_names_everything() -> None:
-    text = check_report.as_text(FULL, problems(FULL), notices(FULL))
+    text = check_report.as_text(FULL, problems(FULL), notes(FULL))
     for words in (
         "550.54.15", "datacenter-gpu-manager-4-core 1:4.5.3-1", "DCGM 4.5.3 with 8 GPUs",
-        "nvidia-dcgm.service (pid 7)", f"{UNIT} (program), active, enabled: a DCGM of its own",
-        "gpu (docker), runs: a DCGM of its own", "snap dcgm", "docker: no answer in time",
+        "nvidia-dcgm.service (pid 7)", f"{UNIT} (program), active, enabled: embedded DCGM",
+        "gpu.service of user 1000 is a user's unit: embedded DCGM", "docker: no answer in time",
         "dcgm-exporter (pid 20), nvidia-dcgm-exporter.service", "2 problems",
         "       do-dcgm-exporter-integrate apply",
     ):  # fmt: skip
@@ -498,5 +537,5 @@ def test_columns_are_as_wide_as_they_have_to_be() -> None:
 
 @pytest.mark.parametrize("choice", Choice)
 def test_the_choice_is_told(choice: Choice) -> None:
-    findings = found(settings=IntegrationSettings(choice=choice))
-    assert f"embedded-exporters = {choice.value}" in check_report.as_text(findings, (), ())
+    now = found(settings=IntegrationSettings(choice=choice))
+    assert f"embedded-exporters = {choice.value}" in check_report.as_text(now, (), ())

@@ -9,19 +9,19 @@ import socket
 from pathlib import Path
 
 import pytest
+from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
-from do_dcgm_exporter.integration.embedded_report import write_report
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.processes import (
+from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
+from do_dcgm_exporter.integration.looking.processes import (
     DcgmProcess,
-    command_name,
-    container_of,
+    only_children,
     processes_of_unit,
+    program_of,
     scan,
-    unit_of,
 )
-from do_dcgm_exporter.integration.sockets import socket_inodes, tcp_table, unix_peers
+from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table, unix_peers
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
 EXPORTER = {"comm": "dcgm-exporter\n", "cmdline": "/usr/bin/dcgm-exporter\0", "environ": ""}
@@ -91,12 +91,13 @@ def test_each_network_namespace_has_a_table_of_its_own(machine: Machine) -> None
     [
         ("-r\0gpu7:5555", "", False),
         ("-f\0x", "DCGM_REMOTE_HOSTENGINE_INFO=gpu7:5555", False),
-        # Told of ours, and not connected to it: it does not do as it was told.
-        ("-r\0localhost:5555", "", True),
-        ("-f\0x", "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555", True),
+        # Perhaps it waits for one that is just starting.
+        ("-r\0localhost:5555", "", False),
+        ("-f\0x", "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555", False),
+        ("--kubernetes\0false\0-r\0localhost:5555", "", True),
     ],
 )
-def test_one_that_was_told_of_an_engine_elsewhere_has_none(
+def test_one_that_was_told_of_an_engine_has_none_of_its_own(
     machine: Machine, words: str, variable: str, embedded: bool
 ) -> None:
     machine.put_process(
@@ -127,35 +128,90 @@ def test_engines_are_known_with_the_one_on_our_port(machine: Machine) -> None:
     assert (7,) == found.serving_pids
 
 
+GUEST_UNIT = "system.slice/a.service"
+USER = "/user.slice/user-7.slice/user@7.service"
+
+
 @pytest.mark.parametrize(
-    ("group", "unit", "container"),
+    ("group", "owner"),
     [
-        ("0::/system.slice/a.service\n", "a.service", ""),
-        ("0::/system.slice/system-gpu.slice/gpu@0.service\n", "gpu@0.service", ""),
-        ("1:name=systemd:/system.slice/a.service\n9:cpu:/x.service\n", "a.service", ""),
-        (f"0::/system.slice/docker-{CONTAINER}.scope\n", "", CONTAINER),
-        (f"0::/docker/{CONTAINER}\n", "", CONTAINER),
-        (f"0::/machine.slice/libpod-{CONTAINER}.scope/container\n", "", CONTAINER),
-        (f"0::/kubepods.slice/pod1.slice/cri-containerd-{CONTAINER}.scope\n", "", CONTAINER),
-        ("0::/user.slice/user-0.slice/session-1.scope\n", "", ""),
-        ("0::/user.slice/user-7.slice/user@7.service/app.slice/a.service\n", "", ""),
+        ("0::/system.slice/a.service\n", Owner(Kind.UNIT, "a.service")),
+        ("0::/system.slice/a.service/below\n", Owner(Kind.UNIT, "a.service")),
+        (
+            "0::/system.slice/system-gpu.slice/gpu@0.service\n",
+            Owner(Kind.UNIT, "gpu@0.service"),
+        ),
+        ("1:name=systemd:/system.slice/a.service\n9:cpu:/x.service\n",
+         Owner(Kind.UNIT, "a.service")),
+        ("1:name=systemd:/\n0::/system.slice/a.service\n", Owner(Kind.UNIT, "a.service")),
+        (f"0::/system.slice/docker-{CONTAINER}.scope\n", Owner(Kind.CONTAINER, CONTAINER)),
+        (f"0::/docker/{CONTAINER}\n", Owner(Kind.CONTAINER, CONTAINER)),
+        (f"0::/machine.slice/libpod-{CONTAINER}.scope/x\n", Owner(Kind.CONTAINER, CONTAINER)),
+        (f"0::/system.slice/a.service/libpod-payload-{CONTAINER}\n",
+         Owner(Kind.CONTAINER, CONTAINER)),
+        (f"0::/kubepods.slice/pod1.slice/cri-containerd-{CONTAINER}.scope\n",
+         Owner(Kind.CONTAINER, CONTAINER, pod=True)),
+        (f"0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{CONTAINER}\n",
+         Owner(Kind.CONTAINER, CONTAINER, pod=True)),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", Owner(Kind.SESSION, "session-1.scope")),
+        (f"0::{USER}/app.slice/a.service\n", Owner(Kind.USER_UNIT, "a.service of user 7")),
+        (f"0::{USER}/app.slice/a.service/libpod-payload-{CONTAINER}\n",
+         Owner(Kind.USER_UNIT, "a.service of user 7")),
+        (f"0::{USER}/user.slice/libpod-{CONTAINER}.scope\n", Owner(Kind.CONTAINER, CONTAINER)),
+        (f"0::{USER}/app.slice/app-x.scope\n", Owner(Kind.SESSION, "user@7.service")),
+        (f"0::/machine.slice/machine-gpu.scope/payload/{GUEST_UNIT}\n",
+         Owner(Kind.GUEST, "machine-gpu.scope")),
+        (f"0::/lxc.payload.gpu/{GUEST_UNIT}\n", Owner(Kind.GUEST, "lxc.payload.gpu")),
+        ("0::/system.slice/run-r7.scope\n", Owner(Kind.NOTHING)),
+        ("0::/init.scope\n", Owner(Kind.NOTHING)),
+        ("0::/\n", Owner(Kind.NOTHING)),
+    ],
+)  # fmt: skip
+def test_whose_a_process_is(machine: Machine, group: str, owner: Owner) -> None:
+    machine.put_process(20, cgroup=group)
+    assert owner == owner_of(machine.root / "proc", "20")
+    unit = owner.name if owner.kind is Kind.UNIT else "a.service"
+    of_unit = ("20",) if owner.kind is Kind.UNIT else ()
+    assert of_unit == processes_of_unit(machine.host, unit)
+
+
+@pytest.mark.parametrize(("ids", "kind"), [("20", Kind.UNIT), ("20\t7", Kind.GUEST)])
+def test_what_has_another_id_where_it_lives_is_a_guests(
+    machine: Machine, ids: str, kind: Kind
+) -> None:
+    machine.put_process(20, cgroup="0::/system.slice/a.service\n", status=f"NSpid:\t{ids}\n")
+    assert kind is owner_of(machine.root / "proc", "20").kind
+
+
+@pytest.mark.parametrize(
+    ("words", "exe", "program"),
+    [
+        ("metrics\0-a", "/usr/bin/dcgm-exporter", "/usr/bin/dcgm-exporter"),
+        ("x", "/usr/bin/dcgm-exporter (deleted)", "/usr/bin/dcgm-exporter"),
+        ("/usr/bin/python3\0-IB\0/x/dcgm-exporter", "/usr/bin/python3.11", "/x/dcgm-exporter"),
+        ("python3\0-c\0import x", "/usr/bin/python3.11", "/usr/bin/python3.11"),
+        ("sh\0-c\0/usr/bin/dcgm-exporter -a", "/usr/bin/dash", "/usr/bin/dash"),
+        ("sh\0-ec\0dcgm-exporter", "/usr/bin/bash", "/usr/bin/bash"),
+        ("/bin/sh\0/opt/start", "/usr/bin/dash", "/opt/start"),
+        ("/usr/bin/dcgm-exporter", "", "/usr/bin/dcgm-exporter"),
+        ("", "", "kworker"),
     ],
 )
-def test_whose_a_process_is(machine: Machine, group: str, unit: str, container: str) -> None:
-    machine.put_process(20, cgroup=group)
-    proc = machine.root / "proc"
-    assert (unit, container) == (unit_of(proc, "20"), container_of(proc, "20"))
-    assert (("20",) if unit else ()) == processes_of_unit(machine.host, unit or "b.service")
+def test_the_program_of_a_process_is_known(
+    machine: Machine, words: str, exe: str, program: str
+) -> None:
+    machine.put_process(20, comm="kworker\n", cmdline=f"{words}\0" if words else "")
+    if exe:
+        machine.link("proc/20/exe", exe)
+    assert program == program_of(machine.root / "proc", "20")
 
 
-def test_a_scripts_name_is_the_programs(machine: Machine) -> None:
-    proc = machine.root / "proc"
-    machine.put_process(20, comm="python3\n", cmdline="/usr/bin/python3\0-IB\0/x/dcgm-exporter\0")
-    machine.put_process(21, comm="a-name-of-fifte\n", cmdline="/bin/a-name-of-fifteen-and-more\0")
-    machine.put_process(22, comm="kworker\n", cmdline="")
-    assert "dcgm-exporter" == command_name(proc, "20")
-    assert "a-name-of-fifteen-and-more" == command_name(proc, "21")
-    assert "kworker" == command_name(proc, "22")
+def test_only_children_are_followed(machine: Machine) -> None:
+    for pid, children in ((20, "21 "), (21, "22 "), (22, "23 24 ")):
+        machine.put_process(pid, comm="x\n", cmdline=f"/bin/p{pid}\0")
+        machine.write(f"proc/{pid}/task/{pid}/children", children)
+    found = list(only_children(machine.root / "proc", 20))
+    assert [(20, "/bin/p20"), (21, "/bin/p21"), (22, "/bin/p22")] == found
 
 
 # --- the real /proc ----------------------------------------------------------------------

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
-from do_dcgm_exporter.integration.exporters import find_unit_exporters
-from do_dcgm_exporter.integration.processes import scan
-from do_dcgm_exporter.integration.proof import Watched
-from do_dcgm_exporter.integration.scrape import Served, scrape
-from do_dcgm_exporter.integration.systemd import Systemd
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
+from do_dcgm_exporter.integration.changing.means import Interrupted, Means, Pace
+from do_dcgm_exporter.integration.changing.proof import Watched
+from do_dcgm_exporter.integration.exporters_here import exporters_here
+from do_dcgm_exporter.integration.looking.scrape import Served, scrape
+from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 Answer = tuple[int, bytes]
 METRICS: Answer = (200, b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n")
@@ -66,7 +67,7 @@ def test_a_page_without_tls_is_nothing_to_who_expects_it(serve: Serve) -> None:
     assert Served.NOTHING is scrape("127.0.0.1", serve([METRICS]), tls=True)
 
 
-class Clock:
+class Clock(Pace):
     """Time that passes by sleeping."""
 
     now = 0.0
@@ -74,7 +75,8 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def sleep(self, _seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        super().sleep(0.0)
         self.now += 10.0
 
 
@@ -83,90 +85,107 @@ def clock() -> Clock:
     return Clock()
 
 
-def watched(machine: Machine, port: int, *more: str) -> Watched:
+def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Watched:
     """Watch a client that serves on a port."""
     told = "Environment=DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
     machine.put_unit(UNIT, port, told, *more)
     machine.systemctl("start", UNIT)
-    (exporter,) = find_unit_exporters(machine.host, Systemd(), scan(machine.host, 5555))
-    return Watched(machine.host, Systemd(), exporter, 5555, shortest_wait=60.0)
+    (exporter,) = exporters_here(machine.host, Systemd(), EngineAddress()).units
+    return Watched(Means(machine.host, machine.tell, pace=clock), exporter, 5555)
 
 
 def test_a_client_that_serves_is_back_at_once(machine: Machine, serve: Serve, clock: Clock) -> None:
-    one = watched(machine, serve([METRICS]))
+    one = watched(machine, serve([METRICS]), clock)
     assert one.is_back()
-    assert "" == one.wait(clock, clock.sleep)
+    assert "" == one.restart_and_wait(clock)
     assert 0.0 == clock.now
+    assert 2 == machine.run_of(UNIT)["starts"]
 
 
-@pytest.mark.parametrize(("interval", "seconds"), [("500", 60), ("30000", 60), ("45000", 90)])
-def test_one_that_serves_nothing_is_waited_for_a_minute_or_two_intervals(
-    machine: Machine, serve: Serve, clock: Clock, interval: str, seconds: int
+@pytest.mark.parametrize("interval", ["500", "30000", "45000", "3600000"])
+def test_one_that_serves_nothing_is_waited_for_two_minutes_whatever_its_interval(
+    machine: Machine, serve: Serve, clock: Clock, interval: str
 ) -> None:
     port = serve([(500, b"")])
     command = f"ExecStart=/usr/bin/dcgm-exporter -c {interval} -a :{port}"
-    one = watched(machine, port, command)
+    one = watched(machine, port, clock, command)
     assert not one.is_back()
-    assert f"it does not serve metrics after {seconds} s" == one.wait(clock, clock.sleep)
-    assert float(seconds) == clock.now
+    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
+    assert 120.0 == clock.now
 
 
 def test_what_was_served_before_has_to_be_served_again(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     answers = [METRICS]
-    one = watched(machine, serve(answers))
+    one = watched(machine, serve(answers), clock)
     one.note()
-    answers[0] = (500, b"")
-    assert "it does not serve metrics after 60 s" == one.wait(clock, clock.sleep)
     answers[0] = EMPTY
-    clock.now = 0.0
-    assert "it does not serve metrics after 60 s" == one.wait(clock, clock.sleep)
+    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
+    assert 120.0 == clock.now
 
 
-def test_an_empty_page_is_enough_where_it_was_empty_before(
+def test_an_empty_page_is_enough_in_the_end_where_it_was_empty_before(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
-    one = watched(machine, serve([EMPTY]))
+    one = watched(machine, serve([EMPTY]), clock)
     one.note()
-    assert "" == one.wait(clock, clock.sleep)
-    assert 60.0 == clock.now
+    assert "" == one.restart_and_wait(clock)
+    assert 120.0 == clock.now
 
 
-def test_an_empty_page_is_not_waited_for_through_hours(
+def test_an_empty_page_is_enough_in_the_end_for_one_with_a_long_interval(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     answers = [METRICS]
     port = serve(answers)
     command = f"ExecStart=/usr/bin/dcgm-exporter -c 3600000 -a :{port}"
-    one = watched(machine, port, command)
+    one = watched(machine, port, clock, command)
     one.note()
     answers[0] = EMPTY
-    assert "" == one.wait(clock, clock.sleep)
+    assert "" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
 
 
 def test_one_that_has_failed_is_not_waited_for(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
-    one = watched(machine, serve([METRICS]))
-    machine.systemctl("stop", UNIT)
+    one = watched(machine, serve([METRICS]), clock)
     machine.write("stand-in/refuses", UNIT)
-    machine.systemctl("start", UNIT)
-    assert f"it exits as a client: journalctl -u {UNIT}" == one.wait(clock, clock.sleep)
+    assert f"it exits as a client: journalctl -u {UNIT}" == one.restart_and_wait(clock)
     assert 0.0 == clock.now
+
+
+@pytest.mark.parametrize(("restarts", "stays"), [(2, True), (3, False)])
+def test_one_that_systemd_has_to_restart_again_and_again_does_not_stay_up(
+    machine: Machine, serve: Serve, clock: Clock, restarts: int, stays: bool
+) -> None:
+    one = watched(machine, serve([METRICS]), clock)
+    machine.write("stand-in/restarts-from-then-on", f"{UNIT} {restarts}")
+    obstacle = one.restart_and_wait(clock)
+    assert obstacle == ("" if stays else f"it exits as a client: journalctl -u {UNIT}")
+
+
+def test_restarts_of_before_do_not_count(machine: Machine, serve: Serve, clock: Clock) -> None:
+    one = watched(machine, serve([METRICS]), clock)
+    machine.write("stand-in/restarts-before", f"{UNIT} 7")
+    assert "" == one.restart_and_wait(clock)
 
 
 def test_a_manager_that_is_too_busy_is_asked_again(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
-    one = watched(machine, serve([METRICS]))
-    answers = machine.read("programs/busctl")
-    machine.program(
-        "busctl",
-        f"#!/bin/sh\n[ -e {machine.root}/asked ] || {{ touch {machine.root}/asked; exit 1; }}\n"
-        f"exec {machine.root}/programs/answers/busctl \"$@\"\n",
-    )  # fmt: skip
-    (machine.root / "programs/answers").mkdir()
-    machine.program("answers/busctl", answers)
-    assert "" == one.wait(clock, clock.sleep)
+    one = watched(machine, serve([METRICS]), clock)
+    # The third question is the first after the restart.
+    machine.write("stand-in/busy", "3")
+    assert "" == one.restart_and_wait(clock)
+    assert 10.0 == clock.now
+
+
+def test_nobody_waits_once_the_run_is_interrupted(
+    machine: Machine, serve: Serve, clock: Clock
+) -> None:
+    one = watched(machine, serve([EMPTY]), clock)
+    clock.stop()
+    with pytest.raises(Interrupted):
+        one.restart_and_wait(clock)

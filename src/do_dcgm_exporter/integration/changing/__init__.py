@@ -1,0 +1,1 @@
+"""Change units and prove that they came back, or undo it."""

@@ -1,0 +1,49 @@
+"""One run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.integration.changing.means import Pace
+from do_dcgm_exporter.integration.host import RUN_DIRECTORY, Host
+
+LOCK_FILE = RUN_DIRECTORY / "lock"
+
+
+class Busy(ExporterError):
+    """Raised when another run does not come to its end."""
+
+
+@contextmanager
+def locked(host: Host, seconds: float, pace: Pace, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only run that changes anything. Raises Busy after ``seconds``."""
+    path = host.path(LOCK_FILE)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Root's alone: whoever may open a file may lock it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        end = time.monotonic() + seconds
+        waiting = False
+        while not _lock(descriptor):
+            if time.monotonic() >= end:
+                raise Busy(f"another run has held {path} for {seconds:g} s")
+            if not waiting:
+                on_wait()
+                waiting = True
+            pace.sleep(0.2)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

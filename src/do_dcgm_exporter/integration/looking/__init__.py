@@ -1,0 +1,1 @@
+"""What is on this machine: units, commands, processes, containers, the engine."""

@@ -1,0 +1,84 @@
+"""What a process belongs to, by its control group and its PID namespace."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from do_dcgm_exporter.integration.host import read_bytes
+
+# docker, podman, CRI-O and containerd, with systemd's and with their own groups.
+_CONTAINER = re.compile(
+    r"(?:/|docker-|libpod-|libpod-payload-|crio-|cri-containerd[-:])([0-9a-f]{64})"
+    r"(?:\.scope)?(?:/|$)"
+)
+_USER_MANAGER = re.compile(r"user@(\d+)\.service")
+
+
+class Kind(Enum):
+    """What a process can belong to."""
+
+    UNIT = "unit"
+    USER_UNIT = "unit of a user's manager"
+    SESSION = "login session"
+    CONTAINER = "container"
+    GUEST = "guest"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a process belongs to.
+
+    ``name`` is a unit's or a session's name, a container's id or a guest's control group;
+    ``pod`` is whether a container is one of Kubernetes.
+    """
+
+    kind: Kind
+    name: str = ""
+    pod: bool = False
+
+
+def owner_of(proc: Path, process: str) -> Owner:
+    """Say what a process belongs to."""
+    group = _group(proc, process)
+    names = [name for name in group.split("/") if name and not name.endswith(".slice")]
+    manager = _USER_MANAGER.fullmatch(names[0]) if names else None
+    if manager and names[1:] and names[1].endswith(".service"):
+        return Owner(Kind.USER_UNIT, f"{names[1]} of user {manager[1]}")
+    if container := _CONTAINER.search(group):
+        return Owner(Kind.CONTAINER, container[1], "kubepods" in group)
+    if _is_in_other_namespace(proc, process):
+        return Owner(Kind.GUEST, names[0] if names else "")
+    if not names or names[0] == "init.scope":
+        return Owner(Kind.NOTHING)
+    if manager or names[0].startswith("session-"):
+        return Owner(Kind.SESSION, names[0])
+    if names[0].endswith(".service"):
+        return Owner(Kind.UNIT, names[0])
+    if names[0].endswith(".scope") and not names[0].startswith("machine-"):
+        return Owner(Kind.NOTHING)
+    # machined's, and groups that are none of systemd's: lxc(7).
+    return Owner(Kind.GUEST, names[0])
+
+
+def _group(proc: Path, process: str) -> str:
+    """Return systemd's control group of a process: cgroup 2, or its hierarchy of version 1."""
+    lines = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace").splitlines()
+    paths = [
+        line.split(":", 2)[2]
+        for line in lines
+        if line.startswith("0::") or ":name=systemd:" in line
+    ]
+    # Only one of them is systemd's where both are mounted.
+    return max(paths, key=len, default="")
+
+
+def _is_in_other_namespace(proc: Path, process: str) -> bool:
+    """Whether a process has another id where it lives: proc_pid_status(5), NSpid."""
+    for line in read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines():
+        if line.startswith(b"NSpid:"):
+            return len(line.split()) > 2
+    return False

@@ -1,0 +1,177 @@
+"""The service manager: what it thinks of units, and what it is asked to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
+
+_MANAGER = "org.freedesktop.systemd1"
+_OBJECTS = "/org/freedesktop/systemd1/unit/"
+_ANSWER_SECONDS = 3.0
+_RELOAD_SECONDS = 90.0
+# A unit may take TimeoutStopSec= and TimeoutStartSec=, 90 s each unless it says otherwise.
+_JOB_SECONDS = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecCommand:
+    """One ``ExecStart=`` as the manager has parsed it; ``flags`` are its ExecStartEx names."""
+
+    path: str
+    argv: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnitView:
+    """A unit as the manager sees it, drop-ins included.
+
+    ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
+    ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
+    file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
+    ``invocation`` is another one after each start.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    load_state: str
+    active_state: str
+    sub_state: str
+    file_state: str
+    fragment: str
+    drop_ins: tuple[str, ...]
+    type: str
+    commands: tuple[ExecCommand, ...]
+    environment: Mapping[str, str]
+    environment_files: tuple[str, ...]
+    unset: tuple[str, ...]
+    restarts: int
+    triggered_by: tuple[str, ...] = ()
+    main_pid: int = 0
+    working_directory: str = "/"
+    source_path: str = ""
+    invocation: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the unit has a file that can be run."""
+        return self.load_state in ("loaded", "error", "bad-setting")
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the admin forbids it to run."""
+        return self.load_state == "masked"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is active, or about to be; not if it only waits for its next restart."""
+        return self.active_state in ("active", "reloading", "activating") and (
+            self.sub_state != "auto-restart"
+        )
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it has ended without being asked to: failed, or waiting for its next start."""
+        return self.active_state == "failed" or self.sub_state == "auto-restart"
+
+
+class Systemd:
+    """The manager. Reading needs no privileges."""
+
+    def view(self, unit: str, timeout: float = _ANSWER_SECONDS) -> UnitView:
+        """Look at a unit. Raises CommandFailed when the manager does not answer."""
+        answer = run(
+            "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
+            "org.freedesktop.DBus.Properties", "GetAll", "s", "",
+            timeout=timeout,
+        )  # fmt: skip
+        return _view(unit, _properties(answer, unit))
+
+    def instances(self, template: str) -> tuple[str, ...]:
+        """Return the loaded instances of ``NAME@.service``."""
+        # In a pattern a backslash stands for the next character; names may have some.
+        return self.loaded(template.replace("\\", "\\\\").replace("@.", "@*."))
+
+    def loaded(self, pattern: str) -> tuple[str, ...]:
+        """Return the names of loaded units that match a pattern."""
+        answer = run(
+            "systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", pattern,
+            timeout=_ANSWER_SECONDS,
+        )  # fmt: skip
+        return tuple(line.split()[0] for line in answer.splitlines() if line.strip())
+
+    def reload(self) -> None:
+        """Have the manager read the unit files anew."""
+        run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
+
+    def restart(self, unit: str, seconds: float | None = None) -> None:
+        """Restart a unit, whatever made it fail before, and wait until it has started."""
+        command = ("systemctl", "restart", unit)
+        try:
+            run(*command, timeout=seconds or _JOB_SECONDS)
+        except CommandTimedOut:
+            raise
+        except CommandFailed:
+            # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
+            # forgotten before, for who is killed then leaves a unit that nobody starts again.
+            run("systemctl", "reset-failed", unit, timeout=_ANSWER_SECONDS)
+            run(*command, timeout=seconds or _JOB_SECONDS)
+
+    def start_later(self, unit: str) -> None:
+        """Have a unit started, without waiting for it."""
+        run("systemctl", "start", "--no-block", unit, timeout=_ANSWER_SECONDS)
+
+    def stop(self, unit: str) -> None:
+        """Stop a unit and wait until it has stopped."""
+        run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
+
+
+def _escaped(unit: str) -> str:
+    """Return a unit's name as a label of its D-Bus path: sd_bus_path_encode(3)."""
+    return "".join(
+        chr(byte) if chr(byte).isalpha() or (chr(byte).isdigit() and index) else f"_{byte:02x}"
+        for index, byte in enumerate(unit.encode())
+    )
+
+
+def _properties(answer: str, unit: str) -> Mapping[str, Any]:
+    try:
+        (properties,) = json.loads(answer)["data"]
+        return {name: value["data"] for name, value in properties.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandFailed(("busctl", unit), "its answer cannot be understood") from error
+
+
+def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
+    get = properties.get
+    assignments = (text.partition("=") for text in get("Environment") or ())
+    return UnitView(
+        name=get("Id") or unit,
+        names=tuple(get("Names") or ()),
+        load_state=get("LoadState") or "not-found",
+        active_state=get("ActiveState") or "inactive",
+        sub_state=get("SubState") or "dead",
+        file_state=get("UnitFileState") or "",
+        fragment=get("FragmentPath") or "",
+        drop_ins=tuple(get("DropInPaths") or ()),
+        type=get("Type") or "",
+        commands=tuple(_commands(get("ExecStartEx") or ())),
+        environment={name: value for name, _, value in assignments},
+        environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
+        unset=tuple(get("UnsetEnvironment") or ()),
+        restarts=get("NRestarts") or 0,
+        triggered_by=tuple(get("TriggeredBy") or ()),
+        main_pid=get("MainPID") or 0,
+        working_directory=(get("WorkingDirectory") or "/").removeprefix("!").replace("~", "/root"),
+        source_path=get("SourcePath") or "",
+        invocation=bytes(get("InvocationID") or ()).hex(),
+    )
+
+
+def _commands(entries: Sequence[Sequence[Any]]) -> Iterator[ExecCommand]:
+    for path, argv, flags, *_ in entries:
+        yield ExecCommand(path, tuple(argv), tuple(flags))

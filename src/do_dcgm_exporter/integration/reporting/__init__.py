@@ -1,0 +1,1 @@
+"""Tell people and programs: check as text and JSON, the count of embedded DCGMs."""

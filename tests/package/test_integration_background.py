@@ -1,0 +1,146 @@
+"""dpkg waits for nobody's exporter: what takes time is done behind its back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.package import exporter_kinds, exporters
+from tests.package.conftest import system_over
+from tests.package.exporters import (
+    SERVICE,
+    UNIT,
+    engine_of,
+    finished,
+    integrate,
+    put_enabled_exporter,
+    put_one,
+    put_program,
+    vendor_package,
+)
+from tests.package.machine import Machine, Root
+from tests.package.system import CONF, NAME, System
+
+ENGINE = "localhost:5555"
+SLOW = "slow.service"
+SLOW_PORT = 9405
+# Releases 3.x have an empty page until their first interval is over.
+INTERVAL = 20_000
+DROP_IN = f"{exporter_kinds.ETC}/{SLOW}.d/{exporter_kinds.DROP_IN}"
+
+
+def put_slow_one(system: System) -> None:
+    """Put an exporter on a machine that serves nothing before its first interval is over."""
+    program = "/opt/slow/dcgm-exporter"
+    put_program(system, program, "3.3.9-3.6.1")
+    command = exporter_kinds.on(SLOW_PORT, program, f" -c {INTERVAL}")
+    system.write(f"{exporter_kinds.ETC}/{SLOW}", exporter_kinds.unit(command))
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "enable", "--quiet", "--now", SLOW)
+    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded", 60.0)
+
+
+@pytest.fixture
+def with_dcgm3(dependencies: list[Path], dcgm3: Path) -> Iterator[System]:
+    """A system with an engine of DCGM 3 that runs."""
+    with system_over(dependencies) as system:
+        system.install(dcgm3)
+        system.run("systemctl", "start", NAME)
+        assert system.becomes(lambda: exporters.is_served(system, 5555), 30.0)
+        yield system
+
+
+def is_working(system: System) -> bool:
+    return system.property(SERVICE, "ActiveState") == "activating"
+
+
+def test_dpkg_is_done_while_an_exporter_is_still_silent(with_dcgm3: System, exporter: Path) -> None:
+    system = with_dcgm3
+    put_slow_one(system)
+    before = system.property(SLOW, "InvocationID")
+    said = system.install(exporter).stderr
+    assert is_working(system), system.journal(SERVICE)
+    assert SLOW.partition(".")[0] in said
+    assert "background" in said
+
+    # A removal does not wait for it either, and nothing is left half done.
+    assert system.becomes(lambda: system.property(SLOW, "InvocationID") != before, 30.0)
+    system.run("dpkg", "--remove", "do-dcgm-exporter")
+    assert not system.exists(DROP_IN)
+    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded", 60.0)
+    assert system.systemctl("--failed", "--plain", "--no-legend") == ""
+
+    system.install(exporter)
+    assert finished(system)
+    assert engine_of(system, SLOW_PORT) == ENGINE
+    assert SLOW in system.journal(SERVICE)
+    assert system.property(SERVICE, "ExecMainStatus") == "0"
+
+
+def test_a_package_that_comes_meanwhile_is_not_missed(
+    with_dcgm3: System, exporter: Path, workshop: Path
+) -> None:
+    system = with_dcgm3
+    put_slow_one(system)
+    system.install(exporter)
+    assert system.becomes(lambda: system.exists(DROP_IN), 30.0)
+    assert is_working(system)
+    text = exporters.VENDOR_UNIT.replace(".csv", ".csv -c 500")
+    system.install(vendor_package(workshop, "3.3.9-3.6.1", text))
+
+    assert finished(system)
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 30.0), system.journal(SERVICE)
+    assert engine_of(system, SLOW_PORT) == ENGINE
+    assert system.journal(UNIT).count("Started ") == 2
+
+
+def test_what_came_of_it_is_in_the_journal_the_check_and_the_status(
+    new_system: System, exporter: Path
+) -> None:
+    put_one(new_system, 9402)
+    new_system.write(exporters.REFUSAL, "")
+    new_system.install(exporter)
+    assert finished(new_system)
+
+    assert new_system.property(SERVICE, "ExecMainStatus") == "1"
+    assert "exporter-9402.service" in new_system.journal(SERVICE)
+    assert "exporter-9402.service" in integrate(new_system, "check").stdout
+    assert engine_of(new_system, 9402) == "embedded"
+
+
+def test_where_policy_forbids_nothing_is_started(new_system: System, exporter: Path) -> None:
+    put_one(new_system, 9402)
+    pid = new_system.property("exporter-9402.service", "MainPID")
+    new_system.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")
+    new_system.run("chmod", "755", "/usr/sbin/policy-rc.d")
+    new_system.install(exporter)
+
+    assert new_system.property(SERVICE, "ExecMainStartTimestampMonotonic") == "0"
+    assert not new_system.exists(exporters.WANTED)
+    assert new_system.property("exporter-9402.service", "MainPID") == pid
+    assert engine_of(new_system, 9402) == "embedded"
+
+
+def test_in_an_image_nothing_runs_and_its_first_boot_does_it(
+    with_dcgm: list[Path], exporter: Path
+) -> None:
+    root = Root(with_dcgm)
+    try:
+        put_enabled_exporter(root.path)
+        (root.path / "var" / "tmp" / exporter.name).write_bytes(exporter.read_bytes())
+        said = root.run("dpkg", "--install", f"/var/tmp/{exporter.name}").stderr
+        assert "Traceback" not in said
+        assert (root.path / CONF.lstrip("/")).exists()
+        assert list((root.path / "etc/systemd/system").glob("*/zz-do-dcgm-exporter.conf")) == []
+        soon = root.path / "etc/systemd/system/do-dcgm-exporter-integrate.timer.d/soon.conf"
+        soon.parent.mkdir()
+        soon.write_text("[Timer]\nOnBootSec=\nOnBootSec=1s\nAccuracySec=1s\n")
+        machine = Machine(root)
+        try:
+            system = System(machine)
+            assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
+        finally:
+            machine.stop()
+    finally:
+        root.close()
