@@ -30,8 +30,8 @@ from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 from do_dcgm_exporter.page.publication import Body
 from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service import agent as agent_module
 from do_dcgm_exporter.service.agent import Agent
-from do_dcgm_exporter.service.service import agent as agent_module
 
 ENGINE_CALLS, DECODING, BUILDING = "engine calls", "decoding", "building"
 OWN, RENDERING, REST = "own metrics", "rendering", "the rest"

@@ -36,7 +36,7 @@ from do_dcgm_exporter.forward import forwarder, name_lookup
 from do_dcgm_exporter.page import own_metrics as telemetry
 from do_dcgm_exporter.page import publisher
 from do_dcgm_exporter.page.publication import Page, Publication
-from do_dcgm_exporter.service.service import agent, service, supervisor
+from do_dcgm_exporter.service import agent, service, supervisor
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
 PROFILING = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"
