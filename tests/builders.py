@@ -20,8 +20,13 @@ from do_dcgm_exporter.collect.samples import Family, Snapshot
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.counters import CounterSet, parse_counters, read_counter_set
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import DeviceSelection, ListenAddress, LogFormat, Settings
+from do_dcgm_exporter.config.settings import (
+    Configuration,
+    DeviceSelection,
+    ListenAddress,
+    LogFormat,
+    Settings,
+)
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine

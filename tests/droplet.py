@@ -14,8 +14,7 @@ from tests.builders import Bench, Clock, configuration
 
 from dcgm_simulator import testing
 from do_dcgm_exporter.config.addresses import parse_engine_address
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import ListenAddress, Settings
+from do_dcgm_exporter.config.settings import Configuration, ListenAddress, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics

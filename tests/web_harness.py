@@ -20,6 +20,7 @@ PATIENCE = 20  # seconds; only ever waited out by a failure
 TEXT = b"# HELP up Whether it is.\n# TYPE up gauge\nup 1\n"
 OPENMETRICS = b"up 1\n# EOF\n"
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+NOW = 1795766400.0  # 2026-11-27 08:00 UTC, the date of all answers
 HUGE = b"a 1\n" * 4_000_000  # more than the kernel buffers for one connection
 
 
@@ -133,6 +134,7 @@ def serving(
     publication = Publication(first or page())
     address = ListenAddress("127.0.0.1", 0)
     options |= {"limits": limits or Limits(), "clock": clock, "heartbeat": 0.01}
+    options.setdefault("unix_time", lambda: NOW)
     server = MetricsServer(address, publication, **options)
     server.start()
     harness = Harness(server, publication, clock, trust)

@@ -1,27 +1,24 @@
-"""The command: parse the options, run the mode that was asked for, report errors."""
+"""The command: parse the options, run the mode they ask for, report errors."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from do_dcgm_exporter.commands.check_config import check_config
 from do_dcgm_exporter.commands.list_fields import list_fields
 from do_dcgm_exporter.commands.output import write
-from do_dcgm_exporter.commands.progress import progress
 from do_dcgm_exporter.commands.simulate import simulated_engine
 from do_dcgm_exporter.commands.terminal import terminal_of
-from do_dcgm_exporter.config.counters import CounterSet, read_counter_set
-from do_dcgm_exporter.config.load import load_settings
-from do_dcgm_exporter.config.parser import OptionParser
-from do_dcgm_exporter.config.run_configuration import refuse_label_twice
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.command_line import CommandLine, Mode, parse_command_line
+from do_dcgm_exporter.config.environment import unknown_variables
+from do_dcgm_exporter.config.load import load_configuration, load_settings
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.errors import ExporterError
 
-__all__ = ["load_settings", "main"]
+_INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,47 +26,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except ExporterError as error:
-        print(f"do-dcgm-exporter: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_status
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return _INTERRUPTED
 
 
 def _run(argv: Sequence[str]) -> int:
-    flags = OptionParser().parse_flags(argv)
-    if hasattr(flags, "list_fields"):
-        write(list_fields(flags.list_fields, terminal_of(sys.stdout)))
+    command_line = parse_command_line(argv)
+    if command_line.mode is Mode.LIST_FIELDS:
+        write(list_fields(command_line.pattern, terminal_of(sys.stdout)))
         return 0
     with ExitStack() as stack:
-        adapt: Callable[[Settings], Settings] = _unchanged
-        if hasattr(flags, "simulate"):
-            # A mistake in the configuration shows before an engine is started.
-            load_settings(argv, os.environ)
-            adapt = stack.enter_context(simulated_engine(flags.simulate))
+        adapt = _adapter(command_line, argv, stack)
 
-        def load() -> tuple[Settings, CounterSet]:
-            settings = adapt(load_settings(argv, os.environ))
-            counters = read_counter_set(settings.default_counters, settings.collectors)
-            refuse_label_twice(settings, counters)
-            return settings, counters
+        def load() -> Configuration:
+            settings, counters = load_configuration(argv, os.environ)
+            return Configuration(adapt(settings), counters)
 
-        return _run_mode(flags, load)
+        return _run_mode(command_line.mode, load)
 
 
-def _run_mode(flags: argparse.Namespace, load: Callable[[], tuple[Settings, CounterSet]]) -> int:
-    settings, counter_set = load()
-    if hasattr(flags, "check_config"):
-        with progress() as tell:
-            report, status = check_config(settings, counter_set, terminal_of(sys.stdout), tell)
-        write(report)
-        return status
-    # Imported here, since they bring the whole machinery with them.
-    if hasattr(flags, "once"):
+def _adapter(
+    command_line: CommandLine, argv: Sequence[str], stack: ExitStack
+) -> Callable[[Settings], Settings]:
+    """Return what makes settings fit, starting the simulated engine if there is to be one."""
+    if command_line.scenario is None:
+        return lambda settings: settings
+    # A mistake in the configuration must show before an engine is started.
+    load_settings(argv, os.environ)
+    return stack.enter_context(simulated_engine(command_line.scenario))
+
+
+def _run_mode(mode: Mode, load: Callable[[], Configuration]) -> int:
+    # Each mode is imported here: the service alone takes 0.3 s of CPU and 14 MB, which --help
+    # and --list-fields would pay for as well.
+    configuration = load()
+    if mode is Mode.SERVE:
+        from do_dcgm_exporter.service.service import run
+
+        return run(configuration, load)
+    for sentence in unknown_variables(os.environ):
+        _tell(sentence)
+    if mode is Mode.ONCE:
         from do_dcgm_exporter.commands.once import run_once
 
-        return run_once(settings, counter_set)
-    from do_dcgm_exporter.service.service import run
+        return run_once(configuration)
+    from do_dcgm_exporter.commands.check_config import run_check
 
-    return run(settings, counter_set, load)
+    return run_check(configuration)
 
 
-def _unchanged(settings: Settings) -> Settings:
-    return settings
+def _tell(sentence: str) -> None:
+    print(f"do-dcgm-exporter: {sentence}", file=sys.stderr)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
 
 class ExporterError(Exception):
-    """Something a person has to be told about in one sentence.
+    """Something a person has to be told in one sentence.
 
     ``exit_status`` is what the process ends with when nothing can go on.
     """
@@ -13,6 +17,25 @@ class ExporterError(Exception):
 
 
 class ConfigurationError(ExporterError):
-    """Raised when an option, the configuration file or a named file is wrong."""
+    """Raised when an option, the configuration file or a file they name is wrong."""
 
     exit_status = 2
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Prefix a ConfigurationError with the place of the wrong setting."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from error
+
+
+def hint(name: str, known: Iterable[str], cutoff: float = 0.75) -> str:
+    """Return the end of a sentence that suggests the known name closest to ``name``, if any.
+
+    ``cutoff`` is how alike the two must be, from 0 to 1.
+    """
+    # The cost of a comparison grows with the length.
+    closest = get_close_matches(name[:100], known, n=1, cutoff=cutoff)
+    return f"; did you mean {closest[0]}?" if closest else ""

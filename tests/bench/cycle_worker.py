@@ -23,15 +23,15 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.counters import read_counter_set
 from do_dcgm_exporter.config.load import load_settings
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page import publisher as publisher_module
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 from do_dcgm_exporter.page.publication import Body
 from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service import agent as agent_module
 from do_dcgm_exporter.service.agent import Agent
-from do_dcgm_exporter.service.service import agent as agent_module
 
 ENGINE_CALLS, DECODING, BUILDING = "engine calls", "decoding", "building"
 OWN, RENDERING, REST = "own metrics", "rendering", "the rest"

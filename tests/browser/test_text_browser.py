@@ -28,7 +28,7 @@ def test_the_first_sentence_names_the_device_and_the_cause(scene: Scene) -> None
     with scene.played() as droplet, droplet.serving() as url:
         first_line, _, rest = as_text(url).partition("\n")
     assert re.fullmatch(scene.sentence, first_line), first_line
-    assert "The way of the data" in rest
+    assert "Data path" in rest
 
 
 def test_all_else_is_there_to_be_read() -> None:

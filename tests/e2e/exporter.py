@@ -224,7 +224,7 @@ class Exporter:
 
     def reload(self, **changes: Value) -> None:
         """Change settings and wait until it has taken, or refused, the configuration."""
-        done = ("configuration reloaded", "the configuration was not reloaded")
+        done = ("configuration reloaded", "the new configuration is refused")
         before = sum(len(self.log_lines(part)) for part in done)
         self.write_settings(**changes)
         self.signal(signal.SIGHUP)

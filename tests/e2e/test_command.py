@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -294,6 +295,16 @@ def test_a_mistake_in_the_environment_names_the_variable() -> None:
     assert name in ran.sentence
 
 
+def test_an_unknown_variable_is_logged_in_the_chosen_format(
+    stage: Stage, single: SimulatedEngine
+) -> None:
+    variables = {"DO_DCGM_EXPORTER_ADRESS": ":1"}
+    exporter = stage.exporter(single, environ=variables, log_format="json")
+    entries = [json.loads(line) for line in exporter.log().splitlines()]
+    warnings = [entry["message"] for entry in entries if entry["level"] == "warning"]
+    assert "ignoring the unknown environment variable DO_DCGM_EXPORTER_ADRESS" in warnings[0]
+
+
 def test_a_taken_port_names_its_holder_and_is_status_1(
     stage: Stage, single: SimulatedEngine
 ) -> None:
@@ -459,3 +470,20 @@ def test_ctrl_c_ends_it_without_a_traceback(stage: Stage, single: SimulatedEngin
     exporter.wait_until_up()
     exporter.signal(signal.SIGINT)
     assert exporter.process.wait(10) == 0
+
+
+def test_ctrl_c_ends_once_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        process = subprocess.Popen(
+            [*COMMAND, *flags_for(f"127.0.0.1:{silent.getsockname()[1]}"), "--once"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "do-dcgm-exporter: interrupted\n")

@@ -141,7 +141,7 @@ def test_a_bad_configuration_is_refused_in_one_line_and_the_old_one_goes_on(
     shared.reload(**{name: value})
     errors = shared.log_lines(" ERROR ")[refusals:]
     assert len(errors) == 1
-    assert "the old one goes on" in errors[0]
+    assert "the old one stays in force" in errors[0]
     assert complaint in errors[0]
     page = shared.page()
     assert page.own("config_last_reload_successful") == 0
@@ -190,8 +190,8 @@ def test_what_needs_a_restart_is_said_and_kept(shared: Exporter) -> None:
     bindings.mkdir()
     (bindings / "dcgm_structs.py").touch()
     shared.reload(address="127.0.0.1:1", dcgm_bindings=bindings)
-    assert len(shared.log_lines("the address 127.0.0.1:1 is taken at the next restart")) == 1
-    assert len(shared.log_lines(f"the bindings {bindings} are taken at the next restart")) == 1
+    assert len(shared.log_lines("the address 127.0.0.1:1 takes effect at the next restart")) == 1
+    assert len(shared.log_lines(f"the bindings {bindings} take effect at the next restart")) == 1
     shared.wait_for_cycles(2)
     assert shared.port == port
     assert shared.page().own("config_last_reload_successful") == 1

@@ -7,10 +7,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Stage
+from tests.e2e.exporter import Exporter, settings_for
 from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
@@ -122,6 +124,13 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(
 
 
 def test_the_journal_gets_priorities_and_no_times(stage: Stage, engine: SimulatedEngine) -> None:
-    exporter = stage.exporter(engine, environ={"JOURNAL_STREAM": "8:1"})
-    exporter.wait_until_up()
+    log = stage.directory / "exporter.log"
+    log.touch()
+    journal = f"{log.stat().st_dev}:{log.stat().st_ino}"
+    exporter = Exporter(
+        stage.directory, settings_for(engine.address), environ={"JOURNAL_STREAM": journal}
+    )
+    with closing(exporter):
+        exporter.wait_until_listening()
+        exporter.wait_until_up()
     assert all(re.match("<[3-7]>[^ ]", line) for line in exporter.log().splitlines())

@@ -30,7 +30,7 @@ PASSWORD = "correct horse"
 HASH = "$2b$10$k/SdL4LWG3UmuQV/2y7nA.LOfHeFEdMx8kT6d6v5JBkvwwDP1iYSW"
 THREADS = len({"main", "agent", "supervisor", "web"})
 GAUGE = "config_last_reload_successful"
-UNREAD = "the web configuration was not read again, the old one goes on"
+UNREAD = "the new web configuration is refused, the old one stays in force"
 
 
 class WebConfig:
@@ -249,7 +249,10 @@ def test_a_reload_takes_another_file_and_refuses_a_wrong_one(
 ) -> None:
     exporter = start()
     exporter.reload(web_config_file="/nonexistent/web.yml")
-    assert "cannot read the web configuration /nonexistent" in exporter.log_lines("reloaded")[-1]
+    assert (
+        "cannot read the web configuration /nonexistent"
+        in exporter.log_lines("configuration is refused")[-1]
+    )
     assert exporter.page().own(GAUGE) == 0
     web_config.write(user="another")
     exporter.reload(web_config_file=web_config.path)

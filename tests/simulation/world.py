@@ -28,8 +28,7 @@ from dcgm_simulator.machine import Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt
@@ -37,7 +36,7 @@ from do_dcgm_exporter.forward import forwarder, name_lookup
 from do_dcgm_exporter.page import own_metrics as telemetry
 from do_dcgm_exporter.page import publisher
 from do_dcgm_exporter.page.publication import Page, Publication
-from do_dcgm_exporter.service.service import agent, service, supervisor
+from do_dcgm_exporter.service import agent, service, supervisor
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
 PROFILING = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"
@@ -137,7 +136,7 @@ class World:
         self.nemesis = Nemesis(draw, self.scheduler, self.troubles)
         self.bindings = simulated_bindings(self.client_version)
         self.invariants = Invariants(self)
-        self.configuration = Configuration(*self._read_good())
+        self.configuration = self._read_good()
         self._reloads: list[bool] = []
 
     # What the rooms stand on
@@ -325,10 +324,10 @@ class World:
         self.configuration = self.service._configuration
         self.invariants.reloaded(good)
 
-    def _read_good(self) -> tuple[Settings, CounterSet]:
-        return self._drawn_settings(), self._drawn_counters()
+    def _read_good(self) -> Configuration:
+        return Configuration(self._drawn_settings(), self._drawn_counters())
 
-    def _read_bad(self) -> tuple[Settings, CounterSet]:
+    def _read_bad(self) -> Configuration:
         raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")
 
     def _drawn_settings(self) -> Settings:

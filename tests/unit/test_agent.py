@@ -17,7 +17,7 @@ from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.device_selection import parse_device_selection
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable

@@ -15,8 +15,8 @@ import pytest
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.cli import main
-from do_dcgm_exporter.config.counters import Counter, CounterSet
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.commands import check_config
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 
@@ -80,15 +80,13 @@ def served(modules: Modules) -> list[tuple[Any, ...]]:
     return calls
 
 
-def engine_says(modules: Modules, answer: Mapping[str, str] | None) -> None:
-    def unsupported_fields(
-        settings: Settings, counters: Sequence[Counter], tell: object
-    ) -> Mapping[str, str]:
+def engine_says(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, str] | None) -> None:
+    def unsupported_fields(configuration: Configuration, tell: object) -> Mapping[str, str]:
         if answer is None:
             raise ExporterError("no engine answers at localhost:5555")
         return answer
 
-    modules.provide("do_dcgm_exporter.commands.engine_check", unsupported_fields=unsupported_fields)
+    monkeypatch.setattr(check_config, "unsupported_fields", unsupported_fields)
 
 
 # Running the service.
@@ -96,7 +94,7 @@ def engine_says(modules: Modules, answer: Mapping[str, str] | None) -> None:
 
 def test_without_a_mode_the_service_runs(run: Run, served: list[tuple[Any, ...]]) -> None:
     assert run("-c", "5000") == 0
-    settings, counter_set, _ = served[0]
+    settings, counter_set = served[0][0]
     assert settings.collect_interval == 5.0
     assert [counter.name for counter in counter_set.counters] == ["DCGM_FI_DEV_GPU_TEMP"]
 
@@ -106,14 +104,14 @@ def test_a_bad_line_does_not_keep_the_service_from_running(
 ) -> None:
     counters_file.write_text("nonsense\nDCGM_FI_DEV_GPU_TEMP, gauge, x\n")
     assert run() == 0
-    assert len(served[0][1].counters) == 1
+    assert len(served[0][0].counters.counters) == 1
 
 
 def test_the_service_can_read_everything_again(
     run: Run, served: list[tuple[Any, ...]], config_file: Path, counters_file: Path
 ) -> None:
     run("-r", "somewhere:1")
-    reload = served[0][2]
+    reload = served[0][1]
     config_file.write_text("collect-interval = 1000")
     counters_file.write_text("DCGM_FI_DEV_SM_CLOCK, gauge, x\n")
     settings, counter_set = reload()
@@ -125,14 +123,24 @@ def test_the_service_can_read_everything_again(
 
 
 def test_the_exit_status_is_that_of_the_mode(run: Run, modules: Modules) -> None:
-    def run_once(settings: Settings, counter_set: CounterSet) -> int:
-        return 7 if counter_set.counters else 0
+    def run_once(configuration: Configuration) -> int:
+        return 7 if configuration.counters.counters else 0
 
     modules.provide("do_dcgm_exporter.commands.once", run_once=run_once)
     assert run("--once") == 7
 
 
 # Errors.
+
+
+def test_an_unknown_variable_is_told_by_the_modes_that_end(
+    run: Run, modules: Modules, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DO_DCGM_EXPORTER_ADRESS", ":1")
+    modules.provide("do_dcgm_exporter.commands.once", run_once=lambda _: 0)
+    assert run("--once") == 0
+    sentence = "ignoring the unknown environment variable DO_DCGM_EXPORTER_ADRESS"
+    assert capsys.readouterr().err.startswith(f"do-dcgm-exporter: {sentence}; did you mean ")
 
 
 def test_a_configuration_error_is_one_sentence_and_status_2(
@@ -198,9 +206,12 @@ def test_a_reader_that_leaves_early_causes_no_traceback(argv: Sequence[str]) -> 
 
 
 def test_check_config_judges_every_line(
-    run: Run, modules: Modules, counters_file: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    counters_file: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    engine_says(modules, {"DCGM_FI_DEV_FAN_SPEED": "no GPU here supports it"})
+    engine_says(monkeypatch, {"DCGM_FI_DEV_FAN_SPEED": "no GPU here supports it"})
     counters_file.write_text(
         "# comment\nDCGM_FI_DEV_GPU_TEMP, gauge, x\nDCGM_FI_DEV_FAN_SPEED, gauge, x\n"
     )
@@ -213,9 +224,9 @@ def test_check_config_judges_every_line(
 
 
 def test_check_config_says_when_no_engine_could_be_asked(
-    run: Run, modules: Modules, capsys: pytest.CaptureFixture[str]
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine_says(modules, None)
+    engine_says(monkeypatch, None)
     assert run("--check-config") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "not checked against a GPU: no engine answers at localhost:5555"
@@ -232,26 +243,29 @@ def test_check_config_says_when_no_engine_could_be_asked(
     ],
 )
 def test_check_config_fails_for_unknown_and_malformed_lines_alone(
-    run: Run, modules: Modules, tmp_path: Path, line: str, status: int
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, status: int
 ) -> None:
-    engine_says(modules, None)
+    engine_says(monkeypatch, None)
     own = tmp_path / "own.csv"
     own.write_text(line)
     assert run("--check-config", "-f", str(own)) == status
 
 
 def test_check_config_refuses_a_port_that_is_another_one_at_each_start(
-    run: Run, modules: Modules, capsys: pytest.CaptureFixture[str]
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine_says(modules, None)
+    engine_says(monkeypatch, None)
     assert run("--check-config", "--address", ":0") == 2
     assert "address: :0 is another port at each start" in capsys.readouterr().err
 
 
 def test_ten_lines_of_nonsense_among_many_are_named(
-    run: Run, modules: Modules, counters_file: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    counters_file: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    engine_says(modules, None)
+    engine_says(monkeypatch, None)
     good = [f"{number}, gauge, x" for number in (*range(310, 334), *range(400, 450))]
     lines = good + [f"DCGM_FI_DEV_NONSENSE_{number}, gauge, x" for number in range(10)]
     counters_file.write_text("\n".join(lines))
@@ -262,9 +276,9 @@ def test_ten_lines_of_nonsense_among_many_are_named(
 
 
 def test_a_report_can_be_printed_in_any_encoding(
-    run: Run, modules: Modules, counters_file: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, counters_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine_says(modules, None)
+    engine_says(monkeypatch, None)
     counters_file.write_text("température, gauge, x\n", encoding="utf-8")
     out = counters_file.with_suffix(".out")
     with out.open("w", encoding="ascii") as stdout:
@@ -313,12 +327,8 @@ def test_the_service_uses_the_simulated_engine_also_after_a_reload(
 ) -> None:
     seen = []
 
-    def run_service(
-        settings: Settings,
-        counter_set: CounterSet,
-        reload: Callable[[], tuple[Settings, CounterSet]],
-    ) -> int:
-        seen.append((FakeEngine.running, settings, reload()[0]))
+    def run_service(configuration: Configuration, load: Callable[[], Configuration]) -> int:
+        seen.append((FakeEngine.running, configuration.settings, load().settings))
         return 0
 
     modules.provide("do_dcgm_exporter.service.service", run=run_service)
@@ -347,7 +357,7 @@ def test_simulated_values_are_forwarded_to_this_host_alone(
     run: Run, served: list[tuple[Any, ...]], flags: Sequence[str], forward: bool
 ) -> None:
     run("--simulate", "h100x8", *flags)
-    assert served[0][0].forward is forward
+    assert served[0][0].settings.forward is forward
 
 
 @pytest.mark.usefixtures("simulator")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from do_dcgm_exporter.config.command_line import make_parser, parse_command_line
+from do_dcgm_exporter.config.environment import unknown_variables
 from do_dcgm_exporter.config.load import load_settings
 from do_dcgm_exporter.config.options import OPTIONS
-from do_dcgm_exporter.config.parser import OptionParser
 from do_dcgm_exporter.config.settings import (
     DeviceSelection,
     ListenAddress,
@@ -152,6 +153,7 @@ def test_counters_files_of_a_flag_replace_those_of_the_file(installation: Instal
     environ = {"COLLECTORS": "[e, f]"}
     assert installation.load(environ=environ).collectors == (Path("e"), Path("f"))
     assert installation.load("-f", "c", environ=environ).collectors == (Path("c"),)
+    assert installation.load(environ={"COLLECTORS": "[1]"}).collectors == (Path("1"),)
 
 
 def test_one_counters_file_needs_no_list(installation: Installation) -> None:
@@ -164,14 +166,12 @@ def test_an_empty_variable_is_an_unset_one(installation: Installation) -> None:
     assert installation.load(environ=environ) == installation.load()
 
 
-def test_an_unknown_variable_is_reported_and_ignored(
-    installation: Installation, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        settings = installation.load(environ={"COLECT_INTERVAL": "1000"})
-    assert settings.collect_interval == 20.0
-    assert "DO_DCGM_EXPORTER_COLECT_INTERVAL" in caplog.text
-    assert "did you mean DO_DCGM_EXPORTER_COLLECT_INTERVAL?" in caplog.text
+def test_an_unknown_variable_is_reported_and_ignored(installation: Installation) -> None:
+    assert installation.load(environ={"COLECT_INTERVAL": "1000"}).collect_interval == 20.0
+    environ = {"DO_DCGM_EXPORTER_COLECT_INTERVAL": "1000", "DO_DCGM_EXPORTER_NO_FORWARD": "1"}
+    (sentence,) = unknown_variables(environ | {"DO_DCGM_EXPORTER_X": "", "PATH": "/"})
+    assert "DO_DCGM_EXPORTER_COLECT_INTERVAL" in sentence
+    assert "did you mean DO_DCGM_EXPORTER_COLLECT_INTERVAL?" in sentence
 
 
 def test_a_named_configuration_file_replaces_the_usual_one(
@@ -314,6 +314,7 @@ def test_a_wrong_flag_is_named(
             "DO_DCGM_EXPORTER_NO_FORWARD contradicts DO_DCGM_EXPORTER_FORWARD",
         ),
         ({"COLLECTORS": "[a"}, "DO_DCGM_EXPORTER_COLLECTORS: the list does not end"),
+        ({"COLLECTORS": "[[1]]"}, "DO_DCGM_EXPORTER_COLLECTORS: write the list as [FILE, FILE]"),
     ],
 )
 def test_a_wrong_variable_is_named(
@@ -416,6 +417,21 @@ def test_any_environment_gives_settings_or_a_configuration_error(
         assert str(error)
 
 
+def test_every_flag_that_is_no_option_is_refused_in_the_file(installation: Installation) -> None:
+    flags = {flag for action in make_parser()._actions for flag in action.option_strings}
+    flags -= {flag for option in OPTIONS for flag in option.flags}
+    only_flags = {flag[2:] for flag in flags if flag.startswith("--")}
+    assert {"once", "config-file"} <= only_flags
+    for name in only_flags:
+        said = installation.complaint(config=f"{name} = 1")
+        assert said.endswith(f":1: {name}: this can only be given on the command line")
+
+
+def test_every_setting_comes_from_one_option() -> None:
+    fields = [option.field for option in OPTIONS if option.field]
+    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(Settings))
+
+
 # What ships in /etc, and the help.
 
 
@@ -454,7 +470,7 @@ def test_the_help_has_every_flag_with_its_default_in_80_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        OptionParser().parse_flags(["--help"])
+        parse_command_line(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80

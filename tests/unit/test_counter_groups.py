@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.config.counter_groups import GROUP_NAMES, group_files
+from do_dcgm_exporter.config.counter_files import GROUP_NAMES, group_files
 from do_dcgm_exporter.config.counters import Verdict, parse_counters, read_counter_set
 from do_dcgm_exporter.config.load import load_settings
 from do_dcgm_exporter.config.settings import Settings

@@ -9,7 +9,7 @@ from do_dcgm_exporter.serve.http.connection import Connection, Connections, Limi
 from do_dcgm_exporter.serve.http.request import Refused
 from do_dcgm_exporter.serve.http.response import Answer
 
-HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Transport(asyncio.Transport):
@@ -64,7 +64,7 @@ def test_a_client_that_hangs_up_right_after_its_answer_is_let_go():
         site = Site(Answer(b"bye", closes=True))
         connection = Connection(site, connections, Limits(), lambda: 0.0)
         connection.connection_made(transport)
-        connection.data_received(HEAD)
+        connection.data_received(GET)
 
         assert b"bye" == transport.sent
         assert transport.is_aborted
@@ -78,12 +78,27 @@ def test_one_that_hangs_up_before_a_late_answer_gets_none():
         later = asyncio.get_running_loop().create_future()
         connection = Connection(Site(later), connections, Limits(), lambda: 0.0)
         connection.connection_made(transport)
-        connection.data_received(HEAD)
+        connection.data_received(GET)
         connection.connection_lost(None)
         later.set_result(Answer(b"bye", closes=True))
         await asyncio.sleep(0)
 
         assert b"" == transport.sent
         assert 0 == len(connections)
+
+    asyncio.run(scene())
+
+
+def test_a_late_answer_to_head_has_no_body_either():
+    async def scene():
+        transport = Transport()
+        later = asyncio.get_running_loop().create_future()
+        connection = Connection(Site(later), Connections(1), Limits(), lambda: 0.0)
+        connection.connection_made(transport)
+        connection.data_received(GET.replace(b"GET", b"HEAD"))
+        later.set_result(Answer(b"HTTP/1.1 401 No\r\n\r\nbody\n", closes=True))
+        await asyncio.sleep(0)
+
+        assert b"HTTP/1.1 401 No\r\n\r\n" == transport.sent
 
     asyncio.run(scene())

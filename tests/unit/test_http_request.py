@@ -24,7 +24,7 @@ def test_an_ordinary_scrape_is_understood():
     request = parse_head(head(b"GET /metrics HTTP/1.1", b"Accept-Encoding: gzip", b"ACCEPT:a "))
 
     expected = {"host": "localhost", "accept-encoding": "gzip", "accept": "a"}
-    assert Request(False, "/metrics", expected, keep_alive=True) == request
+    assert Request("/metrics", expected, keep_alive=True) == request
 
 
 def test_repeated_headers_are_one_list():

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 from tests.builders import settings
@@ -24,6 +28,12 @@ def root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     yield
     root.handlers[:], root.level, urllib3.level = before
+
+
+def let_the_journal_read(monkeypatch: pytest.MonkeyPatch, stream: TextIO) -> None:
+    """Set JOURNAL_STREAM as systemd does for a service that logs to ``stream``."""
+    status = os.fstat(stream.fileno())
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
 
 
 def fail() -> None:
@@ -53,21 +63,31 @@ def test_a_line_for_people_has_a_time(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_a_line_for_the_journal_has_a_priority(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: int, prefix: str
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: int, prefix: str
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    let_the_journal_read(monkeypatch, sys.stderr)
     set_up_logging(settings(log_level="debug"))
     LOG.log(level, "hello")
-    assert f"{prefix}hello\n" == capsys.readouterr().err
+    assert f"{prefix}hello\n" == capfd.readouterr().err
+
+
+def test_a_terminal_of_a_service_is_not_the_journal(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "journal").open("w") as inherited:
+        let_the_journal_read(monkeypatch, inherited)
+        set_up_logging(settings())
+        LOG.warning("hello")
+    assert capfd.readouterr().err.endswith(" WARNING hello\n")
 
 
 def test_every_line_of_a_traceback_has_its_priority(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    let_the_journal_read(monkeypatch, sys.stderr)
     set_up_logging(settings())
     fail()
-    lines = capsys.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert ("<3>it failed", True) == (lines[0], lines[-1].startswith("<3>ValueError:"))
     assert all(line.startswith("<3>") for line in lines)
 

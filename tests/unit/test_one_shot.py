@@ -15,8 +15,7 @@ from do_dcgm_exporter.commands.engine_check import unsupported_fields
 from do_dcgm_exporter.commands.once import NotHealthy, run_once
 from do_dcgm_exporter.commands.one_shot import read_once
 from do_dcgm_exporter.config.addresses import parse_engine_address
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.bindings import BindingsError
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable, NvmlNotLoaded
@@ -107,7 +106,7 @@ def test_a_bug_is_raised_where_somebody_sees_it(
 
 def test_once_prints_a_page(bench: StartBench, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     engine = bench()
-    assert 0 == run_once(settings_for(engine), counter_set(TEMPERATURE))
+    assert 0 == run_once(configured(engine, TEMPERATURE))
     page = capsysbinary.readouterr().out.decode()
     assert page.startswith("# HELP DCGM_FI_DEV_GPU_TEMP x\n")
     assert "\ndo_dcgm_exporter_hostengine_up 1\n" in page
@@ -120,7 +119,7 @@ def test_once_prints_what_there_is_and_fails_when_that_is_not_whole(
     engine = bench("h100x8")
     engine.engine.control("lose-gpu", "3")
     with pytest.raises(NotHealthy, match="the driver has lost GPU 3"):
-        run_once(settings_for(engine), counter_set(TEMPERATURE))
+        run_once(configured(engine, TEMPERATURE))
     page = capsysbinary.readouterr().out.decode()
     assert 7 == page.count("\nDCGM_FI_DEV_GPU_TEMP{")
     assert 1 == NotHealthy.exit_status
@@ -130,7 +129,7 @@ def test_once_prints_nothing_without_a_driver(
     bench: StartBench, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     with pytest.raises(NvmlNotLoaded):
-        run_once(settings_for(bench("no-nvml")), counter_set(TEMPERATURE))
+        run_once(configured(bench("no-nvml"), TEMPERATURE))
     assert b"" == capsysbinary.readouterr().out
 
 
@@ -138,10 +137,7 @@ def test_once_prints_nothing_without_a_driver(
 
 
 def unsupported(bench: Bench, *lines: str) -> dict[str, str]:
-    counters = counter_set(*lines).counters
-    found = unsupported_fields(settings_for(bench), counters)
-    assert found is not None
-    return dict(found)
+    return dict(unsupported_fields(configured(bench, *lines)))
 
 
 def test_a_counter_without_a_value_says_why(bench: StartBench) -> None:
@@ -190,8 +186,10 @@ def test_a_field_that_an_engine_does_not_know_has_its_words(
 
 
 def test_without_an_engine_nothing_can_be_said() -> None:
-    nowhere = settings(
-        engine=parse_engine_address("unix:///nowhere"), dcgm_bindings=bindings_directory()
+    nowhere = configuration(
+        TEMPERATURE,
+        engine=parse_engine_address("unix:///nowhere"),
+        dcgm_bindings=bindings_directory(),
     )
     with pytest.raises(EngineUnavailable, match="no socket at /nowhere"):
-        unsupported_fields(nowhere, counter_set(TEMPERATURE).counters)
+        unsupported_fields(nowhere)

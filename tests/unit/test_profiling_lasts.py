@@ -16,7 +16,7 @@ from tests.builders import Bench, configuration, gpu, labels_of
 from dcgm_simulator.versions import VERSIONS
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.config.addresses import parse_engine_address
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 from do_dcgm_exporter.page.forwarding import ForwardStatistics

@@ -88,7 +88,7 @@ class Desk:
         self.page = StatusPage(self.publication, changed, self.statistics, self.scrapes, self.clock)
 
     def get(self, path: str = "/", **headers: str) -> Content | None:
-        request = Request(False, path, {k.replace("_", "-"): v for k, v in headers.items()}, True)
+        request = Request(path, {k.replace("_", "-"): v for k, v in headers.items()}, True)
         return self.page.routes()[path](request)
 
     def html(self) -> str:

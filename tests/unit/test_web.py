@@ -31,10 +31,10 @@ from tests.web_harness import (
 )
 
 from do_dcgm_exporter.config.settings import ListenAddress
+from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.page.publication import Health, Publication
-from do_dcgm_exporter.serve.access.security import load_web_security
+from do_dcgm_exporter.serve.access.security import load_security
 from do_dcgm_exporter.serve.access.tls_transport import TlsTransport
-from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
 from do_dcgm_exporter.serve.http.connection import Connection, Limits
 from do_dcgm_exporter.serve.http.request import HeadLimits, Request
 from do_dcgm_exporter.serve.http.response import Content
@@ -60,7 +60,7 @@ def serving(request, authority: Authority, tmp_path_factory):
     )
 
     def serve(*arguments, **options):
-        security = load_web_security(Path(config), WatchedFiles())
+        security = load_security(Path(config), read_file)
         return web_harness.serving(
             *arguments, trust=authority.trust(), security=security, **options
         )
@@ -87,6 +87,7 @@ class TestMetrics:
 
         assert (200, TEXT) == (response.status, response.body)
         assert {
+            "Date": "Fri, 27 Nov 2026 08:00:00 GMT",
             "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
             "Content-Length": str(len(TEXT)),
             "Vary": "Accept, Accept-Encoding",
@@ -116,6 +117,13 @@ class TestMetrics:
 
         assert b"" == response.body
         assert full.getheaders() == response.getheaders()
+
+    def test_the_date_is_that_of_the_answer_not_of_the_page(self, serving):
+        clock = web_harness.Clock()
+        with serving(unix_time=clock) as web:
+            assert "Thu, 01 Jan 1970 00:00:00 GMT" == web.get().headers["Date"]
+            clock.now = 1.0
+            assert "Thu, 01 Jan 1970 00:00:01 GMT" == web.get().headers["Date"]
 
     def test_the_newest_page_is_served_on_an_old_connection(self, web):
         client = web.connect(SCRAPE)
@@ -274,6 +282,20 @@ class TestConnections:
         assert received.startswith(b"HTTP/1.1 %d " % status)
         assert b"\r\nConnection: close\r\n" in received
         assert 1 == received.count(b"Content-Length: ")
+
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            pytest.param(b"HEAD / HTTP/1.1\r\n\r\n", 400, id="no Host"),
+            pytest.param(b"\r\nHEAD / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", 413, id="body"),
+            pytest.param(b"HEAD /" + b"a" * 9000, 414, id="long line"),
+        ],
+    )
+    def test_a_refused_head_has_no_body(self, web, head, status):
+        received = everything(web.connect(head))
+
+        assert received.startswith(b"HTTP/1.1 %d " % status)
+        assert received.endswith(b"\r\n\r\n")
 
     def test_a_refusal_arrives_even_while_the_client_goes_on_sending(self, web):
         client = web.connect(

@@ -139,7 +139,7 @@ class TestWhatIsRefused:
             ("\ntls_server_config: 7", "2: tls_server_config: this must be a mapping"),
             ("- a", "1: this must be a mapping"),
             ("tls_server_config: {}\ntls_server_config: {}", "2: tls_server_config: this key is"),
-            ("http_server_config: {http2: true}", "1: http_server_config.http2: HTTP/1.1 alone"),
+            ("http_server_config: {http2: true}", "1: http_server_config.http2: this server"),
             ("http_server_config: {http2: maybe}", "http2: this is not one of true, false"),
             ("http_server_config: {headers: {Server: x}}", "headers.Server: there is no such key"),
             (

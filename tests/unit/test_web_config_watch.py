@@ -9,7 +9,7 @@ import pytest
 from tests.certificates import Authority, Pair
 
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.serve.access.security import WebSecurity
+from do_dcgm_exporter.serve.access.security import Security
 from do_dcgm_exporter.serve.access.watch import WebConfigWatch
 
 HASH = "$2b$04$YkSU0tzs0/.8VtifbikIt.dSNI1MQZtq4641zZq2p4MoTjDEbwL46"
@@ -26,7 +26,7 @@ class Desk:
         self.replace("server.pem", pair.certificate.read_bytes())
         self.replace("server.key", pair.key.read_bytes())
         self.path.write_text(TLS)
-        self.taken: list[WebSecurity] = []
+        self.taken: list[Security] = []
         self.told: list[str] = []
         self.watch = WebConfigWatch(self.path)
         self.watch._take, self.watch._tell = self.taken.append, self.told.append

@@ -15,10 +15,10 @@ from tests.certificates import Authority, Pair
 from tests.waiting import wait_until
 from tests.web_harness import PATIENCE, SCRAPE, TEXT, answer, everything
 
+from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.serve.access import gate as http_gate
-from do_dcgm_exporter.serve.access.security import WebSecurity, load_web_security
-from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
+from do_dcgm_exporter.serve.access.security import Security, load_security
 from do_dcgm_exporter.serve.http.connection import Limits
 from do_dcgm_exporter.serve.http.request import Request, parse_head
 from do_dcgm_exporter.serve.http.response import Answer
@@ -47,9 +47,9 @@ class Files:
         self.tls = f"tls_server_config:\n  cert_file: {pair.certificate}\n  key_file: {pair.key}\n"
         self.clients = f"  client_ca_file: {authority.certificate}\n  client_auth_type: "
 
-    def load(self, text: str, old: WebSecurity | None = None) -> WebSecurity:
+    def load(self, text: str, old: Security | None = None) -> Security:
         self.path.write_text(text)
-        return load_web_security(self.path, WatchedFiles(), old)
+        return load_security(self.path, read_file, old)
 
 
 @pytest.fixture

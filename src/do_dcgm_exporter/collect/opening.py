@@ -35,7 +35,7 @@ from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
 from do_dcgm_exporter.collect.sources.xid import KEPT_FOR, XidCollector
 from do_dcgm_exporter.config.counters import CounterType
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine

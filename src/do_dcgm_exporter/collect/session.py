@@ -28,7 +28,7 @@ from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Nothing

@@ -1,1 +1,1 @@
-"""The modes that do one thing and end: --once, --check-config, --list-fields, --simulate."""
+"""Modes that do one thing and exit (--once, --check-config, --list-fields), and --simulate."""

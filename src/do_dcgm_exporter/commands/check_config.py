@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from do_dcgm_exporter.commands.progress import Tell
-from do_dcgm_exporter.commands.terminal import Terminal, printable, table
+from do_dcgm_exporter.commands.engine_check import unsupported_fields
+from do_dcgm_exporter.commands.output import write
+from do_dcgm_exporter.commands.progress import Tell, progress
+from do_dcgm_exporter.commands.terminal import Terminal, printable, table, terminal_of
 from do_dcgm_exporter.config.addresses import DEFAULT_LISTEN_PORT
 from do_dcgm_exporter.config.counters import CounterSet, Judgement, Verdict
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.settings import Configuration, ListenAddress
+from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.serve.access.security import load_security
 
 # People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
+_MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
 _STYLES = {
     Verdict.OK: "green",
     Verdict.UNKNOWN: "red",
@@ -22,78 +29,74 @@ _STYLES = {
     Verdict.UNSUPPORTED: "yellow",
     Verdict.DUPLICATE: "yellow",
 }
-_MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
 
 
-def check_config(
-    settings: Settings,
-    counter_set: CounterSet,
-    terminal: Terminal | None = None,
-    tell: Tell | None = None,
-) -> tuple[str, int]:
-    """Return the report and the exit status, 2 if a line is a mistake.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The judgements and the lines that sum them up."""
 
-    Raises ConfigurationError for what a service cannot be run with, though a test can. The
-    engine is asked, if there is one, what its GPUs do not support. The report is made
-    for the person at ``terminal``, else a line per line for a program.
-    """
-    # Only this mode of the program needs it.
-    from do_dcgm_exporter.commands.engine_check import unsupported_fields
+    judgements: tuple[Judgement, ...]
+    conclusion: tuple[str, ...]
 
-    if settings.address.port == 0:
-        raise ConfigurationError(
-            f"address: {settings.address} is another port at each start, which Prometheus cannot"
-            f" be told; write for example :{DEFAULT_LISTEN_PORT}"
+    @property
+    def has_mistakes(self) -> bool:
+        """Whether a line is wrong."""
+        return any(judgement.verdict in _MISTAKES for judgement in self.judgements)
+
+    def lines(self) -> str:
+        """The report for a program: a line per line."""
+        return "".join(f"{line}\n" for line in (*self.judgements, *self.conclusion))
+
+    def tables(self, terminal: Terminal) -> str:
+        """The report for the person at ``terminal``: a table per file."""
+        style = "red" if self.has_mistakes else "green"
+        files = groupby(self.judgements, key=lambda judgement: judgement.path)
+        return "".join(
+            (
+                *(_table(terminal, path, list(judgements)) for path, judgements in files),
+                *(f"{terminal.styled(line, style)}\n" for line in self.conclusion),
+            )
         )
+
+
+def run_check(configuration: Configuration) -> int:
+    """Print the report; return the exit status, 2 if a line is a mistake.
+
+    Raises ConfigurationError for what is good enough for a test, but not for a service.
+    """
+    with progress() as tell:
+        report = check(configuration, tell)
+    terminal = terminal_of(sys.stdout)
+    write(report.tables(terminal) if terminal else report.lines())
+    return 2 if report.has_mistakes else 0
+
+
+def check(configuration: Configuration, tell: Tell | None = None) -> Report:
+    """Judge the configuration; an engine is asked, if there is one, what its GPUs lack."""
+    settings, counters = configuration
+    _refuse_changing_port(settings.address)
     web_config = _web_config(settings.web_config_file)
     reasons: Mapping[str, str] = {}
-    unchecked = ""
+    unchecked = []
     try:
-        reasons = unsupported_fields(settings, counter_set.counters, tell)
+        reasons = unsupported_fields(configuration, tell)
     except ExporterError as error:
-        unchecked = f"not checked against a GPU: {error}"
-    judged = tuple(_with_engine(judgement, reasons) for judgement in counter_set.judgements)
-    tally = CounterSet(judgements=judged).tally()
-    summary = _summary({verdict.value: tally[verdict] for verdict in Verdict})
-    has_mistakes = any(tally[mistake] for mistake in _MISTAKES)
-    conclusion = [summary, *[unchecked] * bool(unchecked), *web_config]
-    if terminal is None:
-        lines = [*map(str, judged), *conclusion]
-        report = "\n".join(lines) + "\n"
-    else:
-        style = "red" if has_mistakes else "green"
-        report = _tables(terminal, judged) + "".join(
-            f"{terminal.styled(line, style)}\n" for line in conclusion
+        unchecked = [f"not checked against a GPU: {error}"]
+    judged = CounterSet(judgements=tuple(_with_engine(j, reasons) for j in counters.judgements))
+    return Report(judged.judgements, (_summary(judged.tally()), *unchecked, *web_config))
+
+
+def _refuse_changing_port(address: ListenAddress) -> None:
+    if address.port == 0:
+        raise ConfigurationError(
+            f"address: {address} is another port at each start, which Prometheus cannot"
+            f" be told; write for example :{DEFAULT_LISTEN_PORT}"
         )
-    return report, 2 if has_mistakes else 0
-
-
-def _tables(terminal: Terminal, judged: Sequence[Judgement]) -> str:
-    """A table per file: the verdict, where, what, why."""
-    texts = []
-    for path, judgements in groupby(judged, key=lambda judgement: judgement.path):
-        rows = [
-            (
-                (judgement.verdict.value, _STYLES[judgement.verdict]),
-                (str(judgement.line), "dim"),
-                (printable(judgement.name[:60]), ""),
-                (judgement.message, "dim" if judgement.verdict is Verdict.OK else ""),
-            )
-            for judgement in judgements
-        ]
-        texts.append(f"{terminal.styled(str(path), 'bold')}\n{table(terminal, rows)}\n")
-    return "".join(texts)
 
 
 def _web_config(path: Path | None) -> list[str]:
     """Say what the web configuration amounts to; raises ConfigurationError if it is wrong."""
-    if path is None:
-        return []
-    # As in service.py, for whoever asks for it.
-    from do_dcgm_exporter.serve.access.security import load_web_security
-    from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
-
-    return [f"{path}: {load_web_security(path, WatchedFiles())}"]
+    return [f"{path}: {load_security(path, read_file)}"] if path else []
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:
@@ -102,7 +105,21 @@ def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:
     return replace(judgement, verdict=Verdict.UNSUPPORTED, message=reasons[judgement.name])
 
 
-def _summary(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
-    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+def _summary(tally: Tally[Verdict]) -> str:
+    total = sum(tally.values())
+    parts = ", ".join(f"{tally[verdict]} {verdict.value}" for verdict in Verdict if tally[verdict])
     return f"{total} line{'' if total == 1 else 's'}: {parts or 'no counters at all'}"
+
+
+def _table(terminal: Terminal, path: Path, judgements: Sequence[Judgement]) -> str:
+    """Return the verdict, the line, its name and the reason of each judgement."""
+    rows = [
+        (
+            (judgement.verdict.value, _STYLES[judgement.verdict]),
+            (str(judgement.line), "dim"),
+            (printable(judgement.name[:60]), ""),
+            (judgement.message, "dim" if judgement.verdict is Verdict.OK else ""),
+        )
+        for judgement in judgements
+    ]
+    return f"{terminal.styled(str(path), 'bold')}\n{table(terminal, rows)}\n"

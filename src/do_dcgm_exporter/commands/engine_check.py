@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from do_dcgm_exporter.commands.one_shot import OneShot, read_once
 from do_dcgm_exporter.commands.progress import Tell
-from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.config.counters import Counter, CounterType, Special
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 
 
-def unsupported_fields(
-    settings: Settings, counters: Sequence[Counter], tell: Tell | None = None
-) -> Mapping[str, str]:
-    """Why each counter that gave no sample gave none.
+def unsupported_fields(configuration: Configuration, tell: Tell | None = None) -> Mapping[str, str]:
+    """Return why each counter that gave no sample gave none, by the counter's name.
 
-    ``tell`` is told what is waited for. Raises ExporterError when no engine could be asked.
+    ``tell`` is told what is being waited for. Raises ExporterError when no engine answers.
     """
-    found = read_once(Configuration(settings, CounterSet(tuple(counters))), CallCount(), tell=tell)
+    found = read_once(configuration, CallCount(), tell=tell)
     present = {family.name for family in found.result.snapshot.families}
     return {
         counter.name: _reason(counter, found)
-        for counter in counters
+        for counter in configuration.counters.counters
         if counter.name not in present and _should_be_present(counter)
     }
 
 
 def _should_be_present(counter: Counter) -> bool:
-    """Labels are not families, and the families about XIDs may wait for the first one."""
+    """Labels are not families, and families about XIDs may wait for the first XID."""
     if counter.field is None:
         return counter.special in (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS)
     return counter.type is not CounterType.LABEL

@@ -12,18 +12,18 @@ from do_dcgm_exporter.dcgm.fields import Field, all_fields
 from do_dcgm_exporter.errors import ExporterError
 
 _EMPTY: Cell = ("", "")
-# The width of most of them.
+# Most are no wider.
 _OTHER_NAME = 48
 
 _HEADER = ("ID", "NAME", "TYPE", "ENTITY", "UNIT", "OTHER NAMES")
 
 
 def list_fields(pattern: str, terminal: Terminal | None = None) -> str:
-    """Return a table of the fields, and of the exporter's own families, that match.
+    """Return a table of the matching fields and families of the exporter's own.
 
-    For the person at ``terminal`` other names stand one a line. A pattern is part of a
-    name or id in any case, or with ``*``, ``?`` or ``[]`` a glob for all of it; an empty
-    one matches all. Raises ExporterError when nothing matches.
+    A pattern is part of a name or id, in any case, or a glob for all of it (``*``, ``?``,
+    ``[]``); an empty one matches everything. On a ``terminal`` each other name has a line of
+    its own. Raises ExporterError if nothing matches.
     """
     rows = [_row(field) for field in all_fields()]
     rows += [("-", special.value, "-", "GPU", "-", "") for special in Special]
@@ -57,7 +57,7 @@ def _globs(pattern: str, text: str) -> bool:
 
 
 def _wrapped(terminal: Terminal, rows: Sequence[Sequence[str]]) -> str:
-    """The other names beside each field, or below it where there is no room for them."""
+    """Put other names beside their field, or below it if there is no room."""
     *widths, _ = (max(map(len, column)) for column in zip(_HEADER, *rows))
     has_room = sum(widths) + 2 * len(widths) + _OTHER_NAME <= terminal.width
     lines: list[list[Cell]] = [[(name, "dim") for name in _HEADER[: 6 if has_room else 5]]]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
+from do_dcgm_exporter.collect.samples import Family
+from do_dcgm_exporter.commands.once_text import once_text
 from do_dcgm_exporter.commands.one_shot import read_once
 from do_dcgm_exporter.commands.output import write, write_bytes
 from do_dcgm_exporter.commands.progress import progress
-from do_dcgm_exporter.commands.terminal import terminal_of
-from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.run_configuration import Configuration
-from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.commands.terminal import Terminal, terminal_of
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.explain.view import View
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.health import health_of
-from do_dcgm_exporter.page.own_metrics import Telemetry
+from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.page.publication import Page
 from do_dcgm_exporter.page.publisher import Publisher
 
 
@@ -27,34 +29,41 @@ class NotHealthy(ExporterError):
     """Raised when the page was made but does not hold what it should."""
 
 
-def run_once(settings: Settings, counters: CounterSet) -> int:
-    """Print the page of one cycle; 0 if it is whole. Raises ExporterError otherwise.
+def run_once(configuration: Configuration) -> int:
+    """Print the page of one cycle; return 0 if it is whole. Raises ExporterError otherwise.
 
-    On a terminal it is printed for people, into a pipe as a scraper would get it.
+    A person at a terminal gets it to read, a pipe as a scraper does.
     """
     terminal = terminal_of(sys.stdout)
-    calls = CallCount()
-    publisher = Publisher(Telemetry(calls, ForwardStatistics()))
+    # What people alone are shown is kept for them alone.
+    settings = replace(configuration.settings, status_page=terminal is not None)
+    configuration = configuration._replace(settings=settings)
+    telemetry = Telemetry(CallCount(), ForwardStatistics())
+    publisher = Publisher(telemetry)
     cycle = publisher.begin_cycle()
-    # Without the status page, what it shows is not kept.
-    shown = replace(settings, status_page=terminal is not None)
     with progress() as tell:
-        found = read_once(Configuration(shown, counters), calls, tell=tell)
+        found = read_once(configuration, telemetry.calls, tell=tell)
     health = health_of(found.result, found.session.topology)
-    versions = found.session.engine.versions
-    simulated = found.session.engine.bindings.simulated
-    publisher.publish_result(cycle, found.result, versions, health, simulated)
+    engine = found.session.engine
+    simulated = engine.bindings.simulated
+    publisher.publish_result(cycle, found.result, engine.versions, health, simulated)
     page = publisher.publication.page
     if terminal is None:
         write_bytes(page.text.plain)
     else:
-        from do_dcgm_exporter.commands.once_text import once_text
-
-        # Nothing is forwarded or scraped here.
-        view = View(page, replace(shown, forward=False), time.time(), socket.gethostname())
-        write(once_text(terminal, view, counters))
+        families = (*found.result.snapshot.families, *TelemetryRegistry(telemetry).families())
+        write(_text(terminal, page, families, configuration))
     for sentence in found.session.selection.missing:
         print(f"do-dcgm-exporter: {sentence}", file=sys.stderr)
     if not health.healthy:
         raise NotHealthy(health.reason)
     return 0
+
+
+def _text(
+    terminal: Terminal, page: Page, families: Sequence[Family], configuration: Configuration
+) -> str:
+    settings, counters = configuration
+    # Nothing is forwarded or scraped here.
+    view = View(page, replace(settings, forward=False), time.time(), socket.gethostname())
+    return once_text(terminal, view, families, counters)

@@ -1,9 +1,9 @@
-"""The page of ``--once`` for a person: what is wrong, the GPUs, then every family."""
+"""The result of ``--once`` for a person: what is wrong, the GPUs, then every family."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from do_dcgm_exporter.collect.machine import (
     GPU_TEMPERATURE,
@@ -14,6 +14,7 @@ from do_dcgm_exporter.collect.machine import (
     SLOWDOWN_TEMPERATURE,
 )
 from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD
+from do_dcgm_exporter.collect.samples import Family, Sample
 from do_dcgm_exporter.commands.terminal import Cell, Terminal, flowed, printable, table
 from do_dcgm_exporter.config.counters import CounterSet, CounterType
 from do_dcgm_exporter.dcgm.entities import Entity
@@ -22,11 +23,11 @@ from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.findings import diagnosis_of
 from do_dcgm_exporter.explain.view import View
 
-_SIGNS = {Severity.GOOD: ("✓", "ok"), Severity.WARNING: ("!", "!"), Severity.FAULT: ("✗", "x")}
+_PLAIN_SIGNS = {Severity.GOOD: "ok", Severity.WARNING: "!", Severity.FAULT: "x"}
 _STYLES = {Severity.GOOD: "green", Severity.WARNING: "yellow", Severity.FAULT: "red"}
 
-# The labels that make the name of a device, in this order.
-_PARTS = (
+# The labels that name a device, in this order, and the word for each.
+_DEVICE = (
     ("gpu", "GPU"),
     ("GPU_I_ID", "instance"),
     ("nvswitch", "NvSwitch"),
@@ -34,27 +35,30 @@ _PARTS = (
     ("cpu", "CPU"),
     ("cpucore", "core"),
 )
-# What that name says already.
-_IDENTITY = {name for name, _ in _PARTS}
+# What is not shown beside that name, which says it already.
+_IDENTITY = {name for name, _ in _DEVICE}
 _IDENTITY |= {"UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE"}
 
+# A label of a sample, which comes rendered.
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-# So many series that are all the same are one line.
+# More series than this that are all equal are one line.
 _MANY = 16
 
 _HEAD = ("", "Utilization", "Memory", "Temperature", "Power", "Clocks")
 
 
-def once_text(terminal: Terminal, view: View, counters: CounterSet) -> str:
-    """The whole text."""
+def once_text(
+    terminal: Terminal, view: View, families: Iterable[Family], counters: CounterSet
+) -> str:
+    """Return the whole text; ``families`` are those of the page, made of ``counters``."""
     diagnosis = diagnosis_of(view)
     hidden = {c.name for c in counters.counters if c.type is CounterType.LABEL}
-    hidden |= {view.settings.hostname_label}
+    hidden |= {view.settings.hostname_label, *_IDENTITY}
     return "\n".join(
         (
             _verdict(terminal, diagnosis),
             _devices(terminal, view, diagnosis),
-            *_families(terminal, view.page.text.plain.decode(), hidden),
+            *(_family(terminal, family, hidden) for family in families),
         )
     )
 
@@ -68,7 +72,7 @@ def _verdict(terminal: Terminal, diagnosis: Diagnosis) -> str:
 
 
 def _sign(terminal: Terminal, severity: Severity) -> str:
-    return terminal.styled(terminal.sign(*_SIGNS[severity]), _STYLES[severity])
+    return terminal.styled(terminal.sign(severity.sign, _PLAIN_SIGNS[severity]), _STYLES[severity])
 
 
 def _devices(terminal: Terminal, view: View, diagnosis: Diagnosis) -> str:
@@ -109,30 +113,26 @@ def _measure(view: View, entity: Entity, field_id: int, limit_id: int, unit: str
     return f"{value:.0f} / {limit:.0f} {unit}" if limit else f"{value:.0f} {unit}"
 
 
-def _families(terminal: Terminal, page: str, hidden: set[str]) -> Iterator[str]:
-    for family in re.split("^# HELP ", page, flags=re.MULTILINE)[1:]:
-        head, _, *series = family.splitlines()
-        name, _, text = head.partition(" ")
-        samples = [_sample(line, hidden) for line in series]
-        values = {value for _, value in samples}
-        if len(samples) > _MANY and len(values) == 1:
-            samples = [(f"all {len(samples)}", values.pop())]
-        cells = [((subject, "dim"), (value, "")) for subject, value in samples]
-        title = f"{terminal.styled(name, 'bold')}  {printable(text)}\n"
-        yield title + (flowed(terminal, cells) if cells else "")
+def _family(terminal: Terminal, family: Family, hidden: set[str]) -> str:
+    samples = [(_subject(sample, hidden), _value(family, sample)) for sample in family.samples]
+    values = {value for _, value in samples}
+    if len(samples) > _MANY and len(values) == 1:
+        samples = [(f"all {len(samples)}", values.pop())]
+    cells = [((subject, "dim"), (value, "")) for subject, value in samples]
+    title = f"{terminal.styled(family.name, 'bold')}  {printable(family.help)}\n"
+    return title + (flowed(terminal, cells) if cells else "")
 
 
-def _sample(line: str, hidden: set[str]) -> tuple[str, str]:
-    """What a sample is of, that is the device and the family's own labels, and its value."""
-    series, _, value = line.rpartition(" ")
-    labels = {name: _unescaped(text) for name, text in _LABEL.findall(series)}
-    own = [
-        f"{name}={printable(text)}"
-        for name, text in labels.items()
-        if name not in hidden and name not in _IDENTITY
-    ]
-    subject = " ".join(filter(None, (_device_of(labels), *own)))
-    return subject, _value(series.partition("{")[0], value)
+def _subject(sample: Sample, hidden: set[str]) -> str:
+    """Return what a sample is of: the device, then the labels that are the family's own."""
+    labels = _labels(sample.labels)
+    own = [f"{name}={printable(text)}" for name, text in labels.items() if name not in hidden]
+    return " ".join(filter(None, (_device_of(labels), *own)))
+
+
+def _labels(block: str) -> dict[str, str]:
+    """Take a label block apart: the inverse of ``label_block``."""
+    return {name: _unescaped(text) for name, text in _LABEL.findall(block)}
 
 
 def _unescaped(text: str) -> str:
@@ -140,12 +140,13 @@ def _unescaped(text: str) -> str:
 
 
 def _device_of(labels: Mapping[str, str]) -> str:
-    found = ((word, labels[name]) for name, word in _PARTS if name in labels)
+    found = ((word, labels[name]) for name, word in _DEVICE if name in labels)
     return " ".join(f"{word} {printable(text.removeprefix('nvswitch'))}" for word, text in found)
 
 
-def _value(name: str, value: str) -> str:
-    """The value as the page has it, but for times and zeros at the end."""
-    if name.endswith("_timestamp_seconds") and float(value):
+def _value(family: Family, sample: Sample) -> str:
+    """Return the value as the page has it, but for times and trailing zeros."""
+    value = sample.value
+    if family.name.endswith("_timestamp_seconds") and float(value):
         return f"{words.utc(float(value))} UTC"
     return value.rstrip("0").rstrip(".") if "." in value and "e" not in value else value

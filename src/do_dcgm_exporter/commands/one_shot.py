@@ -1,7 +1,7 @@
-"""A few cycles without a server: for ``--once`` and for checking counters against GPUs.
+"""Read a machine without serving it, for ``--once`` and ``--check-config``.
 
-They run on a daemon thread, because a hung engine blocks its caller for ever and a
-person at a terminal should not have to wait for it.
+Calls run on a daemon thread: a hung engine blocks its caller for ever, which a person at a
+terminal should not have to wait for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.commands.progress import Tell
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.bindings import load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -27,13 +27,13 @@ from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 _CONNECT_TIMEOUT = 2.0
 _LONGEST = 20.0
 _TELL_EVERY = 0.1
-# Profiling values take two or three seconds to come.
+# Profiling values take two or three seconds to arrive.
 _LONGEST_WARM_UP = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class OneShot:
-    """What a session found once everything it watches had time to come."""
+    """A session, and what it read once all values had time to arrive."""
 
     session: Session
     result: CycleResult
@@ -46,10 +46,10 @@ def read_once(
     sleep: Callable[[float], None] = time.sleep,
     tell: Tell | None = None,
 ) -> OneShot:
-    """Connect, read until profiling values have come, disconnect.
+    """Connect, read until profiling values have arrived, and disconnect.
 
-    ``tell`` is told again and again what is waited for. Raises ExporterError when there
-    is no engine, or none that answers in time.
+    ``tell`` is told again and again what is being waited for. Raises ExporterError if no
+    engine answers in time.
     """
     answers: list[OneShot | Exception] = []
     waited_for = [f"connecting to the engine at {configuration.settings.engine}"]
@@ -60,7 +60,7 @@ def read_once(
                 waited_for[0] = "waiting for profiling values"
                 answers.append(OneShot(session, _read_warm(session, sleep)))
         except Exception as error:  # noqa: BLE001
-            answers.append(error)  # raised below, where somebody waits for it
+            answers.append(error)  # raised by the thread that waits
 
     thread = threading.Thread(target=work, name="one-shot", daemon=True)
     thread.start()
@@ -74,7 +74,7 @@ def read_once(
 
 
 def _wait_for(thread: threading.Thread, tell: Callable[[], None] | None) -> None:
-    """Wait until ``thread`` ends, but not for ever."""
+    """Wait for ``thread`` to end, but no longer than a person would."""
     if tell is None:
         thread.join(_LONGEST)
         return

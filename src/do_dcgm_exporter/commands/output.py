@@ -1,4 +1,4 @@
-"""Standard output."""
+"""Write to standard output, whatever is at its other end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from do_dcgm_exporter.errors import ExporterError
 
 
 class CannotPrint(ExporterError):
-    """Raised when standard output takes nothing: it is closed, or its disk is full."""
+    """Raised when standard output cannot be written: it is closed, or its disk is full."""
 
     exit_status = 2
 
 
 def write(text: str) -> None:
-    """Write ``text`` out, whatever the encoding and however soon the reader leaves.
+    """Write ``text``; neither an encoding that lacks it nor a reader that leaves is an error.
 
     Raises CannotPrint.
     """
@@ -29,7 +29,7 @@ def write(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write ``data`` out as it is, however soon the reader leaves. Raises CannotPrint."""
+    """Write ``data``; a reader that leaves is no error. Raises CannotPrint."""
     with _standard_output() as stdout:
         stdout.buffer.write(data)
         stdout.flush()
@@ -49,9 +49,9 @@ def _standard_output() -> Iterator[TextIO]:
 
 
 def give_up(stream: TextIO) -> None:
-    """Let what is still in ``stream`` go nowhere.
+    """Discard what is still in ``stream``.
 
-    The interpreter flushes once more when it ends: library/signal.html, note on SIGPIPE.
+    The interpreter flushes it once more at exit: library/signal.html, note on SIGPIPE.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""What a person who waits is told, on a line that goes away again."""
+"""Tell a person who waits what is being waited for, on a line that is erased afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 def progress(
     stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Tell | None]:
-    """Tell on ``stream`` (standard error), if that is a terminal that can take lines back."""
+    """Yield what shows progress on ``stream`` (standard error); None if it cannot erase lines."""
     stream = sys.stderr if stream is None else stream
     terminal = terminal_of(stream)
     if terminal is None or not terminal.has_colors:

@@ -15,13 +15,13 @@ DEFAULT_SCENARIO = "h100x8"
 
 @contextmanager
 def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
-    """Run a simulated engine; give the function that points settings at it.
+    """Run a simulated engine; yield the function that points settings at it.
 
-    An empty scenario means the default one. Raises ConfigurationError when there is
-    no such scenario or no simulator, ExporterError when it does not start.
+    An empty scenario is the default one. Raises ConfigurationError if there is no such
+    scenario or no simulator, ExporterError if it does not start.
     """
     try:
-        # A package of its own, which production machines do not have.
+        # A separate package, which production machines lack.
         from dcgm_simulator import SCENARIOS, bindings_directory
         from dcgm_simulator.process import EngineFailed, SimulatedEngine
     except ModuleNotFoundError as error:

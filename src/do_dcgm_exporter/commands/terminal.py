@@ -1,4 +1,4 @@
-"""A terminal with a person before it: how wide it is, and what it can show."""
+"""Lay text out for a terminal: its width, its colours, the signs it can show."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """``width`` in columns. Signs beyond ASCII are shown where ``has_unicode``."""
+    """What a terminal can show; ``width`` is in columns."""
 
     width: int = 80
     has_colors: bool = False
     has_unicode: bool = True
 
     def styled(self, text: str, style: str) -> str:
-        """``text`` in bold, dim, red, green or yellow; as it is without colours or a style."""
+        """Return ``text`` in bold, dim, red, green or yellow, if there are colours."""
         return f"{_STYLES[style]}{text}{_RESET}" if self.has_colors and style else text
 
     def sign(self, unicode_sign: str, plain_sign: str) -> str:
-        """The sign that can be shown."""
+        """Return the sign that can be shown."""
         return unicode_sign if self.has_unicode else plain_sign
 
 
 def terminal_of(stream: TextIO | None, environ: Mapping[str, str] | None = None) -> Terminal | None:
-    """The terminal behind ``stream``, None for a pipe, a file or a stream that is closed.
+    """Return the terminal behind ``stream``, None for a pipe, a file or a closed stream.
 
-    Colours are left out where NO_COLOR is set (no-color.org) or the terminal has none.
+    NO_COLOR (no-color.org) and terminals without colours are respected.
     """
     environ = os.environ if environ is None else environ
     if stream is None or not stream.isatty():
@@ -52,7 +52,7 @@ def terminal_of(stream: TextIO | None, environ: Mapping[str, str] | None = None)
 
 
 def printable(text: str) -> str:
-    """``text`` without what would move the cursor or change colours."""
+    """Return ``text`` without what would move the cursor or change colours."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -61,7 +61,7 @@ Cell = tuple[str, str]
 
 
 def table(terminal: Terminal, rows: Iterable[Sequence[Cell]]) -> str:
-    """Aligned columns, two blanks apart."""
+    """Return aligned columns, two blanks apart."""
     rows = [list(row) for row in rows]
     columns = zip_longest(*rows, fillvalue=("", ""))
     widths = [max(len(text) for text, _ in column) for column in columns]
@@ -77,7 +77,7 @@ def table(terminal: Terminal, rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def flowed(terminal: Terminal, cells: Sequence[Sequence[Cell]], indent: int = 2) -> str:
-    """Entries of equal columns, as many side by side as the terminal is wide."""
+    """Return entries of equal width, as many to a line as fit."""
     widths = [max(len(text) for text, _ in column) for column in zip(*cells)]
     entry_width = sum(widths) + 2 * len(widths) + 2
     count = max(1, (terminal.width - indent) // entry_width)

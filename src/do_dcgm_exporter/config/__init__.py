@@ -1,1 +1,1 @@
-"""What was asked for: options, the configuration file, the counters."""
+"""Read what was asked for: options, the configuration file, the counters."""

@@ -1,7 +1,7 @@
-"""Addresses in options: where to listen, where the engine is, where pages go.
+"""Parse the addresses in options: where to listen, where the engine is, where pages go.
 
-Each function takes the text of an option and raises ConfigurationError with what
-is wrong and what to write instead; the caller says which option it was.
+Each function raises ConfigurationError with what is wrong and what to write instead; the
+caller adds which option it was.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOST_AND_PORT = re.compile(
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 
-# Characters by which two parsers of URLs can come to see two hosts in one.
+# With these, two parsers may find different hosts in one URL.
 _AMBIGUOUS = frozenset("\\@\t\r\n ")
 
 
@@ -58,7 +58,7 @@ def parse_engine_address(text: str) -> EngineAddress:
 def parse_forward_url(text: str) -> str:
     """Check that ``text`` is an http or https URL with a host, and return it.
 
-    Complaints do not repeat it: it may hold a password, or one that has gone astray.
+    Complaints do not repeat it: it may hold a password.
     """
     example = "write for example http://169.254.169.254:80/v1/gpu_metrics"
     if not re.fullmatch(r"[!-\[\]-~]+", text):
@@ -76,14 +76,14 @@ def parse_forward_url(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` as it may be shown: without users and passwords in URLs."""
+    """Return ``text`` fit to be shown: without the users and passwords of URLs."""
     return re.sub(r"//[^/\s]*@|//\S*@", "//", text)
 
 
 def is_loopback_url(url: str) -> bool:
-    """Whether ``url`` can only lead to this host: "localhost" or a loopback address.
+    """Return whether ``url`` can only lead to this host: "localhost" or a loopback address.
 
-    Nothing is looked up, and whatever could be read in two ways is not loopback.
+    Nothing is looked up, and a URL that can be read in two ways is not loopback.
     """
     if _AMBIGUOUS & set(url):
         return False
@@ -95,7 +95,7 @@ def is_loopback_url(url: str) -> bool:
 
 
 def _host_and_port(text: str, examples: str) -> tuple[str, int | None]:
-    """Split an address; the host may be empty and the port None when they are not given."""
+    """Split an address; a host that is not given is empty, a port None."""
     if _is_ipv6(text):
         raise ConfigurationError(f"an IPv6 address needs brackets: write [{text}]:PORT")
     match = _HOST_AND_PORT.fullmatch(text)

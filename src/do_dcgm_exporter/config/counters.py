@@ -1,8 +1,7 @@
-"""The counters CSV: which metrics a page has, and the verdict for every line.
+"""Read counters CSVs: the counters of a page, and a verdict for every line.
 
-A field may have any spelling it ever had, in any case, or its id; a type may be in
-any case. A bad line is judged and skipped; it never stops the exporter. The shape
-of a line is the business of ``csv_lines``.
+A field may be given by any name it ever had, in any case, or by its id; a type in any case. A
+bad line is judged and skipped; it never stops the exporter. ``csv_lines`` splits the lines.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.config.csv_lines import MalformedLineError, numbered_lines, split_columns
 from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.dcgm.fields import EntityLevel, Field, ValueType, all_fields, field_by_name
+from do_dcgm_exporter.errors import hint
 
 
 class CounterType(Enum):
@@ -29,7 +28,7 @@ class CounterType(Enum):
 
 
 class Special(Enum):
-    """The families the exporter makes itself from what the engine says."""
+    """The families that the exporter derives from what the engine says."""
 
     XID_ERRORS_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
     CLOCK_EVENTS_COUNT = "DCGM_EXP_CLOCK_EVENTS_COUNT"
@@ -52,7 +51,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One line of a counters CSV that was judged OK; either ``field`` or ``special`` is set."""
+    """A line of a counters CSV that was judged OK; either ``field`` or ``special`` is set."""
 
     name: str
     type: CounterType
@@ -74,7 +73,7 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        # A name may be anything that stood in the file: no control characters, no novels.
+        # The name is whatever the file says: without control characters, and not a novel.
         name = self.name if self.name.isprintable() else ascii(self.name)
         subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"
@@ -82,7 +81,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CounterSet:
-    """All that was read: the counters in the order of the page, a judgement for every line."""
+    """The counters in the order of the page, and a judgement for every line."""
 
     counters: tuple[Counter, ...] = ()
     judgements: tuple[Judgement, ...] = ()
@@ -94,7 +93,7 @@ class CounterSet:
 
 _TYPES = {
     **{type_.value: type_ for type_ in CounterType},
-    # Both are in NVIDIA's grammar, but one number is neither.
+    # NVIDIA's grammar has both, but a single number is neither.
     "histogram": CounterType.UNTYPED,
     "summary": CounterType.UNTYPED,
 }
@@ -171,29 +170,28 @@ def _counter(line: bytes, path: Path, number: int) -> Counter:
 
 
 def _resolve(name: str) -> tuple[str, Field | None, Special | None]:
-    """Return the name to print, in the case it is known in, and what it means."""
+    """Return the name to print, in its established case, and what it means."""
     special = _SPECIALS.get(name.upper())
     if special:
         return special.value, None, special
     field = field_by_name(name)
     if field is None:
-        message = f"no DCGM field has this name or id{_hint(name)}"
+        message = f"no DCGM field has this name or id{_suggestion(name)}"
         raise _RejectedError(Verdict.UNKNOWN, name, message)
     known = {spelling.upper(): spelling for spelling in field.names}
     return known.get(name.upper(), field.name), field, None
 
 
-def _hint(name: str) -> str:
-    # Comparing takes a while, so only what could be a name is worth it.
-    if not name.upper().startswith("DCGM_") or len(name) > 100:
+def _suggestion(name: str) -> str:
+    # Comparing with all spellings takes a while: only what could be a name is worth it.
+    if not name.upper().startswith("DCGM_"):
         return ""
     spellings = [*_SPECIALS, *(spelling for field in all_fields() for spelling in field.names)]
-    nearest = get_close_matches(name.upper(), spellings, n=1, cutoff=0.8)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    return hint(name.upper(), spellings, cutoff=0.8)
 
 
 def _why_unsupported(type_: CounterType, field: Field | None) -> str:
-    """Say why a counter that exists cannot be exported this way; empty when it can."""
+    """Return why a counter that exists cannot be exported this way, empty if it can."""
     if field is None:
         return "a family of several series cannot be a label" if type_ is CounterType.LABEL else ""
     if field.internal_only:
@@ -223,7 +221,7 @@ def _reject_duplicate(counter: Counter, first: dict[object, Counter]) -> None:
 
 
 def _subject(counter: Counter) -> object:
-    """Return what a counter counts: the same for every spelling of one field."""
+    """Return what a counter shows, which is the same for every spelling of a field."""
     return counter.field.id if counter.field else counter.special
 
 

@@ -1,9 +1,9 @@
-"""The shape of a counters CSV: lines of three columns, ``field, type, help``.
+"""Split the lines of a counters CSV into their three columns: ``field, type, help``.
 
-It is the grammar of NVIDIA's dcgm-exporter, read generously: white space and
-quotes anywhere around a column, comments after white space, commas and quotes in
-an unquoted help text, a byte order mark, any line ending. A quoted text ends on
-its line, so that one stray quote does not swallow the rest of the file.
+The grammar is that of NVIDIA's dcgm-exporter, read generously: white space and quotes anywhere
+around a column, comments after white space, commas and quotes in an unquoted help text, a byte
+order mark, any line ending. A quoted text ends with its line, so that a stray quote does not
+swallow the rest of the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _LONGEST_LINE = 4096
 
-# One column with the comma after it; a quote inside a quoted column is doubled.
+# A column and the comma after it; quotes in a quoted column are doubled.
 _COLUMN = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<bare>[^",\s][^,]*)?)(?:,|$)')
 
 
@@ -35,7 +35,7 @@ class MalformedLineError(ValueError):
 
 
 def numbered_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that say something, with their numbers from 1."""
+    """Yield the lines that are neither empty nor comments, with their numbers from 1."""
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         if line.strip() and not line.lstrip().startswith(b"#"):
             yield number, line
@@ -76,11 +76,11 @@ def _column(text: str, start: int) -> tuple[str, int]:
 
 
 def _help(text: str, name: str) -> str:
-    """Return the help text: all that is left of the line."""
+    """Return the help text, which is the rest of the line."""
     if not text.startswith('"'):
         return text
     match = _COLUMN.match(text)
     if match is None:
         raise MalformedLineError("the quotes of the help text do not match", name)
-    # Columns after a quoted one are more help, as those after an unquoted comma are.
+    # What follows a quoted help text belongs to it, as what follows a comma does.
     return match["quoted"].replace('""', '"') if match.end() == len(text) else text

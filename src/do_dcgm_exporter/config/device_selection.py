@@ -1,4 +1,4 @@
-"""The device grammar of ``-d``, ``-s`` and ``-p``, as NVIDIA's exporter has it.
+"""Parse device selections, ``-d``, ``-s`` and ``-p``, in the grammar of NVIDIA's exporter.
 
 ``f`` (flexible), ``g`` (whole devices), ``i`` (their parts) or ``g+i`` (both), and
 after ``g:`` or ``i:`` which ones: ``g:0,1``, ``g:0-3``, ``i:0,2-4``.
@@ -11,7 +11,7 @@ import re
 from do_dcgm_exporter.config.settings import DeviceSelection, SelectionMode
 from do_dcgm_exporter.errors import ConfigurationError
 
-# Far above any machine; the bound keeps "0-99999999999" from filling the memory.
+# More than any machine has; without a bound, "0-99999999999" would fill the memory.
 _HIGHEST_INDEX = 4095
 
 _ALLOWED = "write f, g, i or g+i, or g: or i: with indexes such as g:0,2-4"

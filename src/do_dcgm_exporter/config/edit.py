@@ -1,9 +1,9 @@
 """Change keys of the configuration file in place, for the Debian package's questions.
 
-Whatever the admin wrote stays byte for byte: a key that already says what is asked
-for is not touched, another one gets a new value on its line, and a new one comes
-below the commented line that explains it. A value that the exporter refuses stays as
-well, and is told: nobody knows what was meant.
+Whatever the admin wrote stays byte for byte: a key that already says what is asked for is not
+touched, another gets a new value on its line, and a new key goes below the commented line that
+explains it. A value that the exporter refuses stays too, with a message: nobody knows what was
+meant.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from do_dcgm_exporter.config.option_values import BOOLEANS
 from do_dcgm_exporter.config.options import OPTIONS
 from do_dcgm_exporter.errors import ConfigurationError
 
-# A choice that was made once stays when the default changes: it is always written.
+# A choice must outlive a change of the default, so it is always written.
 _ALWAYS_WRITTEN = frozenset({"engine"})
-_BOOLEANS = {
-    **dict.fromkeys(("true", "yes", "on", "1"), "yes"),
-    **dict.fromkeys(("false", "no", "off", "0"), "no"),
-}
-_OPPOSITE = {"yes": "no", "no": "yes"}
+_OPTIONS = {option.name: option for option in OPTIONS}
 _BOM = "\xef\xbb\xbf"  # as Latin-1 has it
 
 
@@ -40,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def edit_file(path: Path, template: Path, answers: Mapping[str, str]) -> None:
-    """Let the file at ``path`` say what was answered; mode and owner stay. Raises OSError."""
+    """Write the answers to the file at ``path``; its mode and owner stay. Raises OSError."""
     path = path.resolve()
     exists = path.exists()
     before = (path if exists else template).read_bytes()
@@ -52,8 +49,8 @@ def edit_file(path: Path, template: Path, answers: Mapping[str, str]) -> None:
 
 
 def edited(content: bytes, answers: Mapping[str, str]) -> bytes:
-    """Return ``content`` with every key saying what was answered."""
-    # Latin-1 gives every byte back as it was, whatever the file is written in.
+    """Return ``content`` with the answers in it."""
+    # Latin-1 preserves every byte, whatever the encoding of the file.
     text = content.decode("latin-1")
     mark = _BOM if text.startswith(_BOM) else ""
     lines = re.findall(r"[^\n]*\n|[^\n]+", text[len(mark) :])
@@ -81,7 +78,7 @@ def _set(lines: list[str], key: str, answer: str) -> None:
 
 
 def _setting(key: str) -> re.Pattern[str]:
-    """Match a line that sets ``key``, in every way ConfigArgParse reads one."""
+    """Return the pattern of a line that sets ``key``, in all forms that ConfigArgParse reads."""
     return re.compile(
         rf"(?P<indent>\s*)(?P<dashes>(?:--)?)(?P<no>(?:no-)?){re.escape(key)}"
         r"(?P<equal>[ \t]*[:=][ \t]*|[ \t]+|(?=[\r\n]*$))(?P<value>[^\r\n]*?)"
@@ -91,12 +88,11 @@ def _setting(key: str) -> re.Pattern[str]:
 
 
 def _is_understood(key: str, value: str, *, inverted: bool) -> bool:
-    """Whether the exporter takes the value; if it refuses one, it says more about it."""
+    """Return whether the exporter takes the value; if not, it tells why itself."""
     text = value.strip(" \t").strip("'\"")
-    option = next(option for option in OPTIONS if option.name == key)
+    option = _OPTIONS[key]
     if option.parse is None:
-        known = {*_BOOLEANS} if inverted else {*_BOOLEANS, "auto"}
-        return text.lower() in known
+        return text.lower() in BOOLEANS or (text.lower() == "auto" and not inverted)
     items = [item.strip(" \t'\"") for item in text.strip("[]").split(",")]
     try:
         for item in items if option.repeatable else [text]:
@@ -112,13 +108,12 @@ def _with_value(match: re.Match[str], key: str, answer: str) -> str:
 
 
 def _meaning(value: str, *, inverted: bool = False) -> object:
-    """Return what two spellings of one value have in common."""
+    """Return what all spellings of one value have in common."""
     text = value.strip(" \t").strip("'\"")
     if text.lower() == "auto":
         return "auto"
-    if text.lower() in _BOOLEANS:
-        spelled = _BOOLEANS[text.lower()]
-        return _OPPOSITE[spelled] if inverted else spelled
+    if text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()] is not inverted
     items = [item.strip(" '\"") for item in text.strip("[]").split(",")]
     if len(items) > 1 or text.startswith("["):
         return sorted(items)
@@ -126,8 +121,7 @@ def _meaning(value: str, *, inverted: bool = False) -> object:
 
 
 def _default(key: str) -> str:
-    default = next(option.default for option in OPTIONS if option.name == key)
-    return default.removeprefix("(").removesuffix(")")
+    return _OPTIONS[key].default.removeprefix("(").removesuffix(")")
 
 
 def _insert(lines: list[str], key: str, setting: str) -> None:
@@ -141,11 +135,11 @@ def _insert(lines: list[str], key: str, setting: str) -> None:
 
 
 def _replace(path: Path, content: bytes, like: os.stat_result | None) -> None:
-    """Write the file anew and put it in place in one step, so that nobody sees half of it."""
+    """Write a new file and rename it into place, so that nobody sees half of it."""
     new = path.with_name(f"{path.name}.new")
     try:
         with new.open("wb") as file:
-            # 0644 at first: the service runs as a user of its own, which has to read it.
+            # 0644 if it is new: the service, which has its own user, has to read it.
             os.fchmod(file.fileno(), like.st_mode & 0o7777 if like else 0o644)
             if like:
                 os.fchown(file.fileno(), like.st_uid, like.st_gid)

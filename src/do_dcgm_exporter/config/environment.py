@@ -1,70 +1,68 @@
-"""The environment variables of the options: ``DO_DCGM_EXPORTER_COLLECT_INTERVAL=5000``."""
+"""The environment variables of the options: ``DO_DCGM_EXPORTER_COLLECT_INTERVAL=5000``.
+
+An empty variable is an unset one, as in a unit's ``Environment=``.
+"""
 
 from __future__ import annotations
 
-import logging
+import json
 from collections.abc import Mapping
-from functools import cache
+from typing import Any
 
-from do_dcgm_exporter.config.complaints import hint, located
-from do_dcgm_exporter.config.option_values import parse_boolean
-from do_dcgm_exporter.config.options import OPTIONS, Option
-from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.config.config_file import texts_of
+from do_dcgm_exporter.config.options import OPTIONS
+from do_dcgm_exporter.errors import ConfigurationError, hint, located
 
 PREFIX = "DO_DCGM_EXPORTER_"
 CONFIG_FILE_VARIABLE = f"{PREFIX}CONFIG_FILE"
 
-_log = logging.getLogger(__name__)
+
+def _variable(key: str) -> str:
+    return PREFIX + key.upper().replace("-", "_")
 
 
-def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return our variables, each switch as the one variable that ConfigArgParse knows.
+_BY_VARIABLE = {_variable(option.name): option for option in OPTIONS}
+_BY_OPPOSITE = {_variable(option.opposite): option for option in OPTIONS if option.opposite}
 
-    An empty variable is an unset one, as in a unit's ``Environment=``.
+
+def environment_values(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the value of every option that the environment sets, by the option's name.
+
+    Raises ConfigurationError.
     """
-    ours = {
-        name: value
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and value and name != CONFIG_FILE_VARIABLE
-    }
-    for option in OPTIONS:
-        if option.parse is None:
-            _merge_opposite(ours, variable(option), _opposite(option))
-    known = {variable(option) for option in OPTIONS}
-    for name in sorted(ours.keys() - known):
-        _tell_unknown(name, hint(name, known))
-        del ours[name]
-    return ours
+    values = {}
+    for variable, option in _BY_VARIABLE.items():
+        if environ.get(variable):
+            with located(variable):
+                text = environ[variable]
+                values[option.name] = option.value(_list(text) if option.repeatable else text)
+    for variable, option in _BY_OPPOSITE.items():
+        if environ.get(variable):
+            with located(variable):
+                value = option.opposite_value(environ[variable])
+            if values.get(option.name, value) is not value:
+                raise ConfigurationError(
+                    f"{variable} contradicts {_variable(option.name)}: set only one of the two"
+                )
+            values[option.name] = value
+    return values
 
 
-def variable(option: Option) -> str:
-    """Return the name of an option's variable."""
-    return variable_of(option.dest)
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence about each variable that is named like one of ours and is none."""
+    known = {*_BY_VARIABLE, *_BY_OPPOSITE, CONFIG_FILE_VARIABLE}
+    return [
+        f"ignoring the unknown environment variable {name}{hint(name, _BY_VARIABLE)}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and environ[name] and name not in known
+    ]
 
 
-def variable_of(dest: str) -> str:
-    """Return the name of the variable of the option with this ``dest``."""
-    return PREFIX + dest.upper()
-
-
-@cache
-def _tell_unknown(name: str, suggestion: str) -> None:
-    """Warn once, for the environment is read again at each reload."""
-    _log.warning("ignoring the unknown environment variable %s%s", name, suggestion)
-
-
-def _opposite(option: Option) -> str:
-    return f"{PREFIX}NO_{option.dest.upper()}"
-
-
-def _merge_opposite(environ: dict[str, str], name: str, opposite: str) -> None:
-    if opposite not in environ:
-        return
-    with located(opposite):
-        on = not parse_boolean(environ.pop(opposite))
-    if name in environ:
-        with located(name):
-            agrees = environ[name].lower() != "auto" and parse_boolean(environ[name]) is on
-        if not agrees:
-            raise ConfigurationError(f"{opposite} contradicts {name}: set only one of the two")
-    environ[name] = "true" if on else "false"
+def _list(text: str) -> str | list[str]:
+    """Read a list as ConfigArgParse does in a file; other text stays as it is."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    try:
+        return texts_of(json.loads(text))
+    except (ValueError, RecursionError):
+        return texts_of([item.strip() for item in text[1:-1].split(",")])

@@ -1,4 +1,4 @@
-"""From command line, environment and file to Settings, the same way at start and at reload."""
+"""From command line, environment and file to a Configuration, alike at start and at reload."""
 
 from __future__ import annotations
 
@@ -7,84 +7,108 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from do_dcgm_exporter.config.counter_groups import group_files
-from do_dcgm_exporter.config.droplet import DMI, is_droplet
-from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, DEFAULT_FORWARD_URL, ETC
-from do_dcgm_exporter.config.parser import OptionParser
-from do_dcgm_exporter.config.settings import LogFormat, Settings
+from do_dcgm_exporter.config.command_line import CommandLine, parse_command_line
+from do_dcgm_exporter.config.config_file import config_file_values
+from do_dcgm_exporter.config.counter_files import default_collectors, default_counters, group_files
+from do_dcgm_exporter.config.counters import CounterSet, CounterType, read_counter_set
+from do_dcgm_exporter.config.environment import CONFIG_FILE_VARIABLE, environment_values
+from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, DEFAULT_FORWARD_URL, ETC, OPTIONS
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.config.text_files import may_be_there
 from do_dcgm_exporter.errors import ConfigurationError
 
-# Running from a clone: src/do_dcgm_exporter/ and etc/do-dcgm-exporter/ have one parent.
-_CHECKOUT_ETC = Path(__file__).resolve().parents[3] / "etc" / "do-dcgm-exporter"
+_DMI = Path("/sys/class/dmi/id")
+_DROPLET_VENDOR = "DigitalOcean"
+
+
+def load_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
+    """Read settings and counters anew. Raises ConfigurationError."""
+    settings = load_settings(argv, environ)
+    counters = read_counter_set(settings.default_counters, settings.collectors)
+    _refuse_label_twice(settings, counters)
+    return Configuration(settings, counters)
 
 
 def load_settings(
-    argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC, dmi: Path = DMI
+    argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC, dmi: Path = _DMI
 ) -> Settings:
-    """Read the whole configuration anew; raises ConfigurationError."""
-    parser = OptionParser()
-    flags = parser.parse_flags(argv)
-    return _settings(parser.parse_layers(flags, environ, etc / CONFIG_FILE_NAME), etc, dmi)
+    """Read the settings anew. Raises ConfigurationError."""
+    values = option_values(argv, environ, etc)
+    _work_out(values, etc, dmi)
+    return Settings(**{option.field: values[option.name] for option in OPTIONS if option.field})
 
 
-def _settings(values: Mapping[str, Any], etc: Path, dmi: Path) -> Settings:
-    interval = values["collect_interval"]
-    stale_after = values["stale_after"] or 3 * interval
+def option_values(
+    argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC
+) -> dict[str, Any]:
+    """Return the value of every option by its name; None has to be worked out.
+
+    Flags beat the environment, which beats the file, which beats the defaults. Raises
+    ConfigurationError.
+    """
+    command_line = parse_command_line(argv)
+    places = (
+        command_line.values,
+        environment_values(environ),
+        _file_values(command_line, environ, etc / CONFIG_FILE_NAME),
+    )
+    values = {option.name: option.default_value for option in OPTIONS}
+    for place in reversed(places):
+        values.update(place)
+    # A log level beats the debug of a lower place.
+    decisive = next((place for place in places if {"debug", "log-level"} & place.keys()), {})
+    if decisive.get("debug"):
+        values["log-level"] = "debug"
+    return values
+
+
+def _file_values(
+    command_line: CommandLine, environ: Mapping[str, str], usual: Path
+) -> dict[str, Any]:
+    """Read the file that flag or variable names, else the usual one if it exists."""
+    named = command_line.config_file or environ.get(CONFIG_FILE_VARIABLE)
+    if named or os.path.islink(usual) or may_be_there(usual):
+        return config_file_values(Path(named or usual))
+    return {}
+
+
+def _work_out(values: dict[str, Any], etc: Path, dmi: Path) -> None:
+    """Replace values that depend on others or on the machine."""
+    values["default-counters"] = values["default-counters"] or default_counters(etc)
+    # The user's counters first: of two lines for one field the first stands.
+    values["collectors"] = (
+        *(values["collectors"] or default_collectors(etc)),
+        *group_files(values["counter-groups"] or ()),
+    )
+    values["stale-after"] = _stale_after(values["stale-after"], values["collect-interval"])
+    if values["forward"] is None:
+        values["forward"] = _is_droplet(dmi) or values["forward-url"] != DEFAULT_FORWARD_URL
+
+
+def _stale_after(stale_after: float | None, interval: float) -> float:
+    stale_after = stale_after or 3 * interval
     if stale_after < interval:
         raise ConfigurationError(
             "stale-after is shorter than collect-interval, so every value would be stale:"
             f" write at least {interval * 1000:.0f}"
         )
-    return Settings(
-        default_counters=values["default_counters"] or _default_counters(etc),
-        # The user's counters first: of two lines for one field the first one stands.
-        collectors=(
-            *(values["collectors"] or _default_collectors(etc)),
-            *group_files(values["counter_groups"] or ()),
-        ),
-        address=values["address"],
-        status_page=values["status_page"],
-        web_config_file=values["web_config_file"],
-        collect_interval=interval,
-        engine=values["remote_hostengine_info"],
-        gpus=values["devices"],
-        switches=values["switch_devices"],
-        cpus=values["cpu_devices"],
-        show_hostname=values["hostname"],
-        hostname_label=values["hostname_label"],
-        xid_window=values["xid_count_window_size"],
-        clock_events_window=values["clock_events_count_window_size"],
-        xid_zero_fill=values["xid_zero_fill"],
-        replace_blanks_in_model_name=values["replace_blanks_in_model_name"],
-        label_fields_as_info=values["label_fields_as_info"],
-        hpc_job_mapping_dir=values["hpc_job_mapping_dir"],
-        forward=_forward(values, dmi),
-        forward_url=values["forward_url"],
-        forward_interval=values["forward_interval"],
-        forward_timeout=values["forward_timeout"],
-        stale_after=stale_after,
-        dcgm_bindings=values["dcgm_bindings"],
-        log_format=LogFormat(values["log_format"]),
-        log_level="debug" if values["debug"] else values["log_level"],
-    )
+    return stale_after
 
 
-def _forward(values: Mapping[str, Any], dmi: Path) -> bool:
-    """Whether to forward: as said, else on a droplet or to an endpoint of the user's own."""
-    if values["forward"] is not None:
-        return bool(values["forward"])
-    return is_droplet(dmi) or values["forward_url"] != DEFAULT_FORWARD_URL
+def _is_droplet(dmi: Path) -> bool:
+    """Read the machine's vendor, which does not come with an image built elsewhere."""
+    try:
+        vendor = (dmi / "sys_vendor").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return vendor.strip() == _DROPLET_VENDOR
 
 
-def _default_counters(etc: Path) -> Path:
-    """Return the installed default counters, or those of the clone the program runs from."""
-    installed = etc / "default-counters.csv"
-    in_clone = _CHECKOUT_ETC / "default-counters.csv"
-    return in_clone if os.path.exists(in_clone) and not os.path.exists(installed) else installed
-
-
-def _default_collectors(etc: Path) -> tuple[Path, ...]:
-    """Return the user's installed file; that of a clone has no counter switched on."""
-    installed = etc / "collectors.csv"
-    return (installed,) if may_be_there(installed) else ()
+def _refuse_label_twice(settings: Settings, counters: CounterSet) -> None:
+    """Raise ConfigurationError if the host's label is also that of a counter."""
+    labels = {counter.name for counter in counters.counters if counter.type is CounterType.LABEL}
+    if settings.show_hostname and settings.hostname_label in labels:
+        raise ConfigurationError(
+            f"hostname-label: {settings.hostname_label!r} is the name of a label counter;"
+            " write for example Hostname"
+        )

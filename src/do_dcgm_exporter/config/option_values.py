@@ -1,7 +1,7 @@
-"""What an option accepts: functions from its text to its value.
+"""What options accept: functions from text to value.
 
-Each raises ConfigurationError with what is wrong and what is allowed; the caller
-says which option it was and where it stands.
+Each raises ConfigurationError with what is wrong and what is allowed; the caller adds which
+option it was and where it was set.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pathlib import Path
 
 from do_dcgm_exporter.errors import ConfigurationError
 
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
-# Labels that series have already (docs/metrics.md); a second one of the same name is invalid.
-_TAKEN_LABELS = frozenset(
+# All labels that series can have (docs/metrics.md): a second one of that name is invalid.
+TAKEN_LABELS = frozenset(
     {"gpu", "UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE", "GPU_I_ID"}
     | {"nvlink", "nvswitch", "cpu", "cpucore", "hpc_job", "err_code", "err_msg"}
     | {"xid", "clock_event", "window_size_in_ms", "link_status", "peer_gpu"}
-    | {"health_watch", "health_error_code", "health_error_severity"}
+    | {"health_watch", "health_error_code"}
 )
 
 
 def parse_boolean(text: str, *further: str) -> bool:
-    """Parse the value of a switch as the environment and the file give it.
+    """Parse the value of a switch in the environment or the file.
 
-    ``further`` are words the caller takes itself, named where neither is given.
+    ``further`` are words that the caller accepts itself; the complaint lists them too.
     """
     try:
-        return _BOOLEANS[text.lower()]
+        return BOOLEANS[text.lower()]
     except KeyError:
-        allowed = ", ".join((*_BOOLEANS, *further))
+        allowed = ", ".join((*BOOLEANS, *further))
         raise ConfigurationError(f"{text!r} is not one of {allowed}") from None
 
 
@@ -53,31 +53,32 @@ def milliseconds(lowest: int, highest: int) -> Callable[[str], float]:
 
 
 class OneOf:
-    """The parser of an option that is one of a few words."""
+    """The parser of an option that takes one of a few words; ``meaning`` makes its value."""
 
-    def __init__(self, *allowed: str) -> None:
+    def __init__(self, *allowed: str, meaning: Callable[[str], object] = str) -> None:
         self.allowed = allowed
+        self._meaning = meaning
 
-    def __call__(self, text: str) -> str:
-        """Return ``text``. Raises ConfigurationError."""
+    def __call__(self, text: str) -> object:
+        """Return the value of ``text``. Raises ConfigurationError."""
         if text not in self.allowed:
             raise ConfigurationError(f"{text!r} is not one of {', '.join(self.allowed)}")
-        return text
+        return self._meaning(text)
 
 
 def parse_label_name(text: str) -> str:
-    """Parse the name of a label that no series has yet."""
+    """Parse the name of a label that series do not have already."""
     if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", text) or text.startswith("__"):
         raise ConfigurationError(
             f"{text!r} is not a label name: letters, digits and underscores, no digit first"
         )
-    if text in _TAKEN_LABELS:
+    if text in TAKEN_LABELS:
         raise ConfigurationError(f"{text!r} is the name of another label; write for example host")
     return text
 
 
 def parse_path(text: str) -> Path:
-    """Parse a path, of which nothing is known but that it is not empty."""
+    """Parse a path, which need not exist."""
     if not text:
         raise ConfigurationError("the path is empty")
     return Path(text)
@@ -85,7 +86,7 @@ def parse_path(text: str) -> Path:
 
 def parse_directory(text: str) -> Path:
     """Parse the path of a directory that exists."""
-    # os.path, since the tests of pathlib raise what the system says of a strange path.
+    # Not pathlib, whose is_dir() raises for a path that is too long or closed to us.
     if not os.path.isdir(text):
         raise ConfigurationError(f"{text!r} is not a directory that can be read")
     return Path(text)

@@ -1,7 +1,7 @@
 """Every option: its spellings, what it accepts, its default, its help.
 
-This table is the single list of options. The parser, the environment variables
-and the keys of the configuration file are all made from it.
+This table is the only list of options. The command line, the environment variables, the keys
+of the configuration file and the fields of Settings all follow from it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from do_dcgm_exporter.config.addresses import (
     parse_forward_url,
     parse_listen_address,
 )
-from do_dcgm_exporter.config.counter_groups import GROUP_NAMES, NO_GROUP
+from do_dcgm_exporter.config.counter_files import GROUP_NAMES, NO_GROUP
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.config.option_values import (
     OneOf,
     milliseconds,
     parse_bindings_directory,
+    parse_boolean,
     parse_directory,
     parse_label_name,
     parse_path,
 )
 from do_dcgm_exporter.config.settings import LogFormat
+from do_dcgm_exporter.errors import ConfigurationError
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
@@ -33,16 +35,18 @@ ETC = Path("/etc/do-dcgm-exporter")
 CONFIG_FILE_NAME = "do-dcgm-exporter.conf"
 DEFAULT_FORWARD_URL = "http://169.254.169.254:80/v1/gpu_metrics"
 
+_AUTO = "auto"
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.
 
-    A switch has no ``parse``; its first two flags are ``--x`` and ``--no-x``, and one
-    that may also be left to the program has ``--x-auto``.
-    ``default`` is what the help shows: of a switch ``on``, ``off`` or ``auto``, of the other
-    options the text that is parsed, unless it is in parentheses and worked out from
-    the rest of the configuration.
+    A switch has no ``parse``; its first two flags are ``--x`` and ``--no-x``, and one that
+    can be left to the program also has ``--x-auto``. ``default`` is what the help shows: for
+    a switch ``on``, ``off`` or ``auto``, otherwise the text to parse, or in parentheses how
+    the value is worked out. ``setting`` is the field of Settings it sets: without one, the
+    field named like the option; if empty, none.
     """
 
     flags: tuple[str, ...]
@@ -51,20 +55,39 @@ class Option:
     parse: Callable[[str], object] | None = None
     metavar: str | None = None
     repeatable: bool = False
+    setting: str | None = None
 
     @property
     def name(self) -> str:
-        """The key of the option in the configuration file."""
+        """Its key in the configuration file, by which values are kept as well."""
         return next(flag[2:] for flag in self.flags if flag.startswith("--"))
 
     @property
-    def dest(self) -> str:
-        """The option's attribute in the parsed namespace."""
-        return self.name.replace("-", "_")
+    def field(self) -> str:
+        """The field of Settings that holds its value, empty if there is none."""
+        return self.name.replace("-", "_") if self.setting is None else self.setting
+
+    @property
+    def opposite(self) -> str | None:
+        """The key that turns a switch off."""
+        return f"no-{self.name}" if self.parse is None else None
+
+    @property
+    def auto_flag(self) -> str | None:
+        """The flag that leaves a switch to the program, if it has one."""
+        flag = f"--{self.name}-{_AUTO}"
+        return flag if flag in self.flags else None
+
+    @property
+    def default_value(self) -> object:
+        """The value when nobody sets the option; None if it has to be worked out."""
+        if self.parse is None:
+            return None if self.default == _AUTO else self.default == "on"
+        return None if self.default.startswith("(") else self.parse(self.default)
 
     @property
     def example(self) -> str:
-        """What can be written behind its key in the configuration file."""
+        """What can be written after its key in the configuration file."""
         if self.parse is None:
             return "yes, no or auto" if self.auto_flag else "yes or no"
         if isinstance(self.parse, OneOf):
@@ -72,22 +95,42 @@ class Option:
             return f"{', '.join(others)} or {last}"
         return (self.metavar or "VALUE") if self.default.startswith("(") else self.default
 
-    @property
-    def nothing(self) -> str:
-        """What is written for an empty list, if it can have several values."""
-        return NO_GROUP if isinstance(self.parse, OneOf) else "/dev/null for no file"
+    def value(self, written: str | list[str]) -> object:
+        """Return the value of a text or list of texts. Raises ConfigurationError."""
+        if self.repeatable:
+            return self._values(written)
+        text = _text(written)
+        if self.parse is not None:
+            return self.parse(text)
+        if not self.auto_flag:
+            return parse_boolean(text)
+        return None if text.lower() == _AUTO else parse_boolean(text, _AUTO)
 
-    @property
-    def auto_flag(self) -> str | None:
-        """The flag that leaves a switch to the program, if it has one."""
-        return next((flag for flag in self.flags if flag == f"--{self.name}-auto"), None)
+    def opposite_value(self, written: str | list[str]) -> bool:
+        """Return the value of a switch by what its opposite is set to."""
+        return not parse_boolean(_text(written))
 
-    @property
-    def default_value(self) -> object:
-        """The value when nobody sets the option; None when it has to be worked out."""
-        if self.parse is None:
-            return None if self.default == "auto" else self.default == "on"
-        return None if self.default.startswith("(") else self.parse(self.default)
+    def _values(self, written: str | list[str]) -> list[object]:
+        assert self.parse is not None, "a switch is not repeatable"
+        if isinstance(written, list):
+            if not written:
+                nothing = NO_GROUP if isinstance(self.parse, OneOf) else "/dev/null for no file"
+                raise ConfigurationError(f"the list is empty; write {nothing}")
+            return [self.parse(text) for text in written]
+        if written.startswith("["):
+            raise ConfigurationError("the list does not end on its line with ]")
+        try:
+            return [self.parse(written)]
+        except ConfigurationError as error:
+            if "," not in written:
+                raise
+            words = ", ".join(word.strip() for word in written.split(","))
+            raise ConfigurationError(f"{error}; several are written [{words}]") from error
+
+
+def _text(written: str | list[str]) -> str:
+    """Put a list back together: an address like [::1] looks like one."""
+    return written if isinstance(written, str) else f"[{', '.join(written)}]"
 
 
 GROUPS: dict[str, tuple[Option, ...]] = {
@@ -115,6 +158,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             OneOf(NO_GROUP, *GROUP_NAMES),
             "GROUP",
             repeatable=True,
+            setting="",
         ),
         Option(
             ("-c", "--collect-interval"),
@@ -136,6 +180,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "20000",
             milliseconds(1000, 600_000),
             "MS",
+            setting="xid_window",
         ),
         Option(
             ("--clock-events-count-window-size",),
@@ -143,6 +188,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "20000",
             milliseconds(1000, 600_000),
             "MS",
+            setting="clock_events_window",
         ),
         Option(
             ("--xid-zero-fill", "--no-xid-zero-fill"),
@@ -158,13 +204,21 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "Devices": (
-        Option(("-d", "--devices"), "GPUs to read", "f", parse_device_selection, "SELECTION"),
+        Option(
+            ("-d", "--devices"),
+            "GPUs to read",
+            "f",
+            parse_device_selection,
+            "SELECTION",
+            setting="gpus",
+        ),
         Option(
             ("-s", "--switch-devices"),
             "NvSwitches to read; their parts are links",
             "f",
             parse_device_selection,
             "SELECTION",
+            setting="switches",
         ),
         Option(
             ("-p", "--cpu-devices"),
@@ -172,10 +226,16 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "f",
             parse_device_selection,
             "SELECTION",
+            setting="cpus",
         ),
     ),
     "Labels": (
-        Option(("--hostname", "--no-hostname", "-n"), "label every series with the host", "on"),
+        Option(
+            ("--hostname", "--no-hostname", "-n"),
+            "label every series with the host",
+            "on",
+            setting="show_hostname",
+        ),
         Option(
             ("--hostname-label",), "the name of that label", "Hostname", parse_label_name, "NAME"
         ),
@@ -197,6 +257,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "localhost:5555",
             parse_engine_address,
             "ADDRESS",
+            setting="engine",
         ),
         Option(
             ("--dcgm-bindings",),
@@ -261,13 +322,18 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             ("--log-format",),
             "text or json",
             "text",
-            OneOf(*(format_.value for format_ in LogFormat)),
+            OneOf(*(format_.value for format_ in LogFormat), meaning=LogFormat),
             "FORMAT",
         ),
         Option(("--log-level",), ", ".join(LOG_LEVELS), "info", OneOf(*LOG_LEVELS), "LEVEL"),
-        Option(("--debug", "--no-debug"), "the same as --log-level debug", "off"),
+        Option(
+            ("--debug", "--no-debug"),
+            "the same as --log-level debug",
+            "off",
+            setting="",
+        ),
     ),
-    # What the Debian package does with the machine. The exporter itself obeys none of them.
+    # What the Debian package does with the machine; the exporter itself ignores them.
     "Debian package": (
         Option(
             ("--engine",),
@@ -276,6 +342,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "nvidia",
             OneOf("nvidia", "ours", "none"),
             "WHOSE",
+            setting="",
         ),
         Option(
             ("--embedded-exporters",),
@@ -284,6 +351,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "rewrite",
             OneOf("rewrite", "stop", "leave"),
             "WHAT",
+            setting="",
         ),
     ),
 }

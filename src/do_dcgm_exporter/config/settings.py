@@ -1,7 +1,6 @@
-"""Settings: everything other rooms know of the configuration.
+"""What other rooms know of the configuration: plain values, validated before they get here.
 
-Values are validated before a Settings exists; nothing here reads a file or the
-environment. Durations are seconds.
+Durations are seconds.
 """
 
 from __future__ import annotations
@@ -9,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
+from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where the web server listens; an empty host means every address."""
+    """Where the web server listens; an empty host means all addresses."""
 
     host: str
     port: int
@@ -26,7 +27,7 @@ class ListenAddress:
 
 
 class SelectionMode(Enum):
-    """Which entities a device selection means, as the first letter says it."""
+    """Which entities a device selection means, by its letter."""
 
     FLEX = "f"
     WHOLE = "g"
@@ -55,7 +56,7 @@ class LogFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One validated configuration."""
+    """Every validated option that the exporter obeys."""
 
     default_counters: Path
     collectors: tuple[Path, ...]
@@ -83,3 +84,10 @@ class Settings:
     dcgm_bindings: Path | None
     log_format: LogFormat
     log_level: str
+
+
+class Configuration(NamedTuple):
+    """One consistent reading of all configuration; a reload makes a new one."""
+
+    settings: Settings
+    counters: CounterSet

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from do_dcgm_exporter.errors import ConfigurationError
 
-# Whoever names a disk image by mistake shall get a sentence, not run out of memory.
+# Naming a disk image by mistake must give a sentence, not exhaust the memory.
 _LARGEST_FILE = 1 << 20
 _OTHERS_READ = 0o4
 _OTHERS_ENTER = 0o1
 
 
 class FileClosed(ConfigurationError):
-    """Raised when this process's user may not read a file that holds no secret.
+    """Raised when a file that holds no secret is not readable for this user.
 
-    ``what`` and ``path`` say which one, ``remedy`` is the command that opens it.
+    ``remedy`` is the command that makes it readable.
     """
 
     def __init__(self, what: str, path: Path, remedy: str) -> None:
@@ -33,11 +33,11 @@ class FileClosed(ConfigurationError):
 def read_file(path: Path, what: str, *, is_public: bool = False) -> bytes:
     """Return the content of ``path``; raises ConfigurationError, which calls it ``what``.
 
-    One that anybody may read, ``is_public``, but that is closed raises FileClosed.
+    If the file may be read by anybody, ``is_public``, but this user cannot, that is FileClosed.
     """
     try:
         if path.is_fifo():
-            # Opening one waits for a writer, for ever.
+            # Opening it would wait for a writer, perhaps for ever.
             raise ConfigurationError(f"the {what} {path} is a named pipe, not a file")
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
@@ -53,7 +53,7 @@ def read_file(path: Path, what: str, *, is_public: bool = False) -> bytes:
 
 
 def may_be_there(path: Path) -> bool:
-    """Whether there is a file, or it cannot be told because its directory is closed to us."""
+    """Return whether there is a file; True also if its directory is closed to us."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -64,7 +64,7 @@ def may_be_there(path: Path) -> bool:
 
 
 def _remedy(path: Path) -> str:
-    """Return the command that opens what closes a file to others, nothing if modes do not."""
+    """Return the command that makes a file readable for others, empty if modes are not why."""
     target = Path(os.path.realpath(path))
     for place in (*reversed(target.parents), target):
         needed, mode = (_OTHERS_READ, 644) if place == target else (_OTHERS_ENTER, 755)
@@ -81,5 +81,5 @@ def _user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        # A small system cannot look up a DynamicUser=, but systemd.exec(5) sets $USER.
+        # A minimal system cannot resolve a DynamicUser=, but systemd.exec(5) sets $USER.
         return os.environ.get("USER") or str(os.geteuid())

@@ -18,6 +18,11 @@ class Severity(IntEnum):
     WARNING = 1
     FAULT = 2
 
+    @property
+    def sign(self) -> str:
+        """A sign that tells it without colour."""
+        return "✓!✗"[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

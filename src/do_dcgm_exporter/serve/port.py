@@ -1,4 +1,4 @@
-"""Listening sockets, and who has the port when they cannot be had."""
+"""Open listening sockets, and find out who has the port if that fails."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.errors import ExporterError
 
-# What a host without IPv6, or without one of the addresses of a name, answers.
+# The errors of a host without IPv6, or without one of the addresses of a name.
 _ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _LISTENING = "0A"  # in the "st" column of /proc/net/tcp
 
 
 class CannotListen(ExporterError):
-    """Raised when the address to listen on cannot be had."""
+    """Raised when the address cannot be listened on."""
 
 
 class PortTaken(CannotListen):
@@ -48,7 +48,7 @@ def listen(address: ListenAddress, *, proc: Path = Path("/proc")) -> list[socket
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _port_taken(address, proc) from error
-        # The number's own text: create_server() adds the address in a form of its own.
+        # Not the error's own text, to which create_server() adds the address in its own form.
         reason = os.strerror(error.errno or 0)
         raise CannotListen(f"cannot listen on {address}: {reason}; see --address") from error
 
@@ -73,7 +73,7 @@ def _listen_everywhere(port: int) -> socket.socket:
 
 
 def _listen_on(address: ListenAddress) -> list[socket.socket]:
-    """Listen on every address of the host that this machine has, all on the same port."""
+    """Listen on all addresses of the host that this machine has, with the same port."""
     listeners: list[socket.socket] = []
     port, absent = address.port, None
     try:
@@ -105,7 +105,7 @@ def _resolve(address: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[A
 
 
 def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
-    """Return the process that listens on ``port``, if its descriptors may be looked at."""
+    """Return the process that listens on ``port``, if we may look at its descriptors."""
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
     for process in filter(str.isdigit, os.listdir(proc) if wanted else ()):
         try:

@@ -1,4 +1,4 @@
-"""Who has scraped, and when: for people who ask whether their Prometheus gets anything."""
+"""Note who scrapes and when, for people who wonder whether their Prometheus does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-# Beginnings of User-Agent, in lower case, and whose they are.
+# How the User-Agent of each scraper begins, in lower case.
 _SCRAPERS = {
     "prometheus/": "Prometheus",
     "do-agent": "do-agent",
@@ -28,7 +28,7 @@ _OTHER = "another client"
 
 
 class ScrapeLog:
-    """The newest scrape of every kind of scraper. Written and read by the event loop alone."""
+    """The last scrape of every kind of scraper; for the event loop alone."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -36,11 +36,11 @@ class ScrapeLog:
 
     @property
     def last(self) -> Mapping[str, float]:
-        """When each kind of scraper was last here, in Unix seconds."""
+        """The Unix time of the last scrape of each kind of scraper."""
         return self._last
 
     def note(self, user_agent: str) -> None:
-        """Note that a client of this name gets the page now; people and scripts do not count."""
+        """Note a scrape by a client of this name; people and scripts do not count."""
         scraper = _scraper(user_agent)
         if scraper:
             self._last[scraper] = self._clock()
@@ -48,9 +48,9 @@ class ScrapeLog:
 
 @lru_cache(maxsize=64)
 def _scraper(user_agent: str) -> str:
-    """Whose ``user_agent`` is; empty for a browser, a command line or none.
+    """Return whose ``user_agent`` is; empty for a browser, a command line or none.
 
-    Anybody may send any name, so none is kept or shown as it came.
+    Anybody may send any name, so names are never kept or shown as they came.
     """
     text = user_agent.lower()
     for beginning, name in _SCRAPERS.items():

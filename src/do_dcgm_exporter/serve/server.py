@@ -1,7 +1,7 @@
-"""The web server: lets clients in, and has what they ask for answered by site.py.
+"""The web server: it lets clients in, and a Site answers them.
 
-One thread runs one event loop. A scrape copies bytes that are ready; nothing here
-waits on anything but clients.
+One thread runs one event loop. A scrape copies bytes that are ready; nothing here waits on
+anything but clients.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.page.publication import Publication
@@ -25,48 +25,31 @@ from do_dcgm_exporter.serve.port import listen
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 from do_dcgm_exporter.serve.site import Routes, Site
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from do_dcgm_exporter.serve.access.security import Security
 
-# asyncio takes in as many clients at a time as its backlog says. Far fewer than there
-# are connections, so that a flood cannot push a client out before it has been read.
+_log = logging.getLogger(__name__)
+
+# asyncio accepts as many clients at a time as its backlog says: far fewer than there may be
+# connections, so that a flood cannot push a client out before it has been read.
 _ACCEPTED_AT_ONCE = 16
-# Clients wait here, in the kernel, for their turn.
+# Clients that wait in the kernel to be accepted.
 _KERNEL_BACKLOG = 1024
 
-# Seconds. Also how late a limit of time may strike; waking up costs 0.2 ms.
+# Seconds; time limits may strike this late. Waking up costs 0.2 ms.
 _HEARTBEAT = 2.0
 _STOP_SECONDS = 1.0
-# A check of a password of the highest cost allowed takes some four.
+# Checking a password of the highest allowed cost takes about four.
 _LAST_CHECK_SECONDS = 6.0
 
 _GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 
 
-class Security(Protocol):
-    """How clients come in. But for ``headers``, all is the event loop's."""
-
-    headers: tuple[str, ...]
-
-    def guard(self, site: Site) -> Responder:
-        """Return what answers in place of ``site``."""
-
-    def protect(self, connection: Connection) -> asyncio.Protocol:
-        """Return what stands between a socket and ``connection``."""
-
-    def speaks_like(self, other: Security | None) -> bool:
-        """Whether connections made under ``other`` may go on."""
-
-    def close(self) -> None:
-        """End whatever it has begun."""
-
-    def wait(self, seconds: float) -> None:
-        """Wait so long for that; called by any thread."""
-
-
 class MetricsServer:
     """Serves ``publication`` on ``address`` from a thread of its own.
 
-    Without ``security`` everybody who can connect is answered, in the clear.
+    Without ``security`` everybody who can connect is answered, in the clear. It is replaced
+    whole by ``secure``.
     """
 
     def __init__(
@@ -79,6 +62,7 @@ class MetricsServer:
         routes: Routes | None = None,
         scrapes: ScrapeLog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        unix_time: Callable[[], float] = time.time,
         heartbeat: float = _HEARTBEAT,
     ) -> None:
         self._address = address
@@ -88,6 +72,7 @@ class MetricsServer:
         self._security = security
         self._limits = limits
         self._clock = clock
+        self._unix_time = unix_time
         self._heartbeat = heartbeat
         self._connections = Connections(limits.connections)
         self._listeners: list[socket.socket] = []
@@ -110,26 +95,26 @@ class MetricsServer:
         self._thread.start()
 
     def secure(self, security: Security | None) -> None:
-        """Let clients in by other rules from now on; called by any thread."""
+        """Let clients in by these rules from now on; called by any thread."""
         self._ask(lambda: self._take(security))
 
     def is_alive(self, within: float) -> bool:
-        """Whether the event loop has turned within the last ``within`` seconds.
+        """Return whether the event loop has turned in the last ``within`` seconds.
 
-        It turns every two seconds, and after each time this is asked.
+        It turns every two seconds, and after each of these questions.
         """
         age = self._clock() - self._last_turn
         return self._ask(self._turn) and age <= within
 
     def stop(self) -> None:
-        """Hang up on everybody and end the thread; harmless when there is none."""
+        """Hang up on everybody and end the thread; do nothing if there is none."""
         if self._ask(self._stopping.set):
             self._thread.join(_STOP_SECONDS)
         if self._security is not None:
             self._security.wait(_LAST_CHECK_SECONDS)
 
     def _ask(self, action: Callable[[], None]) -> bool:
-        """Have the loop do ``action`` at its next turn; return whether there is a loop."""
+        """Have the loop run ``action`` in its next turn; return whether there is a loop."""
         if not self._thread.is_alive():
             return False
         with contextlib.suppress(RuntimeError):  # it has ended just now
@@ -139,10 +124,10 @@ class MetricsServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception:
-            logger.exception("the web server ended")
+        except Exception:  # noqa: BLE001 - logged; whoever asks is_alive() learns of it
+            _log.exception("the web server ended")
         finally:
-            for listener in self._listeners:  # nobody is to wait for an answer in vain
+            for listener in self._listeners:  # so that nobody waits for an answer in vain
                 listener.close()
             self._loop.close()
 
@@ -155,8 +140,8 @@ class MetricsServer:
         ]
         for listener in self._listeners:
             listener.listen(_KERNEL_BACKLOG)
-            # For the connections it accepts: the end of a page is not to wait until the
-            # client has acknowledged what came before, which may take it 40 ms.
+            # Accepted connections inherit it: the end of a page must not wait for the client
+            # to acknowledge what came before, which may take 40 ms.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._beat()
         await self._stopping.wait()
@@ -169,10 +154,9 @@ class MetricsServer:
         await asyncio.sleep(0)  # the turn in which connections are lost
 
     async def _finish_accepting(self) -> None:
-        """Accept nobody more, and let those in who are on the doorstep.
+        """Accept nobody else, but finish connecting those who are accepted.
 
-        A server that closes before a client it has accepted is connected forgets that
-        client's socket without closing it.
+        If asyncio's server closes earlier, it forgets their sockets without closing them.
         """
         for listener in self._listeners:
             self._loop.remove_reader(listener)
@@ -188,8 +172,14 @@ class MetricsServer:
             self._connections.retire_all()
 
     def _guarded_site(self) -> Responder:
-        headers = self._security.headers if self._security else ()
-        site = Site(self._publication, self._routes, self._scrapes, self._report, headers)
+        site = Site(
+            self._publication,
+            self._routes,
+            self._scrapes,
+            self._report,
+            self._security.headers if self._security else (),
+            self._unix_time,
+        )
         return self._security.guard(site) if self._security else site
 
     def _connect(self) -> asyncio.Protocol:
@@ -197,11 +187,11 @@ class MetricsServer:
         return self._security.protect(connection) if self._security else connection
 
     def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
-        """Answer one request head by the rules of now."""
+        """Answer one request head by the current rules."""
         return self._responder.answer(head, address)
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say that a request is refused."""
+        """Return the answer to a request that is refused."""
         return self._responder.refuse(refused)
 
     def _beat(self) -> None:
@@ -209,16 +199,16 @@ class MetricsServer:
         self._loop.call_later(self._heartbeat, self._beat)
 
     def _turn(self) -> None:
-        """Prove that the loop turns, and end what has taken too long."""
+        """Note that the loop turns, and end overdue connections."""
         self._last_turn = self._clock()
         self._connections.end_overdue(self._last_turn)
 
     def _report(self, context: dict[str, Any]) -> None:
-        """Log an unexpected error, each kind once: a client may be able to repeat it."""
+        """Log an unexpected error, each kind once, since clients may be able to repeat it."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _GONE:
-            return  # a client that hangs up at a bad moment, as any may
+            return  # a client hung up at a bad moment, as any may
         kind = f"{context['message']}: {type(error).__name__}"
         if kind not in self._reported:
             self._reported.add(kind)
-            logger.error("%s", kind, exc_info=error)
+            _log.error("%s", kind, exc_info=error)

@@ -1,7 +1,8 @@
-"""What is said at which path: the newest page, how it is doing, and what else it is given."""
+"""The answer to each path: the newest page, its health, and what else there is."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
@@ -10,22 +11,38 @@ from typing import Any
 from do_dcgm_exporter.page.publication import Page, Publication
 from do_dcgm_exporter.serve.http.negotiation import Form, Format, negotiate
 from do_dcgm_exporter.serve.http.request import Refused, Request, parse_head
-from do_dcgm_exporter.serve.http.response import Answer, Content, refusal, render
-from do_dcgm_exporter.serve.links_page import links_page
+from do_dcgm_exporter.serve.http.response import HTML, Answer, Content, refusal, render
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 
 _OK = Content(b"OK\n")
 _NOT_FOUND = Content(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)
 
+LINKS = Content(
+    b"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>do-dcgm-exporter</title></head>
+<body>
+<h1>do-dcgm-exporter</h1>
+<ul>
+<li><a href="metrics">Metrics</a></li>
+<li><a href="health">Health</a></li>
+</ul>
+</body>
+</html>
+""",
+    HTML,
+)
+"""The page at ``/`` where there is no status page."""
+
 Routes = Mapping[str, Callable[[Request], Content | None]]
-"""What further paths answer; None where there is no page."""
+"""The answers of further paths; None where there is no page."""
 
 
 class Site:
-    """What is said at which path, to whoever asks. Used by the event loop alone.
+    """Answers whoever asks. Used by the event loop alone.
 
-    ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` is
-    told of faults of ours.
+    ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` takes
+    faults of ours; answers are dated by ``unix_time``.
     """
 
     def __init__(
@@ -35,25 +52,28 @@ class Site:
         scrapes: ScrapeLog,
         report: Callable[[dict[str, Any]], None],
         headers: tuple[str, ...] = (),
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._publication = publication
         self._scrape_log = scrapes
         self._report = report
-        self.headers = headers
-        # A scraper's requests are all alike; 32 heads of 16 kB are the most this holds.
+        self._headers = headers
+        self._unix_time = unix_time
+        # All requests of a scraper are alike; at most this holds 32 heads of 16 kB.
         self.understand = lru_cache(maxsize=32)(parse_head)
         self._routes: Routes = {
-            "/": lambda _: links_page(),
+            "/": lambda _: LINKS,
             "/health": self._health,
             "/-/ready": self._health,
             "/-/healthy": lambda _: _OK,
             **routes,
         }
         self._page: Page | None = None
-        self._scrapes: dict[tuple[Form, bool, bool], Answer] = {}
+        self._second = 0
+        self._scrapes: dict[tuple[Form, bool], Answer] = {}
 
     def answer(self, head: bytes, _address: str = "") -> Answer:
-        """Answer one request head; a fault of ours is the client's 500 and our log's."""
+        """Answer one request head; a fault of ours is logged and answered with 500."""
         try:
             return self.respond(self.understand(head))
         except Refused:
@@ -62,13 +82,16 @@ class Site:
             return self.fail(error)
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say that a request is refused."""
-        return refusal(refused.status, refused.reason, self.headers)
+        """Return the answer to a request that is refused."""
+        return self._refusal(refused.status, refused.reason)
 
     def fail(self, error: BaseException) -> Answer:
-        """Report a fault of ours, and say that there was one."""
+        """Report a fault of ours and return the answer that tells of it."""
         self._report({"message": "a request could not be answered", "exception": error})
-        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", self.headers)
+        return self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+
+    def _refusal(self, status: HTTPStatus, reason: str) -> Answer:
+        return refusal(status, reason, self._unix_time(), self._headers)
 
     def respond(self, request: Request) -> Answer:
         """Answer ``request``."""
@@ -79,23 +102,20 @@ class Site:
 
     def say(self, content: Content, request: Request) -> Answer:
         """Answer ``request`` with ``content``."""
-        return render(
-            content,
-            closes=not request.keep_alive,
-            head_only=request.head_only,
-            headers=self.headers,
-        )
+        now, closes = self._unix_time(), not request.keep_alive
+        return render(content, now, closes=closes, headers=self._headers)
 
     def _metrics(self, request: Request) -> Answer:
-        """Answer with the newest page; each way of sending it is built once a page."""
+        """Answer with the newest page; each way of sending it is built once a second."""
         page = self._publication.page
-        if page is not self._page:
-            self._page = page
+        second = int(self._unix_time())
+        if page is not self._page or second != self._second:
+            self._page, self._second = page, second
             self._scrapes = {}
         headers = request.headers
         self._scrape_log.note(headers.get("user-agent", ""))
         form = negotiate(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        key = (form, request.keep_alive, request.head_only)
+        key = (form, request.keep_alive)
         if key not in self._scrapes:
             self._scrapes[key] = self.say(_content(page, form), request)
         return self._scrapes[key]

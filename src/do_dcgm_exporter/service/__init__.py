@@ -1,1 +1,1 @@
-"""The running service: its threads, its signals, and systemd."""
+"""Run the service: its threads, its signals, its dealings with systemd."""

@@ -1,7 +1,7 @@
-"""The cycle: connect if needed, discover if needed, read, publish; for ever.
+"""Run the cycle: connect if needed, discover if needed, read, publish, for ever.
 
-It runs on a daemon thread of its own, the only one that calls the engine. A call may
-block for a minute or for ever; nothing else may wait for it (see supervisor.py).
+Its daemon thread is the only one that calls the engine. A call may block for a minute or for
+ever, so nothing else may wait for it (see supervisor.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.collect.session import Session
-from do_dcgm_exporter.config.run_configuration import Configuration
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -32,13 +32,13 @@ from do_dcgm_exporter.service.memory import give_back_free_memory
 
 _log = logging.getLogger(__name__)
 
-# A refused connection is retried by the library itself for so long.
+# The library itself retries a refused connection for this long.
 _CONNECT_TIMEOUT = 0.5
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 30.0
 _JITTER = 0.2
 
-# Free memory is given back after so many cycles, and after the first.
+# Free memory is given back after this many cycles, and after the first.
 _CYCLES_PER_TIDYING = 30
 
 
@@ -77,12 +77,12 @@ class Agent:
         self._thread.start()
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Take ``configuration`` from the next cycle on, which begins at once."""
+        """Use ``configuration`` from the next cycle on, which begins at once."""
         self._configuration = configuration
         self._wake.set()
 
     def stop(self, within: float) -> None:
-        """Ask the agent to disconnect and end; wait ``within`` seconds for it, no longer."""
+        """Ask the agent to disconnect and end; wait at most ``within`` seconds for it."""
         self._stopping = True
         self._wake.set()
         self._thread.join(within)
@@ -99,14 +99,14 @@ class Agent:
         self._close_session()
 
     def cycle(self) -> float:
-        """Run one cycle; the answer is how many seconds after its begin the next is due."""
+        """Run one cycle; return how many seconds after its beginning the next is due."""
         number = self._publisher.begin_cycle()
         try:
             return self._succeed(number, self._read())
         except (EngineError, BindingsError) as error:
             return self._fail(number, error)
         except Exception as error:  # noqa: BLE001
-            # A bug must not leave an old page standing: it is an outage like any other.
+            # A bug must not leave the old page in place: it is an outage like any other.
             _log.exception("internal error in a cycle")
             return self._fail(number, error)
 
@@ -170,7 +170,7 @@ class Agent:
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
         self._failures += 1
         if self._failures == 1:
-            # An engine that was restarted since takes a new connection at once.
+            # An engine that has been restarted accepts a new connection at once.
             return 0.0
         longest = min(_LONGEST_RETRY, self._configuration.settings.collect_interval / 2)
         pause: float = min(longest, _FIRST_RETRY * 2 ** min(self._failures - 2, 10))

@@ -1,7 +1,7 @@
-"""Log lines on standard error, as the journal and people like them.
+"""Log lines on standard error, for the journal, for people and for programs.
 
-The journal adds time and name itself, so text lines have a syslog priority prefix when
-systemd reads them (sd-daemon(3)), and a time when a person does.
+The journal adds time and name itself: text lines get a syslog priority (sd-daemon(3)) when it
+reads them, and a time when a person does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from typing import TextIO
 
 from do_dcgm_exporter.config.settings import LogFormat, Settings
 
@@ -30,20 +31,33 @@ def set_up_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # requests' connection pool reports every retry there, the forwarder every change here.
+    # The connection pool reports every retry there; the forwarder reports every change here.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _formatter(log_format: LogFormat) -> logging.Formatter:
     if log_format is LogFormat.JSON:
         return _JsonFormatter()
-    if "JOURNAL_STREAM" in os.environ:
+    if _is_read_by_journal(sys.stderr):
         return _JournalFormatter("%(message)s")
     return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
+def _is_read_by_journal(stream: TextIO) -> bool:
+    """Whether the journal reads ``stream`` (systemd.exec(5), JOURNAL_STREAM).
+
+    The variable alone does not say so: a service's children inherit it, whatever their
+    standard error is.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False  # not a file
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 class _JournalFormatter(logging.Formatter):
-    """One priority prefix per line, for a traceback has many."""
+    """One priority per line, since a traceback has many."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"

@@ -7,13 +7,13 @@ import os
 import socket
 import time
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 
-# A manager that does not read its socket must not hold up whoever reports to it.
+# A manager that does not read its socket must not block us for longer.
 _SEND_TIMEOUT = 1.0
 
 
@@ -29,7 +29,7 @@ def notify(*states: str) -> None:
             channel.settimeout(_SEND_TIMEOUT)
             channel.sendto("\n".join(states).encode(), address)
     except OSError as error:
-        logger.debug("the service manager was not told %s: %s", states, error)
+        _log.debug("the service manager was not told %s: %s", states, error)
 
 
 def reloading() -> str:

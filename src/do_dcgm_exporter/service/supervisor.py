@@ -1,8 +1,8 @@
-"""Watches the agent and the web server, and answers for both to systemd.
+"""Watch the agent and the web server, and ping systemd's watchdog.
 
-The agent may hang in a DCGM call for ever. Once its cycle has run for too long, the
-outage is published in its place. Watchdog pings stop only when this thread or the
-server dies, never for a hung engine: a restart would not mend that.
+The agent may hang in a DCGM call for ever. When its cycle takes too long, an outage is
+published in its place. The pings stop only if this thread or the server dies, never for a hung
+engine, which a restart of ours would not mend.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service import sd_notify
 
-# A cycle of 8 GPUs takes milliseconds; below this even short intervals have not hung.
+# A cycle of 8 GPUs takes milliseconds, but a hiccup is no hang, however short the interval.
 _SHORTEST_LIMIT = 2.0
 # Each look costs 0.1 ms of CPU, mostly for waking up.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 4.0
@@ -26,11 +26,11 @@ class Server(Protocol):
     """What the supervisor needs to know of the web server."""
 
     def is_alive(self, within: float) -> bool:
-        """Whether its loop has turned in the last ``within`` seconds."""
+        """Return whether its loop has turned in the last ``within`` seconds."""
 
 
 class Supervisor:
-    """A thread that never waits on anything but the clock."""
+    """A thread that waits on nothing but the clock."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Supervisor:
             self.tick()
 
     def pause(self) -> float:
-        """How many seconds until the next look."""
+        """Return how many seconds to wait until the next look."""
         for_cycles = max(_SHORTEST_PAUSE, self._limit / _LOOKS_PER_LIMIT)
         return min(for_cycles, _LONGEST_PAUSE, self._ping_every or _LONGEST_PAUSE)
 
@@ -77,7 +77,7 @@ class Supervisor:
         if self._publisher.abandon_cycle_after(self._limit):
             self._refreshed_at = self._clock()
         elif self._publisher.is_abandoned and self._refresh_is_due():
-            # The exporter's own metrics stay current while no cycle ends.
+            # Keep the exporter's own metrics current while no cycle ends.
             self._refreshed_at = self._clock()
             self._publisher.refresh()
         self._ping_watchdog()

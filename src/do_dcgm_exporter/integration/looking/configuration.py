@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from do_dcgm_exporter.config.load import load_settings
-from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC
-from do_dcgm_exporter.config.parser import OptionParser
+from do_dcgm_exporter.config.load import load_settings, option_values
+from do_dcgm_exporter.config.options import ETC
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.host import Host
@@ -61,11 +60,10 @@ def read(
 ) -> IntegrationSettings:
     """Read the configuration as an exporter with these options does. Raises ConfigurationError."""
     etc = host.path(ETC)
-    parser = OptionParser()
-    values = parser.parse_layers(parser.parse_flags(options), environ, etc / CONFIG_FILE_NAME)
+    values = option_values(options, environ, etc)
     settings = load_settings(options, environ, etc, host.path("/sys/class/dmi/id"))
     return IntegrationSettings(
-        choice=Choice(values["embedded_exporters"]),
+        choice=Choice(values["embedded-exporters"]),
         engine=settings.engine,
         engine_unit=values["engine"],
         address=settings.address,

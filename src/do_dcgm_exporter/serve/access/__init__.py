@@ -1,1 +1,1 @@
-"""Who may ask, and over which transport: the web configuration file."""
+"""Decide who may ask and over which transport, as the web configuration file says."""

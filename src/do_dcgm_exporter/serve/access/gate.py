@@ -1,6 +1,6 @@
-"""The gate before the site: who may ask, and how often.
+"""Let requests through to the site by password and rate.
 
-A head is judged for its shape first, so that nonsense costs no password check.
+The shape of a head is checked first, so that nonsense costs no password check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from do_dcgm_exporter.serve.http.request import Refused, Request
 from do_dcgm_exporter.serve.http.response import Answer, Content
 from do_dcgm_exporter.serve.site import Site
 
-# A field line as http_request.py has it; what has another shape stays, to be refused there.
+# A field line as in request.py; one of another shape stays in, to be refused there.
 _AUTHORIZATION = re.compile(rb"\r\nauthorization:([\t -~\x80-\xff]*)(?=\r\n)", re.IGNORECASE)
 
 _WHO_ARE_YOU = Content(
@@ -39,7 +39,7 @@ _TOO_MANY_REQUESTS = Content(
 
 
 class Bucket:
-    """A token bucket: as many requests as ``limit`` lets through."""
+    """A token bucket that lets as many requests through as ``limit`` says."""
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -48,7 +48,7 @@ class Bucket:
         self._filled_at = clock()
 
     def take(self) -> bool:
-        """Whether there is a token for one more request."""
+        """Take a token; return whether there was one."""
         now = self._clock()
         gained = (now - self._filled_at) / self._limit.interval
         self._tokens = min(float(self._limit.burst), self._tokens + gained)
@@ -60,10 +60,10 @@ class Bucket:
 
 
 class Gate:
-    """Lets requests through to ``site`` by rate and password; the event loop's alone.
+    """Lets requests through to ``site`` by rate and password; for the event loop alone.
 
-    With ``is_tls`` pages are not compressed, for the length of a compressed page can tell
-    what is in it (BREACH); but for /metrics, which has no secret and repeats no request.
+    Under ``is_tls`` pages are not compressed, since the length of a compressed page can betray
+    its content (BREACH); except /metrics, which has no secret and echoes nothing.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Gate:
         self._is_tls = is_tls
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say that a request is refused."""
+        """Return the answer to a request that is refused."""
         return self._site.refuse(refused)
 
     def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
-        """Answer one request head from ``address``, later if a password has to be checked."""
+        """Answer a request head from ``address``, later if a password has to be checked."""
         try:
             head, authorization = _without_authorization(head)
             request = self._site.understand(head)
@@ -124,7 +124,7 @@ class Gate:
         return answer
 
     def _turn_away(self, why: Content, request: Request) -> Answer:
-        """Answer and hang up: connections are for those who may ask."""
+        """Refuse and hang up: connections are for those who may ask."""
         return self._site.say(why, replace(request, keep_alive=False))
 
     def _admit(self, verdict: asyncio.Future[bool], request: Request) -> Answer:
@@ -143,7 +143,7 @@ def _uncompressed(request: Request) -> Request:
 
 
 def _without_authorization(head: bytes) -> tuple[bytes, str]:
-    """Take the one field out that is secret: a head is remembered, a password must not be."""
+    """Split off the field that is secret: heads are cached, which passwords must not be."""
     found = _AUTHORIZATION.findall(head)
     if len(found) > 1:
         raise Refused(HTTPStatus.BAD_REQUEST, "there must be at most one Authorization header")
@@ -151,7 +151,7 @@ def _without_authorization(head: bytes) -> tuple[bytes, str]:
 
 
 def _neighbourhood(address: str) -> str:
-    """Return what one client is at home in: of IPv6 it has a whole /64 at least."""
+    """Return the network a client has to itself: with IPv6, a /64 at least."""
     if ":" not in address:
         return address
     plain = IPv6Address(address.partition("%")[0])

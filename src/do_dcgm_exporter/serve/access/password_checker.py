@@ -1,7 +1,7 @@
-"""The thread on which passwords are checked, so that serving never waits for bcrypt.
+"""Check passwords on a thread of their own, so that serving never waits for bcrypt.
 
-What waits is bounded, in all and for each address, and wrong passwords cost whoever
-sends them time: no flood of them takes more than half of one core.
+The queue is bounded, as a whole and per address, and each wrong password is followed by a
+pause: no flood of them takes more than half a core.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUEUE_PER_ADDRESS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """A password that is to be checked, and who waits for the verdict."""
+    """A password to check, and who waits for the verdict."""
 
     passwords: Passwords
     credentials: Credentials
@@ -32,7 +32,7 @@ class _Check:
 
 
 class PasswordChecker:
-    """Checks passwords one after the other; all but its thread's work is the event loop's."""
+    """Checks passwords one by one; its methods are for the event loop alone."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class PasswordChecker:
     def check(
         self, passwords: Passwords, credentials: Credentials, digest: bytes, address: str
     ) -> asyncio.Future[bool] | None:
-        """Return the verdict to come, or None when too many wait already.
+        """Return the verdict to come, or None if too many are waiting already.
 
-        Whoever sends the same credentials meanwhile gets the same verdict.
+        The same credentials, sent again meanwhile, share the verdict.
         """
         if digest in self._waiting:
             return self._waiting[digest]
@@ -75,15 +75,15 @@ class PasswordChecker:
         return verdict
 
     def stop(self) -> None:
-        """End the thread once it has checked what waits; returns at once."""
+        """Have the thread end when its queue is empty; return at once."""
         self._stopped.set()
         self._queue.put(None)
 
     def wait(self, seconds: float) -> None:
-        """Wait so long for the thread to end.
+        """Wait that long for the thread to end.
 
-        A process that ends while bcrypt computes aborts: Python ends threads that come
-        back to it, and bcrypt's Rust does not let itself be unwound.
+        A process that exits during a check aborts: Python unwinds threads that return to it,
+        which bcrypt's Rust does not allow.
         """
         self._thread.join(seconds)
 
@@ -104,7 +104,7 @@ class PasswordChecker:
         try:
             self._loop.call_soon_threadsafe(self._settle, check, outcome)
         except RuntimeError:
-            pass  # the loop has ended, and with it everybody who waited
+            pass  # the loop has ended, so nobody waits
 
     def _settle(self, check: _Check, outcome: bool | Exception) -> None:
         del self._waiting[check.digest]

@@ -1,4 +1,4 @@
-"""Users and their passwords: who is known already, and what it takes to find out."""
+"""Verify users and their passwords, and remember who has been verified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from do_dcgm_exporter.errors import ConfigurationError
 
 _BCRYPT_LETTERS = "./" + string.ascii_letters + string.digits
-# What bcrypt looks at; some releases of the library refuse more, others cut it off.
+# bcrypt uses no more; some releases of the library refuse longer ones, others cut them.
 _LONGEST_PASSWORD = 72
 _LONGEST_CREDENTIALS = 1024
 _COST = slice(0, 7)  # of "$2b$10$..."
@@ -23,7 +23,7 @@ _COST = slice(0, 7)  # of "$2b$10$..."
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client says it is; never shown."""
+    """Who a client says it is; never shown."""
 
     user: bytes
     password: bytes
@@ -45,10 +45,10 @@ def parse_basic(value: str) -> Credentials | None:
 
 
 class Passwords:
-    """The users of one web configuration.
+    """The users of one web configuration; ``hashes`` are bcrypt's, by user.
 
-    ``hashes`` are bcrypt's, by user. Verified passwords are remembered as hashes with a
-    key that dies with the process, one per user, so that a scrape costs no bcrypt.
+    The last verified password of each user is remembered as a hash, whose key dies with the
+    process, so that a scrape costs no bcrypt.
     """
 
     def __init__(self, hashes: Mapping[bytes, bytes]) -> None:
@@ -64,39 +64,39 @@ class Passwords:
         self.hashes = dict(hashes)
         self._key = secrets.token_bytes(32)
         self._verified: dict[bytes, bytes] = {}
-        # Somebody who is not there takes as long as somebody who is.
+        # Unknown users must take as long as known ones.
         self._strangers = [_unmatched(known) for known in sorted(self.hashes.values())]
         self._nothing = secrets.token_bytes(32)
 
     def digest(self, credentials: Credentials) -> bytes:
-        """Return what stands for these credentials while this process lives."""
+        """Return the hash by which these credentials are remembered."""
         message = credentials.user + b":" + credentials.password
         return hmac.digest(self._key, message, hashlib.sha256)
 
     def remembers(self, credentials: Credentials, digest: bytes) -> bool:
-        """Whether these credentials have been verified before; takes microseconds."""
+        """Return whether these credentials have been verified before; takes microseconds."""
         known = self._verified.get(credentials.user, self._nothing)
         return hmac.compare_digest(known, digest)
 
     def verify(self, credentials: Credentials) -> bool:
-        """Whether they are right; takes as long as bcrypt does, outside Python's lock."""
+        """Return whether they are right; takes as long as bcrypt, without Python's lock."""
         known = self.hashes.get(credentials.user) or self._stranger(credentials.user)
         password = credentials.password[:_LONGEST_PASSWORD]
         matches = bool(self._bcrypt.checkpw(password, known))
         return matches and credentials.user in self.hashes
 
     def remember(self, credentials: Credentials, digest: bytes) -> None:
-        """Take note that these credentials are right."""
+        """Remember that these credentials are right."""
         self._verified[credentials.user] = digest
 
     def _stranger(self, user: bytes) -> bytes:
-        """Return a hash for a user who is not there: the same one whenever it is asked for."""
+        """Return the hash, always the same one, against which an unknown user is checked."""
         choice = hmac.digest(self._key, user, hashlib.sha256)
         return self._strangers[int.from_bytes(choice, "big") % len(self._strangers)]
 
 
 def _unmatched(known: bytes) -> bytes:
-    """Return a hash of the same cost that nobody knows a password for."""
-    # The last letters of salt and hash have spare bits, which must be zero.
+    """Return a hash of the same cost that no known password matches."""
+    # The last letters of salt and hash have unused bits, which must be zero.
     letters = "".join(secrets.choice(_BCRYPT_LETTERS) for _ in range(51))
     return known[_COST] + f"{letters[:21]}.{letters[21:]}.".encode()

@@ -1,14 +1,15 @@
-"""What a web configuration file makes of the server: TLS, passwords, headers, a rate."""
+"""How clients come in: what a web configuration makes of the server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from do_dcgm_exporter.config.complaints import located
+from do_dcgm_exporter.errors import located
 from do_dcgm_exporter.serve.access.gate import Bucket, Gate
 from do_dcgm_exporter.serve.access.password_checker import PasswordChecker
 from do_dcgm_exporter.serve.access.passwords import Passwords
@@ -20,22 +21,21 @@ from do_dcgm_exporter.serve.access.tls_context import (
     read_material,
 )
 from do_dcgm_exporter.serve.access.tls_transport import TlsTransport
-from do_dcgm_exporter.serve.access.watched_files import WatchedFiles
 from do_dcgm_exporter.serve.access.web_config import WebConfig, parse_web_config
 from do_dcgm_exporter.serve.http.connection import Connection, Responder
 from do_dcgm_exporter.serve.http.response import refusal
-from do_dcgm_exporter.serve.server import Security
 from do_dcgm_exporter.serve.site import Site
 
-# OpenSSL remembers up to 20480 sessions of TLS 1.2, 1 kB each, and Python cannot tell
-# it not to. They go with their context, which is made anew before there are many.
+# OpenSSL remembers up to 20480 sessions of TLS 1.2, 1 kB each, and Python cannot change
+# that. They go with their context, which is replaced before there are many.
 _MOST_SESSIONS = 500
 
-_MISPLACED = refusal(HTTPStatus.BAD_REQUEST, "this port speaks HTTPS")
 
+class Security:
+    """One web configuration at work; a reload replaces it whole.
 
-class WebSecurity:
-    """One web configuration at work; web.py says whose its methods are."""
+    All methods but ``wait`` are the event loop's.
+    """
 
     def __init__(
         self, config: WebConfig, material: TlsMaterial | None, passwords: Passwords | None
@@ -67,12 +67,12 @@ class WebSecurity:
             return connection
         if self._context.session_stats()["number"] > _MOST_SESSIONS:
             self._context = make_context(self._material)
-        return TlsTransport(self._context, connection, self._is_welcome, _MISPLACED.data)
+        misplaced = refusal(HTTPStatus.BAD_REQUEST, "this port speaks HTTPS", time.time())
+        return TlsTransport(self._context, connection, self._is_welcome, misplaced)
 
     def speaks_like(self, other: Security | None) -> bool:
         """Whether connections made under ``other`` may go on: passwords are asked each time."""
-        material = other._material if isinstance(other, WebSecurity) else None
-        return self._material == material
+        return self._material == (other._material if other else None)
 
     def close(self) -> None:
         """End the thread that checks passwords."""
@@ -80,7 +80,7 @@ class WebSecurity:
             self._checker.stop()
 
     def wait(self, seconds: float) -> None:
-        """Wait so long for what it has begun to end."""
+        """Wait that long for the thread to end; called by any thread."""
         if self._checker is not None:
             self._checker.wait(seconds)
 
@@ -94,7 +94,7 @@ class WebSecurity:
 
     @property
     def sends_passwords_in_the_clear(self) -> bool:
-        """Whether passwords are asked for where anybody on the way can read them."""
+        """Whether passwords are asked for without TLS, so that the network can read them."""
         return self.passwords is not None and self._material is None
 
     def __str__(self) -> str:
@@ -111,18 +111,18 @@ class WebSecurity:
             yield "a rate limit"
 
 
-def load_web_security(
-    path: Path, files: WatchedFiles, old: WebSecurity | None = None
-) -> WebSecurity:
-    """Read the web configuration at ``path``, and what it names, through ``files``.
+def load_security(
+    path: Path, read: Callable[[Path, str], bytes], old: Security | None = None
+) -> Security:
+    """Read the web configuration at ``path``, and the files it names, with ``read``.
 
     ``old`` lends the passwords it has verified, if its users are the same. Raises
-    ConfigurationError.
+    ConfigurationError, as ``read`` does.
     """
-    config = parse_web_config(files.read(path, "web configuration"), path)
+    config = parse_web_config(read(path, "web configuration"), path)
     with located(str(path)):
         passwords = old.passwords if old else None
         if passwords is None or passwords.hashes != config.users:
             passwords = Passwords(config.users) if config.users else None
-        material = read_material(config.tls, files.read) if config.tls else None
-        return WebSecurity(config, material, passwords)
+        material = read_material(config.tls, read) if config.tls else None
+        return Security(config, material, passwords)

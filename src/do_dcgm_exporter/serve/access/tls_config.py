@@ -1,4 +1,4 @@
-"""The section ``tls_server_config``: names as Go has them, values as OpenSSL has them."""
+"""Parse the section ``tls_server_config``: from Go's names to OpenSSL's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYS = (
     "prefer_server_cipher_suites", "curve_preferences",
 )  # fmt: skip
 
-# Those of TLS 1.2 that crypto/tls calls secure, with their names in OpenSSL.
+# The suites of TLS 1.2 that crypto/tls calls secure, with OpenSSL's names.
 _SUITES = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -29,7 +29,7 @@ _SUITES = {
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
 }
-# Like Go, Python lets nobody choose among those of TLS 1.3: all are offered.
+# As in Go, those of TLS 1.3 cannot be chosen from: all are offered.
 _SUITES_OF_1_3 = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
@@ -44,7 +44,7 @@ _CURVES = {
 
 
 class ClientAuth(Enum):
-    """What is asked of a client's certificate."""
+    """Whether clients must show a certificate."""
 
     NONE = "NoClientCert"
     IF_GIVEN = "VerifyClientCertIfGiven"
@@ -52,7 +52,7 @@ class ClientAuth(Enum):
 
 
 class TlsVersion(Enum):
-    """A version of TLS that is not broken."""
+    """The versions of TLS that are not broken."""
 
     TLS12 = "TLS12"
     TLS13 = "TLS13"
@@ -63,10 +63,10 @@ _VERSIONS = {version.value: version for version in TlsVersion}
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """How TLS is spoken; certificates and keys are paths, or PEM that stands in the file.
+    """How to speak TLS; certificates and keys are paths, or PEM given inline.
 
-    ``cipher_suites`` (of TLS 1.2) and ``curve`` are OpenSSL's names; no curve means its
-    usual ones.
+    ``cipher_suites`` (of TLS 1.2) and ``curve`` are OpenSSL's names; without a curve OpenSSL
+    chooses.
     """
 
     certificate: Path | bytes
@@ -82,7 +82,7 @@ class TlsConfig:
 
 
 def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
-    """Understand the section; None when there is nothing in it.
+    """Parse the section; return None if it is empty.
 
     Paths are relative to ``directory``.
     """
@@ -118,7 +118,7 @@ def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
 def _pem(
     section: Part, parts: Mapping[str, Part], name: str, directory: Path
 ) -> Path | bytes | None:
-    """Return what ``name`` holds or ``name_file`` names."""
+    """Return the PEM under ``name`` or the path under ``name_file``."""
     file = parts[f"{name}_file"].text() if f"{name}_file" in parts else ""
     inline = parts[name].text() if name in parts else ""
     if file and inline:
@@ -131,7 +131,7 @@ def _pem(
 def _client_auth(
     section: Part, parts: Mapping[str, Part], directory: Path
 ) -> tuple[ClientAuth, Path | bytes | None]:
-    """Return what is asked of clients and whose certificates count; the two go together."""
+    """Return whether clients must show a certificate, and who may have issued it."""
     known = {auth.value: auth for auth in ClientAuth}
     auth = _value(parts, "client_auth_type", known, ClientAuth.NONE)
     authority = _pem(section, parts, "client_ca", directory)

@@ -1,4 +1,4 @@
-"""From a TLS configuration and the files it names to what OpenSSL works with."""
+"""Turn a TLS configuration, and the files it names, into a context of OpenSSL's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VERIFY_MODES = {
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
-    # What it says of a key of another kind: it looks for the certificate of that kind.
+    # OpenSSL says this of a key of another kind, for which it has no certificate.
     "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",
     "EE_KEY_TOO_SMALL": "the key is too short to be safe",
     "CA_KEY_TOO_SMALL": "the key of the certificate's issuer is too short to be safe",
@@ -37,7 +37,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """A TLS configuration with what its files held: equal ones speak TLS alike."""
+    """A TLS configuration and the content of its files; equal ones speak TLS alike."""
 
     config: TlsConfig
     certificate: bytes = field(repr=False)
@@ -46,7 +46,7 @@ class TlsMaterial:
 
 
 def read_material(config: TlsConfig, read: Callable[[Path, str], bytes]) -> TlsMaterial:
-    """Have the files that ``config`` names read by ``read``, whose errors pass."""
+    """Read the files that ``config`` names with ``read``, whose errors it lets pass."""
 
     def content(source: Path | bytes | None, what: str) -> bytes:
         return read(source, what) if isinstance(source, Path) else source or b""
@@ -62,8 +62,8 @@ def read_material(config: TlsConfig, read: Callable[[Path, str], bytes]) -> TlsM
 def make_context(material: TlsMaterial) -> ssl.SSLContext:
     """Return a context for servers; raises ConfigurationError.
 
-    There are no session tickets: a scraper keeps its connection, and a key that is not
-    there cannot be stolen.
+    It has no session tickets: scrapers keep their connections, and a ticket key that does not
+    exist cannot be stolen.
     """
     config = material.config
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -83,16 +83,16 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
     _load_pair(context, material)
     if config.client_ca is not None:
         _trust(context, material.client_ca, config.client_ca, "client_ca_file")
-        # As in Go, whatever stands in the file is trusted, be its issuer there or not.
+        # As in Go, a certificate in the file is trusted without its issuer.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = _VERIFY_MODES[config.client_auth]
     return context
 
 
 def _load_pair(context: ssl.SSLContext, material: TlsMaterial) -> None:
-    """Load certificate and key, from memory: what was read is what is used."""
+    """Load certificate and key from memory, so that what was read is what is used."""
     certificate, key = material.config.certificate, material.config.key
-    # This context only finds out which of the two is wrong.
+    # This context only serves to find out which of the two is wrong.
     scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _trust(scratch, material.certificate.decode("ascii", "ignore"), certificate, "cert_file")
     if not _PRIVATE_KEY.search(material.key):
@@ -112,7 +112,7 @@ def _no_password() -> bytes:
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Give a path to ``content`` that no other process can open."""
+    """Yield a path to ``content`` that no other process can open."""
     descriptor = os.memfd_create("pem")
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -129,7 +129,7 @@ def _trust(context: ssl.SSLContext, pem: str, source: Path | bytes, what: str) -
 
 @contextmanager
 def _told_as(source: Path | bytes, what: str, otherwise: str) -> Iterator[None]:
-    """Turn an error of OpenSSL's into a complaint about what was read from ``source``."""
+    """Turn OpenSSL's errors into complaints about what was read from ``source``."""
     try:
         yield
     except ConfigurationError as error:
@@ -145,9 +145,9 @@ def _complaint(source: Path | bytes, what: str, why: str) -> ConfigurationError:
 
 
 def has_allowed_name(certificate: dict[str, Any], allowed: Iterable[str]) -> bool:
-    """Whether a client's certificate (``getpeercert()``) has one of the ``allowed`` names.
+    """Return whether a certificate (``getpeercert()``) has one of the ``allowed`` names.
 
-    They are DNS names, addresses, e-mail addresses and URIs, compared as they are.
+    Names are DNS names, addresses, e-mail addresses and URIs, compared literally.
     """
     names = {_name(kind, value) for kind, value in certificate.get("subjectAltName", ())}
     return not names.isdisjoint(map(_canonical, allowed))
@@ -158,7 +158,7 @@ def _name(kind: str, value: str) -> str:
 
 
 def _canonical(name: str) -> str:
-    """Return an address as everybody writes it; OpenSSL does not shorten those of IPv6."""
+    """Return an address in its usual form; OpenSSL does not shorten those of IPv6."""
     try:
         return str(ip_address(name))
     except ValueError:

@@ -1,8 +1,8 @@
-"""TLS between a socket and a connection, on the event loop.
+"""Speak TLS between a socket and a connection, on the event loop.
 
-asyncio's own TLS tells a protocol of a client once the handshake has ended, so that
-unfinished ones would count against no limit. Here a client is admitted before, and
-its time for a request runs from then. No step waits: OpenSSL works on bytes in memory.
+asyncio's own TLS announces a client only after the handshake, so unfinished handshakes would
+count against no limit. Here a client is admitted first, and its time for a request runs from
+then. Nothing blocks: OpenSSL works on bytes in memory.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from enum import Enum, auto
 from typing import Any
 
 from do_dcgm_exporter.serve.http.connection import Connection
+from do_dcgm_exporter.serve.http.request import wants_head
+from do_dcgm_exporter.serve.http.response import Answer
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
 _CHUNK = 64 * 1024
 
 
 class _State(Enum):
-    """How far it has come with a client."""
+    """How far TLS has come."""
 
     NEW = auto()  # nothing has been received
     HANDSHAKE = auto()
@@ -34,8 +36,8 @@ class _State(Enum):
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """A protocol to the socket's transport, and the transport of ``connection``.
 
-    ``is_welcome`` judges what is known of the client's certificate after the
-    handshake. A client that speaks HTTP instead of TLS gets ``misplaced``, as it is.
+    ``is_welcome`` judges the client's certificate (``getpeercert()``) after the handshake. A
+    client that speaks HTTP instead of TLS gets ``misplaced``, in the clear.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         context: ssl.SSLContext,
         connection: Connection,
         is_welcome: Callable[[dict[str, Any]], bool],
-        misplaced: bytes,
+        misplaced: Answer,
     ) -> None:
         super().__init__()
         self._connection = connection
@@ -59,21 +61,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # --- as a protocol: what the socket's transport calls ---------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have the client admitted, before it has said anything."""
+        """Admit the client before it has sent anything."""
         assert isinstance(transport, asyncio.Transport)
         self._raw = transport
         self._connection.connection_made(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the connection."""
+        """Pass it on to the connection."""
         self._state = _State.ENDED
         self._connection.connection_lost(error)
-        # They hold each other, and what OpenSSL has for a client would wait with them for
-        # the collector of cycles, which does not see how much that is.
+        # They refer to each other: without this, OpenSSL's memory would wait for the garbage
+        # collector, which does not know how much it is.
         del self._connection
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent through TLS."""
+        """Decrypt what the client sent."""
         if self._state is _State.NEW:
             if not data.startswith(_HANDSHAKE_RECORD):
                 self._end_misplaced(data)
@@ -86,17 +88,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._deliver()
 
     def eof_received(self) -> bool:
-        """Let the socket be closed once everything is sent."""
+        """Have the socket closed once everything is sent."""
         self._say_goodbye()
         return False
 
     def pause_writing(self) -> None:
-        """Read nothing either: TLS answers some of what it reads."""
+        """Stop reading too: TLS answers some of what it reads."""
         self._raw.pause_reading()
         self._connection.pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on where it was paused."""
+        """Resume what pause_writing stopped."""
         if self._is_reading:
             self._raw.resume_reading()
         self._connection.resume_writing()
@@ -112,37 +114,37 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._raw.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send ``data``; before there is TLS to send it with, nobody could read it."""
+        """Send ``data``, or drop it while there is no TLS to send it with."""
         if self._state is _State.OPEN:
             self._tls.write(data)
             self._flush()
 
     def write_eof(self) -> None:
-        """Say that nothing more comes; what the client still sends is thrown away."""
+        """Announce the end; whatever the client still sends is discarded."""
         self._say_goodbye()
         if not self._raw.is_closing():
             self._raw.write_eof()
 
     def close(self) -> None:
-        """End, once everything is sent."""
+        """Close once everything is sent."""
         self._say_goodbye()
         self._raw.close()
 
     def abort(self) -> None:
-        """End at once."""
+        """Close at once."""
         self._raw.abort()
 
     def is_closing(self) -> bool:
-        """Whether it has ended or is about to."""
+        """Return whether it is closed or about to be."""
         return self._raw.is_closing()
 
     def pause_reading(self) -> None:
-        """Give the connection nothing more for now."""
+        """Stop delivering to the connection."""
         self._is_reading = False
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Give the connection more again, first of what has been received already."""
+        """Deliver again, starting with what has been received already."""
         if not self._is_reading:
             self._is_reading = True
             self._raw.resume_reading()
@@ -152,7 +154,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # --- TLS ---------------------------------------------------------------------------
 
     def _shake_hands(self) -> bool:
-        """Answer the client's part of the handshake; whether that was the last."""
+        """Do the next step of the handshake; return whether it was the last."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -169,7 +171,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return True
 
     def _deliver(self) -> None:
-        """Give the connection what is readable, as long as it wants any."""
+        """Give the connection what is readable, for as long as it wants it."""
         if self._is_delivering or self._state is not _State.OPEN:
             return
         self._is_delivering = True
@@ -180,7 +182,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._is_delivering = False
 
     def _read(self) -> bytes:
-        """Return what has arrived and is readable, empty when that is nothing."""
+        """Return what has arrived and is readable, empty if nothing is."""
         if self._state is not _State.OPEN:
             return b""
         try:
@@ -200,7 +202,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._raw.write(self._to_send.read())
 
     def _say_goodbye(self) -> None:
-        """Tell the client that the end is not an attacker's."""
+        """Tell the client that the end is genuine, not an attacker's."""
         if self._state is _State.OPEN:
             self._state = _State.ENDED
             try:
@@ -211,14 +213,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _refuse(self, reason: str) -> None:
         """End a client that speaks TLS wrongly, with the alert that TLS has for it."""
-        logger.debug("TLS with %s failed: %s", self.get_extra_info("peername"), reason)
+        _log.debug("TLS with %s failed: %s", self.get_extra_info("peername"), reason)
         self._state = _State.ENDED
         self._flush()
         self._raw.close()
 
     def _end_misplaced(self, data: bytes) -> None:
-        """End a client that does not speak TLS; to one that speaks HTTP say why."""
+        """Hang up on a client that does not speak TLS; tell one that speaks HTTP why."""
         self._state = _State.ENDED
         if data[:1].isalpha():
-            self._raw.write(self._misplaced)
+            answer = self._misplaced
+            self._raw.write(answer.head if wants_head(data) else answer.data)
         self._raw.close()

@@ -1,7 +1,7 @@
-"""The web configuration file: TLS, passwords, response headers, a rate limit.
+"""Parse the web configuration file: TLS, passwords, response headers, a rate limit.
 
-The format is that of Prometheus' exporter-toolkit (docs/web-configuration.md there). What
-this server cannot do as it is written is refused, never left out.
+The format is that of Prometheus' exporter-toolkit (docs/web-configuration.md there). What this
+server cannot do exactly as written is refused, never ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from do_dcgm_exporter.serve.access.tls_config import TlsConfig, parse_tls
 from do_dcgm_exporter.serve.access.yaml_tree import Part, absent, read_yaml
 
-# An answer must come within a scrape's 10 s; cost 16 takes some 4 s of one core.
+# An answer must come within a scrape's 10 s; cost 16 takes about 4 s of a core.
 _COSTS = range(4, 17)
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 
@@ -51,7 +51,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What one web configuration file says; ``users`` are names and bcrypt hashes."""
+    """The content of a web configuration file; ``users`` are names and bcrypt hashes."""
 
     tls: TlsConfig | None = None
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
@@ -60,13 +60,13 @@ class WebConfig:
 
 
 def parse_web_config(content: bytes, path: Path) -> WebConfig:
-    """Understand ``content``, the file at ``path``; raises ConfigurationError."""
+    """Parse ``content``, that of the file at ``path``; raises ConfigurationError."""
     file = str(path)
     top = read_yaml(content, file).known_mapping(section.value for section in Section)
     parts = {section: top.get(section.value, absent(file, section.value)) for section in Section}
     http = parts[Section.HTTP].known_mapping(("http2", "headers"))
     if "http2" in http and http["http2"].boolean(default=False):
-        raise http["http2"].wrong("HTTP/1.1 alone is spoken here; write false or nothing")
+        raise http["http2"].wrong("this server speaks only HTTP/1.1; write false or leave it out")
     return WebConfig(
         tls=parse_tls(parts[Section.TLS], path.parent),
         users=_users(parts[Section.USERS]),
@@ -76,7 +76,7 @@ def parse_web_config(content: bytes, path: Path) -> WebConfig:
 
 
 def _users(section: Part) -> dict[bytes, bytes]:
-    """Return the hash of each user; complaints name neither, for they may be exchanged."""
+    """Return the hash of each user; complaints show neither, in case they are swapped."""
     users = {}
     for name, part in section.mapping().items():
         entry = Part(part.node, part.file, part.line, section.key)

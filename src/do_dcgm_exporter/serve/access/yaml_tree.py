@@ -1,7 +1,7 @@
-"""YAML as a tree of texts in which every part knows where it stands.
+"""Read YAML as a tree of texts in which every part knows its place in the file.
 
-Nothing becomes a type of Python's, so that no value is read otherwise than it is
-written, and complaints never repeat a value: it may be a secret.
+Nothing is converted to a Python type, so that values are read just as they are written.
+Complaints never show a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from do_dcgm_exporter.config.complaints import hint
-from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.errors import ConfigurationError, hint
 
 if TYPE_CHECKING:
     from yaml import Node
 
-# What YAML takes a plain scalar for (yaml.org/type); any other tag was written on purpose.
+# The tags that YAML gives plain scalars (yaml.org/type); any other was written explicitly.
 _TEXTS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 )
 _NULL, _MAPPING, _LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "map", "seq"))
-_BOOLEANS = {"true": True, "false": False}
 _SHOWN_KEY = re.compile("[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A node of the tree: ``where`` is its file and line, ``key`` its path from the top."""
+    """A node of the tree; ``key`` is its path from the top."""
 
     node: Node | None
     file: str
@@ -43,11 +41,11 @@ class Part:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is there, or null."""
+        """Whether there is nothing, or null."""
         return self.node is None or self.node.tag == _NULL
 
     def mapping(self) -> dict[str, Part]:
-        """Return what is under each key; empty when nothing is there."""
+        """Return what is under each key, empty if there is nothing."""
         found: dict[str, Part] = {}
         for key, value in self._nodes(_MAPPING, "a mapping"):
             name = self._at(key, self.key).text()
@@ -59,7 +57,7 @@ class Part:
         return found
 
     def known_mapping(self, known: Iterable[str]) -> dict[str, Part]:
-        """Return what is under each key, none of which may be unknown."""
+        """Return what is under each key; raise ConfigurationError for an unknown one."""
         found = self.mapping()
         known = tuple(known)
         for name, part in found.items():
@@ -69,11 +67,11 @@ class Part:
         return found
 
     def texts(self) -> list[str]:
-        """Return the texts of a list; empty when nothing is there."""
+        """Return the texts of a list, empty if there is nothing."""
         return [self._at(item, self.key).text() for item in self._nodes(_LIST, "a list")]
 
     def text(self) -> str:
-        """Return the text, "" when nothing is there."""
+        """Return the text, empty if there is nothing."""
         if self.is_empty:
             return ""
         assert self.node is not None, "it is not empty"
@@ -84,11 +82,11 @@ class Part:
         return str(self.node.value)
 
     def boolean(self, default: bool) -> bool:
-        """Return the truth that is written, ``default`` when nothing is there."""
-        return default if self.is_empty else self.one_of(_BOOLEANS)
+        """Return true or false as written, ``default`` if there is nothing."""
+        return default if self.is_empty else self.one_of({"true": True, "false": False})
 
     def one_of(self, allowed: Mapping[str, Any]) -> Any:
-        """Return what ``allowed`` has for the text."""
+        """Return the value that ``allowed`` has for the text."""
         text = self.text()
         if text not in allowed:
             raise self.wrong(f"this is not one of {', '.join(allowed)}")
@@ -106,12 +104,12 @@ class Part:
 
 
 def absent(file: str, key: str) -> Part:
-    """Return a part that is not there."""
+    """Return the part of a key that is missing."""
     return Part(None, file, 1, key)
 
 
 def read_yaml(content: bytes, file: str) -> Part:
-    """Parse ``content``, which ``file`` is the name of in complaints."""
+    """Parse ``content``; complaints call it ``file``."""
     try:
         import yaml  # only whoever has such a file needs the package
     except ImportError as error:
@@ -124,7 +122,7 @@ def read_yaml(content: bytes, file: str) -> Part:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{file}:{line}: this is not YAML: {_reason(error)}") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # the last for "\\UFFFFFFFF"
-        # "from None": what cannot be decoded would show in a traceback.
+        # "from None": a traceback would show what cannot be decoded.
         raise ConfigurationError(f"{file}: this is not YAML: not all of it is Unicode") from None
     except RecursionError:
         raise ConfigurationError(f"{file}: this is nested too deeply") from None
@@ -132,5 +130,5 @@ def read_yaml(content: bytes, file: str) -> Part:
 
 
 def _reason(error: Any) -> str:
-    """Say what is wrong without what the file says: parsers quote it between quotes."""
+    """Return what is wrong without the file's content, which the parser puts in quotes."""
     return re.sub("""'.{2,}'|".{2,}\"""", "…", str(error.problem or "it does not parse"))

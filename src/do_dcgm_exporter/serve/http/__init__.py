@@ -1,1 +1,1 @@
-"""A small strict HTTP/1.1 server."""
+"""Speak HTTP/1.1, strictly and within limits."""

@@ -1,6 +1,6 @@
-"""Connections: whole request heads in, answers out, within limits of time and number.
+"""Take whole request heads from clients and send them answers, within limits.
 
-Everything here runs on the server's event loop; no connection costs a thread.
+Everything here runs on the server's event loop; a connection costs no thread.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
-from do_dcgm_exporter.serve.http.request import HeadLimits, Refused, check_size, head_end
+from do_dcgm_exporter.serve.http.request import (
+    HeadLimits,
+    Refused,
+    check_size,
+    head_end,
+    wants_head,
+)
 from do_dcgm_exporter.serve.http.response import Answer
 
-# At most this much of an answer is handed to the transport at once, because before
-# Python 3.12 it copies what the kernel does not take. A page of 8 GPUs is less.
+# The transport gets this much of an answer at a time, because before Python 3.12 it copies
+# what the kernel does not take. A page of 8 GPUs is smaller.
 _PIECE = 256 * 1024
 
-# A client that pipelines more than this lets the others have a turn in between.
+# After this many pipelined requests the others have a turn.
 _ANSWERS_PER_TURN = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may use up; times in seconds.
+    """What a client may use; times are seconds.
 
-    64 ``connections`` are several times what scrapers, an agent and people with
-    browsers keep open on one host, and cost little when all are held by slow
-    clients: at most a head and a piece of a page each. ``head_seconds`` run from
-    connecting or from the first byte of a later request, ``idle_seconds`` (longer
-    than common scrape intervals) between requests, ``answer_seconds`` until the
-    kernel has taken all of an answer, ``leave_seconds`` until the client has hung up
-    after the last one.
+    64 ``connections`` are several times what scrapers, an agent and browsers keep open on one
+    host, and cheap even if slow clients hold them all: at most a head and a piece of a page
+    each. ``head_seconds`` run from connecting, or from the first byte of a later request;
+    ``idle_seconds``, longer than common scrape intervals, between requests;
+    ``answer_seconds`` until the kernel has taken the whole answer; ``leave_seconds`` from the
+    last answer until the client hangs up.
     """
 
     connections: int = 64
@@ -46,13 +51,13 @@ class Limits:
 
 
 class Responder(Protocol):
-    """What makes answers of request heads."""
+    """Turns request heads into answers."""
 
     def answer(self, head: bytes, address: str) -> Answer | asyncio.Future[Answer]:
         """Answer a whole head from ``address``, now or later; raises Refused."""
 
     def refuse(self, refused: Refused) -> Answer:
-        """Say that a request is refused."""
+        """Return the answer to a request that is refused."""
 
 
 class Phase(Enum):
@@ -65,18 +70,12 @@ class Phase(Enum):
     LEAVING = auto()  # the client to hang up; whatever it still sends is thrown away
 
 
-# It has asked, and waits for nothing of its own.
+# It has asked and is waiting for us.
 _BUSY = (Phase.VERDICT, Phase.ANSWER)
 
 
 class Connections:
-    """The open connections: newcomers and those that have made a request, oldest first.
-
-    When there are too many, one goes that has its last answer. Else the oldest newcomer
-    does; unless newcomers have less than half of the places, for they need some time to
-    ask. Then goes who has not asked for longest, and if all are being answered, who has
-    been for longest: it does not read.
-    """
+    """The open connections: newcomers, and those that have made a request, oldest first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -90,7 +89,7 @@ class Connections:
         return itertools.chain(self._newcomers, self._known)
 
     def admit(self, newcomer: Connection) -> None:
-        """Take ``newcomer`` in, if need be for another one."""
+        """Take ``newcomer`` in, ending another connection if there are too many."""
         if len(self) >= self._limit:
             dispensable = self._most_dispensable()
             self.remove(dispensable)
@@ -108,6 +107,11 @@ class Connections:
         self._known[connection] = None
         self._known.move_to_end(connection)
 
+    # Whoever is the first of these goes:
+    # 1. one that has its last answer and has yet to hang up;
+    # 2. the oldest newcomer, if newcomers have half of the places: fewer get time to ask;
+    # 3. of those that have asked before, the one that has been idle for longest;
+    # 4. when all are being answered, the one that has been for longest: it does not read.
     def _most_dispensable(self) -> Connection:
         leaving = next((c for c in self._known if c.phase is Phase.LEAVING), None)
         if leaving is not None:
@@ -125,7 +129,7 @@ class Connections:
         self._end(self)
 
     def retire_all(self) -> None:
-        """End every connection that is not being answered, and the others after that."""
+        """End every connection, those that are being answered after their answer."""
         for connection in tuple(self):
             connection.retire()
 
@@ -135,7 +139,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One client: takes heads out of the stream and sends what ``responder`` makes of them."""
+    """One client: splits its stream into heads and sends the answers of ``responder``."""
 
     def __init__(
         self,
@@ -153,6 +157,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._unsent = memoryview(b"")
+        self._wants_head = False
         self._closes = False
         self._is_retired = False
         self._writable = True
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
-        # A client is being answered until the kernel has its last byte.
+        # An answer is pending until the kernel has its last byte.
         transport.set_write_buffer_limits(high=0)
         self._connections.admit(self)
 
@@ -181,17 +186,17 @@ class Connection(asyncio.Protocol):
             self._proceed()
 
     def pause_writing(self) -> None:
-        """Note that the kernel takes no more for now."""
+        """Stop writing: the kernel takes no more for now."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """Go on with the answer, then with the requests behind it."""
+        """Resume the answer, then the requests behind it."""
         self._writable = True
         self._send_on()
         self._proceed()
 
     def end(self) -> None:
-        """Hang up: at once on a client that does not read."""
+        """Hang up, at once if the client does not read."""
         if self.phase is Phase.ANSWER:
             self._transport.abort()
         else:
@@ -199,7 +204,7 @@ class Connection(asyncio.Protocol):
         self.phase = Phase.LEAVING
 
     def retire(self) -> None:
-        """Hang up now, or if an answer is due, after it."""
+        """Hang up, after the answer if one is due."""
         self._is_retired = True
         if self.phase not in _BUSY:
             self.end()
@@ -209,7 +214,7 @@ class Connection(asyncio.Protocol):
         self.deadline = self._clock() + seconds
 
     def _proceed(self) -> None:
-        """Answer what has arrived, in order; nothing is read while a client is behind."""
+        """Answer what has arrived, in order; read nothing while an answer is pending."""
         for _ in range(_ANSWERS_PER_TURN):
             if self.phase in _BUSY:
                 self._transport.pause_reading()
@@ -221,7 +226,7 @@ class Connection(asyncio.Protocol):
         self._loop.call_soon(self._proceed)
 
     def _answer_next(self) -> bool:
-        """Answer the next request, if a whole one is there."""
+        """Answer the next request; return whether there was a whole one."""
         if not self._received or self.phase is Phase.LEAVING or self._transport.is_closing():
             return False
         try:
@@ -240,8 +245,9 @@ class Connection(asyncio.Protocol):
         return True
 
     def _next_head(self) -> bytes:
-        """Take the next whole head from what has arrived, if there is one."""
+        """Take the next head from what has arrived; empty if it is not whole."""
         received = self._received.lstrip(b"\r\n")  # RFC 9112, 2.2
+        self._wants_head = wants_head(received)
         end = head_end(received)
         head, self._received = received[:end], received[end:]
         check_size(head or received, self._limits.head)
@@ -251,7 +257,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, answer: Answer) -> None:
         self._closes = answer.closes
-        self._unsent = memoryview(answer.data)
+        self._unsent = memoryview(answer.head if self._wants_head else answer.data)
         self._send_on()
 
     def _send_later(self, answer: asyncio.Future[Answer]) -> None:
@@ -274,10 +280,10 @@ class Connection(asyncio.Protocol):
             self._enter(Phase.IDLE, self._limits.idle_seconds)
 
     def _leave(self) -> None:
-        """Say that nothing more comes, and let the client hang up.
+        """Send the end of the stream, and let the client hang up.
 
-        Closing with unread bytes would reset the connection and could take the answer
-        from the client before it has read it (RFC 9112, 9.6).
+        Closing with unread bytes resets the connection, which may lose the answer before the
+        client has read it (RFC 9112, 9.6).
         """
         self._enter(Phase.LEAVING, self._limits.leave_seconds)
         self._received = b""

@@ -1,8 +1,8 @@
-"""Which form of a page a client gets: format by Accept, coding by Accept-Encoding.
+"""Choose the form of a page for a client: its format by Accept, its coding by Accept-Encoding.
 
-The rules are those of RFC 9110, sections 12.4 and 12.5; the preference is ours. The
-text format 0.0.4 goes to whoever takes it, because it alone can keep the type of
-counters whose established names do not end in ``_total``.
+The rules are those of RFC 9110, sections 12.4 and 12.5; the preference is ours. Whoever accepts
+the text format 0.0.4 gets it: OpenMetrics cannot keep the type of counters whose established
+names do not end in ``_total``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from do_dcgm_exporter.page.exposition import OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE
+
 _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 class Format(Enum):
     """A format the page exists in; the value is its Content-Type."""
 
-    TEXT = "text/plain; version=0.0.4; charset=utf-8"
-    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    TEXT = TEXT_CONTENT_TYPE
+    OPENMETRICS = OPENMETRICS_CONTENT_TYPE
 
-    # Enum's own is a function in Python, which every scrape would call.
+    # Enum's own is written in Python, and every scrape would call it.
     __hash__ = object.__hash__
 
 
@@ -50,10 +52,10 @@ def negotiate(accept: str, accept_encoding: str) -> Form:
 
 
 def _choose_format(accept: str) -> Format:
-    """Return OpenMetrics only for a client that takes it and does not take the text.
+    """Return OpenMetrics only for a client that accepts it and not the text format.
 
-    One that takes neither gets the text: a scraper with an odd header is served
-    better by a page than by 406.
+    A client that accepts neither gets the text format: a scraper with an odd header is
+    better served with a page than with 406.
     """
     items = list(_items(accept))
     if _accepts(items, "text/plain", "0.0.4"):
@@ -64,7 +66,7 @@ def _choose_format(accept: str) -> Format:
 
 
 def _accepts(items: list[_Item], media_type: str, version: str) -> bool:
-    """Whether the most specific range that covers the type lets it through."""
+    """Return whether the most specific range that covers the type accepts it."""
     ranges = (f"{media_type.split('/', maxsplit=1)[0]}/*", "*/*")
     exact = [item for item in items if item.name == media_type]
     for candidates in (
@@ -78,17 +80,17 @@ def _accepts(items: list[_Item], media_type: str, version: str) -> bool:
 
 
 def _wants_gzip(accept_encoding: str) -> bool:
-    """Whether gzip is acceptable and not less welcome than no coding."""
+    """Return whether gzip is acceptable and weighs no less than no coding."""
     weights = {item.name: item.weight for item in _items(accept_encoding)}
     gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
     return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
 def _items(header: str) -> Iterator[_Item]:
-    """Take a list header apart; an element with a malformed weight counts for nothing.
+    """Split a list header; an element with a malformed weight is ignored.
 
-    Commas in quoted parameters are not honoured: no media type or coding asked for
-    here has any, and what they leave behind matches nothing.
+    Commas in quoted parameters split too: nothing that matters here has any, and the pieces
+    match nothing.
     """
     for element in header.lower().split(","):
         name, *rest = (part.strip() for part in element.split(";"))

@@ -1,8 +1,8 @@
-"""One HTTP request: found in a stream of bytes, judged, and understood.
+"""Find, judge and parse HTTP requests.
 
-No request has a body here, so a request is exactly one head, and a head means the
-same whoever sends it. That makes parsing a pure function of bytes, worth caching: a
-scraper sends the same head every time.
+No request may have a body, so a request is exactly one head, which means the same whoever
+sends it. That makes parsing a pure function of bytes and worth caching: a scraper sends the
+same head every time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
-# The whole grammar of a head (RFC 9112, 3 and 5), strictly: folded lines, a space before
-# a colon, bare line feeds and HTTP/0.9 are ways to make two parsers see two requests.
-# The packaged parsers of Debian 12 and Ubuntu 22.04 take some of them, so this would have
-# to stand before a parser in any case, and leaves it nothing to do.
+# The whole grammar of a head (RFC 9112, 3 and 5), strictly: folded lines, a space before a
+# colon, bare line feeds and HTTP/0.9 are ways to make two parsers see two requests. The parsers
+# in Debian 12 and Ubuntu 22.04 accept some of them, so any would need this check first, after
+# which it has nothing left to do.
 _HEAD = re.compile(
     rb"(?P<method>%b) (?P<target>[!-~]+) HTTP/(?P<version>[0-9]\.[0-9])\r\n"
     rb"(?P<headers>(?:%b:[\t -~\x80-\xff]*\r\n)*)\r\n" % (_TOKEN, _TOKEN)
@@ -37,20 +37,19 @@ class HeadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for.
+    """What is asked for, be it by GET or HEAD.
 
     ``path`` is decoded and without a query. Header names are in lower case; the
     values of repeated headers are joined by commas.
     """
 
-    head_only: bool
     path: str
     headers: Mapping[str, str]
     keep_alive: bool
 
 
 class Refused(Exception):
-    """Raised for a request that gets ``status`` and the end of its connection."""
+    """Raised for a request that is answered with ``status`` and ends its connection."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -61,14 +60,19 @@ class Refused(Exception):
 def head_end(received: bytes) -> int:
     """Return where the first head in ``received`` ends, 0 if it has not ended yet.
 
-    Bare line feeds end it too, so that a client that sends them is told so at once.
+    Bare line feeds end it too, so that a client that sends them is refused at once.
     """
     found = _HEAD_END.search(received)
     return found.end() if found else 0
 
 
+def wants_head(received: bytes) -> bool:
+    """Return whether the request that begins here, well-formed or not, is a HEAD."""
+    return received.startswith(b"HEAD ")
+
+
 def check_size(head: bytes, limits: HeadLimits) -> None:
-    """Refuse a head, whole or not, that has grown too large."""
+    """Refuse a head, whole or not, that is too large."""
     if len(head) > limits.line_bytes and b"\n" not in head[: limits.line_bytes]:
         raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long")
     if len(head) > limits.head_bytes or head.count(b"\n") > limits.headers + 2:
@@ -76,12 +80,12 @@ def check_size(head: bytes, limits: HeadLimits) -> None:
 
 
 def parse_head(head: bytes) -> Request:
-    """Understand one whole head, or refuse it."""
+    """Parse one whole head. Raises Refused."""
     shape = _HEAD.fullmatch(head)
     if shape is None:
         raise Refused(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
     if shape["version"] not in (b"1.0", b"1.1"):
-        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
     is_newest = shape["version"] == b"1.1"
     if shape["method"] not in (b"GET", b"HEAD"):
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed")
@@ -90,7 +94,6 @@ def parse_head(head: bytes) -> Request:
     _refuse_body(headers)
     _require_host(pairs, required=is_newest)
     return Request(
-        head_only=shape["method"] == b"HEAD",
         path=_path(shape["target"]),
         headers=headers,
         keep_alive=_keeps_alive(headers, by_default=is_newest),
@@ -113,7 +116,7 @@ def _join(headers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _refuse_body(headers: Mapping[str, str]) -> None:
-    """Refuse whatever announces a body: where it ends need never be known."""
+    """Refuse whatever announces a body, so that nobody has to find its end."""
     length = headers.get("content-length")
     if length is not None and not re.fullmatch("[0-9]{1,18}", length):
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length must be one number")
@@ -124,14 +127,14 @@ def _refuse_body(headers: Mapping[str, str]) -> None:
 
 
 def _require_host(headers: list[tuple[str, str]], *, required: bool) -> None:
-    """Insist on one Host (RFC 9112, 3.2); HTTP/1.0 may do without."""
+    """Require exactly one Host (RFC 9112, 3.2); HTTP/1.0 may leave it out."""
     hosts = sum(name == "host" for name, _ in headers)
     if hosts > 1 or (required and not hosts):
         raise Refused(HTTPStatus.BAD_REQUEST, "there must be one Host header")
 
 
 def _path(target: bytes) -> str:
-    """Return the decoded path of a target in any form of GET's (RFC 9112, 3.2)."""
+    """Return the decoded path of a target in any form that GET may have (RFC 9112, 3.2)."""
     if target.startswith(b"/") or target == b"*":
         path = target.partition(b"?")[0]
     else:
@@ -143,6 +146,6 @@ def _path(target: bytes) -> str:
 
 
 def _keeps_alive(headers: Mapping[str, str], *, by_default: bool) -> bool:
-    """Whether the client wants to ask again on this connection (RFC 9112, 9.3)."""
+    """Return whether the connection stays open for further requests (RFC 9112, 9.3)."""
     options = {option.strip() for option in headers.get("connection", "").lower().split(",")}
     return "close" not in options and (by_default or "keep-alive" in options)

@@ -1,8 +1,9 @@
-"""HTTP answers as bytes, ready to be sent."""
+"""Build HTTP answers as bytes that are ready to be sent."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 
 PLAIN = "text/plain; charset=utf-8"
@@ -11,15 +12,20 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer, and whether the connection ends with it."""
+    """A whole answer; ``closes`` tells that the connection ends with it."""
 
     data: bytes
     closes: bool
 
+    @property
+    def head(self) -> bytes:
+        """What HEAD gets; it keeps the length of the body (RFC 9110, 9.3.2)."""
+        return self.data[: self.data.index(b"\r\n\r\n") + 4]
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an answer says, whoever asked and however."""
+    """What an answer says, whoever asks; ``extra`` are further lines of its head."""
 
     body: bytes
     type: str = PLAIN
@@ -27,16 +33,15 @@ class Content:
     extra: tuple[str, ...] = ()
 
 
-def render(
-    content: Content, *, closes: bool, head_only: bool = False, headers: tuple[str, ...] = ()
-) -> Answer:
-    """Build the answer that carries ``content``, with ``headers`` that every answer has.
+def render(content: Content, now: float, *, closes: bool, headers: tuple[str, ...] = ()) -> Answer:
+    """Build the answer that carries ``content`` at ``now`` (Unix seconds).
 
-    The length is that of the body even where HEAD leaves the body out (RFC 9110, 9.3.2).
+    ``headers`` are lines that every answer has.
     """
     status = content.status
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Date: {formatdate(now, usegmt=True)}",
         f"Content-Type: {content.type}",
         f"Content-Length: {len(content.body)}",
         *content.extra,
@@ -46,12 +51,11 @@ def render(
         f"Connection: {'close' if closes else 'keep-alive'}",
         "\r\n",
     )
-    head = "\r\n".join(lines).encode("latin-1")
-    return Answer(head if head_only else head + content.body, closes)
+    return Answer("\r\n".join(lines).encode("latin-1") + content.body, closes)
 
 
-def refusal(status: HTTPStatus, reason: str, headers: tuple[str, ...] = ()) -> Answer:
+def refusal(status: HTTPStatus, reason: str, now: float, headers: tuple[str, ...] = ()) -> Answer:
     """Build the last answer on a connection."""
     extra = ("Allow: GET, HEAD",) if status is HTTPStatus.METHOD_NOT_ALLOWED else ()
     content = Content(f"{reason}\n".encode(), PLAIN, status, extra)
-    return render(content, closes=True, headers=headers)
+    return render(content, now, closes=True, headers=headers)

@@ -1,9 +1,4 @@
-"""The page at ``/``: what the newest page means, for people.
+"""Show people at ``/`` what the newest page means.
 
-It is drawn when somebody asks for it, from the publication alone: the engine is never asked
-and nothing is waited for.
-
-``view`` is all that is shown at one moment; ``diagnosis``, ``gpu_findings`` and ``findings``
-say in words what is wrong, ``data_path`` where the data stops; ``document`` and the tables make
-HTML of it, and ``page`` answers requests.
+It is drawn on request, from the publication alone: the engine is not asked, and nothing waits.
 """

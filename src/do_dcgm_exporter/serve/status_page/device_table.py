@@ -1,4 +1,4 @@
-"""The table of GPUs and their instances."""
+"""Draw the table of GPUs and their instances."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ from do_dcgm_exporter.dcgm.topology import Gpu
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.view import View
-from do_dcgm_exporter.serve.status_page.markup import NOTHING, bar, headings, measure, sign, text
+from do_dcgm_exporter.serve.status_page.markup import (
+    NOTHING,
+    bar,
+    headings,
+    measure,
+    sign,
+    temperature,
+    text,
+)
 from do_dcgm_exporter.serve.status_page.sparkline import Sparklines
-
-_HOT = 0.95
 
 _COLUMNS = ("Device", "Utilization, 15 minutes", "Memory", "Temperature", "Power", "Clocks")
 
 
 def device_table(view: View, diagnosis: Diagnosis) -> str:
-    """One row per GPU and per instance; empty when no GPU is known."""
+    """Return the table, a row per GPU and per instance; empty if no GPU is known."""
     if not view.machine.roster.gpus:
         return ""
     return DeviceTable(view, diagnosis).html()
@@ -41,13 +47,13 @@ class DeviceTable:
         self._machine = view.machine
         self._diagnosis = diagnosis
         self._lines = Sparklines(view.status.history, view.now, view.settings.collect_interval)
-        # Where all GPUs are alike, the head of the page names their model.
+        # If all GPUs are alike, the head of the page names their model.
         self._has_models = len({gpu.model for gpu in self._machine.roster.gpus}) > 1
         result = view.status.result
         self._links = result.nvlink_states if result else {}
 
     def html(self) -> str:
-        """The whole table."""
+        """Return the whole table."""
         bodies = "".join(
             f"<tbody>{''.join(self._rows(gpu))}</tbody>" for gpu in self._machine.roster.gpus
         )
@@ -83,8 +89,8 @@ class DeviceTable:
         return f"{head}{use}{self._of_board(gpu)}</tr>"
 
     def _of_board(self, gpu: Gpu) -> str:
-        """What there is once a GPU, however it is cut."""
-        temperature, slowdown, power, limit, mask = (
+        """Return the cells that a GPU has once, however it is partitioned."""
+        heat, slowdown, power, limit, mask = (
             self._machine.number_of_gpu(gpu, field_id)
             for field_id in (
                 GPU_TEMPERATURE,
@@ -96,7 +102,7 @@ class DeviceTable:
         )
         events = NOTHING if mask is None else words.clock_events(int(mask))
         cells = (
-            f'<td class="temperature">{measure(temperature, slowdown, "°C", _HOT)}</td>'
+            f'<td class="temperature">{temperature(heat, slowdown)}</td>'
             f'<td class="power">{measure(power, limit, "W")}</td>'
             f'<td class="events">{events}</td>'
         )

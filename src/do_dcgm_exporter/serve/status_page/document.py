@@ -1,4 +1,4 @@
-"""The whole document: what is wrong first, then everything else."""
+"""Draw the whole document: first what is wrong, then everything else."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _FLOW_MEANINGS = {
 
 @cache
 def style() -> str:
-    """The style sheet, which stands in the document: nothing else is loaded."""
+    """Return the style sheet, which is part of the document: nothing else is loaded."""
     return _STYLE.read_text(encoding="utf-8")
 
 
 @cache
 def content_security_policy() -> str:
-    """Nothing may be loaded or run; the one style sheet is known by its hash."""
+    """Return the policy: nothing may be loaded or run but the style sheet of this hash."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none';"
@@ -50,7 +50,7 @@ def content_security_policy() -> str:
 
 
 def document(view: View, *, is_live: bool) -> str:
-    """The page in HTML; ``is_live`` is whether it is loaded again and again."""
+    """Return the page as HTML; ``is_live`` if it refreshes itself."""
     diagnosis = diagnosis_of(view)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -75,7 +75,7 @@ def _header(view: View, diagnosis: Diagnosis) -> str:
 
 
 def _what_it_is(view: View) -> str:
-    """The host, its GPUs and when they were read."""
+    """Return the host, its GPUs and when they were read."""
     models = Tally(gpu.model for gpu in view.topology.gpus)
     parts = [f"<b>{text(view.host)}</b>"]
     parts += [f"{count} × {text(model or 'GPU')}" for model, count in models.items()]
@@ -88,7 +88,7 @@ def _what_it_is(view: View) -> str:
 def _path(view: View) -> str:
     stations = "".join(_station(station) for station in data_path(view))
     return (
-        '<section aria-labelledby="path"><h2 id="path">The way of the data</h2>'
+        '<section aria-labelledby="path"><h2 id="path">Data path</h2>'
         f'<ol class="path">{stations}</ol></section>'
     )
 

@@ -1,4 +1,4 @@
-"""The tables of XIDs and of NvSwitches."""
+"""Draw the tables of XIDs and of NvSwitches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from do_dcgm_exporter.dcgm.xid_texts import xid_text
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.view import View
-from do_dcgm_exporter.serve.status_page.markup import NOTHING, headings, measure, moment, sign, text
+from do_dcgm_exporter.serve.status_page.markup import (
+    NOTHING,
+    headings,
+    moment,
+    sign,
+    temperature,
+    text,
+)
 
-_HOT = 0.95
 _ACTIVE = 2  # field 870
 _LINK_STATES = {-1: "unknown", 0: "off", 1: "safe", 2: "active", 3: "in error", 4: "inactive"}
 
 
 def xid_table(view: View) -> str:
-    """The last XIDs, the newest first."""
+    """Return the table of the last XIDs, the newest first."""
     if not view.xids:
-        return '<section><h2>XIDs</h2><p class="quiet">None is known.</p></section>'
+        return '<section><h2>XIDs</h2><p class="quiet">None reported.</p></section>'
     rows = "".join(
         f'<tr><th scope="row">{seen.xid}</th>'
         f"<td>{text(words.device_name(seen.entity, view.topology))}</td>"
@@ -40,7 +46,7 @@ def xid_table(view: View) -> str:
 
 
 def switch_table(view: View, diagnosis: Diagnosis) -> str:
-    """The NvSwitches; empty where there are none or they are not read."""
+    """Return the table of NvSwitches; empty if there are none or they are not read."""
     switches = view.machine.roster.topology.switches
     if not any(key[0].kind is EntityKind.SWITCH for key in view.machine.values):
         return ""
@@ -55,14 +61,14 @@ def _switch_row(view: View, diagnosis: Diagnosis, switch_id: int) -> str:
     machine = view.machine
     switch = Entity(EntityKind.SWITCH, switch_id)
     state = diagnosis.by_device.get(switch, Severity.GOOD)
-    temperature = machine.number(switch, SWITCH_TEMPERATURE)
+    heat = machine.number(switch, SWITCH_TEMPERATURE)
     limit = machine.number(switch, SWITCH_SLOWDOWN_TEMPERATURE)
     fatal, other = (machine.number(switch, field) for field in (FATAL_SXID, OTHER_SXID))
     errors = [f"{fatal} (fatal)"] * bool(fatal) + [f"{other}"] * bool(other)
     return (
         f'<tr><th scope="row">{sign(state)} NvSwitch {switch_id}</th>'
         f"<td>{_links(view, switch_id)}</td>"
-        f"<td>{measure(temperature, limit, '°C', _HOT)}</td>"
+        f"<td>{temperature(heat, limit)}</td>"
         f"<td>{', '.join(errors) or 'none'}</td></tr>"
     )
 

@@ -1,4 +1,4 @@
-"""Pieces of HTML. All text that was not written here goes through ``text``."""
+"""Make pieces of HTML. All text from elsewhere goes through ``text``."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Severity
 
 CLASSES = {Severity.GOOD: "good", Severity.WARNING: "warning", Severity.FAULT: "fault"}
-_SIGNS = {Severity.GOOD: "✓", Severity.WARNING: "!", Severity.FAULT: "✗"}
 _MEANINGS = {Severity.GOOD: "well", Severity.WARNING: "warning", Severity.FAULT: "fault"}
+
+# From this share of its limit on, a temperature is marked.
+_HOT = 0.95
 
 NOTHING = '<span class="quiet">–</span>'
 
 
 def text(anything: object) -> str:
-    """What anybody else wrote, as text: an engine, a configuration, a client."""
+    """Escape what somebody else wrote: an engine, a configuration, a client."""
     return escape(str(anything))
 
 
 def sign(severity: Severity) -> str:
-    """A sign whose shape, not only its colour, tells how bad it is."""
+    """Return a sign whose shape, not only its colour, tells how bad it is."""
     kind, meaning = CLASSES[severity], _MEANINGS[severity]
-    return f'<span class="sign {kind}" role="img" aria-label="{meaning}">{_SIGNS[severity]}</span>'
+    return f'<span class="sign {kind}" role="img" aria-label="{meaning}">{severity.sign}</span>'
 
 
 def moment(unix_time: float, now: float) -> str:
-    """A time and how long ago it was."""
+    """Return a time and how long ago it was."""
     machine = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_time))
     since = words.ago(max(0.0, now - unix_time))
     return f'<time datetime="{machine}">{words.utc(unix_time)} UTC</time>, {since}'
 
 
 def headings(*names: str) -> str:
-    """The head of a table."""
+    """Return the head of a table."""
     cells = "".join(f'<th scope="col">{name}</th>' for name in names)
     return f"<thead><tr>{cells}</tr></thead>"
 
 
 def bar(share: float, warns: bool = False) -> str:
-    """A bar of ``share`` (0 to 1), for the eye alone: the text beside it says the same."""
+    """Return a bar of ``share`` (0 to 1); it is decoration, the text beside it says the same."""
     width = round(100 * min(max(share, 0.0), 1.0))
     return (
         '<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
@@ -50,9 +52,17 @@ def bar(share: float, warns: bool = False) -> str:
 
 
 def measure(value: float | None, limit: float | None, unit: str, warns_from: float = 2.0) -> str:
-    """A value against its limit as bar and text, ``41 / 89 °C``; the share that warns."""
+    """Return a value against its limit as bar and text, ``41 / 89 °C``.
+
+    From the share ``warns_from`` on it is marked.
+    """
     if value is None:
         return NOTHING
     if not limit:
         return f"{value:.0f} {unit}"
     return f"{bar(value / limit, value / limit >= warns_from)}{value:.0f} / {limit:.0f} {unit}"
+
+
+def temperature(value: float | None, limit: float | None) -> str:
+    """Return a temperature in °C against that at which the device slows itself down."""
+    return measure(value, limit, "°C", _HOT)

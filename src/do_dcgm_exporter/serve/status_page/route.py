@@ -1,4 +1,4 @@
-"""Answers requests for the status page. Used by the event loop alone."""
+"""Answer requests for the status page; for the event loop alone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from do_dcgm_exporter.page.publication import Body, Page, Publication
 from do_dcgm_exporter.serve.http.negotiation import negotiate
 from do_dcgm_exporter.serve.http.request import Request
 from do_dcgm_exporter.serve.http.response import HTML, Content
-from do_dcgm_exporter.serve.links_page import links_page
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
+from do_dcgm_exporter.serve.site import LINKS
 from do_dcgm_exporter.serve.status_page.document import content_security_policy, document
 
-# Seconds between two refreshes at the least; also while there is nothing to show yet.
+# The least number of seconds between two refreshes, used while there is nothing to show.
 _SOONEST_REFRESH = 5.0
 
 PAUSED = "/paused"
 
 
 class StatusPage:
-    """Draws the newest page for those who ask, at most once a second.
+    """Draws the newest page when somebody asks, at most once a second.
 
-    ``settings`` are replaced at a reload.
+    A reload replaces ``settings``.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class StatusPage:
         self._drawn: dict[bool, Body] = {}
 
     def routes(self) -> Mapping[str, Callable[[Request], Content | None]]:
-        """What is answered at which path; None where there is no page."""
+        """Return the answer of each path; None where there is no page."""
         return {"/": self._front, PAUSED: self._paused}
 
     def _front(self, request: Request) -> Content | None:
-        return self._answer(request, is_live=True) if self.settings.status_page else links_page()
+        return self._answer(request, is_live=True) if self.settings.status_page else LINKS
 
     def _paused(self, request: Request) -> Content | None:
         return self._answer(request, is_live=False) if self.settings.status_page else None
@@ -70,8 +70,8 @@ class StatusPage:
             "Vary: Accept-Encoding",
         ]
         if is_live:
-            # A header and not an element: readers of screens are told by a link that it can
-            # be stopped, and browsers keep the place in the page.
+            # A header, not an element, so that browsers keep their place in the page. A link
+            # tells screen readers how to stop it.
             extra.append(f"Refresh: {self._refresh_seconds():.0f}")
         if form.gzip:
             extra.append("Content-Encoding: gzip")
@@ -98,7 +98,7 @@ class StatusPage:
         return self._drawn[is_live]
 
     def view(self) -> View:
-        """What there is to be seen now."""
+        """Return what there is to see now."""
         forwarding = Forwarding(self._statistics.complaint, self._statistics.last_success)
         return View(
             page=self._publication.page,

@@ -1,4 +1,4 @@
-"""The last 15 minutes of a device as inline SVG."""
+"""Draw the last 15 minutes of a device as inline SVG."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from itertools import groupby
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History
 
-# A unit is 5 s wide and 5 % high.
+# In units of 5 s and 5 %.
 _WIDTH, _HEIGHT = 180, 20
-# Two columns that are further apart than some intervals have an outage between them.
+# Seconds. Columns further apart than this have an outage between them.
 _GAP = 90.0
-# y of every percentage; 0 and 100 keep the width of the line within the picture.
+# The y of every percentage; at 0 and 100 the whole width of the line stays in the picture.
 _Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in range(101))
 
-# The picture is stretched to its place, its lines are not.
+# The picture is stretched to fit, but its lines are not.
 _UNSCALED = 'vector-effect="non-scaling-stroke"'
 
 Point = tuple[str, int]
@@ -49,7 +49,7 @@ class Sparklines:
             before = column
 
     def of(self, device: Entity, name: str) -> str:
-        """The picture of ``device`` with its meaning for those who do not see it."""
+        """Return the picture of ``device``, labelled for those who cannot see it."""
         lines = list(self._lines(device))
         values = [percent for line in lines for _, percent in line]
         if not values:
@@ -66,7 +66,7 @@ class Sparklines:
         )
 
     def _lines(self, device: Entity) -> Iterator[list[Point]]:
-        """Lines of points without a gap between them."""
+        """Yield lines of points without a gap between them."""
         for run in self._runs:
             place = run.places.get(device)
             if place is not None:
