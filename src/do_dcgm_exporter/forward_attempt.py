@@ -44,6 +44,8 @@ class Endpoint:
             "Connection": "close",
         }
         self._attempt: _Attempt | None = None
+        self._is_aborted = False
+        self._lock = threading.Lock()
 
     def post(self, page: bytes) -> Outcome:
         """Post ``page`` and return how that went, within the timeout."""
@@ -52,13 +54,18 @@ class Endpoint:
             self._attempt.stop()
             if not self._attempt.ends_within(self._timeout):
                 return _TIMED_OUT
-        self._attempt = _Attempt(partial(self._send, page))
+        with self._lock:
+            if self._is_aborted:
+                return _TIMED_OUT
+            self._attempt = _Attempt(partial(self._send, page))
         return self._attempt.outcome(deadline - time.monotonic())
 
     def abort(self) -> None:
-        """Make the attempt under way, if there is one, return at once."""
-        if self._attempt is not None:
-            self._attempt.stop()
+        """Make the attempt under way return at once, and begin no other."""
+        with self._lock:
+            self._is_aborted = True
+            if self._attempt is not None:
+                self._attempt.stop()
 
     def _send(self, page: bytes) -> Outcome:
         """Send ``page`` and judge the status of the answer, whose body is left unread.

@@ -355,6 +355,16 @@ def test_an_attempt_can_be_cut_short(stub):
     assert not attempt.is_alive()
 
 
+def test_nothing_is_posted_once_it_was_aborted(stub):
+    """Whoever aborts cannot know whether an attempt is about to begin."""
+    endpoint = stub(OK)
+    sender = Endpoint(endpoint.url, PATIENCE, "1")
+    sender.abort()
+
+    assert sender.post(PAGE).result is not ForwardResult.SUCCESS
+    assert endpoint.requests.empty()
+
+
 def test_attempts_leave_neither_threads_nor_sockets_behind(stub):
     sender = Endpoint(stub(hanging_up).url, PATIENCE, "1")
     sender.post(PAGE)
