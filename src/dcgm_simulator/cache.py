@@ -8,18 +8,22 @@ from typing import NamedTuple
 
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, Value, sentinel
-from dcgm_simulator.faults import Faults, Override, covering
+from dcgm_simulator.faults import NOTICED_AFTER, Faults, Override, covering
 from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table
+from dcgm_simulator.gpm import GpmEntity, Span
 from dcgm_simulator.machine import Entity, Machine
-from dcgm_simulator.series import SECOND, Series, Watch
+from dcgm_simulator.series import NEVER, SECOND, Series, Watch
+from dcgm_simulator.signals import mean
 from dcgm_simulator.versions import Behaviour
 from dcgm_simulator.wire import Record, pack_record
 
+LONGEST_SLEEP = 10 * SECOND
+"""The engine's thread looks for what is due at least so often (DcgmCacheManager.cpp)."""
 NOWHERE = Entity(EntityGroup.NONE, 0)
-SURVIVE_LOSS = frozenset({50, 54})
-"""Name and UUID are remembered by the engine (observed)."""
-FREEZE_WITH_LOSS = frozenset({449, 526})
-"""Keep value and timestamp when the GPU is lost (observed on all versions)."""
+FREEZE_WITH_LOSS = frozenset(
+    {156, 240, 241, *range(310, 314), 391, *range(393, 396), 409, 419, 429, 439, 449, 526}
+)
+"""Keep value and timestamp when the GPU is lost, until the engine notices (recorded)."""
 
 
 class Sample(NamedTuple):
@@ -29,6 +33,8 @@ class Sample(NamedTuple):
     value: Value
 
 
+NEVER_TAKEN = Sample(0, "")
+"""The sample of a field that stood still before it was ever sampled."""
 Packed = tuple[bytes, bytes | None]
 
 
@@ -38,6 +44,7 @@ class Packing:
 
     timestamp: int
     generation: int
+    span: Span | None
     parts: Packed
 
 
@@ -50,6 +57,7 @@ class Cache:
         self.faults = faults
         self.series: dict[tuple[Entity, int], Series] = {}
         self.events: dict[tuple[Entity, int], list[Sample]] = defaultdict(list)
+        self.gpm: dict[Entity, GpmEntity] = {}
         self._expected: list[tuple[Sample, Entity, int]] = []
         self._packed: dict[tuple[Entity, int], Packing] = {}
 
@@ -64,22 +72,53 @@ class Cache:
 
     # --- watching ------------------------------------------------------------------------
 
-    def watch(self, connection: int, entity: Entity, field: Field, watch: Watch, now: int) -> None:
-        """Watch a field of an entity for a connection."""
-        series = self.series.setdefault(self._place(entity, field), Series())
+    def next_wake(self, now: int) -> int:
+        """Return when the thread that samples wakes up: for what is due next, or in 10 s."""
+        planned = min((series.next_sample(now) for series in self.series.values()), default=NEVER)
+        return min(planned, now + LONGEST_SLEEP)
+
+    def wake(self, now: int) -> None:
+        """Sample all that is due."""
+        for series in self.series.values():
+            series.wake(now)
+
+    def watch(
+        self,
+        connection: int,
+        entity: Entity,
+        field: Field,
+        watch: Watch,
+        now: int,
+        wakes: int = 0,
+    ) -> bool:
+        """Watch a field of an entity for a connection; return whether it is sampled at once.
+
+        By itself the engine `wakes` at the time given.
+        """
+        at_once = entity.group == EntityGroup.GPU and not field.is_global
+        new = Series(samples_at_once=at_once)
+        series = self.series.setdefault(self._place(entity, field), new)
         own = Watch(field.interval(watch.interval), watch.keep_age, watch.keep_samples)
-        series.watch(connection, own, now)
+        if field.is_profiling:
+            self._settle_gpm(entity, now - 1)
+            self._gpm_of(entity).watch(connection, field.id, own, now)
+        return series.watch(connection, own, now, wakes)
 
     def unwatch(self, connection: int, entity: Entity, field: Field, now: int) -> None:
         """End a connection's watch; what was sampled stays readable (observed)."""
         series = self.series.get(self._place(entity, field))
         if series is not None:
+            self._settle_gpm(entity, now - 1)
             series.unwatch(connection, now)
+            if field.is_profiling:
+                self._gpm_of(entity).fields[field.id].remove(connection)
 
     def unwatch_all(self, connection: int, now: int) -> None:
         """End all watches of a connection that is gone."""
-        for series in self.series.values():
-            series.unwatch(connection, now)
+        fields = self.fields()
+        for (entity, field_id), series in list(self.series.items()):
+            if connection in series.watches:
+                self.unwatch(connection, entity, fields[field_id], now)
 
     def forget_missing(self) -> None:
         """Drop what is known of entities that no longer exist."""
@@ -87,7 +126,19 @@ class Cache:
         for key in gone:
             del self.series[key]
             self.events.pop(key, None)
+            self.gpm.pop(key[0], None)
         self._packed.clear()
+
+    def _gpm_of(self, entity: Entity) -> GpmEntity:
+        gpu = self._machine.gpu_of(entity)
+        new = GpmEntity(self.behaviour, lambda time: self.faults.lost_since(gpu, time) is not None)
+        return self.gpm.setdefault(entity, new)
+
+    def _settle_gpm(self, entity: Entity, until: int) -> None:
+        """Let profiling be read as often as it was due."""
+        if entity in self.gpm:
+            known = self.gpm[entity]
+            known.settle({id_: self.series[entity, id_] for id_ in known.fields}, until)
 
     def _place(self, entity: Entity, field: Field) -> tuple[Entity, int]:
         return (NOWHERE if field.is_global else entity), field.id
@@ -107,12 +158,18 @@ class Cache:
         if timestamp is None or field_id in EVENT_FIELDS:
             return pack_record(self.latest(entity, field, now, live))
         known = self._packed.get((entity, field_id))
-        generation = self.faults.generation
-        if known and known.timestamp == timestamp and known.generation == generation:
+        state = timestamp, self.faults.generation, self._span(entity, field, timestamp, now)
+        if known and (known.timestamp, known.generation, known.span) == state:
             return known.parts
         parts = pack_record(self.latest(entity, field, now, live))
-        self._packed[entity, field_id] = Packing(timestamp, generation, parts)
+        self._packed[entity, field_id] = Packing(*state, parts)
         return parts
+
+    def _span(self, entity: Entity, field: Field, time: int, now: int) -> Span | None:
+        if not field.is_profiling or entity not in self.gpm:
+            return None
+        self._settle_gpm(entity, now)
+        return self.gpm[entity].span(field.id, time)
 
     def _unknown(self, entity: Entity, field_id: int) -> Record:
         if self.behaviour.unknown_field_fails_call:
@@ -148,10 +205,12 @@ class Cache:
         timestamp = None if series is None else series.last(now)
         if series is None or timestamp is None:
             return Status.NOT_WATCHED, None
+        self._settle_gpm(entity, now)
         answer = self._hardware.answer(entity, field)
         if isinstance(answer, Status):
             return answer, None
-        return Status.OK, self.sample(entity, field, series, timestamp)
+        sample = self.sample(entity, field, series, timestamp)
+        return (Status.NO_DATA, None) if sample is NEVER_TAKEN else (Status.OK, sample)
 
     def _live(self, entity: Entity, field: Field, now: int) -> tuple[int, Sample | None]:
         if not field.is_global and not self._machine.has(entity):
@@ -161,12 +220,13 @@ class Cache:
             return answer, None
         series = Series()
         series.watch(0, Watch(SECOND, 0, 1), now - 10 * SECOND)
-        return Status.OK, self.sample(entity, field, series, now)
+        sample = self._faulty(entity, field, series, now)
+        return Status.OK, sample or Sample(now, answer(now))
 
     def _latest_event(self, entity: Entity, field: Field, now: int) -> tuple[int, Sample | None]:
         if self._driver_is_dead(entity, now):
             return Status.OK, Sample(now // SECOND * SECOND, sentinel(field.type))
-        happened = self.events.get((entity, field.id))
+        happened = self._events(entity, field, now)
         if happened:
             return Status.OK, happened[-1]
         series = self.series.get((entity, field.id))
@@ -184,9 +244,9 @@ class Cache:
 
     def _samples(self, entity: Entity, field: Field, since: int, now: int) -> list[Sample]:
         key = self._place(entity, field)
-        if self.events.get(key):
-            return [event for event in self.events[key] if since <= event.timestamp <= now]
         series = self.series.get(key)
+        if field.id in EVENT_FIELDS and (events := self._events(entity, field, now)):
+            return [event for event in events if since <= event.timestamp <= now]
         if field.id in EVENT_FIELDS and series is not None and series.watches:
             return []
         if series is None or field.id in EVENT_FIELDS:
@@ -196,10 +256,11 @@ class Cache:
             return []
         if isinstance(answer, Status):
             raise StatusError(answer)
+        self._settle_gpm(entity, now)
         times = series.times(since, now)
         taken = [self.sample(entity, field, series, time) for time in times]
         # A frozen field gives the same sample for many times; it was taken once.
-        return list({sample.timestamp: sample for sample in taken}.values())
+        return list({s.timestamp: s for s in taken if s is not NEVER_TAKEN}.values())
 
     # --- one sample ----------------------------------------------------------------------
 
@@ -213,26 +274,39 @@ class Cache:
 
     def _healthy(self, entity: Entity, field: Field, series: Series, time: int) -> Sample:
         answer = self._hardware.answer(entity, field)
-        if isinstance(answer, Status) or (field.is_profiling and not series.is_warm(time)):
+        if isinstance(answer, Status):
             return Sample(time, sentinel(field.type))
-        return Sample(time, answer(time))
+        override = self._override(entity, field, time)
+        source = override.source if override and override.source else answer
+        if not field.is_profiling:
+            return Sample(time, source(time))
+        span = self.gpm[entity].span(field.id, time)
+        if span is None or span.baseline is None:
+            return Sample(time, sentinel(field.type))
+        return Sample(time, mean(source, field.type, span.baseline, span.newest))
 
     def _faulty(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
         if self._driver_is_dead(entity, time):
             return Sample(time, sentinel(field.type))
         frozen = covering(self.faults.frozen.get(field.id, ()), time)
         if frozen is not None:
-            return self._before(entity, field, series, frozen.start)
+            return self._before(entity, field, series, frozen.start) or NEVER_TAKEN
         override = self._override(entity, field, time)
-        if override is not None and not override.status:
+        if override is not None and override.source is None and not override.status:
             return Sample(time, override.value)
-        lost = self.faults.lost_since(self._machine.gpu_of(entity), time)
-        if lost is None or field.is_global or field.id in SURVIVE_LOSS:
+        gpu = self._machine.gpu_of(entity)
+        lost = self.faults.lost_since(gpu, time)
+        if lost is None or field.is_global:
             return None
+        noticed = self._has_noticed(gpu, time)
         freezes = field.is_profiling and self.behaviour.freezes_profiling_of_lost_gpu
-        if freezes or field.id in FREEZE_WITH_LOSS:
-            return self._before(entity, field, series, lost)
+        if not noticed and (freezes or field.id in FREEZE_WITH_LOSS):
+            return self._before(entity, field, series, lost) or NEVER_TAKEN
         return Sample(time, sentinel(field.type))
+
+    def _has_noticed(self, gpu: int | None, time: int) -> bool:
+        noticed = self.faults.noticed_lost_since(gpu, time) is not None
+        return noticed and self.behaviour.notices_lost_gpus
 
     def _before(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
         earlier = [segment.last(time - 1) for segment in series.segments if segment.start < time]
@@ -247,6 +321,23 @@ class Cache:
         return dead is not None and dead.covers(time) and self._machine.gpu_of(entity) is not None
 
     # --- events --------------------------------------------------------------------------
+
+    def _events(self, entity: Entity, field: Field, now: int) -> list[Sample]:
+        """Return the events kept, and the blanks that follow where a GPU is noticed lost.
+
+        Those are written like any field's, at every interval of a watch (recorded).
+        """
+        events = list(self.events.get((entity, field.id), ()))
+        series = self.series.get((entity, field.id))
+        gpu = self._machine.gpu_of(entity)
+        if series is None or gpu is None or not self.behaviour.notices_lost_gpus:
+            return events
+        for span in self.faults.lost.get(gpu, ()):
+            first, last = span.start + NOTICED_AFTER, min(span.end - 1, now)
+            kept_since = max(first, last - series.retention)
+            times = series.taken(kept_since - 1, last)
+            events += [Sample(time, sentinel(field.type)) for time in times]
+        return sorted(set(events))
 
     def expect_event(self, entity: Entity, field: Field, sample: Sample) -> None:
         """Record an event at its time, which may be yet to come."""

@@ -127,7 +127,7 @@ COMMANDS: dict[str, Command] = {
             _argument(
                 "value",
                 help="number, text, blank, not-found, not-supported, no-permission, empty, "
-                "status:CODE, or unset",
+                "status:CODE, elapsed (the seconds since now), or unset",
             ),
         ),
     ),

@@ -10,6 +10,7 @@ from dcgm_simulator.faults import Override
 from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table, parse_field
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.signals import elapsed
 from dcgm_simulator.xids import DRIVER_GONE
 
 SENTINELS = {
@@ -19,6 +20,8 @@ SENTINELS = {
     "no-permission": Sentinel.NO_PERMISSION,
 }
 STATUS_PREFIX = "status:"
+ELAPSED = "elapsed"
+"""A value that tells the seconds since then."""
 HEALTH = {"pass": 0, "warn": 10, "fail": 20}
 
 
@@ -93,6 +96,8 @@ def command_set(host: Host, entity: str, field: str, value: str) -> None:
     elif value.startswith(STATUS_PREFIX):
         status = int(value.removeprefix(STATUS_PREFIX))
         host.faults.override(target, known.id, Override(now, status=status))
+    elif value == ELAPSED:
+        host.faults.override(target, known.id, Override(now, source=elapsed(now)))
     elif known.id in EVENT_FIELDS:
         host.xids.report(target, int(value), now)
     else:

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 
 from dcgm_simulator.codes import Value
 from dcgm_simulator.machine import Entity
-from dcgm_simulator.series import NEVER
+from dcgm_simulator.series import NEVER, SECOND
+from dcgm_simulator.signals import Source
+
+NOTICED_AFTER = SECOND
+"""Within so many µs the engines that look for lost GPUs have found one (recorded)."""
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Override(Span):
 
     value: Value = 0
     status: int = 0
+    source: Source | None = None
+    """A value that moves, where one is given."""
 
 
 @dataclass
@@ -104,6 +110,12 @@ class Faults:
         """Return since when a GPU is lost at a time, or None."""
         span = covering(self.lost.get(gpu, ()), time) if gpu is not None else None
         return span.start if span else None
+
+    def noticed_lost_since(self, gpu: int | None, time: int) -> int | None:
+        """Return since when engines that look for lost GPUs know of one, or None."""
+        since = self.lost_since(gpu, time)
+        noticed = None if since is None else since + NOTICED_AFTER
+        return noticed if noticed is not None and noticed <= time else None
 
 
 def covering(spans: Iterable[Span], time: int) -> Span | None:

@@ -120,7 +120,8 @@ class Registry:
             raise StatusError(Status.BADPARAM)
         if entity in group.entities or not self._is_valid(entity):
             raise StatusError(Status.BADPARAM)
-        if self.faults.lost_since(self.machine.gpu_of(entity), self.clock()) is not None:
+        noticed = self.faults.noticed_lost_since(self.machine.gpu_of(entity), self.clock())
+        if noticed is not None and self.machine.behaviour.notices_lost_gpus:
             raise StatusError(Status.GPU_IS_LOST)
         if len(group.entities) >= self.machine.behaviour.entity_limit:
             raise StatusError(Status.MAX_LIMIT)

@@ -12,7 +12,7 @@ from typing import Any
 from dcgm_simulator import skew, topology
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.cache import Cache
-from dcgm_simulator.codes import EntityGroup, Status, StatusError
+from dcgm_simulator.codes import EntityGroup, Status, StatusError, sentinel
 from dcgm_simulator.faults import Faults
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
@@ -26,6 +26,10 @@ LATEST_HEAD = struct.Struct("<IHH")
 LIVE_DATA = 1
 """DCGM_FV_FLAG_LIVE_DATA: ask the hardware, not the cache."""
 MAX_DEVICES = 32
+ONLY_SUPPORTED = 1
+"""DCGM_GEGE_FLAG_ONLY_SUPPORTED."""
+STATUS_UNKNOWN, STATUS_OK, STATUS_LOST = 0, 1, 4
+"""DcgmEntityStatus_t."""
 
 
 def now_in_microseconds() -> int:
@@ -168,11 +172,15 @@ class Host:
         if interval <= 0:
             raise StatusError(Status.BADPARAM)
         watch, now = Watch(interval, keep_age, keep_samples), self.clock()
-        profiling = self.machine.layout.profiling
-        for entity in entities:
-            for field in fields:
-                if profiling or not field.is_profiling:
-                    self.cache.watch(connection.id, entity, field, watch, now)
+        profiling, wakes = self.machine.layout.profiling, self.cache.next_wake(now)
+        at_once = [
+            self.cache.watch(connection.id, entity, field, watch, now, wakes)
+            for entity in entities
+            for field in fields
+            if profiling or not field.is_profiling
+        ]
+        if any(at_once):
+            self.cache.wake(now)
         if not profiling and any(field.is_profiling for field in fields):
             # The other fields of the group are watched nevertheless (observed on 4.2.3).
             raise StatusError(Status.MODULE_NOT_LOADED)
@@ -186,7 +194,8 @@ class Host:
                 self.cache.unwatch(connection.id, entity, field, now)
 
     def update_all_fields(self) -> None:
-        """Sample what is due, which nothing can tell from sampling when it is read."""
+        """Sample what is due."""
+        self.cache.wake(self.clock())
 
     def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Any]]:
         known = self.cache.fields()
@@ -213,16 +222,47 @@ class Host:
     # --- machine -------------------------------------------------------------------------
 
     def entities(self, asked: list[int]) -> list[int]:
-        """Return the ids of all entities of a kind."""
-        return self.machine.entities(asked[0])
+        """Return the ids of all entities of a kind; flag 1 leaves out what is not supported."""
+        kind, flags = asked
+        found = self.machine.entities(kind)
+        if flags & ONLY_SUPPORTED:
+            found = [number for number in found if not self._is_noticed_lost(Entity(kind, number))]
+        return found
+
+    def _is_noticed_lost(self, entity: Entity) -> bool:
+        gpu = self.machine.gpu_of(entity)
+        noticed = self.faults.noticed_lost_since(gpu, self.clock()) is not None
+        return noticed and self.behaviour.notices_lost_gpus
 
     def gpu_status(self, gpu: int) -> int:
-        """Return DcgmEntityStatus: 1 is OK, also for a lost GPU (observed on 4.x)."""
-        return int(gpu in self.machine.gpus())
+        """Return the DcgmEntityStatus_t of a GPU; 4.2.3 finds a lost one well (recorded)."""
+        if gpu not in self.machine.gpus():
+            return STATUS_UNKNOWN
+        return STATUS_LOST if self._is_noticed_lost(Entity(EntityGroup.GPU, gpu)) else STATUS_OK
 
     def devices(self) -> list[int]:
         """Return all GPU ids, of which an engine reports no more than 32."""
         return self.machine.entities(EntityGroup.GPU)[:MAX_DEVICES]
+
+    def supported_devices(self) -> list[int]:
+        """Return the ids of the GPUs that the engine has not noticed to be lost."""
+        return self.entities([EntityGroup.GPU, ONLY_SUPPORTED])[:MAX_DEVICES]
+
+    def attributes(self, gpu: int) -> dict[str, Any]:
+        """Return what dcgmGetDeviceAttributes tells; of a lost GPU nothing (recorded)."""
+        attributes = self.machine.attributes(gpu)
+        if self.faults.lost_since(gpu, self.clock()) is None:
+            return attributes
+        unknown = dict.fromkeys(("uuid", "pciBusId", "deviceName"), sentinel("s"))
+        return attributes | {"identifiers": attributes["identifiers"] | unknown}
+
+    def nvlink_status(self) -> dict[str, Any]:
+        """Return the state of every link; those of a lost GPU are not supported (recorded)."""
+        states = topology.nvlink_status(self.machine)
+        for row in states["gpus"]:
+            if self.faults.lost_since(row[0], self.clock()) is not None:
+                row[1] = [0] * len(row[1])
+        return states
 
     def version_info(self) -> str:
         """Return the engine's build information, as dcgmVersionInfo words it."""
@@ -237,9 +277,9 @@ _PACKED: dict[Function, Callable[[Host, bytes], bytes]] = {
 _PLAIN: dict[Function, Callable[[Host], Any]] = {
     Function.UPDATE_ALL_FIELDS: Host.update_all_fields,
     Function.GET_ALL_DEVICES: Host.devices,
-    Function.GET_ALL_SUPPORTED_DEVICES: Host.devices,
+    Function.GET_ALL_SUPPORTED_DEVICES: Host.supported_devices,
     Function.GET_GPU_INSTANCE_HIERARCHY: lambda host: topology.hierarchy(host.machine),
-    Function.GET_NVLINK_LINK_STATUS: lambda host: topology.nvlink_status(host.machine),
+    Function.GET_NVLINK_LINK_STATUS: Host.nvlink_status,
     Function.GET_NVLINK_P2P_STATUS: lambda host: topology.p2p_status(host.machine),
     Function.GET_CPU_HIERARCHY: lambda host: topology.cpu_hierarchy(host.machine),
     Function.GET_CPU_HIERARCHY_V2: lambda host: topology.cpu_hierarchy(host.machine),
@@ -259,7 +299,7 @@ _ASKING: dict[Function, Callable[[Host, Any], Any]] = {
     Function.GROUP_GET_INFO: lambda host, asked: host.registry.group_info(asked),
     Function.FIELD_GROUP_DESTROY: lambda host, asked: host.registry.destroy_field_group(asked),
     Function.FIELD_GROUP_GET_INFO: lambda host, asked: host.registry.field_group_info(asked),
-    Function.GET_DEVICE_ATTRIBUTES: lambda host, asked: host.machine.attributes(asked),
+    Function.GET_DEVICE_ATTRIBUTES: Host.attributes,
     Function.GET_ENTITY_GROUP_ENTITIES: Host.entities,
     Function.GET_GPU_STATUS: Host.gpu_status,
     Function.HEALTH_SET: Host.health_set,

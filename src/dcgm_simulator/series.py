@@ -6,10 +6,13 @@ often it was sampled; which samples exist follows from that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SECOND = 1_000_000
 NEVER = 1 << 62
+REMEMBERED = 64
+"""Stretches of the past."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,13 @@ class Segment:
 
     start: int
     interval: int
-    warm: int
-    """From when PROF fields have values; before, they are blank."""
     end: int = NEVER
+    due: int | None = None
+    """When the first sample would have been taken, had the engine not slept through it."""
 
     def last(self, until: int) -> int:
         """Return the time of the last sample not after `until`."""
         return self.start + (min(until, self.end) - self.start) // self.interval * self.interval
-
-
-def warm_up(start: int, interval: int) -> int:
-    """Return from when PROF fields have values (observed: 40 s at 20 s, 1 s at 1 s)."""
-    return start + (interval if interval <= SECOND else 2 * interval)
 
 
 @dataclass
@@ -62,41 +60,74 @@ class Series:
     """By connection: one connection holds one watch per entity and field."""
     segments: list[Segment] = field(default_factory=list)
     retention: int = SECOND
+    samples_at_once: bool = True
+    """Whether the first watch samples at once, as on GPUs; elsewhere what was sampled less
+    than an interval ago is not sampled again (DcgmCacheManager::AddEntityFieldWatch)."""
 
-    def watch(self, connection: int, watch: Watch, now: int) -> None:
-        """Start a watch, or replace the one the connection had."""
+    def watch(self, connection: int, watch: Watch, now: int, wakes: int = 0) -> bool:
+        """Start a watch, or replace the one the connection had.
+
+        Returns whether a first sample is taken at once. What else becomes due by it waits
+        until the engine `wakes`.
+        """
         self.watches[connection] = watch
-        self._reschedule(now)
+        return self._reschedule(now, wakes)
+
+    def wake(self, now: int) -> None:
+        """Sample what the engine would have slept through."""
+        newest = self.segments[-1] if self.segments else None
+        if newest is not None and newest.due is not None and newest.start > now:
+            newest.start = max(now, newest.due)
+
+    def next_sample(self, now: int) -> int:
+        """Return when the next sample is taken, as the engine planned it."""
+        newest = self.segments[-1] if self.watches else None
+        if newest is None:
+            return NEVER
+        return newest.start if newest.start > now else newest.last(now) + newest.interval
 
     def unwatch(self, connection: int, now: int) -> None:
         """End the connection's watch, if any; old samples stay."""
         if self.watches.pop(connection, None) is not None:
             self._reschedule(now)
 
-    def _reschedule(self, now: int) -> None:
+    def _reschedule(self, now: int, wakes: int = 0) -> bool:
         current = self.segments[-1] if self.segments and self.segments[-1].end == NEVER else None
         if not self.watches:
             if current is not None:
                 current.end = now
-            return
+            return False
         interval = min(watch.interval for watch in self.watches.values())
         self.retention = max(watch.retention for watch in self.watches.values())
         if current is None:
-            self._begin(Segment(now, interval, warm_up(now, interval)))
+            last = self.last(now)
+            if self.samples_at_once or last is None:
+                self._begin(Segment(now, interval))
+                return True
+            due = max(now, last + interval)
+            self._begin(Segment(max(due, wakes), interval, due=due))
         elif current.interval != interval:
             last = current.last(now)
             current.end = now
-            start = last if now - last < interval else now
-            self._begin(Segment(start, interval, min(current.warm, warm_up(now, interval))))
+            due = max(now, last + interval)
+            sooner = interval < current.interval
+            self._begin(Segment(max(due, wakes) if sooner else due, interval, due=due))
+        return False
 
     def _begin(self, segment: Segment) -> None:
-        horizon = segment.start - max(self.retention, SECOND)
-        self.segments = [old for old in self.segments if old.end >= horizon][-64:]
-        self.segments.append(segment)
+        self.segments = [*self.segments[-REMEMBERED:], segment]
 
     def last(self, now: int) -> int | None:
         """Return the time of the newest sample."""
-        return self.segments[-1].last(now) if self.segments else None
+        begun = next((s for s in reversed(self.segments) if s.start <= now), None)
+        return begun.last(now) if begun else None
+
+    def taken(self, after: int, until: int) -> Iterator[int]:
+        """Yield the times of all samples later than `after` up to `until`, kept or not."""
+        for segment in self.segments:
+            skipped = max(0, (after - segment.start) // segment.interval + 1)
+            first = segment.start + skipped * segment.interval
+            yield from range(first, min(until, segment.end) + 1, segment.interval)
 
     def times(self, since: int, until: int) -> list[int]:
         """Return the times of all samples kept from `since` to `until`, both included."""
@@ -104,14 +135,4 @@ class Series:
         if newest is None:
             return []
         oldest = max(since, newest - self.retention)
-        found: set[int] = set()
-        for segment in self.segments:
-            skipped = max(0, -(-(oldest - segment.start) // segment.interval))
-            first = segment.start + skipped * segment.interval
-            found.update(range(first, min(until, segment.end) + 1, segment.interval))
-        return sorted(found)
-
-    def is_warm(self, time: int) -> bool:
-        """Return whether a PROF sample of that time has a value."""
-        segment = next((s for s in reversed(self.segments) if s.start <= time <= s.end), None)
-        return segment is not None and time >= segment.warm
+        return sorted(set(self.taken(oldest - 1, until)))

@@ -10,11 +10,13 @@ import math
 import random
 from collections.abc import Callable
 
-from dcgm_simulator.codes import Value
+from dcgm_simulator.codes import Value, is_sentinel
 
 PERIODS = (41.0, 127.0, 613.0)
 """Seconds; a fast, a middle and a slow wave make up the load of a GPU."""
 WEIGHTS = (0.12, 0.18, 0.15)
+PARTS = 16
+"""Into so many parts a span is cut to find a mean: they are short beside any wave."""
 LAG = 8_000_000
 """Microseconds by which temperature follows load."""
 
@@ -96,3 +98,20 @@ def between(kind: str, low: float, high: float, name: str) -> Source:
         return float(number) if kind == "d" else round(number)
 
     return value
+
+
+def mean(source: Source, kind: str, start: int, end: int) -> Value:
+    """Return the mean of a source of numbers over a span, as that of many short parts."""
+    part = (end - start) / PARTS
+    total: float = 0
+    for number in range(PARTS):
+        value = source(round(start + (number + 0.5) * part))
+        if isinstance(value, str) or is_sentinel(value):
+            return value
+        total += value
+    return total / PARTS if kind == "d" else round(total / PARTS)
+
+
+def elapsed(since: int) -> Source:
+    """Return a source that tells the seconds since a time, so that a mean tells its span."""
+    return lambda time: (time - since) / 1e6

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")
 """Versions that can be imitated, oldest first; data files count in this order."""
+
+
+class GpmRetention(Enum):
+    """For how long an engine keeps samples of profiling counters (DcgmGpmManager.cpp)."""
+
+    WATCHES = auto()
+    """As long as any watch asks for."""
+    WATCHES_OR_TWO_INTERVALS = auto()
+    """At least two of the longest interval."""
+    TWO_INTERVALS = auto()
+    """Two of the longest interval and a second, whatever watches ask for."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,13 @@ class Behaviour:
     empty_string_fails_call: bool
     """Whether an empty string in the cache makes the call fail with -3 (observed on 3.3.9)."""
     freezes_profiling_of_lost_gpu: bool
-    """Whether 10xx of a lost GPU keep value and timestamp, not turn blank (observed on 4.2.3)."""
+    """Whether 10xx of a lost GPU keep value and timestamp, not turn blank (recorded of 4.2.3)."""
+    notices_lost_gpus: bool
+    """Whether a lost GPU is taken off the supported list and out of what may be grouped, and all
+    of its fields turn blank (recorded of 4.5.3 and 4.6.0)."""
+    gpm_retention: GpmRetention
+    gpm_samples_before: int
+    """How many samples must be an interval older than the newest one for a value."""
     accepts_ipv6: bool
     nvlinks_per_gpu: int
     """DCGM_NVLINK_MAX_LINKS_PER_GPU."""
@@ -47,11 +65,17 @@ class Behaviour:
         return self.version == "4.6.0"
 
 
+_OLD, _NEWER, _NEWEST = GpmRetention
 BEHAVIOURS = {
-    "3.3.9": Behaviour("3.3.9", 64, False, False, True, False, False, 18, 16, "3.3.9"),
-    "4.2.3": Behaviour("4.2.3", 1024, False, False, False, True, True, 18, None, "4.2.3"),
-    "4.5.3": Behaviour("4.5.3", 1024, True, True, False, False, True, 18, 24, "4.5.3"),
-    "4.6.0": Behaviour("4.6.0", 1024, True, True, False, False, True, 36, 24, "4.5.3"),
+    behaviour.version: behaviour
+    for behaviour in (
+        Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, False, 18, 16, "3.3.9"),
+        Behaviour(
+            "4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, 18, None, "4.2.3"
+        ),
+        Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, True, 18, 24, "4.5.3"),
+        Behaviour("4.6.0", 1024, True, True, False, False, True, _NEWEST, 1, True, 36, 24, "4.5.3"),
+    )
 }
 
 FIELDS_PER_CALL = 128

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from do_dcgm_exporter.cadence import pause_after
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
@@ -19,7 +20,7 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.event_logs import Logs
 from do_dcgm_exporter.health import health_of
 from do_dcgm_exporter.memory import give_back_free_memory
-from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.publisher import Publisher
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.sample_ages import boot_time
@@ -146,6 +147,7 @@ class Agent:
         if self._retired is not None:
             self._retired.close()
             self._retired = None
+            session.take_over()
         if session is not self._told:
             self._told = session
             _log_session(session)
@@ -156,7 +158,9 @@ class Agent:
         interval = session.configuration.settings.collect_interval
         if not published:
             return 0.0
-        return min(interval, WARM_UP_INTERVAL) if result.warming_up else interval
+        if result.warming_up:
+            return min(interval, WARM_UP_INTERVAL)
+        return pause_after(interval, result.sample_age)
 
     def _fail(self, number: int, error: Exception) -> float:
         self._close_session()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from do_dcgm_exporter.publication import Health
 from do_dcgm_exporter.session import CycleResult
-from do_dcgm_exporter.topology import Topology
+from do_dcgm_exporter.topology import Gpu, Topology
 
 
 def health_of(result: CycleResult, topology: Topology) -> Health:
@@ -16,7 +16,7 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
         return Health(False, "the engine knows no GPU")
     if not result.gpus_up:
         return Health(False, "the device selection (-d) matches no GPU of this machine")
-    lost = [f"{gpu} ({topology.gpu(gpu).uuid})" for gpu, up in result.gpus_up.items() if not up]
+    lost = [_name(topology.gpu(gpu)) for gpu, up in result.gpus_up.items() if not up]
     if len(lost) == len(result.gpus_up) > 1:
         # After a kernel-log XID 119 the engine stops asking the driver (observed).
         return Health(
@@ -24,8 +24,13 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
             "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
         )
     if lost:
-        return Health(False, f"the driver has lost GPU {', '.join(lost)}")
+        reason = f"the driver has lost GPU {', '.join(lost)}"
+        return Health(False, reason, tuple(_notes(result)))
     return Health(True, notes=tuple(_notes(result)))
+
+
+def _name(gpu: Gpu) -> str:
+    return f"{gpu.id} ({gpu.uuid or 'UUID not known'})"
 
 
 def _notes(result: CycleResult) -> list[str]:

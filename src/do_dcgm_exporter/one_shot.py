@@ -16,7 +16,7 @@ from do_dcgm_exporter.dcgm.bindings import load_bindings
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import CallCount, HostEngine
 from do_dcgm_exporter.event_logs import Logs
-from do_dcgm_exporter.profiling import WARM_UP_INTERVAL
+from do_dcgm_exporter.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.progress import Tell
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.session import CycleResult, Session

@@ -1,32 +1,32 @@
-"""Watch profiling fields: quickly until values come, then at the collect interval.
+"""Watch profiling fields where GPUs offer them, and find out where they stay away.
 
-A profiling field stays blank for the first two or three of its own intervals: 40 s at
-20 s (observed on 3.3.9 and 4.2.3). Watched every second it has a value after one or
-two, and watching it anew at the collect interval leaves no gap.
+How often they are sampled is in profiling_pace.py, what stands where a sample is blank in
+profiling_values.py.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from do_dcgm_exporter.dcgm.answers import Watch
-from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
-from do_dcgm_exporter.dcgm.watcher import LATEST_ONLY, Watcher
+from do_dcgm_exporter.dcgm.watcher import Watcher
+from do_dcgm_exporter.profiling_pace import ProfilingPace
+from do_dcgm_exporter.profiling_values import ProfilingValues
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.topology import Topology
 
 _log = logging.getLogger(__name__)
 
-WARM_UP_INTERVAL = 1.0
-# A field that is blank for so long is one the GPU lists and does not have.
-_WARM_UP_LIMIT = 10.0
 # The profiling module comes with a package, or its hardware is in use by a profiler.
 RETRY_AFTER = 300.0
+# A reading may be blank between two others; so many in a row are told.
+_BLANK_READINGS = 3
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class ProfilingWatch:
     """The profiling fields of one connection.
 
     ``wanted`` are the fields asked for on each entity. ``unoffered`` names those that an
-    entity's GPU does not list, ``reason`` why a GPU lists none at all.
+    entity's GPU does not list.
     """
 
     engine: HostEngine
@@ -43,18 +43,43 @@ class ProfilingWatch:
     interval: float
     wanted: Mapping[Entity, Sequence[int]]
     clock: Callable[[], float] = time.monotonic
-    reason: str = ""
     unoffered: frozenset[tuple[Entity, int]] = frozenset()
+    pace: ProfilingPace = field(init=False)
+    values: ProfilingValues = field(init=False)
+    _unavailable: str = ""
+    _refused: Sequence[int] = ()
+    _blank: Sequence[int] = ()
     _by_fields: Mapping[tuple[int, ...], Sequence[Entity]] = field(default_factory=dict)
-    _watches: list[Watch] = field(default_factory=list)
+    _blank_readings: Tally[Entity] = field(default_factory=Tally)
     _started_at: float = 0.0
-    _warming_up: bool = False
-    _was_refused: bool = False
+    _blank_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.pace = ProfilingPace(self.engine, self.watcher, self.interval, self.clock)
+        self.values = ProfilingValues(self.topology)
 
     @property
     def warming_up(self) -> bool:
-        """Whether values have yet to come; the next cycle should not wait an interval."""
-        return self._warming_up
+        """Whether values have yet to come."""
+        return self.pace.warming_up
+
+    @property
+    def reason(self) -> str:
+        """Why profiling metrics are missing, empty if they are not."""
+        found = [self._unavailable]
+        if self._refused:
+            gpus = _names(self._refused)
+            found.append(f"no profiling metrics on {gpus}: the engine offers and refuses them")
+        if self._blank:
+            found.append(f"profiling metrics of {_names(self._blank)} stay blank")
+        return "; ".join(filter(None, found))
+
+    @property
+    def up(self) -> Mapping[int, bool]:
+        """By GPU that offers any field asked for: whether it has values."""
+        offering = self._gpu_ids(e for entities in self._by_fields.values() for e in entities)
+        missing = {*self._refused, *self._blank}
+        return {gpu_id: gpu_id not in missing for gpu_id in offering}
 
     def start(self) -> None:
         """Watch what the GPUs offer."""
@@ -72,64 +97,74 @@ class ProfilingWatch:
         if by_fields == self._by_fields:
             return  # asked again in vain; groups made anew each time would fill the engine
         self._by_fields = by_fields
-        warm_up = min(WARM_UP_INTERVAL, self.interval)
-        self._watches = [
-            watch
-            for field_ids, entities in by_fields.items()
-            for watch in self.watcher.watch(entities, field_ids, warm_up)
-        ]
-        self._warming_up = bool(self._watches)
+        self.pace = ProfilingPace(self.engine, self.watcher, self.interval, self.clock)
+        for field_ids, entities in by_fields.items():
+            self.pace.watch(entities, field_ids)
         self._note_refusals()
 
+    def follow(self, readings: Readings) -> None:
+        """Act on what a cycle read, and let earlier values stand where it is blank."""
+        self.values.bridge(self.pace.watches, readings)
+        if not self.pace.warming_up:
+            self._count_blank_readings()
+        self.pace.follow(self.values.blank, self.values.absent)
+        self._note_refusals()
+        if self._unavailable and not self._refused and self._elapsed > RETRY_AFTER:
+            self.start()
+
+    def take_over(self) -> None:
+        """Note that the session before has been closed, which ended its watches."""
+        self.pace.renew()
+
     def wants_new_connection(self) -> bool:
-        """Whether what was offered was not watched, long enough ago to be asked for anew.
+        """Whether what is offered has been missing for so long that it is watched anew.
 
         Not on this connection: every attempt leaves a group in the engine, which has few.
         """
-        return self._was_refused and self.clock() - self._started_at > RETRY_AFTER
+        is_blank = self._blank and self.clock() - self._blank_since > RETRY_AFTER
+        return bool(is_blank or (self._refused and self._elapsed > RETRY_AFTER))
 
-    def follow(self, readings: Readings) -> None:
-        """Settle to the collect interval once values have come, or ask again much later."""
-        elapsed = self.clock() - self._started_at
-        if self._warming_up:
-            if self._has_values(readings) or elapsed > _WARM_UP_LIMIT:
-                self._settle()
-        elif self.reason and not self._was_refused and elapsed > RETRY_AFTER:
-            self.start()
+    @property
+    def _elapsed(self) -> float:
+        return self.clock() - self._started_at
+
+    def _count_blank_readings(self) -> None:
+        blank = self.values.blank
+        self._blank_readings = Tally({e: self._blank_readings[e] + 1 for e in blank})
+        entities = (
+            entity
+            for entity, count in self._blank_readings.items()
+            if count >= _BLANK_READINGS and self._can_have_values(entity)
+        )
+        gpu_ids = self._gpu_ids(entities)
+        if gpu_ids and not self._blank:
+            self._blank_since = self.clock()
+        if gpu_ids != self._blank:
+            told = _names(gpu_ids or self._blank)
+            level = logging.WARNING if gpu_ids else logging.INFO
+            state = "stay blank" if gpu_ids else "are there again"
+            _log.log(level, "profiling metrics of %s %s", told, state)
+        self._blank = gpu_ids
+
+    def _can_have_values(self, entity: Entity) -> bool:
+        """Whether there is anything to measure: an instance is measured in its parts."""
+        return entity.kind is not EntityKind.GPU_INSTANCE or any(
+            part.gpu_instance_id == entity.id for part in self.topology.compute_instances
+        )
 
     def _note_refusals(self) -> None:
-        """Give the reason where the engine offers fields and watches none of them.
+        """Note where the engine offers fields and watches none of them.
 
         The profiling module may go between the two. Lost GPUs are told of by themselves.
         """
-        watched = {entity for watch in self._watches for entity in watch.entities}
+        watched = {entity for watch in self.pace.watches for entity in watch.entities}
         offered = {entity for entities in self._by_fields.values() for entity in entities}
-        refused = self._gpu_ids(offered - watched - self.watcher.missed)
-        self._was_refused = bool(refused)
-        if refused:
-            gpus = ", ".join(map(str, refused))
-            refusal = f"no profiling metrics on GPU {gpus}: the engine offers and refuses them"
-            _log.warning("%s", refusal)
-            self.reason = "; ".join(filter(None, (self.reason, refusal)))
-
-    def _settle(self) -> None:
-        self._warming_up = False
-        if self.interval <= WARM_UP_INTERVAL:
-            return  # watched at the interval from the start
-        for watch in self._watches:
-            try:
-                self.engine.watch(watch, self.interval, LATEST_ONLY.seconds, LATEST_ONLY.samples)
-            except CallRefused as error:
-                # It goes on at the interval it has; the other fields have nothing to do with it.
-                _log.warning("profiling fields keep their watch of one second: %s", error)
-
-    def _has_values(self, readings: Readings) -> bool:
-        return any(
-            isinstance(readings.get(entity, field_id), int | float)
-            for watch in self._watches
-            for entity in watch.entities
-            for field_id in watch.field_ids
-        )
+        missing = (offered - watched - self.watcher.missed) | self.pace.refused
+        refused = self._gpu_ids(missing)
+        if refused and refused != self._refused:
+            gpus = _names(refused)
+            _log.warning("no profiling metrics on %s: the engine offers and refuses them", gpus)
+        self._refused = refused
 
     def _offered_by_gpu(self) -> Mapping[int | None, frozenset[int]]:
         """Profiling fields by GPU; a GPU that offers none is left out."""
@@ -142,17 +177,21 @@ class ProfilingWatch:
                 refused[gpu_id] = str(error)
         refusal = ""
         if refused:
-            gpus = ", ".join(map(str, refused))
-            refusal = f"no profiling metrics on GPU {gpus}: {next(iter(refused.values()))}"
-        if refusal != self.reason:
+            why = next(iter(refused.values()))
+            refusal = f"no profiling metrics on {_names(list(refused))}: {why}"
+        if refusal != self._unavailable:
             _log.log(
                 logging.WARNING if refusal else logging.INFO,
                 "%s",
                 refusal or "profiling metrics are available now",
             )
-        self.reason = refusal
+        self._unavailable = refusal
         return offered
 
     def _gpu_ids(self, entities: Iterable[Entity]) -> Sequence[int]:
         ids = {self.topology.gpu_id_of(entity) for entity in entities}
-        return sorted(gpu_id for gpu_id in ids if gpu_id is not None)
+        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
+
+
+def _names(gpu_ids: Sequence[int]) -> str:
+    return f"GPU {', '.join(map(str, gpu_ids))}"

@@ -51,6 +51,18 @@ class Readings:
             self.raw[key] = raw
             self.values[key] = value
 
+    def put_back(self, raw: RawValue, seen_for: float) -> bool:
+        """Let an earlier value be the one of this cycle, unless it is too old by now.
+
+        ``seen_for`` is how many seconds ago it was first read.
+        """
+        max_age = self._max_age(raw.field_id)
+        value = read_value(raw, self.now, max_age)
+        if seen_for > max_age or isinstance(value, Nothing):
+            return False
+        self.values[raw.entity, raw.field_id] = value
+        return True
+
     def get(self, entity: Entity, field_id: int) -> Reading:
         """The value of a field on an entity, or why there is none."""
         found = self.values.get((entity, field_id))

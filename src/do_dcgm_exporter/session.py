@@ -26,22 +26,20 @@ from do_dcgm_exporter.dcgm.values import Nothing
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.losses import Losses
 from do_dcgm_exporter.machine_state import MachineState, Roster, machine_state
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.readings import Readings
 from do_dcgm_exporter.run_configuration import Configuration
 from do_dcgm_exporter.sample_ages import SampleAges
 from do_dcgm_exporter.samples import Family, Snapshot
-from do_dcgm_exporter.topology import Gpu, Selection, Topology
+from do_dcgm_exporter.topology import Selection, Topology
 
-# A lost GPU that comes back is found again after so many seconds.
-_LOOK_FOR_LOST_AFTER = 60.0
+# What the engine would not watch is asked for again after so many seconds.
+_WATCH_AGAIN_AFTER = 60.0
 
 # So many XIDs are remembered for people to look at.
 _SHOWN_XIDS = 10
-
-# What the life sign reads on a GPU that the driver has lost.
-_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
 
 
 class Collector(Protocol):
@@ -69,7 +67,8 @@ class CycleResult:
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
     counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything.
+    the engine would not watch everything. ``profiling_up`` has the GPUs that offer profiling
+    fields. ``sample_age`` is how old the newest samples are in seconds, None without any.
     """
 
     snapshot: Snapshot
@@ -82,6 +81,8 @@ class CycleResult:
     poisoned_fields: frozenset[int]
     profiling_reason: str
     warming_up: bool
+    sample_age: float | None = None
+    profiling_up: Mapping[int, bool] = field(default_factory=dict)
     machine: MachineState = field(default_factory=MachineState)
     unwatched_gpus: tuple[int, ...] = ()
 
@@ -114,6 +115,7 @@ class Session:
     runner: CollectorRunner
     roster: Roster
     missed_gpus: frozenset[int]
+    losses: Losses
     unwatched_gpus: tuple[int, ...]
     opened_at: float
     clock: Callable[[], float] = time.monotonic
@@ -122,12 +124,25 @@ class Session:
         """Disconnect; the engine forgets everything of this session."""
         self.engine.disconnect()
 
+    def take_over(self) -> None:
+        """Note that the session before this one has been closed."""
+        self.profiling.take_over()
+
     def is_outdated(self) -> bool:
         """Whether other entities exist now than those this session was set up for."""
-        looks_again = self.unwatched_gpus and self.age() > _LOOK_FOR_LOST_AFTER
-        if looks_again or self.profiling.wants_new_connection():
+        if self.discovery.inventory() != self.inventory:
             return True
-        return self.discovery.inventory() != self.inventory
+        return self.profiling.wants_new_connection() or self._misses_what_is_there()
+
+    def _misses_what_is_there(self) -> bool:
+        """Whether a GPU answers of which not all could be watched, or not told who it is.
+
+        It is set up anew at once if it was lost before.
+        """
+        unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
+        missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
+        was_lost = not self.losses.ever.isdisjoint(missing)
+        return was_lost or (bool(missing) and self.age() > _WATCH_AGAIN_AFTER)
 
     def age(self) -> float:
         """Seconds since the session was opened."""
@@ -158,9 +173,15 @@ class Session:
             outcomes=tuple(self.runner.outcomes),
             poisoned_fields=self.reader.poisoned,
             profiling_reason=self.profiling.reason,
-            warming_up=self.profiling.warming_up,
+            profiling_up={
+                gpu_id: up
+                for gpu_id, up in self.profiling.up.items()
+                if gpu_id not in readings.lost_gpus
+            },
+            warming_up=self.profiling.warming_up or self._misses_what_is_there(),
+            sample_age=self._sample_age(readings),
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
-            unwatched_gpus=self.unwatched_gpus,
+            unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
         )
 
     def _readings(self, now: float) -> Readings:
@@ -176,9 +197,9 @@ class Session:
             **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
         }
         readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
-        readings.lost_gpus = self.missed_gpus | {
-            gpu.id for gpu in self.selection.gpus if _is_lost(gpu, readings)
-        }
+        readings.lost_gpus = self.losses.judge(
+            readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
+        )
         return readings
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
@@ -199,17 +220,23 @@ class Session:
         for family in (*asked_for, *by_name.values()):
             yield _without_duplicates(family, readings)
 
+    def _sample_age(self, readings: Readings) -> float | None:
+        """How old the newest profiling samples are, which are read last, or else life signs."""
+        keys = [
+            *self.profiling.pace.watched(),
+            *((gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus),
+        ]
+        sampled = max(
+            (readings.raw[key].timestamp for key in keys if key in readings.raw), default=0
+        )
+        return readings.now - sampled / 1e6 if sampled else None
+
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:
             version = readings.get(gpu.entity, DRIVER_VERSION_FIELD)
             if isinstance(version, str):
                 return version
         return ""
-
-
-def _is_lost(gpu: Gpu, readings: Readings) -> bool:
-    """Whether the driver has lost ``gpu``: its bus id, alone of its names, turns blank."""
-    return readings.get(gpu.entity, LIFE_SIGN_FIELD) in _LOST_SIGNS
 
 
 def _without_duplicates(family: Family, readings: Readings) -> Family:

@@ -34,6 +34,7 @@ from do_dcgm_exporter.field_plan import (
 )
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
+from do_dcgm_exporter.losses import Losses
 from do_dcgm_exporter.machine_state import Roster
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.run_configuration import Configuration
@@ -56,18 +57,19 @@ def open_session(
     ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
     Raises EngineUnavailable.
     """
-    discovery = Discovery(engine, clock)
+    discovery = Discovery(engine, clock, known_gpus)
     inventory = discovery.inventory()
-    topology = discovery.topology(inventory, known_gpus)
+    topology = discovery.topology(inventory)
     scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
     watcher = Watcher(engine)
-    watched_gpus = scope.watch_life_signs(watcher)
+    missed_gpus = scope.gpus_other_than(scope.watch_life_signs(watcher))
     scope.watch_fields(watcher)
     xid_watches = scope.watch_xids(watcher)
     profiling = scope.watch_profiling(engine, watcher)
     engine.update()
     labels = _label_blocks(topology, configuration)
     xids = scope.xid_collector(engine, labels, logs, xid_watches)
+    xids.look_back(gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -75,7 +77,7 @@ def open_session(
         inventory=inventory,
         topology=topology,
         selection=scope.selection,
-        batches=tuple(scope.batches(watcher.unknown)),
+        batches=tuple(scope.batches(watcher.unknown, missed_gpus)),
         unknown_fields=watcher.unknown,
         reader=BatchReader(engine, clock),
         profiling=profiling,
@@ -87,7 +89,8 @@ def open_session(
         nvlink=NvLinkCollector(engine, scope.selection.gpus),
         runner=CollectorRunner(),
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
-        missed_gpus=scope.gpus_other_than(watched_gpus),
+        missed_gpus=missed_gpus,
+        losses=Losses(),
         unwatched_gpus=scope.gpus_of(watcher.missed),
         opened_at=clock(),
         clock=clock,
@@ -167,8 +170,11 @@ class _Scope:
             if part.entity.kind is kind and self.topology.gpu_id_of(part.entity) in in_scope
         )
 
-    def batches(self, unknown: Container[int]) -> Iterator[Batch]:
-        """One batch per kind: with its fields, the signs of life and the XIDs of the kind."""
+    def batches(self, unknown: Container[int], missed: Container[int]) -> Iterator[Batch]:
+        """One batch per kind: with its fields, the signs of life and the XIDs of the kind.
+
+        What is on ``missed`` GPUs is not watched, and reading it would fill the engine's log.
+        """
         planned = {plan.kind: (plan.all_fields, entities) for plan, entities in self.plans()}
         for kind in EntityKind:
             field_ids, entities = planned.get(kind, _NOTHING)
@@ -178,8 +184,9 @@ class _Scope:
             if kind is EntityKind.GPU:
                 field_ids = (*field_ids, *LIFE_SIGN_FIELDS)
             known = tuple(field_id for field_id in field_ids if field_id not in unknown)
-            if entities and known:
-                yield Batch(entities, known)
+            watched = tuple(e for e in entities if self.topology.gpu_id_of(e) not in missed)
+            if watched and known:
+                yield Batch(watched, known)
 
     @property
     def on_gpus(self) -> tuple[Entity, ...]:

@@ -73,6 +73,12 @@ class Telemetry:
             [((str(gpu),), up) for gpu, up in (cycle.gpus_up if cycle else {}).items()],
             ["gpu"],
         )
+        yield _gauge(
+            "profiling_up",
+            "1 while a GPU that offers profiling fields has values of them, 0 while it has none.",
+            [((str(gpu),), up) for gpu, up in (cycle.profiling_up if cycle else {}).items()],
+            ["gpu"],
+        )
         yield from self._neighbours()
         yield from self._collecting(cycle)
         yield from self._counting()

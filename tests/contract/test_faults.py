@@ -11,6 +11,7 @@ XID, NO_DATA = 230, -14
 INT64_BLANK = 0x7FFFFFFFFFFFFFF0
 FP64_BLANK = 140737488355328.0
 NAME, UUID, BUS_ID, NVLINK_TOTAL, GRAPHICS_ACTIVE = 50, 54, 57, 449, 1001
+NOTICED_AFTER = 1.1  # seconds: since 4.5 engines look for lost GPUs once a second
 
 
 def test_before_any_xid_there_is_no_data(target: Any, faults: Any) -> None:
@@ -99,10 +100,8 @@ def test_lost_gpu_turns_blank_with_fresh_timestamps(target: Any, faults: Any) ->
     faults.control("lose-gpu", "2")
     lost = time.time_ns() // 1000
     time.sleep(0.15)
-    name, uuid, bus_id, temperature, power = target.latest(handle, [(1, 2)], fields)
-    assert not name.value.str.startswith("<<<")
-    assert uuid.value.str.startswith("GPU-")
-    assert bus_id.value.str == "<<<NULL>>>"
+    *texts, temperature, power = target.latest(handle, [(1, 2)], fields)
+    assert ["<<<NULL>>>"] * 3 == [text.value.str for text in texts]
     assert (temperature.status, temperature.value.i64) == (0, INT64_BLANK)
     assert power.value.dbl == FP64_BLANK
     assert temperature.ts > lost
@@ -111,7 +110,9 @@ def test_lost_gpu_turns_blank_with_fresh_timestamps(target: Any, faults: Any) ->
 
 
 @pytest.mark.scenario("h100x8")
-def test_nvlink_total_of_a_lost_gpu_freezes(target: Any, faults: Any) -> None:
+def test_nvlink_total_of_a_lost_gpu_freezes_and_turns_blank_once_it_is_noticed(
+    target: Any, faults: Any
+) -> None:
     handle = target.connect()
     target.watch(handle, [(1, 2)], [NVLINK_TOTAL], interval=0.05)
     time.sleep(0.1)
@@ -121,6 +122,9 @@ def test_nvlink_total_of_a_lost_gpu_freezes(target: Any, faults: Any) -> None:
     after = target.one(handle, NVLINK_TOTAL, (1, 2))
     assert (after.status, after.ts, after.value.i64) == (0, before.ts, before.value.i64)
     assert after.value.i64 < INT64_BLANK
+    if target.version >= (4, 5):
+        time.sleep(NOTICED_AFTER)
+        assert target.one(handle, NVLINK_TOTAL, (1, 2)).value.i64 == INT64_BLANK
 
 
 @pytest.mark.scenario("h100x8")
@@ -142,14 +146,36 @@ def test_profiling_of_a_lost_gpu_freezes_on_4_2_and_turns_blank_elsewhere(
         assert after.ts > before.ts
 
 
-def test_lost_gpu_cannot_join_a_group_and_passes_health(target: Any, faults: Any) -> None:
+def test_lost_gpu_passes_health_and_cannot_join_a_group_since_4_5(target: Any, faults: Any) -> None:
     handle = target.connect()
     group = target.group(handle, [(1, 2)])
     target.agent.dcgmHealthSet(handle, group, 0xFFFFFFFF)
     faults.control("lose-gpu", "2")
-    with target.failing(-18):
+    time.sleep(NOTICED_AFTER)
+    if target.version >= (4, 5):
+        with target.failing(-18):
+            target.group(handle, [(1, 2)])
+    else:
         target.group(handle, [(1, 2)])
     assert target.agent.dcgmHealthCheck(handle, group).overallHealth == 0
+
+
+def test_lost_gpu_is_listed_as_a_device_and_since_4_5_as_none_that_is_supported(
+    target: Any, faults: Any
+) -> None:
+    handle = target.connect()
+    faults.control("lose-gpu", "2")
+    time.sleep(NOTICED_AFTER)
+    others = [0, 1, 3, 4, 5, 6, 7]
+    supported = others if target.version >= (4, 5) else list(range(8))
+    assert target.agent.dcgmGetAllDevices(handle) == list(range(8))
+    assert target.agent.dcgmGetEntityGroupEntities(handle, 1, 0) == list(range(8))
+    assert target.agent.dcgmGetAllSupportedDevices(handle) == supported
+    assert target.agent.dcgmGetEntityGroupEntities(handle, 1, 1) == supported
+    identifiers = target.agent.dcgmGetDeviceAttributes(handle, 2).identifiers
+    assert [identifiers.uuid, identifiers.pciBusId, identifiers.deviceName] == ["<<<NULL>>>"] * 3
+    faults.control("restore-gpu", "2")
+    assert target.agent.dcgmGetAllSupportedDevices(handle) == list(range(8))
 
 
 def test_xid_of_a_lost_gpu_stays(target: Any, faults: Any) -> None:

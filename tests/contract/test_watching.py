@@ -84,15 +84,34 @@ def test_profiling_is_blank_when_its_watch_starts_then_real(target: Any, handle:
     assert 0.0 <= value.value.dbl <= 1.0
 
 
+def wait_for_profiling(target: Any, handle: Any, gpu: int) -> None:
+    """Wait until there is a value, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while target.one(handle, GRAPHICS_ACTIVE, (1, gpu)).value.dbl >= FP64_BLANK:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.scenario("h100x8")
-def test_watching_profiling_anew_more_slowly_leaves_no_gap(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1)
-    time.sleep(0.4)
-    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE, 150], interval=0.3)
-    for _ in range(6):
-        assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl <= 1.0
-        time.sleep(0.1)
+def test_watching_profiling_anew_more_slowly_turns_it_blank(target: Any, handle: Any) -> None:
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1, keep=(0.0, 1))
+    wait_for_profiling(target, handle, 4)
+    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=2.5, keep=(0.0, 1))
+    time.sleep(2.8)
+    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl == FP64_BLANK
+
+
+@pytest.mark.scenario("h100x8")
+def test_unwatching_profiling_first_costs_one_blank_sample(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 6)], [GRAPHICS_ACTIVE], interval=0.1)
+    wait_for_profiling(target, handle, 6)
+    target.agent.dcgmUnwatchFields(handle, *groups)
+    target.agent.dcgmWatchFields(handle, *groups, 500_000, 60.0, 0)
+    assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl == FP64_BLANK
+    wait_for_profiling(target, handle, 6)
+    for _ in range(4):
+        time.sleep(0.4)
+        assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl <= 1.0
 
 
 @pytest.mark.scenario("a100-no-prof")

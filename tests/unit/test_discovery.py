@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.builders import Bench, Clock, gpu, gpu_instance, some_gpu
 
+from do_dcgm_exporter.dcgm.answers import MigNode
 from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
@@ -16,8 +17,8 @@ StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.5.3", "4.6.0"])
 
 
-def discover(discovery: Discovery, *known: Gpu) -> Topology:
-    return discovery.topology(discovery.inventory(), {gpu.id: gpu for gpu in known})
+def discover(discovery: Discovery) -> Topology:
+    return discovery.topology(discovery.inventory())
 
 
 @every_version
@@ -105,36 +106,41 @@ def test_a_kind_that_was_refused_is_asked_for_again_much_later(bench: StartBench
         discovery.inventory()
         return started.calls.calls - before
 
-    # GPUs, instances, switches; CPUs are asked for the first time and after 300 s.
-    assert [4, 3] == [calls_of_an_inventory(), calls_of_an_inventory()]
+    # GPUs twice, instances, switches; CPUs are asked for the first time and after 300 s.
+    assert [5, 4] == [calls_of_an_inventory(), calls_of_an_inventory()]
     clock.now = 299.0
-    assert 3 == calls_of_an_inventory()
-    clock.now = 300.0
     assert 4 == calls_of_an_inventory()
+    clock.now = 300.0
+    assert 5 == calls_of_an_inventory()
 
 
-def test_a_lost_gpu_keeps_the_identity_that_was_known(bench: StartBench) -> None:
-    started = bench("h100x8")
+@every_version
+def test_a_lost_gpu_stays_in_the_inventory_with_the_identity_that_was_known(
+    bench: StartBench, version: str
+) -> None:
+    started = bench("h100x8", version)
     discovery = Discovery(started.connect())
-    healthy = discover(discovery)
+    inventory = discovery.inventory()
+    healthy = discovery.topology(inventory).gpus
     started.engine.control("lose-gpu", "3")
-    assert healthy.gpus == discover(discovery, *healthy.gpus).gpus
+    started.pass_time(2)
+    later = Discovery(started.connect(), known_gpus={gpu.id: gpu for gpu in healthy})
+    for found in (discovery, later):
+        assert inventory == found.inventory()
+        assert frozenset({3} if version in ("4.5.3", "4.6.0") else ()) == found.lost_gpus
+    assert healthy == later.topology(inventory).gpus
+    started.engine.control("restore-gpu", "3")
+    assert (inventory, frozenset()) == (discovery.inventory(), discovery.lost_gpus)
 
 
-def test_a_gpu_in_the_place_of_another_is_not_taken_for_it(bench: StartBench) -> None:
-    discovery = Discovery(bench("h100x1").connect())
-    (found,) = discover(discovery, some_gpu(0)).gpus
-    assert some_gpu(0).uuid != found.uuid
-    assert some_gpu(0).pci_bus_id != found.pci_bus_id
-
-
-def test_an_engine_that_dies_is_not_an_engine_without_entities(bench: StartBench) -> None:
-    started = bench("h100x1")
-    discovery = Discovery(started.connect())
-    started.engine.kill()
-    with pytest.raises(EngineUnavailable):
-        discovery.inventory()
-    assert {} == discovery.absent
+@every_version
+def test_a_gpu_lost_before_is_known_by_its_number_alone(bench: StartBench, version: str) -> None:
+    started = bench("h100x8", version)
+    started.engine.control("lose-gpu", "3")
+    started.pass_time(2)
+    found = discover(Discovery(started.connect()))
+    assert Gpu(3, "", "", "") == found.gpu(3)
+    assert 8 == len({gpu.uuid for gpu in found.gpus})
 
 
 class Refusing:
@@ -149,6 +155,70 @@ class Refusing:
         if not self.told:
             raise CallRefused("lost")
         return self.told
+
+
+class Listing(Refusing):
+    """An engine that has GPUs 0 and 1 and supports what it is told to."""
+
+    def __init__(self, supported: tuple[int, ...], status: int | None) -> None:
+        super().__init__()
+        self.supported, self.status = supported, status
+
+    def gpu_ids(self) -> tuple[int, ...]:
+        return (0, 1)
+
+    def supported_gpu_ids(self) -> tuple[int, ...]:
+        return self.supported
+
+    def gpu_status(self, _gpu_id: int) -> int:
+        if self.status is None:
+            raise CallRefused("these bindings have no dcgmGetGpuStatus")
+        return self.status
+
+    def mig_hierarchy(self) -> tuple[MigNode, ...]:
+        return ()
+
+    def entity_ids(self, _kind: EntityKind) -> tuple[int, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(None, (0,)), (0, (0,)), (2, (0,)), (3, (0,)), (6, (0,)), (4, (0, 1)), (7, (0, 1))],
+    ids=["3.x", "unknown", "unsupported", "inaccessible", "disabled", "lost", "detached"],
+)
+def test_a_gpu_that_is_not_supported_is_none_unless_it_is_lost(
+    status: int | None, expected: tuple[int, ...]
+) -> None:
+    engine = Listing((0,), status)
+    assert expected == Discovery(engine).inventory().gpu_ids  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", [None, 2, 3, 6])
+def test_a_gpu_that_was_supported_stays(status: int | None) -> None:
+    engine = Listing((0, 1), status)
+    seen = Discovery(engine)  # type: ignore[arg-type]
+    seen.inventory()
+    engine.supported = (0,)
+    for discovery in (seen, Discovery(engine, known_gpus={1: some_gpu(1)})):  # type: ignore[arg-type]
+        assert (0, 1) == discovery.inventory().gpu_ids
+        assert frozenset({1}) == discovery.lost_gpus
+
+
+def test_a_gpu_in_the_place_of_another_is_not_taken_for_it(bench: StartBench) -> None:
+    discovery = Discovery(bench("h100x1").connect(), known_gpus={0: some_gpu(0)})
+    (found,) = discover(discovery).gpus
+    assert some_gpu(0).uuid != found.uuid
+    assert some_gpu(0).pci_bus_id != found.pci_bus_id
+
+
+def test_an_engine_that_dies_is_not_an_engine_without_entities(bench: StartBench) -> None:
+    started = bench("h100x1")
+    discovery = Discovery(started.connect())
+    started.engine.kill()
+    with pytest.raises(EngineUnavailable):
+        discovery.inventory()
+    assert {} == discovery.absent
 
 
 @pytest.mark.parametrize(
@@ -166,8 +236,9 @@ class Refusing:
 def test_what_a_driver_does_not_tell_any_more_is_taken_from_what_was_known(
     told: tuple[str, ...], known: Gpu | None, expected: Gpu
 ) -> None:
-    discovery = Discovery(Refusing(*told))  # type: ignore[arg-type]
-    assert expected == discovery._gpu(0, known)
+    known_gpus = {} if known is None else {0: known}
+    discovery = Discovery(Refusing(*told), known_gpus=known_gpus)  # type: ignore[arg-type]
+    assert expected == discovery._gpu(0)
 
 
 def test_entities_of_an_inventory_are_addressed_by_kind(bench: StartBench) -> None:

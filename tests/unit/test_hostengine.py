@@ -296,9 +296,25 @@ def test_a_call_takes_so_many_entities_and_no_more(
 def test_a_group_leaves_out_what_the_engine_does_not_take(bench: StartBench, version: str) -> None:
     started = bench("h100x8", version)
     started.engine.control("lose-gpu", "1")
+    started.pass_time(1)
     connection = started.connect()
     _, taken = connection.create_group([gpu(0), gpu(1), gpu(2), gpu(99), gpu(2)])
-    assert (gpu(0), gpu(2)) == taken
+    takes_lost_ones = version in ("3.3.9", "4.2.3")
+    assert ((gpu(0), gpu(1), gpu(2)) if takes_lost_ones else (gpu(0), gpu(2))) == taken
+
+
+@every_version
+def test_the_status_of_a_gpu_tells_its_loss_since_4_5(bench: StartBench, version: str) -> None:
+    started = bench("h100x8", version)
+    started.engine.control("lose-gpu", "1")
+    started.pass_time(1)
+    connection = started.connect()
+    if version == "3.3.9":
+        with pytest.raises(CallRefused, match="have no dcgmGetGpuStatus"):
+            connection.gpu_status(1)
+    else:
+        expected = [1, 1] if version == "4.2.3" else [1, 4]
+        assert expected == [connection.gpu_status(0), connection.gpu_status(1)]
 
 
 @every_version

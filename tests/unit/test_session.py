@@ -384,17 +384,62 @@ def test_a_lost_gpu_shows_its_xid_in_a_new_session_too(bench: StartBench, versio
     assert "79" in before.values()
 
 
-def test_a_session_that_misses_a_gpu_is_outdated_after_a_while(bench: StartBench) -> None:
-    started = bench("h100x8")
+@every_version
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+def test_a_gpu_lost_before_a_session_keeps_it_until_it_is_back(
+    bench: StartBench, version: str, is_known: bool
+) -> None:
+    started = bench("h100x8", version)
+    first = started.session(TEMPERATURE)
+    known = {g.id: g for g in first.topology.gpus} if is_known else {}
+    first.close()
     started.engine.control("lose-gpu", "3")
+    started.pass_time(2)
+    session = started.session(TEMPERATURE, known=known)
+    for _ in range(3):
+        assert {number: number != 3 for number in range(8)} == started.read(session).gpus_up
+        object.__setattr__(session, "clock", Clock(session.opened_at + 1000))
+        assert not session.is_outdated()
+        started.pass_time(20)
+    started.engine.control("restore-gpu", "3")
+    started.pass_time(20)
+    if not session.is_outdated():
+        # The engine has watched it all the time; only its name may have to be asked for.
+        result = started.read(session)
+        assert (is_known, not is_known) == (result.gpus_up[3], result.warming_up)
+        assert session.is_outdated() is not is_known
+    again = started.session(TEMPERATURE, known=known)
+    assert all(started.read(again).gpus_up.values())
+    assert 8 == len({labels_of(b)["UUID"] for b in started.series(again, name_of(TEMPERATURE))})
+
+
+@every_version
+def test_nothing_is_read_of_a_gpu_that_is_not_watched(bench: StartBench, version: str) -> None:
+    """Each such reading is a line in the engine's log (observed)."""
+    started = bench("h100x8", version)
+    started.engine.control("lose-gpu", "3")
+    started.pass_time(2)
     session = started.session(TEMPERATURE)
-    assert not session.is_outdated()
-    opened = session.opened_at
-    object.__setattr__(session, "clock", Clock(opened + 61))
-    assert session.is_outdated()
-    whole = bench("h100x1").session(TEMPERATURE)
-    object.__setattr__(whole, "clock", Clock(whole.opened_at + 61))
-    assert not whole.is_outdated()
+    read = {entity for batch in session.batches for entity in batch.entities}
+    watched = {w["entity"] for w in started.engine.control("status")["watches"]} - {"none:0"}
+    assert watched == {f"gpu:{entity.id}" for entity in read}
+    assert ("gpu:3" in watched) is (version in ("3.3.9", "4.2.3"))
+
+
+@every_version
+def test_an_xid_from_before_the_session_is_shown_although_the_gpu_is_lost(
+    bench: StartBench, version: str
+) -> None:
+    started = bench("h100x8", version)
+    started.engine.control("xid", "--gpu", "3", "79")
+    started.pass_time(1)
+    started.engine.control("lose-gpu", "3")
+    started.pass_time(5)
+    session = started.session("DCGM_FI_DEV_XID_ERRORS, gauge, x")
+    for _ in range(2):
+        xids = started.series(session, "DCGM_FI_DEV_XID_ERRORS")
+        assert ["79"] == [v for b, v in xids.items() if labels_of(b)["gpu"] == "3"]
+        started.pass_time(20)
 
 
 def test_a_gpu_lost_while_it_is_being_watched_is_told_and_watched_again(
@@ -407,7 +452,9 @@ def test_a_gpu_lost_while_it_is_being_watched_is_told_and_watched_again(
     def lose_after_life_signs(watcher: Watcher, *arguments: Any) -> Any:
         watches = watch(watcher, *arguments)
         if not groups:
+            started.pass_time(0.1)
             started.engine.control("lose-gpu", "3")
+            started.pass_time(1)
         groups.append(watches)
         return watches
 

@@ -25,6 +25,7 @@ NAMES = {
     "hostengine_up": "gauge",
     "gpus": "gauge",
     "gpu_up": "gauge",
+    "profiling_up": "gauge",
     "nvlink_state": "gauge",
     "collector_success": "gauge",
     "collector_duration_seconds": "gauge",

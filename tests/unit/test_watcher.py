@@ -46,6 +46,7 @@ def test_nothing_to_watch_makes_no_groups(bench: StartBench) -> None:
 def test_entities_that_the_engine_does_not_take_are_not_watched(bench: StartBench) -> None:
     started = bench("h100x8")
     started.engine.control("lose-gpu", "0")
+    started.pass_time(1)
     watcher = Watcher(started.connect())
     (watch,) = watcher.watch([gpu(0), gpu(1)], [150], 20.0)
     assert (gpu(1),) == watch.entities

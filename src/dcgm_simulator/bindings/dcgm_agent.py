@@ -40,7 +40,7 @@ from dcgm_simulator.codes import StatusError as _StatusError
 from dcgm_simulator.wire import Function as _Function
 
 if _BEHAVIOUR.major >= 4:
-    from simulated_entities import dcgmGetCpuHierarchy_v2  # noqa: F401
+    from simulated_entities import dcgmGetCpuHierarchy_v2, dcgmGetGpuStatus  # noqa: F401
 if _BEHAVIOUR.index >= 2:
     from simulated_entities import dcgmGetNvLinkP2PStatus  # noqa: F401
 

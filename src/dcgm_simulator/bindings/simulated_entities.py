@@ -120,6 +120,11 @@ def dcgmGetCpuHierarchy(dcgm_handle: Any) -> Any:
 if BEHAVIOUR.major >= 4:
 
     @raising
+    def dcgmGetGpuStatus(dcgm_handle: Any, gpuId: Any) -> Any:
+        """Return the DcgmEntityStatus_t of a GPU."""
+        return ask(dcgm_handle, Function.GET_GPU_STATUS, gpuId)
+
+    @raising
     def dcgmGetCpuHierarchy_v2(dcgm_handle: Any) -> Any:
         """Return which CPU owns which cores, with serial numbers."""
         return _cpu_hierarchy(dcgm_handle, Function.GET_CPU_HIERARCHY_V2, 2)

@@ -96,6 +96,19 @@ class XidCollector:
         self.log.take_held()
         self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
 
+    def look_back(self, unwatched: Iterable[Entity]) -> None:
+        """Take the last XID of GPUs that were lost before this session and cannot be watched.
+
+        Once only: each reading of what is not watched is a line in the engine's log.
+        """
+        entities = list(unwatched)
+        try:
+            raws = self.engine.latest(entities, [XID_FIELD]) if entities else []
+        except CallRefused:
+            raws = []
+        for raw in raws:
+            self.log.add(raw.entity, _events_in(raw))
+
     def hold_what_was_told(self, readings: Readings) -> None:
         """Let no XID be lost that was read before the engine broke off."""
         for entity, raw in self._latest(readings).items():
@@ -183,7 +196,7 @@ class XidCollector:
         driver no more.
         """
         value = readings.get(entity, XID_FIELD)
-        if value is Nothing.NOT_WATCHED and (entity, XID_FIELD) in readings.raw:
+        if value is Nothing.NOT_WATCHED:
             return self.topology.gpu_id_of(entity) in readings.lost_gpus
         return value in (Nothing.NO_DATA, Nothing.BLANK)
 

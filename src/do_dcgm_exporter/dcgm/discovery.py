@@ -26,6 +26,9 @@ _Answer = TypeVar("_Answer")
 # may come with a package, not within a cycle.
 _ASK_AGAIN_AFTER = 300.0
 
+# DcgmEntityStatus_t (dcgm_structs.h).
+_LOST, _DETACHED = 4, 7
+
 # DCGM_FI_DEV_NAME: on a GPU instance it is the profile, such as "3g.40gb".
 _NAME_FIELD = 50
 
@@ -43,34 +46,41 @@ class Inventory:
 
 @dataclass(slots=True)
 class Discovery:
-    """Takes inventories of one engine, remembering which kinds it refused."""
+    """Takes inventories of one engine, remembering which kinds it refused.
+
+    ``known_gpus`` are GPUs that were there before. ``lost_gpus`` are those that the engine
+    itself knew to be lost at the last inventory, as only 4.5 and later do.
+    """
 
     engine: HostEngine
     clock: Callable[[], float] = time.monotonic
+    known_gpus: Mapping[int, Gpu] = field(default_factory=dict)
     absent: dict[EntityKind, str] = field(default_factory=dict)
+    lost_gpus: frozenset[int] = frozenset()
+    _seen_gpus: set[int] = field(default_factory=set)
     _refused_at: dict[EntityKind, float] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
-        """Which entities exist now: three calls on a machine with GPUs alone."""
+        """Which entities exist now: four calls on a machine with GPUs alone."""
         switch_ids = self._entity_ids(EntityKind.SWITCH)
         return Inventory(
-            gpu_ids=self.engine.gpu_ids(),
+            gpu_ids=self._gpu_ids(),
             mig_nodes=self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, ()),
             switch_ids=switch_ids,
             link_ids=self._entity_ids(EntityKind.LINK) if switch_ids else (),
             cores_by_cpu=tuple(self._cores().items()),
         )
 
-    def topology(self, inventory: Inventory, known: Mapping[int, Gpu]) -> Topology:
+    def topology(self, inventory: Inventory) -> Topology:
         """Who the entities of ``inventory`` are.
 
-        ``known`` supplies what a lost GPU's driver no longer tells.
+        What a lost GPU's driver no longer tells is taken from the GPUs known before.
         """
         instances = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.GPU_INSTANCE]
         parts = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.COMPUTE_INSTANCE]
         profiles = self._profiles([node.entity for node in instances])
         return Topology(
-            gpus=tuple(self._gpu(gpu_id, known.get(gpu_id)) for gpu_id in inventory.gpu_ids),
+            gpus=tuple(self._gpu(gpu_id) for gpu_id in inventory.gpu_ids),
             gpu_instances=tuple(
                 GpuInstance(n.entity.id, n.parent.id, n.instance_id, profiles.get(n.entity, ""))
                 for n in sorted(instances)
@@ -85,7 +95,27 @@ class Discovery:
             absent=dict(self.absent),
         )
 
-    def _gpu(self, gpu_id: int, known: Gpu | None) -> Gpu:
+    def _gpu_ids(self) -> tuple[int, ...]:
+        """The supported GPUs and the lost ones, which 4.5 and later list no more (observed).
+
+        What else is not listed never was: a GPU that DCGM does not support.
+        """
+        supported = self.engine.supported_gpu_ids()
+        unlisted = set(self.engine.gpu_ids()).difference(supported)
+        self.lost_gpus = frozenset(gpu_id for gpu_id in unlisted if self._is_lost(gpu_id))
+        self._seen_gpus.update(supported)
+        return tuple(sorted({*supported, *self.lost_gpus}))
+
+    def _is_lost(self, gpu_id: int) -> bool:
+        if gpu_id in self._seen_gpus or gpu_id in self.known_gpus:
+            return True
+        try:
+            return self.engine.gpu_status(gpu_id) in (_LOST, _DETACHED)
+        except CallRefused:
+            return False
+
+    def _gpu(self, gpu_id: int) -> Gpu:
+        known = self.known_gpus.get(gpu_id)
         try:
             told = self.engine.device_identity(gpu_id)
         except CallRefused:

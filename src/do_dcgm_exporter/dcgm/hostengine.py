@@ -33,8 +33,10 @@ from do_dcgm_exporter.dcgm.versions import Versions, version_in
 from do_dcgm_exporter.settings import EngineAddress
 
 # Functions that some supported release lacks: dcgmGetCpuHierarchy 3.1.8,
-# dcgmGetNvLinkP2PStatus everything before 4.4.2.
-OPTIONAL_FUNCTIONS = frozenset({"dcgmGetCpuHierarchy", "dcgmGetNvLinkP2PStatus"})
+# dcgmGetGpuStatus all of 3.x, dcgmGetNvLinkP2PStatus everything before 4.4.2.
+OPTIONAL_FUNCTIONS = frozenset(
+    {"dcgmGetCpuHierarchy", "dcgmGetGpuStatus", "dcgmGetNvLinkP2PStatus"}
+)
 
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
 FIELDS_PER_CALL = 127
@@ -113,7 +115,7 @@ class HostEngine:
         self.versions = Versions(self.versions.client, self._engine_version())
         if self.versions.engine_release[0] not in (0, self.versions.client_major):
             raise VersionSkew(self.versions.remedy(), Status.VERSION_MISMATCH)
-        self.gpu_ids()
+        self.supported_gpu_ids()
 
     def _engine_version(self) -> str:
         """The engine's release; the bindings do not wrap this function."""
@@ -131,8 +133,16 @@ class HostEngine:
     # Discovery
 
     def gpu_ids(self) -> tuple[int, ...]:
-        """DCGM's ids of the supported GPUs; a lost GPU stays in this list."""
+        """DCGM's ids of all GPUs that it has found since it started."""
+        return tuple(self._call("dcgmGetAllDevices"))
+
+    def supported_gpu_ids(self) -> tuple[int, ...]:
+        """DCGM's ids of the GPUs it supports; since 4.5 a lost one is not among them."""
         return tuple(self._call("dcgmGetAllSupportedDevices"))
+
+    def gpu_status(self, gpu_id: int) -> int:
+        """DCGM's ``DcgmEntityStatus_t`` of a GPU; CallRefused before 4.0."""
+        return int(self._call("dcgmGetGpuStatus", gpu_id))
 
     def device_identity(self, gpu_id: int) -> DeviceIdentity:
         """Who GPU ``gpu_id`` is; parts the driver no longer tells are sentinel texts."""
@@ -216,6 +226,10 @@ class HostEngine:
             taken.append(entity)
         return group, tuple(taken)
 
+    def destroy_group(self, group: Any) -> None:
+        """Give a group back; what is watched through it stays watched (observed)."""
+        self._call("dcgmGroupDestroy", group)
+
     def create_field_group(self, field_ids: Sequence[int]) -> Any:
         """A new field group; CallRefused when the engine does not know one of the ids."""
         return self._call("dcgmFieldGroupCreate", list(field_ids), _unique_name())
@@ -234,6 +248,10 @@ class HostEngine:
             keep_seconds,
             keep_samples,
         )
+
+    def unwatch(self, watch: Watch) -> None:
+        """End ``watch`` on this connection; what was sampled stays readable."""
+        self._call("dcgmUnwatchFields", watch.group, watch.field_group)
 
     def update(self) -> None:
         """Have every field that is due sampled now, and wait for it."""

@@ -1,7 +1,7 @@
 """Make the engine sample fields: groups, field groups and watches of one connection.
 
 One connection holds one watch per entity and field, so callers must give every field
-of an entity to one watch only. Nothing is ever unwatched: disconnecting ends it all.
+of an entity to one watch only. Disconnecting ends them all.
 """
 
 from __future__ import annotations
@@ -65,6 +65,14 @@ class Watcher:
             for some_fields in _chunks(wanted, FIELDS_PER_CALL)
             for watch in self._watch_batch(some_entities, some_fields, interval, retention)
         ]
+
+    def release(self, watch: Watch) -> None:
+        """Give back the groups of ``watch``, which goes on without them.
+
+        An engine has 64 of each for everybody.
+        """
+        self.engine.destroy_field_group(watch.field_group)
+        self.engine.destroy_group(watch.group)
 
     def _watch_batch(
         self,

@@ -53,6 +53,7 @@ EXPECTED_FUNCTIONS = [
     "dcgmConnect_v3",
     "dcgmGetNvLinkP2PStatus",
     "dcgmGetCpuHierarchy_v2",
+    "dcgmGetGpuStatus",
 ]
 
 

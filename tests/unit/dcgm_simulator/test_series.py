@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcgm_simulator.series import SECOND, Series, Watch, warm_up
+from dcgm_simulator.series import SECOND, Series, Watch
 
 START = 1_700_000_000 * SECOND
 CONNECTION, OTHER = 1, 2
@@ -67,17 +67,28 @@ def test_retention_is_by_age(watch: Watch, kept: int) -> None:
     assert len(series.times(0, START + 100 * SECOND)) == kept
 
 
-@pytest.mark.parametrize(("interval", "blank"), [(20, 40), (1, 1)])
-def test_profiling_is_blank_at_first(interval: int, blank: int) -> None:
-    series = Series()
-    series.watch(CONNECTION, every(interval), START)
-    assert not series.is_warm(START)
-    assert warm_up(START, interval * SECOND) == START + blank * SECOND
-    assert series.is_warm(START + blank * SECOND)
+def test_a_shorter_interval_begins_when_the_engine_wakes() -> None:
+    """Its thread sleeps until what was due before, unless somebody has it update."""
+    for wakes_at, asked, expected in ((8, False, 8), (8, True, 6), (2, False, 6)):
+        series = Series()
+        series.watch(CONNECTION, every(20), START)
+        now = START + 6 * SECOND
+        assert series.next_sample(now) == START + 20 * SECOND
+        assert not series.watch(CONNECTION, every(1), now, START + wakes_at * SECOND)
+        if asked:
+            series.wake(now)
+        times = list(series.taken(START, START + 9 * SECOND))
+        assert times[0] == START + expected * SECOND, (wakes_at, asked)
+        assert times[-1] == START + 9 * SECOND
 
 
-def test_profiling_that_is_warm_stays_warm_when_watched_more_slowly() -> None:
-    series = Series()
-    series.watch(CONNECTION, every(1), START)
-    series.watch(CONNECTION, every(20), START + 2 * SECOND)
-    assert series.is_warm(START + 2 * SECOND)
+@pytest.mark.parametrize(("at_once", "next_sample"), [(True, 7), (False, 20)])
+def test_watched_anew_a_gpu_is_sampled_at_once_and_others_when_it_is_due(
+    at_once: bool, next_sample: int
+) -> None:
+    series = Series(samples_at_once=at_once)
+    series.watch(CONNECTION, every(20), START)
+    series.unwatch(CONNECTION, START + 5 * SECOND)
+    series.watch(CONNECTION, every(20), START + 7 * SECOND)
+    assert series.last(START + 6 * SECOND) == START
+    assert list(series.taken(START, START + 25 * SECOND)) == [START + next_sample * SECOND]

@@ -1,0 +1,46 @@
+"""Which GPUs the driver has lost, by all the signs that releases give.
+
+Before 4.5 the engine lists a lost GPU as before and finds its status well; its bus id,
+which no other trouble touches, turns blank. Since 4.5 the engine takes it off its list of
+supported GPUs and refuses to watch it (all observed, see tests/unit/test_losses.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.field_plan import LIFE_SIGN_FIELD
+from do_dcgm_exporter.readings import Readings
+from do_dcgm_exporter.topology import Gpu
+
+_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
+
+
+@dataclass(slots=True)
+class Losses:
+    """The losses that one session has seen.
+
+    ``silent`` are the GPUs whose life sign was blank at the last reading, ``ever`` all that
+    were lost at any.
+    """
+
+    silent: frozenset[int] = frozenset()
+    ever: set[int] = field(default_factory=set)
+
+    def judge(
+        self, readings: Readings, gpus: Iterable[Gpu], told: frozenset[int]
+    ) -> frozenset[int]:
+        """The GPUs that are lost now: those that the engine has ``told``, and the silent ones.
+
+        A GPU that nobody has told the name of counts as lost until it is asked again: its
+        samples would be in series of no UUID.
+        """
+        gpus = tuple(gpus)
+        signs = {gpu.id: readings.get(gpu.entity, LIFE_SIGN_FIELD) for gpu in gpus}
+        self.silent = frozenset(gpu_id for gpu_id, sign in signs.items() if sign in _LOST_SIGNS)
+        nameless = {gpu.id for gpu in gpus if not gpu.uuid}
+        lost = (self.silent | told) & signs.keys()
+        self.ever |= lost
+        return lost | nameless

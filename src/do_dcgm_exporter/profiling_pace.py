@@ -1,0 +1,142 @@
+"""How often profiling fields are sampled: at the collect interval, faster until values come.
+
+Through GPM a value is the mean between the newest sample of a GPU's counters and one at
+least an update interval older (DcgmGpmManager.cpp). From this follow three habits of the
+engine, all of them tried on 3.3.9, 4.2.3, 4.5.3 and 4.6.0:
+
+* A new watch has nothing to compare with, so values take one or two of its intervals to
+  come. Where there are none, the fields are sampled every second until there are.
+* Watching anew changes how often the engine samples but not how far back it looks, and it
+  keeps no samples that old: values go and never return. Slowing down therefore takes an
+  unwatch first. The one blank sample that follows is bridged (profiling_values.py).
+* Before 4.4, when anybody's watch ends, the engine keeps samples for 30 s at most from then
+  on. At intervals of 15 s or more that is too short. Watching anew restores it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.dcgm.answers import Watch
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.hostengine import HostEngine
+from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
+
+_log = logging.getLogger(__name__)
+
+WARM_UP_INTERVAL = 1.0
+# An entity that is blank for so long is not going to have values soon.
+_WARM_UP_LIMIT = 10.0
+# Two samples before the newest one are needed at most, and the engine may be late.
+_INTERVALS_KEPT = 4
+# The release since which the engine keeps two intervals whatever its clients ask for.
+_KEEPS_ENOUGH = (4, 4)
+
+
+@dataclass(slots=True)
+class ProfilingPace:
+    """Sets the intervals of ``watches``.
+
+    ``refused`` are the entities that the engine would not watch at another interval.
+    """
+
+    engine: HostEngine
+    watcher: Watcher
+    interval: float
+    clock: Callable[[], float]
+    watches: list[Watch] = field(default_factory=list)
+    refused: set[Entity] = field(default_factory=set)
+    _waiting_for: frozenset[Entity] = frozenset()
+    _waiting_since: float = 0.0
+    _hastened: list[Watch] = field(default_factory=list)
+    _given_up: set[Entity] = field(default_factory=set)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether values have yet to come."""
+        return bool(self._waiting_for)
+
+    def watched(self) -> Iterator[tuple[Entity, int]]:
+        """Yield every entity and field that is watched."""
+        for watch in self.watches:
+            yield from ((e, field_id) for e in watch.entities for field_id in watch.field_ids)
+
+    def watch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> None:
+        """Begin to watch, at the collect interval: another session's samples may do."""
+        self.watches += self.watcher.watch(entities, field_ids, self.interval, self._retention)
+
+    def follow(self, blank: Collection[Entity], absent: Collection[Entity]) -> None:
+        """Act on a reading that left entities ``blank``, and some without any value to show."""
+        if self._waiting_for:
+            missing = self._waiting_for.intersection(blank)
+            if not missing or self.clock() - self._waiting_since > _WARM_UP_LIMIT:
+                self._given_up |= missing
+                self._settle()
+            return
+        self._given_up &= set(blank)
+        hopeful = frozenset(absent).difference(self._given_up)
+        if hopeful:
+            self._hasten(hopeful)
+        elif forgotten := set(blank).difference(self._given_up):
+            self.renew(forgotten)
+
+    def renew(self, entities: Collection[Entity] | None = None) -> None:
+        """Have the engine keep samples long enough again, for ``entities`` or all."""
+        if self._waiting_for or self.engine.versions.engine_release >= _KEEPS_ENOUGH:
+            return
+        for watch in self.watches:
+            if entities is None or not set(watch.entities).isdisjoint(entities):
+                self._change(watch, self.interval)
+
+    @property
+    def _retention(self) -> Retention:
+        # The engine counts whole seconds.
+        return Retention(float(math.ceil(_INTERVALS_KEPT * self.interval)), 0)
+
+    def _hasten(self, entities: frozenset[Entity]) -> None:
+        self._waiting_for = entities
+        self._waiting_since = self.clock()
+        if self.interval > WARM_UP_INTERVAL:
+            self._hastened = [p for watch in self.watches for p in self._part(watch, entities)]
+            for watch in self._hastened:
+                self._change(watch, WARM_UP_INTERVAL)
+            # The engine sleeps until what was due before, or for ten seconds.
+            self.engine.update()
+
+    def _part(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
+        """What of ``watch`` is about ``entities``: all of it, or a watch of its own."""
+        chosen = [entity for entity in watch.entities if entity in entities]
+        if len(chosen) == len(watch.entities):
+            yield watch
+        elif chosen:
+            yield from self.watcher.watch(
+                chosen, watch.field_ids, WARM_UP_INTERVAL, self._retention
+            )
+
+    def _settle(self) -> None:
+        for watch in self._hastened:
+            self._slow_down(watch)
+            if watch not in self.watches:
+                self.watcher.release(watch)
+        self._hastened = []
+        self._waiting_for = frozenset()
+
+    def _slow_down(self, watch: Watch) -> None:
+        try:
+            self.engine.unwatch(watch)
+        except CallRefused as error:
+            _log.warning("profiling fields keep their watch of one second: %s", error)
+            return
+        self._change(watch, self.interval)
+
+    def _change(self, watch: Watch, interval: float) -> None:
+        try:
+            self.engine.watch(watch, interval, self._retention.seconds, self._retention.samples)
+        except CallRefused as error:
+            _log.warning("profiling fields are not watched every %g s: %s", interval, error)
+            self.refused.update(watch.entities)
+            self._given_up.update(watch.entities)
