@@ -14,6 +14,7 @@ from dcgm_simulator.answers import Hardware
 from dcgm_simulator.cache import Cache
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, sentinel
 from dcgm_simulator.faults import Faults
+from dcgm_simulator.fields import Field
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import Watch
@@ -171,6 +172,10 @@ class Host:
         entities, fields = self._pairs(group, field_group)
         if interval <= 0:
             raise StatusError(Status.BADPARAM)
+        if any(self._refuses_to_watch(entity, field) for entity in entities for field in fields):
+            # All watches of the call are taken back (DcgmHostEngineHandler.cpp).
+            self.unwatch_fields(connection, [group, field_group])
+            raise StatusError(Status.GPU_IS_LOST)
         watch, now = Watch(interval, keep_age, keep_samples), self.clock()
         profiling, wakes = self.machine.layout.profiling, self.cache.next_wake(now)
         at_once = [
@@ -185,6 +190,17 @@ class Host:
             # The other fields of the group are watched nevertheless (observed on 4.2.3).
             raise StatusError(Status.MODULE_NOT_LOADED)
 
+    def _refuses_to_watch(self, entity: Entity, field: Field) -> bool:
+        """Return whether a field of a lost GPU is watched by nobody, so that it is looked for.
+
+        Engines that notice lost GPUs do without (DcgmCacheManager::NvmlPreWatch).
+        """
+        if self.behaviour.notices_lost_gpus or entity.group != EntityGroup.GPU or field.is_global:
+            return False
+        series = self.cache.series.get((entity, field.id))
+        is_lost = self.faults.lost_since(entity.id, self.clock()) is not None
+        return is_lost and (series is None or not series.watches)
+
     def unwatch_fields(self, connection: Connection, asked: list[Any]) -> None:
         """End this connection's watches of a field group on a group."""
         entities, fields = self._pairs(*asked)
@@ -197,7 +213,7 @@ class Host:
         """Sample what is due."""
         self.cache.wake(self.clock())
 
-    def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Any]]:
+    def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Field]]:
         known = self.cache.fields()
         numbers = self.registry.field_group(field_group).fields
         return self.registry.group(group).entities, [known[number] for number in numbers]

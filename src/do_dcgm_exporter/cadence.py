@@ -17,6 +17,6 @@ def pause_after(interval: float, sample_age: float | None) -> float:
 
     ``sample_age`` is how old the newest samples were then, None where that is not known.
     """
-    if sample_age is None or not _FRESH < sample_age < interval:
+    if sample_age is None or not _FRESH < sample_age < interval + _FRESH:
         return interval
-    return interval - sample_age + _AFTER_SAMPLES
+    return max(0.0, interval - sample_age) + _AFTER_SAMPLES

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
@@ -101,16 +101,15 @@ class ProfilingPace:
         self._waiting_for = entities
         self._waiting_since = self.clock()
         if self.interval > WARM_UP_INTERVAL:
-            self._hastened = [p for watch in self.watches for p in self._part(watch, entities)]
-            for watch in self._hastened:
-                self._change(watch, WARM_UP_INTERVAL)
+            self._hastened = [w for watch in self.watches for w in self._faster(watch, entities)]
             # The engine sleeps until what was due before, or for ten seconds.
             self.engine.update()
 
-    def _part(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
-        """What of ``watch`` is about ``entities``: all of it, or a watch of its own."""
+    def _faster(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
+        """Sample ``entities`` of ``watch`` every second: all of it, or in a watch of their own."""
         chosen = [entity for entity in watch.entities if entity in entities]
         if len(chosen) == len(watch.entities):
+            self._change(watch, WARM_UP_INTERVAL)
             yield watch
         elif chosen:
             yield from self.watcher.watch(
@@ -134,8 +133,13 @@ class ProfilingPace:
         self._change(watch, self.interval)
 
     def _change(self, watch: Watch, interval: float) -> None:
+        kept = self._retention
         try:
-            self.engine.watch(watch, interval, self._retention.seconds, self._retention.samples)
+            self.engine.watch(watch, interval, kept.seconds, kept.samples)
+        except GpuIsLost:
+            # The whole watch was taken back; all but the lost GPU are watched again.
+            for part in self.watcher.watch(watch.entities, watch.field_ids, interval, kept):
+                self.watcher.release(part)
         except CallRefused as error:
             _log.warning("profiling fields are not watched every %g s: %s", interval, error)
             self.refused.update(watch.entities)

@@ -23,6 +23,7 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.dcgm.values import Nothing
+from do_dcgm_exporter.dcgm.watcher import Watcher
 from do_dcgm_exporter.field_plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.hpc_jobs import JobDirectory
 from do_dcgm_exporter.labels import LabelBlocks
@@ -93,7 +94,6 @@ class Session:
 
     ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
     was sampled of them before stays readable, so their life signs mean nothing.
-    ``unwatched_gpus`` are those of which it refused to watch some fields, or some part.
     """
 
     engine: HostEngine
@@ -116,9 +116,15 @@ class Session:
     roster: Roster
     missed_gpus: frozenset[int]
     losses: Losses
-    unwatched_gpus: tuple[int, ...]
+    watcher: Watcher
     opened_at: float
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def unwatched_gpus(self) -> tuple[int, ...]:
+        """The GPUs of which the engine refused to watch some fields, or some part."""
+        ids = {self.topology.gpu_id_of(entity) for entity in self.watcher.missed}
+        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def close(self) -> None:
         """Disconnect; the engine forgets everything of this session."""
@@ -135,14 +141,16 @@ class Session:
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Whether a GPU answers of which not all could be watched, or not told who it is.
+        """Whether a GPU is there of which not all could be watched, or not told who it is.
 
-        It is set up anew at once if it was lost before.
+        One that was lost is set up anew as soon as it answers.
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
-        was_lost = not self.losses.ever.isdisjoint(missing)
-        return was_lost or (bool(missing) and self.age() > _WATCH_AGAIN_AFTER)
+        were_lost = missing & self.losses.ever
+        if any(self.discovery.answers(gpu_id) for gpu_id in were_lost):
+            return True
+        return missing != were_lost and self.age() > _WATCH_AGAIN_AFTER
 
     def age(self) -> float:
         """Seconds since the session was opened."""
@@ -178,7 +186,7 @@ class Session:
                 for gpu_id, up in self.profiling.up.items()
                 if gpu_id not in readings.lost_gpus
             },
-            warming_up=self.profiling.warming_up or self._misses_what_is_there(),
+            warming_up=self.profiling.warming_up,
             sample_age=self._sample_age(readings),
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collector_runner import CollectorRunner
@@ -91,7 +91,7 @@ def open_session(
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=missed_gpus,
         losses=Losses(),
-        unwatched_gpus=scope.gpus_of(watcher.missed),
+        watcher=watcher,
         opened_at=clock(),
         clock=clock,
     )
@@ -129,11 +129,6 @@ class _Scope:
     def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
         """The GPUs in scope that are not among ``watched``."""
         return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
-
-    def gpus_of(self, entities: Iterable[Entity]) -> tuple[int, ...]:
-        """The GPUs that any of ``entities`` is or is a part of."""
-        ids = {self.topology.gpu_id_of(entity) for entity in entities}
-        return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def watch_fields(self, watcher: Watcher) -> None:
         """Watch what the counters ask for, but for XIDs and profiling."""

@@ -37,6 +37,9 @@ class Invariants:
     _forwarded: bytes = b""
     _reason: str = ""
     _published_at: float = 0.0
+    _seen_gpus: set[str] = field(default_factory=set)
+    _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
+    _undisturbed: object = None
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -57,6 +60,8 @@ class Invariants:
         self._published_at = world.clocks.monotonic()
         self._counters_do_not_fall(parsed)
         self._health_fits(page, parsed)
+        self._no_gpu_disappears(parsed)
+        self._profiling_stays(page, parsed)
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
@@ -74,6 +79,7 @@ class Invariants:
         calm = world.troubles.calm_since
         if calm is not None and world.clocks.true() - calm > world.interval + limit:
             assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"
+            self._lost_gpus_are_told(parsed, world.interval + limit)
 
     def after_cycle(self, agent: Agent) -> None:
         """Between cycles there is one connection and what it needs."""
@@ -151,6 +157,41 @@ class Invariants:
             before = self.own_counters.get(key, 0.0)
             assert value >= before, f"{key[0]} falls from {before} to {value}"
             self.own_counters[key] = value
+
+    def _no_gpu_disappears(self, page: ParsedPage) -> None:
+        """A GPU that was there is there, or it is told that it is not."""
+        if page.own("gpus"):
+            told = {sample.labels["gpu"] for sample in page.samples("do_dcgm_exporter_gpu_up")}
+            self._seen_gpus |= told
+            missing = self._seen_gpus - told
+            assert not missing, f"GPUs {sorted(missing)} have disappeared without a word"
+
+    def _lost_gpus_are_told(self, page: ParsedPage, within: float) -> None:
+        host = self.world.engine.host
+        assert host is not None
+        for gpu in host.machine.gpus():
+            since = host.faults.lost_since(gpu, host.clock())
+            if since is not None and host.clock() - since > within * 1e6:
+                assert page.own("gpu_up", gpu=str(gpu)) == 0, f"GPU {gpu} is lost, and up"
+
+    def _profiling_stays(self, page: Page, parsed: ParsedPage) -> None:
+        """What was there and is offered stays, as long as nothing takes it away."""
+        world, now = self.world, self.values.profiling_on(parsed)
+        undisturbed = (
+            world.troubles.disturbances,
+            world.engine.life,
+            tuple(world.configuration.counters.counters),
+        )
+        excused = [note for note in page.health.notes if "stay blank" not in note]
+        is_whole = page.health.healthy and not excused
+        if undisturbed == self._undisturbed and is_whole and not world.troubles.spoils_values():
+            missing = self._profiling - now
+            assert not missing, f"profiling has gone: {min(missing)}"
+            self._profiling |= now
+        else:
+            # What was read before the trouble may still be on this page.
+            self._profiling.clear()
+        self._undisturbed = undisturbed
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health

@@ -27,14 +27,15 @@ def between_cycles(world: World, agent: Agent) -> None:
         return
     wires = world.engine.wires
     assert len(wires) <= allowed, f"the engine has {len(wires)} connections"
+    hastens = agent._session is not None and agent._session.profiling.warming_up
     for wire in wires:
-        _nothing_unused(host, wire)
+        _nothing_unused(host, wire, hastens)
     owners = {wire.number for wire in wires}
     groups = [*host.registry.groups.values(), *host.registry.field_groups.values()]
     assert {group.owner for group in groups} <= owners, "groups of a connection that is gone"
 
 
-def _nothing_unused(host: Host, wire: Wire) -> None:
+def _nothing_unused(host: Host, wire: Wire, hastens: bool) -> None:
     registry = host.registry
     groups = [number for number, group in registry.groups.items() if group.owner == wire.number]
     assert len(groups) <= GROUPS_OF_A_SESSION, f"{len(groups)} groups on one connection"
@@ -51,7 +52,9 @@ def _nothing_unused(host: Host, wire: Wire) -> None:
         fields = registry.field_groups[field_group].fields
         entities = registry.groups[wire.watched[field_group]].entities
         pairs = {(entity, number) for entity in entities for number in fields}
-        assert not pairs & watched, "two watches of one entity and field"
+        # Profiling of single entities is sampled faster by a second watch for a while.
+        profiling = all(1001 <= number < 1100 for number in fields)
+        assert not pairs & watched or (hastens and profiling), "two watches of one field"
         watched |= pairs
 
 

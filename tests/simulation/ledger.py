@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,12 @@ from typing import NamedTuple
 
 from tests.simulation.clocks import STARTED_AT, Clocks
 
-from dcgm_simulator.fields import XID
+from dcgm_simulator.codes import is_sentinel
+from dcgm_simulator.fields import FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD, XID
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.wire import COUNT, DOUBLE_RECORD, INT_RECORD, RECORD_SIZE
 
+PROFILING = range(FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD + 1)
 FIELD = struct.Struct("<H")
 """The field id of a record, at its offset 12."""
 
@@ -88,7 +91,10 @@ class Ledger:
         for _, kind, number, field_id, type_code, status, _, timestamp, value in records_in(body):
             if field_id == XID and status == 0:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
-            if status == 0 and type_code in b"itd":
+            # What stands where profiling is blank was given before.
+            is_value = math.isfinite(value) and not is_sentinel(value)
+            counts = is_value or field_id not in PROFILING
+            if status == 0 and type_code in b"itd" and counts:
                 self._note((kind, number, field_id), timestamp, value, tampered)
 
     def note_history(self, life: int, body: bytes) -> None:

@@ -10,6 +10,7 @@ from unittest import mock
 
 from do_dcgm_exporter.agent import Agent
 from do_dcgm_exporter.collectors.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.dcgm.hostengine import HostEngine
 from do_dcgm_exporter.profiling import ProfilingWatch
 from do_dcgm_exporter.publisher import Publisher
@@ -80,6 +81,23 @@ def _forget_what_was_taken(history: XidHistory) -> None:
     history.was_read = True
 
 
+def profiling_watched_anew_without_an_unwatch() -> AbstractContextManager[object]:
+    """Profiling is slowed down by watching it anew alone."""
+    return mock.patch.object(HostEngine, "unwatch")
+
+
+def blank_profiling_not_bridged() -> AbstractContextManager[object]:
+    """A blank sample between two others leaves a gap."""
+    return mock.patch.object(Readings, "put_back", return_value=False)
+
+
+def lost_gpus_left_out() -> AbstractContextManager[object]:
+    """Only GPUs that the engine supports now are GPUs."""
+    return mock.patch.object(
+        Discovery, "_gpu_ids", lambda self: tuple(self.engine.supported_gpu_ids())
+    )
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -89,5 +107,8 @@ PLANTS: dict[str, Plant] = {
         retired_session_kept,
         profiling_forgotten_at_reload,
         xids_counted_anew_by_each_session,
+        profiling_watched_anew_without_an_unwatch,
+        blank_profiling_not_bridged,
+        lost_gpus_left_out,
     )
 }

@@ -14,15 +14,21 @@ from tests.simulation.tampering import CHANGES, VALUE_STATUSES
 
 from dcgm_simulator.codes import EntityGroup, Sentinel, sentinel
 from dcgm_simulator.control import command_health
-from dcgm_simulator.faults import Override
+from dcgm_simulator.faults import Override, covering
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
-from dcgm_simulator.series import NEVER
+from dcgm_simulator.series import NEVER, Watch
 from dcgm_simulator.versions import VERSIONS
 
 FIELDS = (54, 57, 100, 112, 150, 155, 156, 230, 252, 449, 1001, 1002)
 """Those of single values that go wrong: labels, the life sign, profiling and others."""
 CUTS = ((), ("3g.40gb",), ("1g.10gb", "1g.10gb"), ("2g.20gb", "3g.40gb"), ("7g.80gb",))
+FIRST_CLIENT = 1_000_000
+"""Connections of other clients have numbers from here on."""
+HARMLESS = frozenset(
+    {"other_client", "other_client_gone", "xid", "health", "change_endpoint", "reconfigure"}
+)
+"""What takes no value away."""
 XID_CODES = (13, 31, 43, 79, 94, 120)
 
 
@@ -49,12 +55,20 @@ class Troubles:
     """The share of calls that are refused."""
     tampering: tuple[str, float] | None = None
     """What changes which share of the values that are read."""
+    disturbances: int = 0
+    """How many troubles have begun or ended that can take a value away."""
+    _clients: int = 0
 
     def make(self, kind: Trouble) -> None:
         """Let it happen, unless all is to be well from now on."""
         if not self.is_over:
             self.calm_since = None
+            self._disturb(kind)
             kind(self)
+
+    def _disturb(self, act: object) -> None:
+        if getattr(act, "__name__", "") not in HARMLESS:
+            self.disturbances += 1
 
     def look(self, client_version: str) -> None:
         """Find out whether the engine can be talked to."""
@@ -74,10 +88,21 @@ class Troubles:
         elif self.calm_since is None:
             self.calm_since = self.clocks.true()
 
+    def spoils_values(self) -> bool:
+        """Whether anything is the matter now that may take a value away."""
+        host = self.engine.host
+        if host is None or self.flaky or self.tampering or self.engine.stuck:
+            return True
+        faults, now = host.faults, host.clock()
+        spans = [span for fault in (faults.lost, faults.overrides) for span in fault.values()]
+        broken = faults.driver_dead is not None or any(covering(s, now) for s in spans)
+        return broken or not host.machine.layout.profiling
+
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         def unless_over() -> None:
             if not self.is_over:
                 self.calm_since = None
+                self._disturb(act)
                 act()
 
         self.scheduler.at(seconds, unless_over)
@@ -244,6 +269,28 @@ class Troubles:
             self.tell(f"profiling is {'away' if layout.profiling else 'back'}")
             host.machine.layout = replace(layout, profiling=not layout.profiling)
 
+    def other_client(self) -> None:
+        """Another exporter watches profiling as well, and goes some time later."""
+        host = self.engine.host
+        if host is None or not host.machine.layout.profiling:
+            return
+        self._clients += 1
+        number, seconds = FIRST_CLIENT + self._clients, self.generator.choice((0.5, 1.0, 30.0))
+        self.tell(f"another client watches profiling every {seconds} s")
+        host.connect(number, host.behaviour.version)
+        watch, now = Watch(round(seconds * 1e6), 0.0, 1), host.clock()
+        for gpu in host.machine.gpus():
+            for field_id in (1001, 1002):
+                field = host.cache.fields()[field_id]
+                host.cache.watch(number, Entity(EntityGroup.GPU, gpu), field, watch, now)
+        host.cache.wake(now)
+
+        def other_client_gone() -> None:
+            self.tell("the other client goes")
+            host.disconnect(number)
+
+        self._later(self._some_time(), other_client_gone)
+
     def health(self) -> None:
         if host := self.engine.host:
             kind = self.generator.choice(("pass", "warn", "fail"))
@@ -284,6 +331,7 @@ class Troubles:
     def heal(self, version: str) -> None:
         """End all trouble; an engine that can go on does, with its past."""
         self.is_over = True
+        self.disturbances += 1
         self.flaky, self.tampering = 0.0, None
         self.has_bindings = True
         self.endpoint.behaviour = "200"
@@ -308,8 +356,10 @@ def _set_back(host: Host, microseconds: int) -> None:
     for series in host.cache.series.values():
         for segment in series.segments:
             segment.start += microseconds
-            segment.warm += microseconds
+            segment.due = None
             segment.end += microseconds if segment.end != NEVER else 0
+    for entity in host.cache.gpm.values():
+        entity.shift(microseconds)
     faults = host.faults
     for spans in (*faults.lost.values(), *faults.overrides.values()):
         for span in spans:
@@ -339,6 +389,8 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.spoil,
     Troubles.freeze,
     Troubles.profiling,
+    Troubles.other_client,
+    Troubles.other_client,
     Troubles.health,
     Troubles.step,
     Troubles.suspend,

@@ -42,6 +42,13 @@ class ValueTruth:
                 limit = self._limit(field.id)
                 assert age <= limit, f"{name} is {age:.1f} s old: {sample}"
 
+    def profiling_on(self, page: Page) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Every series of a profiling field."""
+        names = [name for name in page.dcgm if name.startswith("DCGM_FI_PROF_")]
+        return {
+            (name, tuple(sample.labels.items())) for name in names for sample in page.samples(name)
+        }
+
     def _limit(self, field_id: int) -> float:
         stale_after = self._world.configuration.settings.stale_after
         cycle = max(2.0, self._world.interval) + _CYCLE + self._world.slept_in_cycle

@@ -53,6 +53,30 @@ def test_entities_that_the_engine_does_not_take_are_not_watched(bench: StartBenc
     assert [] == watcher.watch([gpu(0)], [150], 20.0)
 
 
+@pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.5.3", "4.6.0"])
+def test_lost_gpus_take_no_watch_of_the_others_along(bench: StartBench, version: str) -> None:
+    """Before 4.5 the engine takes them into a group and then refuses to watch all of it."""
+    started = bench("h100x8", version)
+    for lost in ("0", "5"):
+        started.engine.control("lose-gpu", lost)
+    started.pass_time(1)
+    watcher = Watcher(started.connect())
+    gpus = [gpu(number) for number in range(8)]
+    watcher.watch(gpus, [57, 1], 20.0)
+    assert {gpu(0), gpu(5)} == watcher.missed
+    before = started.calls.calls
+    (watch,) = watcher.watch(gpus, [150, 1001], 20.0)
+    others = tuple(g for g in gpus if g.id not in (0, 5))
+    assert others == watch.entities
+    expected = {(f"gpu:{g.id}", f): 20 for g in others for f in (57, 150, 1001)}
+    assert expected == {k: v for k, v in watches_of(started).items() if k[1] != 1}
+    if version in ("3.3.9", "4.2.3"):
+        assert 11 == started.calls.calls - before  # lost ones are not tried again
+    status = started.engine.control("status")
+    assert all(group["entities"] for group in status["groups"])
+    assert len(status["groups"]) == len(status["field_groups"])
+
+
 @pytest.mark.parametrize("version", ["3.3.9", "4.6.0"])
 def test_unknown_fields_are_left_out_and_named(bench: StartBench, version: str) -> None:
     started = bench("h100x1", version)

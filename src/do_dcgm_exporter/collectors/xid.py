@@ -193,11 +193,12 @@ class XidCollector:
         """Whether there is no XID to be had.
 
         The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
-        driver no more.
+        driver no more. Of a GPU that was lost before it was ever read, nothing is known.
         """
         value = readings.get(entity, XID_FIELD)
         if value is Nothing.NOT_WATCHED:
-            return self.topology.gpu_id_of(entity) in readings.lost_gpus
+            is_lost = self.topology.gpu_id_of(entity) in readings.lost_gpus
+            return is_lost and self.log.of(entity).was_read
         return value in (Nothing.NO_DATA, Nothing.BLANK)
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:

@@ -114,6 +114,14 @@ class Discovery:
         except CallRefused:
             return False
 
+    def answers(self, gpu_id: int) -> bool:
+        """Whether the driver tells who a GPU is, which it does not of a lost one."""
+        try:
+            uuid = self.engine.device_identity(gpu_id).uuid
+        except CallRefused:
+            return False
+        return bool(uuid) and not uuid.startswith("<<<")
+
     def _gpu(self, gpu_id: int) -> Gpu:
         known = self.known_gpus.get(gpu_id)
         try:

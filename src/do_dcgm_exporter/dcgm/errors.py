@@ -61,6 +61,10 @@ class CallRefused(EngineError):
     """Raised when the engine refuses one call and the connection stays good."""
 
 
+class GpuIsLost(CallRefused):
+    """Raised when the engine refuses a call for a GPU that the driver has lost."""
+
+
 # Where only a new connection can help, and what it means.
 _FATAL = {
     Status.CONNECTION_NOT_VALID: "the connection to the engine is gone",
@@ -87,4 +91,5 @@ def engine_error(code: int, words: str, call: str) -> EngineError:
             " then restart nvidia-dcgm",
             code,
         )
-    return CallRefused(f"the engine refused {call} ({words})", code)
+    refusal = GpuIsLost if code == Status.GPU_IS_LOST else CallRefused
+    return refusal(f"the engine refused {call} ({words})", code)

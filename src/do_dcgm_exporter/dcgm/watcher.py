@@ -14,7 +14,7 @@ from typing import TypeVar
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost
 from do_dcgm_exporter.dcgm.hostengine import FIELDS_PER_CALL, HostEngine
 
 _log = logging.getLogger(__name__)
@@ -39,12 +39,14 @@ class Watcher:
     """Starts watches on one connection.
 
     ``unknown`` are the fields its engine does not know, ``missed`` the entities that it
-    would not watch for some fields at least, as it does with lost ones.
+    would not watch for some fields at least. ``lost`` are those of them that it called
+    lost, for which it is asked no more.
     """
 
     engine: HostEngine
     unknown: dict[int, str] = field(default_factory=dict)
     missed: set[Entity] = field(default_factory=set)
+    lost: set[Entity] = field(default_factory=set)
 
     def watch(
         self,
@@ -59,9 +61,10 @@ class Watcher:
         not watch on these entities reads as not watched.
         """
         wanted = [field_id for field_id in field_ids if field_id not in self.unknown]
+        present = [entity for entity in entities if entity not in self.lost]
         return [
             watch
-            for some_entities in _chunks(entities, self.engine.entities_per_call)
+            for some_entities in _chunks(present, self.engine.entities_per_call)
             for some_fields in _chunks(wanted, FIELDS_PER_CALL)
             for watch in self._watch_batch(some_entities, some_fields, interval, retention)
         ]
@@ -81,23 +84,51 @@ class Watcher:
         interval: float,
         retention: Retention,
     ) -> list[Watch]:
-        group, taken = self.engine.create_group(entities)
-        self.missed.update(set(entities).difference(taken))
-        if not taken:
-            return []
+        """Watch in as few groups as the engine takes: before 4.5 it refuses one with a lost GPU.
+
+        Only where nobody watches that GPU already (DcgmCacheManager.cpp, NvmlPreWatch).
+        """
+        known, _ = split_off_culprits(field_ids, self._is_known)
+        watches: list[Watch] = []
+
+        def works(some: Sequence[Entity]) -> bool:
+            group, taken = self.engine.create_group(some)
+            self.missed.update(set(some).difference(taken))
+            try:
+                watches.extend(self._watch_group(group, taken, known, interval, retention))
+            except GpuIsLost:
+                self.engine.destroy_group(group)
+                return False
+            return True
+
+        _, lost = split_off_culprits(entities, works)
+        self.lost.update(lost)
+        self.missed.update(lost)
+        return watches
+
+    def _watch_group(
+        self,
+        group: object,
+        entities: tuple[Entity, ...],
+        field_ids: Sequence[int],
+        interval: float,
+        retention: Retention,
+    ) -> list[Watch]:
         watches: list[Watch] = []
 
         def works(some: Sequence[int]) -> bool:
             try:
-                watches.append(self._start(group, taken, some, interval, retention))
+                watches.append(self._start(group, entities, some, interval, retention))
+            except GpuIsLost:
+                raise
             except CallRefused as error:
                 if len(some) == 1:
                     _log.info("field %d is not watched: %s", some[0], error)
                 return False
             return True
 
-        known, _ = split_off_culprits(field_ids, self._is_known)
-        split_off_culprits(known, works)
+        if entities:
+            split_off_culprits(field_ids, works)
         return watches
 
     def _is_known(self, field_ids: Sequence[int]) -> bool:
