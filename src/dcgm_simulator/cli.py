@@ -7,9 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dcgm_simulator import SCENARIOS, VERSIONS
+from dcgm_simulator.commands import add_commands
 from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
 from dcgm_simulator.server import Server
@@ -140,109 +140,18 @@ def control_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--address", default="127.0.0.1:5555", help="of the engine: HOST:PORT or its domain socket"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in PLAIN_COMMANDS.items():
-        commands.add_parser(name, help=text)
-    _add_xid(commands)
-    _add_set(commands)
-    _add_health(commands)
-    for name, text in FIELD_COMMANDS.items():
-        commands.add_parser(name, help=text).add_argument("field", help="id or name")
-    for name, text in GPU_COMMANDS.items():
-        commands.add_parser(name, help=text).add_argument("gpu", type=int)
-    mig = commands.add_parser("mig", help="cut a GPU into MIG instances")
-    mig.add_argument("--gpu", type=int, required=True)
-    mig.add_argument("profiles", help="comma-separated profiles, or 'off'")
-    nvlink = commands.add_parser("nvlink", help="take an NvLink of a GPU down, or up again")
-    nvlink.add_argument("--gpu", type=int, required=True)
-    nvlink.add_argument("--link", type=int, required=True)
-    nvlink.add_argument("state", choices=("down", "up"))
-    passing = commands.add_parser("pass-time", help="set the engine's clock ahead")
-    passing.add_argument("seconds", type=float)
-    commands.add_parser("skew", help="behave like another version").add_argument(
-        "version", choices=VERSIONS
-    )
+    add_commands(parser)
     return parser
-
-
-PLAIN_COMMANDS = {
-    "hang": "accept connections and calls, but answer none",
-    "resume": "end `hang` and `refuse`",
-    "refuse": "refuse new connections",
-    "drop": "close all connections",
-    "xid119": "kernel-log XID 119: everything is blank until the engine is restarted",
-    "status": "connections, groups, watches and numbers of calls, as JSON",
-    "reset": "end all faults",
-}
-FIELD_COMMANDS = {
-    "freeze": "stop sampling a field; its timestamps stand still",
-    "thaw": "sample a frozen field again",
-}
-GPU_COMMANDS = {
-    "lose-gpu": "let a GPU fall off the bus",
-    "restore-gpu": "bring a lost GPU back",
-}
-
-Commands = Any
-"""What add_subparsers returns, whose type argparse keeps to itself."""
-
-
-def _add_xid(commands: Commands) -> None:
-    parser = commands.add_parser("xid", help="report an XID error")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--gpu", type=int)
-    where.add_argument("--gpu-instance", type=int, help="entity id, gpu * 7 + n")
-    where.add_argument("--compute-instance", type=int, help="entity id, gpu * 7 + n")
-    parser.add_argument("code", type=int)
-
-
-def _add_set(commands: Commands) -> None:
-    parser = commands.add_parser("set", help="give a field a value by hand")
-    parser.add_argument("--entity", required=True, help="for example gpu:0, gpu_i:7, switch:1")
-    parser.add_argument("field", help="id or name")
-    parser.add_argument(
-        "value",
-        help="number, text, blank, not-found, not-supported, no-permission, empty, "
-        "status:CODE, elapsed (the seconds since now), or unset",
-    )
-
-
-def _add_health(commands: Commands) -> None:
-    parser = commands.add_parser("health", help="let dcgmHealthCheck report an incident")
-    parser.add_argument("--entity", required=True, help="for example gpu:0")
-    parser.add_argument(
-        "--system", type=int, required=True, help="DCGM_HEALTH_WATCH_*: 16 is memory"
-    )
-    parser.add_argument("--code", type=int, default=1, help="DCGM_FR_*")
-    parser.add_argument("--message", default="simulated incident")
-    parser.add_argument("health", choices=("pass", "warn", "fail"))
 
 
 def control(options: argparse.Namespace) -> int:
     """Send one command and print its result, if it has one."""
-    arguments = {
-        key: value for key, value in vars(options).items() if key not in ("address", "command")
-    }
-    name, arguments = translate(options.command, arguments)
+    arguments = vars(options)
+    address, name = arguments.pop("address"), arguments.pop("command")
     try:
-        result = send_control(options.address, name, arguments)
+        result = send_control(address, name, arguments)
     except ControlFailed as error:
         return fail(str(error))
     if result is not None:
         say(json.dumps(result, indent=2))
     return 0
-
-
-def translate(command: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return a command of the command line as the engine takes it."""
-    if command == "xid119":
-        return "xid", {"entity": "gpu:0", "code": 119}
-    if command == "xid":
-        kinds = {"gpu": "gpu", "gpu_instance": "gpu_i", "compute_instance": "gpu_ci"}
-        entity = next(f"{kinds[k]}:{arguments[k]}" for k in kinds if arguments[k] is not None)
-        return command, {"entity": entity, "code": arguments["code"]}
-    if command == "mig":
-        profiles = arguments["profiles"]
-        names = [] if profiles in ("off", "disable") else profiles.split(",")
-        return command, {"gpu": arguments["gpu"], "profiles": names}
-    return command, arguments

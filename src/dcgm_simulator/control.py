@@ -1,8 +1,8 @@
-"""Commands that make a simulated engine misbehave, or tell what it does."""
+"""What the control commands do to a simulated engine; commands.py has their names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from dcgm_simulator.codes import EntityGroup, Sentinel, Value, sentinel
@@ -81,6 +81,11 @@ def command_xid(host: Host, entity: str, code: int) -> dict[str, Any]:
     if code == DRIVER_GONE:
         host.faults.kill_driver(times[-1])
     return {"timestamps": times}
+
+
+def command_xid119(host: Host) -> dict[str, Any]:
+    """Report the XID after which the engine no longer asks the driver."""
+    return command_xid(host, "gpu:0", DRIVER_GONE)
 
 
 def command_set(host: Host, entity: str, field: str, value: str) -> None:
@@ -200,7 +205,7 @@ def command_status(host: Host) -> dict[str, Any]:
     }
 
 
-def _watches(host: Host) -> Any:
+def _watches(host: Host) -> Iterator[dict[str, Any]]:
     for (entity, field), series in host.cache.series.items():
         for owner, watch in series.watches.items():
             yield {
@@ -209,21 +214,3 @@ def _watches(host: Host) -> Any:
                 "interval_us": watch.interval,
                 "owner": owner,
             }
-
-
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "xid": command_xid,
-    "set": command_set,
-    "freeze": command_freeze,
-    "thaw": command_thaw,
-    "lose-gpu": command_lose_gpu,
-    "restore-gpu": command_restore_gpu,
-    "mig": command_mig,
-    "nvlink": command_nvlink,
-    "skew": command_skew,
-    "health": command_health,
-    "pass-time": command_pass_time,
-    "reset": command_reset,
-    "status": command_status,
-}
-"""Commands about the simulated machine; the server adds those about connections."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dcgm_simulator.commands import parse
 from dcgm_simulator.server import control_address
 from dcgm_simulator.wire import FrameReader, Function, pack_frame, pack_json, unpack_json
 
@@ -152,12 +153,7 @@ class SimulatedEngine:
 
         Raises ControlFailed.
         """
-        # Imported late, because the command line itself starts engines.
-        from dcgm_simulator.cli import control_parser, translate
-
-        options = vars(control_parser().parse_args(arguments))
-        options.pop("address")
-        return send_control(self.address, *translate(options.pop("command"), options))
+        return send_control(self.address, *parse(arguments))
 
     def __enter__(self) -> SimulatedEngine:
         """Return the running engine."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dcgm_simulator.codes import Status, StatusError
-from dcgm_simulator.control import COMMANDS, ControlError
+from dcgm_simulator.commands import carry_out
+from dcgm_simulator.control import ControlError
 from dcgm_simulator.host import Host
 from dcgm_simulator.wire import (
     MAGIC,
@@ -64,12 +65,6 @@ class Server:
         self._waker: socket.socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._socket_path: Path | None = None
-        self._commands: dict[str, Callable[..., Any]] = {
-            "hang": self._hang,
-            "resume": self._resume,
-            "refuse": self._refuse,
-            "drop": self._drop,
-        }
 
     # --- listening -----------------------------------------------------------------------
 
@@ -147,7 +142,7 @@ class Server:
     def _shut_down(self) -> None:
         signal.set_wakeup_fd(-1)
         self._close_listeners()
-        self._drop()
+        self.drop()
         if self._socket_path is not None:
             self._socket_path.unlink(missing_ok=True)
 
@@ -244,17 +239,15 @@ class Server:
     def _control(self, asked: dict[str, Any]) -> dict[str, Any]:
         name, arguments = asked["command"], asked["arguments"]
         try:
-            if name in self._commands:
-                return {"result": self._commands[name](**arguments)}
-            return {"result": COMMANDS[name](self.host, **arguments)}
+            return {"result": carry_out(self, name, arguments)}
         except ControlError as error:
             return {"error": str(error)}
 
-    def _hang(self) -> None:
+    def hang(self) -> None:
         """Accept connections and calls, answer none."""
         self._hanging = True
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Answer again what was asked meanwhile, and accept connections."""
         self._hanging = False
         if not self._listeners:
@@ -263,11 +256,11 @@ class Server:
             if not client.is_control:
                 self._work(client)
 
-    def _refuse(self) -> None:
+    def refuse(self) -> None:
         """Refuse new connections; those that exist go on."""
         self._close_listeners()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Close all connections."""
         for client in list(self._clients.values()):
             if not client.is_control:

@@ -1,4 +1,4 @@
-"""What all structures of the bindings have in common.
+"""The C structures of the bindings (dcgm_structs.h), made from data/structures.json.
 
 They read their text fields as `str`, as those of NVIDIA's bindings do, and so raise
 UnicodeDecodeError for bytes that are none.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ctypes
 from typing import Any
+
+from dcgm_simulator.fields import load
+from dcgm_simulator.versions import VERSIONS, history_at
 
 
 class Converting:
@@ -38,3 +41,43 @@ class PrintableStructure(DcgmStructure):
         """Return the name and all fields."""
         shown = ", ".join(f"{name}: {getattr(self, name)}" for name, *_ in self._fields_)
         return f"{type(self).__name__}({shown})"
+
+
+class EntityPair(PrintableStructure):
+    """The one structure that can be compared."""
+
+    def __eq__(self, other: Any) -> bool:
+        """Return whether both name the same entity."""
+        return bool(self.entityGroupId == other.entityGroupId and self.entityId == other.entityId)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+BASES: dict[str, type[Any]] = {
+    "c_dcgmFieldValue_v1_value": DcgmUnion,
+    "c_dcgmGroupEntityPair_t": EntityPair,
+}
+"""What is not made of PrintableStructure."""
+
+
+def structures(version: str) -> dict[str, Any]:
+    """Return the structures and their bases as dcgm_structs of a version has them, by name."""
+    made: dict[str, Any] = {
+        "_DcgmStructure": DcgmStructure,
+        "_PrintableStructure": PrintableStructure,
+        "DcgmUnion": DcgmUnion,
+    }
+    for name, history in load("structures.json").items():
+        members: Any = history_at(history, VERSIONS.index(version))
+        if members is not None:
+            fields = [(member, _type(text, made)) for member, text in members.items()]
+            contents = {"_fields_": fields, "__module__": "dcgm_structs"}
+            made[name] = type(name, (BASES.get(name, PrintableStructure),), contents)
+    return made
+
+
+def _type(text: str, structures: dict[str, Any]) -> Any:
+    """Return the type meant by text like uint32, char[256] or c_dcgmClockSet_v1[256]."""
+    name, bracket, count = text.rstrip("]").partition("[")
+    element = structures.get(name) or getattr(ctypes, f"c_{name}")
+    return element * int(count) if bracket else element

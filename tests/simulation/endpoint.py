@@ -8,11 +8,11 @@ import math
 import random
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from tests.simulation.scheduler import Scheduler, Task
+from tests.simulation.scheduler import Scheduler
 
 Step = bytes | float | OSError
 """What an endpoint does next: send, wait so many seconds, or break the connection."""
@@ -111,16 +111,16 @@ class Endpoint:
     """Open sockets and files on them."""
 
     def sockets(self) -> SimpleNamespace:
-        """What the rooms use of ``socket``."""
+        """What urllib3 uses of ``socket`` to connect."""
         return SimpleNamespace(
-            socket=lambda _family, _kind: VirtualSocket(self, _Line()),
+            socket=lambda *_: VirtualSocket(self),
             getaddrinfo=self._resolve,
+            AF_INET=socket.AF_INET,
+            AF_UNSPEC=socket.AF_UNSPEC,
             SOCK_STREAM=socket.SOCK_STREAM,
-            SHUT_RDWR=socket.SHUT_RDWR,
-            gaierror=socket.gaierror,
         )
 
-    def _resolve(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+    def _resolve(self, host: str, port: int, *_: object) -> list[tuple[Any, ...]]:
         if self.behaviour == "unresolved":
             self.scheduler.sleep(45.0)
         if self.behaviour == "unresolvable":
@@ -128,25 +128,16 @@ class Endpoint:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
 
 
-@dataclass
-class _Line:
-    """What all duplicates of a socket share."""
-
-    is_shut: bool = False
-    waiter: Task | None = None
-    sent: bytearray = field(default_factory=bytearray)
-    script: Iterator[Step] | None = None
-    unread: bytes = b""
-
-
 class VirtualSocket:
     """As much of a socket as an attempt uses."""
 
-    def __init__(self, endpoint: Endpoint, line: _Line) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._line = line
         self._timeout: float | None = None
         self._is_open = True
+        self._sent = bytearray()
+        self._script: Iterator[Step] | None = None
+        self._unread = b""
         endpoint.handles += 1
 
     def settimeout(self, seconds: float | None) -> None:
@@ -154,9 +145,6 @@ class VirtualSocket:
 
     def setsockopt(self, *_: object) -> None:
         pass
-
-    def dup(self) -> VirtualSocket:
-        return VirtualSocket(self._endpoint, self._line)
 
     def connect(self, _address: object) -> None:
         self._wait(0.002)
@@ -167,35 +155,29 @@ class VirtualSocket:
             self._wait(math.inf)
 
     def sendall(self, data: bytes) -> None:
-        if self._line.is_shut:
-            raise BrokenPipeError(errno.EPIPE, "shut down")
-        self._line.sent += data
-        head, found, body = bytes(self._line.sent).partition(b"\r\n\r\n")
+        self._sent += data
+        head, found, body = bytes(self._sent).partition(b"\r\n\r\n")
         if found and len(body) >= _content_length(head):
             behaviour = self._endpoint.behaviour
             self._endpoint.posted(body, behaviour)
-            self._line.script = ANSWERS.get(behaviour, _silent)()
+            self._script = ANSWERS.get(behaviour, _silent)()
 
     def makefile(self, _mode: str, _buffering: int = -1) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self))
-
-    def shutdown(self, _how: int) -> None:
-        self._line.is_shut = True
-        if self._line.waiter is not None:
-            self._endpoint.scheduler.wake(self._line.waiter)
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             self._endpoint.handles -= 1
 
+    __del__ = close  # as a real one, where an attempt was stopped before it could
+
     def read(self, size: int) -> bytes:
         """What has come, nothing at the end."""
-        line = self._line
-        while not line.unread:
-            if line.is_shut or line.script is None:
+        while not self._unread:
+            if self._script is None:
                 return b""
-            step = next(line.script, b"")
+            step = next(self._script, b"")
             if isinstance(step, OSError):
                 raise step
             if isinstance(step, float):
@@ -203,17 +185,14 @@ class VirtualSocket:
             elif not step:
                 return b""
             else:
-                line.unread = step
-        data, line.unread = line.unread[:size], line.unread[size:]
+                self._unread = step
+        data, self._unread = self._unread[:size], self._unread[size:]
         return data
 
     def _wait(self, seconds: float) -> None:
-        line, scheduler = self._line, self._endpoint.scheduler
         limit = math.inf if self._timeout is None else self._timeout
-        line.waiter = scheduler.current
-        scheduler.wait(min(seconds, limit))
-        line.waiter = None
-        if not line.is_shut and seconds > limit:
+        self._endpoint.scheduler.wait(min(seconds, limit))
+        if seconds > limit:
             raise TimeoutError("timed out")
 
 

@@ -31,6 +31,7 @@ class Task:
         self.wakes_at = 0.0
         self.was_woken = False
         self.is_over = False
+        self.exception: type[BaseException] | None = None
 
 
 class Scheduler:
@@ -109,6 +110,9 @@ class Scheduler:
         self._pass_on(task)
         if self._is_over or (self.violation and task.name == "main"):
             raise Ended
+        if task.exception is not None:
+            exception, task.exception = task.exception, None
+            raise exception
         return task.was_woken
 
     def wake(self, task: Task) -> None:
@@ -206,7 +210,7 @@ def threading_of(scheduler: Scheduler) -> SimpleNamespace:
             self._over = Event()
 
         def start(self) -> None:
-            scheduler.spawn(self._name, self._run)
+            self._task = scheduler.spawn(self._name, self._run)
 
         def _run(self) -> None:
             self._target()
@@ -215,20 +219,11 @@ def threading_of(scheduler: Scheduler) -> SimpleNamespace:
         def join(self, timeout: float | None = None) -> None:
             self._over.wait(timeout)
 
-    class Timer:
-        def __init__(self, interval: float, function: Callable[[], object]) -> None:
-            self._interval, self._function = interval, function
-            self.daemon = False
-            self._cancelled = False
+        def is_alive(self) -> bool:
+            return not self._over.is_set()
 
-        def start(self) -> None:
-            scheduler.at(self._interval, self._strike)
+        def raise_soon(self, exception: type[BaseException]) -> None:
+            """Raise ``exception`` where the thread waits, once that is over."""
+            self._task.exception = exception
 
-        def cancel(self) -> None:
-            self._cancelled = True
-
-        def _strike(self) -> None:
-            if not self._cancelled:
-                self._function()
-
-    return SimpleNamespace(Event=Event, Thread=Thread, Timer=Timer, Lock=threading.Lock)
+    return SimpleNamespace(Event=Event, Thread=Thread, Lock=threading.Lock)

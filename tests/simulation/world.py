@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import urllib3.util.connection
 from tests.builders import counter_set, settings, simulated_bindings
 from tests.simulation.clocks import Clocks
 from tests.simulation.endpoint import Endpoint
@@ -32,7 +33,7 @@ from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt
-from do_dcgm_exporter.forward import forwarder, name_lookup
+from do_dcgm_exporter.forward import forwarder
 from do_dcgm_exporter.page import own_metrics as telemetry
 from do_dcgm_exporter.page import publisher
 from do_dcgm_exporter.page.publication import Page, Publication
@@ -160,8 +161,13 @@ class World:
             for room in (agent, supervisor, forwarder):
                 put(room, threading=threads)
             time = SimpleNamespace(monotonic=self.clocks.monotonic)
-            put(forward_attempt, threading=threads, time=time, socket=self.endpoint.sockets())
-            put(name_lookup, threading=threads, socket=self.endpoint.sockets())
+            put(
+                forward_attempt,
+                threading=threads,
+                time=time,
+                stop_thread=lambda thread: thread.raise_soon(forward_attempt.Stopped),
+            )
+            put(urllib3.util.connection, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
             put(

@@ -306,6 +306,9 @@ def hanging_endpoint():
         def hang() -> None:
             client, _ = listener.accept()
             with client:
+                received = b""
+                while not received.endswith(b"a 1\n"):
+                    received += client.recv(65536)
                 connected.set()
                 over.wait(PATIENCE)
 

@@ -58,6 +58,9 @@ _CLASSES: dict[Any, type[DCGMError]] = {}
 class DCGMError(Exception):
     """A call failed; `value` is the status. Creating one picks the fitting subclass."""
 
+    value: Any
+    info: Any
+
     def __new__(typ, value: Any) -> Any:
         """Return an error of the subclass for a status."""
         if typ is DCGMError:
@@ -72,7 +75,7 @@ class DCGMError(Exception):
         text = _MESSAGES.get(self.value, f"DCGM Error with code {self.value}")
         return text if self.info is None else f"{text.removesuffix('.')}: '{self.info}'"
 
-    def __eq__(self, other: object) -> Any:
+    def __eq__(self, other: Any) -> Any:
         """Compare statuses; with what is no DCGMError, raise AttributeError as the real one."""
         return self.value == other.value
 

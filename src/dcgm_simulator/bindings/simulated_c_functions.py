@@ -47,7 +47,7 @@ def _hostengine_version_info(handle: Any, pointer: Any) -> int:
     )
 
 
-def _fill_version_info(pointer: Any, ask: Callable[[], bytes]) -> int:
+def _fill_version_info(pointer: Any, ask: Callable[[], str]) -> int:
     # What byref() gives has the structure in an attribute ctypes documents only by its use.
     target = getattr(pointer, "_obj", pointer)
     if target.version != _VERSION_INFO:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import dcgm_structs
 from simulated_library import LIBRARY, number
@@ -11,17 +12,20 @@ from simulated_library import LIBRARY, number
 from dcgm_simulator.codes import StatusError
 from dcgm_simulator.wire import Function
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
-def raising(function: Any) -> Any:
+
+def raising(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Turn a failed call into the DCGMError NVIDIA's bindings raise."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return function(*args, **kwargs)
         except StatusError as error:
             status = int(error.status)
-        return dcgm_structs._dcgmCheckReturn(status)
+        raise dcgm_structs.DCGMError(status)
 
     return call
 

@@ -34,12 +34,12 @@ if importlib.util.find_spec("dcgm_simulator") is None:
 # After the path is known.
 from dcgm_simulator.client import Library
 from dcgm_simulator.fields import load
-from dcgm_simulator.layouts import Layouts
+from dcgm_simulator.structures import structures
 from dcgm_simulator.versions import VERSIONS, behaviour, history_at
 
 BEHAVIOUR = behaviour(os.environ.get(VERSION_VARIABLE, VERSIONS[-1]))
 LIBRARY = Library(BEHAVIOUR)
-STRUCTURES = Layouts(BEHAVIOUR).all
+STRUCTURES = structures(BEHAVIOUR.version)
 
 
 def constants(module: str) -> dict[str, Any]:

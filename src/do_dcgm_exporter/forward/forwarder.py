@@ -134,11 +134,7 @@ class Forwarder:
 
     def _attempt(self, endpoint: Endpoint, page: bytes) -> Outcome:
         """Post ``page`` once, count the result, and tell of a change."""
-        try:
-            outcome = endpoint.post(page)
-        except Exception as error:
-            logger.debug("forwarding failed unexpectedly", exc_info=True)
-            outcome = Outcome(ForwardResult.ERROR, f"cannot be posted to ({type(error).__name__})")
+        outcome = endpoint.post(page)
         if self._stopped.is_set() and outcome.result is not ForwardResult.SUCCESS:
             return outcome  # it was us who ended it
         self._statistics.count(outcome.result, self._unix_time())

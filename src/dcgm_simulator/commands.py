@@ -1,0 +1,210 @@
+"""The control commands: what each is called, takes and does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dcgm_simulator import control
+from dcgm_simulator.host import Host
+from dcgm_simulator.versions import VERSIONS
+
+
+class Engine(Protocol):
+    """What commands act upon: a simulated engine and the sockets that lead to it."""
+
+    @property
+    def host(self) -> Host:
+        """The engine proper."""
+
+    def hang(self) -> None:
+        """Accept connections and calls, answer none."""
+
+    def resume(self) -> None:
+        """Answer again what was asked meanwhile, and accept connections."""
+
+    def refuse(self) -> None:
+        """Refuse new connections; those that exist go on."""
+
+    def drop(self) -> None:
+        """Close all connections."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a command, as argparse takes it."""
+
+    flags: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command; ``run`` gets the engine, and the arguments by name."""
+
+    help: str
+    run: Callable[..., Any]
+    arguments: tuple[Argument, ...] = ()
+    one_of: tuple[Argument, ...] = ()
+    """Arguments of which exactly one is to be given."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes to its parser."""
+        if self.one_of:
+            group = parser.add_mutually_exclusive_group(required=True)
+            for argument in self.one_of:
+                group.add_argument(*argument.flags, **argument.settings)
+        for argument in self.arguments:
+            parser.add_argument(*argument.flags, **argument.settings)
+
+
+def _argument(*flags: str, **settings: Any) -> Argument:
+    return Argument(flags, settings)
+
+
+def _on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(engine: Engine, **arguments: Any) -> Any:
+        return function(engine.host, **arguments)
+
+    return run
+
+
+def _entity_of(kind: str) -> Callable[[str], str]:
+    def entity(text: str) -> str:
+        return f"{kind}:{int(text)}"
+
+    return entity
+
+
+def _profiles(text: str) -> list[str]:
+    return [] if text in ("off", "disable") else text.split(",")
+
+
+_FIELD = _argument("field", help="id or name")
+_GPU = _argument("gpu", type=int)
+_GPU_OPTION = _argument("--gpu", type=int, required=True)
+_INSTANCE_HELP = "entity id, gpu * 7 + n"
+
+COMMANDS: dict[str, Command] = {
+    "hang": Command("accept connections and calls, but answer none", lambda e: e.hang()),
+    "resume": Command("end `hang` and `refuse`", lambda e: e.resume()),
+    "refuse": Command("refuse new connections", lambda e: e.refuse()),
+    "drop": Command("close all connections", lambda e: e.drop()),
+    "xid": Command(
+        "report an XID error",
+        _on_host(control.command_xid),
+        (_argument("code", type=int),),
+        one_of=(
+            _argument("--gpu", dest="entity", metavar="ID", type=_entity_of("gpu")),
+            _argument(
+                "--gpu-instance",
+                dest="entity",
+                metavar="ID",
+                type=_entity_of("gpu_i"),
+                help=_INSTANCE_HELP,
+            ),
+            _argument(
+                "--compute-instance",
+                dest="entity",
+                metavar="ID",
+                type=_entity_of("gpu_ci"),
+                help=_INSTANCE_HELP,
+            ),
+        ),
+    ),
+    "xid119": Command(
+        "kernel-log XID 119: everything is blank until the engine is restarted",
+        _on_host(control.command_xid119),
+    ),
+    "set": Command(
+        "give a field a value by hand",
+        _on_host(control.command_set),
+        (
+            _argument("--entity", required=True, help="for example gpu:0, gpu_i:7, switch:1"),
+            _FIELD,
+            _argument(
+                "value",
+                help="number, text, blank, not-found, not-supported, no-permission, empty, "
+                "status:CODE, elapsed (the seconds since now), or unset",
+            ),
+        ),
+    ),
+    "freeze": Command(
+        "stop sampling a field; its timestamps stand still",
+        _on_host(control.command_freeze),
+        (_FIELD,),
+    ),
+    "thaw": Command("sample a frozen field again", _on_host(control.command_thaw), (_FIELD,)),
+    "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
+    "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
+    "mig": Command(
+        "cut a GPU into MIG instances",
+        _on_host(control.command_mig),
+        (
+            _GPU_OPTION,
+            _argument("profiles", type=_profiles, help="comma-separated profiles, or 'off'"),
+        ),
+    ),
+    "nvlink": Command(
+        "take an NvLink of a GPU down, or up again",
+        _on_host(control.command_nvlink),
+        (
+            _GPU_OPTION,
+            _argument("--link", type=int, required=True),
+            _argument("state", choices=("down", "up")),
+        ),
+    ),
+    "health": Command(
+        "let dcgmHealthCheck report an incident",
+        _on_host(control.command_health),
+        (
+            _argument("--entity", required=True, help="for example gpu:0"),
+            _argument(
+                "--system", type=int, required=True, help="DCGM_HEALTH_WATCH_*: 16 is memory"
+            ),
+            _argument("--code", type=int, default=1, help="DCGM_FR_*"),
+            _argument("--message", default="simulated incident"),
+            _argument("health", choices=tuple(control.HEALTH)),
+        ),
+    ),
+    "pass-time": Command(
+        "set the engine's clock ahead",
+        _on_host(control.command_pass_time),
+        (_argument("seconds", type=float),),
+    ),
+    "skew": Command(
+        "behave like another version",
+        _on_host(control.command_skew),
+        (_argument("version", choices=VERSIONS),),
+    ),
+    "status": Command(
+        "connections, groups, watches and numbers of calls, as JSON",
+        _on_host(control.command_status),
+    ),
+    "reset": Command("end all faults", _on_host(control.command_reset)),
+}
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take one command with its arguments; its name goes to ``command``."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help))
+
+
+def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of the command that words like ``xid --gpu 0 79`` mean."""
+    parser = argparse.ArgumentParser(prog="control")
+    add_commands(parser)
+    arguments = vars(parser.parse_args(words))
+    return arguments.pop("command"), arguments
+
+
+def carry_out(engine: Engine, name: str, arguments: dict[str, Any]) -> Any:
+    """Carry out a command and return its result.
+
+    Raises ControlError when it cannot be carried out.
+    """
+    return COMMANDS[name].run(engine, **arguments)
