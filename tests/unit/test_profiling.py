@@ -282,6 +282,16 @@ def test_no_value_stands_on_a_lost_gpu_and_it_is_not_sampled_faster() -> None:
     assert ([], "") == (engine.watched, profiling.reason)
 
 
+def test_no_value_from_before_a_loss_stands_after_it() -> None:
+    profiling = settled(Engine({0: [1001], 1: [1001]}))
+    lost = reading(0.5, BLANK)
+    lost.lost_gpus = frozenset({1})
+    profiling.follow(lost)
+    back = reading(0.5, BLANK)
+    profiling.follow(back)
+    assert Nothing.BLANK is back.get(gpu(1), 1001)
+
+
 # What GPUs offer.
 
 

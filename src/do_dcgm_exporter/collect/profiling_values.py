@@ -41,10 +41,14 @@ class ProfilingValues:
     def _watched(
         self, watches: Iterable[Watch], readings: Readings
     ) -> Iterator[tuple[Entity, tuple[int, ...]]]:
+        """Yield what is watched, and forget the values of lost GPUs: they are of another life."""
         for watch in watches:
             for entity in watch.entities:
                 if self.topology.gpu_id_of(entity) not in readings.lost_gpus:
                     yield entity, watch.field_ids
+                    continue
+                for field_id in watch.field_ids:
+                    self._last.pop((entity, field_id), None)
 
     def _remember(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
         """Whether there is a value, which then is the last one."""
