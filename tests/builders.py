@@ -12,7 +12,7 @@ from pathlib import Path
 import dcgm_simulator
 from dcgm_simulator import testing
 from dcgm_simulator.process import SimulatedEngine
-from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CollectorOutcome, CycleResult
@@ -30,7 +30,7 @@ from do_dcgm_exporter.config.settings import (
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance
@@ -155,7 +155,7 @@ def cycle_result(*families: Family, **changes: object) -> CycleResult:
         "gpus_up": {0: True, 1: False},
         "nvlink_states": {(0, 0): 3, (0, 1): 2},
         "driver_version": "535.216.01",
-        "dropped": Tally({Nothing.BLANK: 3}),
+        "dropped": Tally({Absence.BLANK: 3}),
         "outcomes": (CollectorOutcome("fields", True, 0.25), CollectorOutcome("xid", False, 0.5)),
         "poisoned_fields": frozenset(),
         "profiling_reason": "",
@@ -217,14 +217,14 @@ class Bench:
         self.connections.append(engine)
         return engine
 
-    def logs(self, **changes: object) -> Logs:
+    def logs(self, **changes: object) -> EventLogs:
         """Logs that begin now."""
-        return Logs.starting_at(self.now, settings(**changes))
+        return EventLogs.starting_at(self.now, settings(**changes))
 
     def session(
         self,
         *lines: str,
-        logs: Logs | None = None,
+        logs: EventLogs | None = None,
         known: Mapping[int, Gpu] | None = None,
         **changes: object,
     ) -> Session:

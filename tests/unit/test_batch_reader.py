@@ -12,7 +12,7 @@ from tests.builders import Bench, Clock, gpu, raw
 from do_dcgm_exporter.dcgm.batch_reader import RETRY_POISONED_AFTER, BatchReader
 from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
 StartBench = Callable[..., Bench]
@@ -34,9 +34,9 @@ class Engine:
         if self.failure:
             raise self.failure
         if len(entities) * len(field_ids) > self.room:
-            raise CallRefused("the answer is too large", Status.INSUFFICIENT_SIZE)
+            raise CallRefused("the answer is too large", ReturnCode.INSUFFICIENT_SIZE)
         if self.poison & set(field_ids):
-            raise CallRefused("generic error", Status.GENERIC_ERROR)
+            raise CallRefused("generic error", ReturnCode.GENERIC_ERROR)
         return [raw(entity, field_id, 1) for entity in entities for field_id in field_ids]
 
 
@@ -120,7 +120,7 @@ def test_a_field_that_is_still_poisoned_is_left_out_again() -> None:
 
 
 def test_an_engine_that_is_gone_poisons_nothing() -> None:
-    engine = Engine(failure=EngineUnavailable("gone", Status.CONNECTION_NOT_VALID))
+    engine = Engine(failure=EngineUnavailable("gone", ReturnCode.CONNECTION_NOT_VALID))
     reader = reader_of(engine)
     with pytest.raises(EngineUnavailable):
         list(reader.read(gpus(1), [1, 2]))

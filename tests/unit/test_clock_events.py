@@ -22,7 +22,7 @@ from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.samples import MetricType
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.topology import Topology
 
 COUNT, TOTAL = "DCGM_EXP_CLOCK_EVENTS_COUNT", "DCGM_EXP_CLOCK_EVENTS_TOTAL"
@@ -120,7 +120,7 @@ def test_a_gpu_and_its_instance_are_counted_apart(collector: ClockEventCollector
 def test_an_entity_without_a_mask_is_left_out_and_counted(collector: ClockEventCollector) -> None:
     readings = readings_of(raw(gpu(0), 112, CAP), raw(gpu(1), 112, 0x7FFFFFFFFFFFFFF2))
     assert ["0"] == [labels_of(block)["id"] for block in collect(collector, readings, COUNT)]
-    assert {Nothing.NOT_SUPPORTED: 1, Nothing.NOT_WATCHED: 1} == dict(readings.dropped)
+    assert {Absence.NOT_SUPPORTED: 1, Absence.NOT_WATCHED: 1} == dict(readings.dropped)
 
 
 def test_a_lost_gpu_has_no_clock_events_and_neither_have_its_instances(
@@ -129,7 +129,7 @@ def test_a_lost_gpu_has_no_clock_events_and_neither_have_its_instances(
     readings = masks(0, CAP, CAP)
     readings.lost_gpus = frozenset({1})
     assert ["0"] == [labels_of(block)["id"] for block in collect(collector, readings, COUNT)]
-    assert 2 == readings.dropped[Nothing.GPU_LOST]
+    assert 2 == readings.dropped[Absence.GPU_LOST]
 
 
 def test_families_are_what_the_counters_say(collector: ClockEventCollector) -> None:

@@ -21,7 +21,7 @@ from tests.builders import (
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.sources.health_watches import CHECK_EVERY, HealthCollector
 from do_dcgm_exporter.dcgm.answers import HealthIncident
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Topology
@@ -193,7 +193,7 @@ def test_a_lost_gpu_is_not_said_to_be_healthy() -> None:
     readings.lost_gpus = frozenset({1})
     series = series_of(list(collector_of(Engine()).collect(COUNTERS, readings)), NAME)
     assert {"0"} == {labels_of(block)["gpu"] for block in series}
-    assert {Nothing.GPU_LOST: 1} == dict(readings.dropped)
+    assert {Absence.GPU_LOST: 1} == dict(readings.dropped)
 
 
 @pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])

@@ -17,14 +17,14 @@ from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing, read_value
+from do_dcgm_exporter.dcgm.decoding import Absence, read_value
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import (
     CallRefused,
     EngineUnavailable,
     NvmlNotLoaded,
-    Status,
+    ReturnCode,
     VersionSkew,
 )
 from do_dcgm_exporter.dcgm.versions import Versions
@@ -53,7 +53,7 @@ def test_a_closed_port_is_an_engine_that_is_away(simulated: Callable[[str], Bind
     with pytest.raises(EngineUnavailable) as caught:
         HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
     assert f"no engine answers at {address} (" in str(caught.value)
-    assert Status.CONNECTION_NOT_VALID == caught.value.code
+    assert ReturnCode.CONNECTION_NOT_VALID == caught.value.code
 
 
 def test_an_engine_without_the_driver_is_named(bench: StartBench) -> None:
@@ -127,14 +127,14 @@ def test_a_unix_socket_serves_as_well(simulated: Callable[[str], Bindings], tmp_
 
 def test_a_connection_that_is_born_dead_is_found_out() -> None:
     """``dcgmConnect_v2`` can answer OK with a handle that is of no use (DcgmApi.cpp)."""
-    dead = FakeBindings(engine_version_code=Status.CONNECTION_NOT_VALID)
+    dead = FakeBindings(engine_version_code=ReturnCode.CONNECTION_NOT_VALID)
     with pytest.raises(EngineUnavailable, match="the connection to the engine is gone"):
         HostEngine.connect(dead.bindings, EngineAddress(), 1.0, CallCount())
     assert ["dcgmConnect_v2", "dcgmDisconnect"] == dead.calls
 
 
 def test_an_engine_that_does_not_tell_its_release_is_asked_on() -> None:
-    silent = FakeBindings(engine_version_code=Status.FUNCTION_NOT_FOUND)
+    silent = FakeBindings(engine_version_code=ReturnCode.FUNCTION_NOT_FOUND)
     connection = HostEngine.connect(silent.bindings, EngineAddress(), 1.0, CallCount())
     assert Versions("4.2.3", "") == connection.versions
     assert ["dcgmConnect_v2", "dcgmGetAllSupportedDevices"] == silent.calls
@@ -247,7 +247,7 @@ def test_profiling_fields_are_those_of_the_gpu(bench: StartBench, version: str) 
     assert {1001, 1002, 1005, 1012} <= offered
     with pytest.raises(CallRefused) as caught:
         bench("a100-no-prof", version).connect().profiling_field_ids(0)
-    assert Status.MODULE_NOT_LOADED == caught.value.code
+    assert ReturnCode.MODULE_NOT_LOADED == caught.value.code
 
 
 # Watching and reading.
@@ -269,7 +269,7 @@ def test_what_is_watched_can_be_read(bench: StartBench, version: str) -> None:
     found = {(v.entity, v.field_id): read_value(v, started.now, 60.0) for v in values}
     assert 8 == len(found)
     assert {int, float, str} == {type(value) for value in found.values()}
-    assert Nothing.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0], 0, 60.0)
+    assert Absence.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0], 0, 60.0)
 
 
 @every_version
@@ -388,7 +388,7 @@ def test_texts_that_are_no_utf_8_are_read_nevertheless() -> None:
 class FakeBindings:
     """Bindings for faults that the simulator does not have."""
 
-    def __init__(self, engine_version_code: int = Status.OK) -> None:
+    def __init__(self, engine_version_code: int = ReturnCode.OK) -> None:
         self.calls: list[str] = []
         self._engine_version_code = engine_version_code
         agent = SimpleNamespace(

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import Bench, readings_of, some_gpu
 
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.errors import CallRefused
 
 StartBench = Callable[..., Bench]
@@ -43,7 +43,7 @@ def test_links_of_a_lost_gpu_are_not_known() -> None:
 def test_an_engine_that_does_not_tell_is_counted() -> None:
     readings = readings_of()
     assert {} == collector_of(Engine(None)).collect(readings)
-    assert {Nothing.FUNCTION_ABSENT: 1} == dict(readings.dropped)
+    assert {Absence.FUNCTION_ABSENT: 1} == dict(readings.dropped)
 
 
 @pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])

@@ -19,7 +19,7 @@ from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
 from do_dcgm_exporter.config.device_selection import parse_device_selection
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.topology import Topology
 
 StartBench = Callable[..., Bench]
@@ -81,7 +81,7 @@ def test_bindings_without_it_give_no_family_and_a_reason(bench: StartBench, vers
     started = bench("h100x1", version)
     result = started.read(started.session(COUNTER))
     assert () == result.snapshot.families
-    assert 1 == result.dropped[Nothing.FUNCTION_ABSENT]
+    assert 1 == result.dropped[Absence.FUNCTION_ABSENT]
     assert all(outcome.succeeded for outcome in result.outcomes)
 
 

@@ -13,9 +13,9 @@ from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.dcgm.answers import Watch
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import ComputeInstance, GpuInstance, Topology
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.dcgm.watcher import Watcher
@@ -41,7 +41,7 @@ class Engine:
 
     def profiling_field_ids(self, gpu_id: int) -> frozenset[int]:
         if gpu_id not in self.offered:
-            raise CallRefused("the module is not loaded", Status.MODULE_NOT_LOADED)
+            raise CallRefused("the module is not loaded", ReturnCode.MODULE_NOT_LOADED)
         return frozenset(self.offered[gpu_id])
 
     def create_group(self, entities: Sequence[Entity]) -> tuple[int, tuple[Entity, ...]]:
@@ -243,7 +243,7 @@ def test_a_refused_unwatch_leaves_the_watch_of_a_second(caplog: pytest.LogCaptur
 
 def test_the_last_value_stands_for_a_blank_one_while_it_is_fresh() -> None:
     profiling = settled(Engine({0: [1001], 1: [1001]}))
-    for seconds, expected in ((40, 0.5), (60, 0.5), (61, Nothing.BLANK)):
+    for seconds, expected in ((40, 0.5), (60, 0.5), (61, Absence.BLANK)):
         later = raw(gpu(0), 1001, BLANK, timestamp=NOW + seconds)
         readings = readings_of(later, now=NOW + seconds)
         profiling.follow(readings)
@@ -256,7 +256,7 @@ def test_a_value_does_not_become_younger_when_the_clock_is_set_back() -> None:
     for seen_for, payload, expected in (
         (0, 0.5, 0.5),
         (60, BLANK, 0.5),
-        (61, BLANK, Nothing.BLANK),
+        (61, BLANK, Absence.BLANK),
     ):
         readings = Readings(NOW, 60.0, SampleAges(Clock(seen_for), ages._seen))
         readings.add([raw(gpu(0), 1001, payload)])
@@ -264,12 +264,12 @@ def test_a_value_does_not_become_younger_when_the_clock_is_set_back() -> None:
         assert expected == readings.get(gpu(0), 1001)
 
 
-@pytest.mark.parametrize("status", [Status.NOT_WATCHED, Status.NO_PERMISSION])
-def test_no_value_stands_for_one_that_is_refused(status: Status) -> None:
+@pytest.mark.parametrize("status", [ReturnCode.NOT_WATCHED, ReturnCode.NO_PERMISSION])
+def test_no_value_stands_for_one_that_is_refused(status: ReturnCode) -> None:
     profiling = settled(Engine({0: [1001], 1: [1001]}))
     readings = readings_of(raw(gpu(0), 1001, 0.0, status=status))
     profiling.follow(readings)
-    assert isinstance(readings.get(gpu(0), 1001), Nothing)
+    assert isinstance(readings.get(gpu(0), 1001), Absence)
 
 
 def test_no_value_stands_on_a_lost_gpu_and_it_is_not_sampled_faster() -> None:
@@ -278,7 +278,7 @@ def test_no_value_stands_on_a_lost_gpu_and_it_is_not_sampled_faster() -> None:
     readings = reading(0.5, BLANK)
     readings.lost_gpus = frozenset({1})
     profiling.follow(readings)
-    assert Nothing.BLANK is readings.get(gpu(1), 1001)
+    assert Absence.BLANK is readings.get(gpu(1), 1001)
     assert ([], "") == (engine.watched, profiling.reason)
 
 
@@ -289,7 +289,7 @@ def test_no_value_from_before_a_loss_stands_after_it() -> None:
     profiling.follow(lost)
     back = reading(0.5, BLANK)
     profiling.follow(back)
-    assert Nothing.BLANK is back.get(gpu(1), 1001)
+    assert Absence.BLANK is back.get(gpu(1), 1001)
 
 
 # What GPUs offer.
@@ -349,7 +349,7 @@ class Refusing(Engine):
     """An engine whose profiling module goes between saying what it offers and watching it."""
 
     def watch(self, watch: Watch, _interval: float, _seconds: float, _samples: int) -> None:
-        raise CallRefused(f"no module for {watch}", Status.MODULE_NOT_LOADED)
+        raise CallRefused(f"no module for {watch}", ReturnCode.MODULE_NOT_LOADED)
 
 
 def test_what_is_offered_and_not_watched_is_told_and_wants_a_new_connection(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import NOW, gpu, raw, readings_of
 
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 
 
 def test_a_value_is_found_by_entity_and_field() -> None:
@@ -18,13 +18,13 @@ def test_a_value_is_found_by_entity_and_field() -> None:
 
 
 def test_what_was_not_read_is_not_watched() -> None:
-    assert Nothing.NOT_WATCHED is readings_of().get(gpu(0), 150)
+    assert Absence.NOT_WATCHED is readings_of().get(gpu(0), 150)
 
 
 def test_a_field_that_was_left_out_says_why() -> None:
     readings = readings_of()
-    readings.left_out = {3: Nothing.POISONED}
-    assert Nothing.POISONED is readings.get(gpu(0), 3)
+    readings.left_out = {3: Absence.POISONED}
+    assert Absence.POISONED is readings.get(gpu(0), 3)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_field_that_was_left_out_says_why() -> None:
 )
 def test_how_old_a_value_may_be(field_id: int, age: float, stale: bool) -> None:
     readings = readings_of(raw(gpu(0), field_id, 1, timestamp=NOW - age), stale_after=60.0)
-    assert (Nothing.STALE if stale else 1) == readings.get(gpu(0), field_id)
+    assert (Absence.STALE if stale else 1) == readings.get(gpu(0), field_id)
 
 
 def test_a_long_limit_holds_for_inforom_fields_too() -> None:
@@ -52,6 +52,6 @@ def test_a_long_limit_holds_for_inforom_fields_too() -> None:
 
 def test_reasons_are_counted() -> None:
     readings = readings_of()
-    for reason in (Nothing.BLANK, Nothing.STALE, Nothing.BLANK):
+    for reason in (Absence.BLANK, Absence.STALE, Absence.BLANK):
         readings.drop(reason)
-    assert {Nothing.BLANK: 2, Nothing.STALE: 1} == dict(readings.dropped)
+    assert {Absence.BLANK: 2, Absence.STALE: 1} == dict(readings.dropped)

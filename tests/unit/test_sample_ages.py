@@ -6,7 +6,7 @@ from tests.builders import NOW, Clock, gpu, raw, readings_of
 
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_ages import SampleAges
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 
 TEMPERATURE, XID = 150, 230
 
@@ -35,7 +35,7 @@ def test_an_old_sample_does_not_look_young_because_the_clock_was_set_back() -> N
     ages = SampleAges(clock)
     sample = raw(gpu(0), TEMPERATURE, 41)
     readings_at(0.0, NOW, ages, clock).add([sample])
-    for seconds, expected in ((59.0, 41), (61.0, Nothing.STALE), (3600.0, Nothing.STALE)):
+    for seconds, expected in ((59.0, 41), (61.0, Absence.STALE), (3600.0, Absence.STALE)):
         readings = readings_at(seconds, NOW - 3600.0 + seconds, ages, clock)
         readings.add([sample])
         assert expected == readings.get(gpu(0), TEMPERATURE), seconds

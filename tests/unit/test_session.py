@@ -19,7 +19,7 @@ from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.fields import EntityLevel, ValueType, field_by_id
@@ -237,7 +237,7 @@ def test_fields_the_engine_does_not_know_are_named_and_counted(bench: StartBench
     session = started.session(TEMPERATURE, newer)
     result = started.read(session)
     assert [name_of(TEMPERATURE)] == [family.name for family in result.snapshot.families]
-    assert 8 == result.dropped[Nothing.UNKNOWN_FIELD]
+    assert 8 == result.dropped[Absence.UNKNOWN_FIELD]
     assert 1 == len(session.unknown_fields)
 
 
@@ -262,7 +262,7 @@ def test_a_poisoned_series_is_counted_by_its_reason(bench: StartBench) -> None:
     session = started.session(TEMPERATURE)
     session.reader._poisoned_until[150] = math.inf
     result = started.read(session)
-    assert (8, ()) == (result.dropped[Nothing.POISONED], result.snapshot.families)
+    assert (8, ()) == (result.dropped[Absence.POISONED], result.snapshot.families)
 
 
 def test_stale_values_are_not_shown(bench: StartBench) -> None:
@@ -275,7 +275,7 @@ def test_stale_values_are_not_shown(bench: StartBench) -> None:
     started.pass_time(1)
     result = started.read(session)
     assert name_of(TEMPERATURE) not in {family.name for family in result.snapshot.families}
-    assert 8 == result.dropped[Nothing.STALE]
+    assert 8 == result.dropped[Absence.STALE]
     started.engine.control("thaw", "150")
     started.pass_time(20)
     assert name_of(TEMPERATURE) in started.names(session)
@@ -284,7 +284,7 @@ def test_stale_values_are_not_shown(bench: StartBench) -> None:
 def test_profiling_that_a_gpu_does_not_offer_is_counted_as_such(bench: StartBench) -> None:
     started = bench("a100-no-prof")
     result = started.read(started.session(TEMPERATURE, SM_ACTIVE))
-    assert 2 == result.dropped[Nothing.NOT_OFFERED]
+    assert 2 == result.dropped[Absence.NOT_OFFERED]
 
 
 def test_a_text_is_no_series(bench: StartBench) -> None:
@@ -293,14 +293,14 @@ def test_a_text_is_no_series(bench: StartBench) -> None:
     started.engine.control("set", "--entity", "gpu:0", "150", "status:-6")
     started.pass_time(20)
     result = started.read(session)
-    assert ((), 1) == (result.snapshot.families, result.dropped[Nothing.NOT_SUPPORTED])
+    assert ((), 1) == (result.snapshot.families, result.dropped[Absence.NOT_SUPPORTED])
 
 
 def test_kinds_that_a_machine_does_not_have_are_counted(bench: StartBench) -> None:
     started = bench()
     session = started.session(TEMPERATURE)
     assert {EntityKind.CPU} == set(session.topology.absent)
-    assert 1 == started.read(session).dropped[Nothing.ENTITIES_ABSENT]
+    assert 1 == started.read(session).dropped[Absence.ENTITIES_ABSENT]
 
 
 # A lost GPU.
@@ -320,7 +320,7 @@ def test_a_lost_gpu_takes_its_samples_along_and_no_others(bench: StartBench, ver
     others = [str(number) for number in range(8) if number != 3]
     for line in (TEMPERATURE, SM_ACTIVE, BANDWIDTH):
         assert others == gpus_in(iter(started.series(session, name_of(line)))), line
-    assert 3 == result.dropped[Nothing.GPU_LOST]
+    assert 3 == result.dropped[Absence.GPU_LOST]
 
 
 @every_version
@@ -583,7 +583,7 @@ def test_a_series_is_never_there_twice(broken: tuple[Bench, Session, Broken]) ->
     (family,) = [f for f in result.snapshot.families if f.name == "DCGM_FI_DEV_POWER_USAGE"]
     assert {Sample("a", "1"), Sample("b", "2")} == set(family.samples)
     assert 2 == len(family.samples)
-    assert 1 == result.dropped[Nothing.DUPLICATE]
+    assert 1 == result.dropped[Absence.DUPLICATE]
 
 
 def test_a_family_without_samples_is_not_on_the_page(

@@ -13,7 +13,7 @@ from tests.builders import NOW, cycle_result
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.dcgm.call_count import CallCount
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, render
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
@@ -86,7 +86,7 @@ def test_before_the_first_cycle_nothing_is_known(telemetry: Telemetry) -> None:
 
 def test_every_reason_and_result_is_there_from_the_start(telemetry: Telemetry) -> None:
     found = own(telemetry)
-    reasons = {(("reason", reason.value),): 0.0 for reason in Nothing}
+    reasons = {(("reason", reason.value),): 0.0 for reason in Absence}
     results = {(("result", outcome.value),): 0.0 for outcome in ForwardResult}
     assert reasons == found["values_dropped_total"]
     assert results == found["forward_attempts_total"]
@@ -122,7 +122,7 @@ def test_a_cycle_is_recorded(telemetry: Telemetry) -> None:
 
 
 def test_reasons_add_up_over_cycles(telemetry: Telemetry) -> None:
-    for dropped in ({Nothing.BLANK: 3}, {Nothing.BLANK: 1, Nothing.STALE: 2}, {}):
+    for dropped in ({Absence.BLANK: 3}, {Absence.BLANK: 1, Absence.STALE: 2}, {}):
         telemetry.record(cycle_result(dropped=dropped), Versions(), 0.0, NOW)
     found = own(telemetry)["values_dropped_total"]
     assert (4.0, 2.0) == (found[("reason", "blank"),], found[("reason", "stale"),])

@@ -13,9 +13,9 @@ from tests.builders import MICROSECONDS, NOW, gpu, raw
 
 from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, Reading, decode_values, read_value
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, decode_values, read_value
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import Status
+from do_dcgm_exporter.dcgm.errors import ReturnCode
 
 INT32, INT64, DOUBLE = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 
@@ -32,33 +32,33 @@ def test_a_fresh_value_is_worth_its_payload(payload: float | str) -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (INT32, Nothing.BLANK),
-        (INT32 + 1, Nothing.NOT_FOUND),
-        (INT32 + 2, Nothing.NOT_SUPPORTED),
-        (INT32 + 3, Nothing.NOT_PERMITTED),
-        (INT64, Nothing.BLANK),
-        (INT64 + 1, Nothing.NOT_FOUND),
-        (INT64 + 2, Nothing.NOT_SUPPORTED),
-        (INT64 + 3, Nothing.NOT_PERMITTED),
-        (DOUBLE, Nothing.BLANK),
-        (DOUBLE + 1, Nothing.NOT_FOUND),
-        (DOUBLE + 2, Nothing.NOT_SUPPORTED),
-        (DOUBLE + 3, Nothing.NOT_PERMITTED),
-        ("<<<NULL>>>", Nothing.BLANK),
-        ("<<<NOT_FOUND>>>", Nothing.NOT_FOUND),
-        ("<<<NOT_SUPPORTED>>>", Nothing.NOT_SUPPORTED),
-        ("<<<NOT_PERM>>>", Nothing.NOT_PERMITTED),
-        ("<<<SOMETHING NEW>>>", Nothing.BLANK),
-        ("", Nothing.BLANK),
-        (2 * DOUBLE, Nothing.BLANK),  # a sum of two blanks
-        (1.5 * DOUBLE, Nothing.BLANK),  # an average with one
-        (math.nan, Nothing.NOT_A_NUMBER),
-        (math.inf, Nothing.NOT_A_NUMBER),
-        (-math.inf, Nothing.NOT_A_NUMBER),
-        (None, Nothing.NOT_A_NUMBER),  # a blob
+        (INT32, Absence.BLANK),
+        (INT32 + 1, Absence.NOT_FOUND),
+        (INT32 + 2, Absence.NOT_SUPPORTED),
+        (INT32 + 3, Absence.NOT_PERMITTED),
+        (INT64, Absence.BLANK),
+        (INT64 + 1, Absence.NOT_FOUND),
+        (INT64 + 2, Absence.NOT_SUPPORTED),
+        (INT64 + 3, Absence.NOT_PERMITTED),
+        (DOUBLE, Absence.BLANK),
+        (DOUBLE + 1, Absence.NOT_FOUND),
+        (DOUBLE + 2, Absence.NOT_SUPPORTED),
+        (DOUBLE + 3, Absence.NOT_PERMITTED),
+        ("<<<NULL>>>", Absence.BLANK),
+        ("<<<NOT_FOUND>>>", Absence.NOT_FOUND),
+        ("<<<NOT_SUPPORTED>>>", Absence.NOT_SUPPORTED),
+        ("<<<NOT_PERM>>>", Absence.NOT_PERMITTED),
+        ("<<<SOMETHING NEW>>>", Absence.BLANK),
+        ("", Absence.BLANK),
+        (2 * DOUBLE, Absence.BLANK),  # a sum of two blanks
+        (1.5 * DOUBLE, Absence.BLANK),  # an average with one
+        (math.nan, Absence.NOT_A_NUMBER),
+        (math.inf, Absence.NOT_A_NUMBER),
+        (-math.inf, Absence.NOT_A_NUMBER),
+        (None, Absence.NOT_A_NUMBER),  # a blob
     ],
 )
-def test_a_sentinel_is_named(payload: float | str | None, reason: Nothing) -> None:
+def test_a_sentinel_is_named(payload: float | str | None, reason: Absence) -> None:
     assert reason is value_of(payload)
 
 
@@ -70,26 +70,26 @@ def test_a_number_beside_the_sentinels_is_a_number(payload: float) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (Status.NO_DATA, Nothing.NO_DATA),
-        (Status.NOT_WATCHED, Nothing.NOT_WATCHED),
-        (Status.UNKNOWN_FIELD, Nothing.UNKNOWN_FIELD),
-        (Status.NOT_SUPPORTED, Nothing.NOT_SUPPORTED),
-        (Status.NO_PERMISSION, Nothing.NOT_PERMITTED),
-        (Status.GPU_IS_LOST, Nothing.GPU_LOST),
-        (Status.STALE_DATA, Nothing.STALE),
-        (Status.MODULE_NOT_LOADED, Nothing.MODULE_NOT_LOADED),
-        (Status.GENERIC_ERROR, Nothing.ENGINE_ERROR),
-        (-1000, Nothing.ENGINE_ERROR),
+        (ReturnCode.NO_DATA, Absence.NO_DATA),
+        (ReturnCode.NOT_WATCHED, Absence.NOT_WATCHED),
+        (ReturnCode.UNKNOWN_FIELD, Absence.UNKNOWN_FIELD),
+        (ReturnCode.NOT_SUPPORTED, Absence.NOT_SUPPORTED),
+        (ReturnCode.NO_PERMISSION, Absence.NOT_PERMITTED),
+        (ReturnCode.GPU_IS_LOST, Absence.GPU_LOST),
+        (ReturnCode.STALE_DATA, Absence.STALE),
+        (ReturnCode.MODULE_NOT_LOADED, Absence.MODULE_NOT_LOADED),
+        (ReturnCode.GENERIC_ERROR, Absence.ENGINE_ERROR),
+        (-1000, Absence.ENGINE_ERROR),
     ],
 )
 @pytest.mark.parametrize("payload", [0, INT64, 42])
-def test_a_status_comes_before_the_value(status: int, reason: Nothing, payload: int) -> None:
+def test_a_status_comes_before_the_value(status: int, reason: Absence, payload: int) -> None:
     assert reason is value_of(payload, status=status)
 
 
 def test_a_value_is_stale_once_it_is_older_than_allowed() -> None:
     assert 42 == value_of(42, age=60.0)
-    assert Nothing.STALE is value_of(42, age=60.001)
+    assert Absence.STALE is value_of(42, age=60.001)
 
 
 def test_a_value_that_may_be_of_any_age_is_never_stale() -> None:
@@ -97,7 +97,7 @@ def test_a_value_that_may_be_of_any_age_is_never_stale() -> None:
 
 
 def test_a_sentinel_is_named_whatever_its_age() -> None:
-    assert Nothing.NOT_SUPPORTED is value_of(INT64 + 2, age=1e6)
+    assert Absence.NOT_SUPPORTED is value_of(INT64 + 2, age=1e6)
 
 
 @pytest.mark.parametrize(

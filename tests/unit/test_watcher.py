@@ -10,7 +10,7 @@ from tests.builders import Bench, gpu
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
 from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
@@ -148,7 +148,7 @@ def test_an_engine_without_room_for_groups_says_who_leaks(bench: StartBench) -> 
     with pytest.raises(EngineUnavailable) as caught:
         for _ in range(100):
             leaking.create_field_group([150])
-    assert Status.MAX_LIMIT == caught.value.code
+    assert ReturnCode.MAX_LIMIT == caught.value.code
     with pytest.raises(EngineUnavailable, match="a client of it leaks them"):
         Watcher(connection).watch([gpu(0)], [150], 20.0)
 
@@ -191,5 +191,5 @@ class Refusing:
 
     def watch(self, watch: Watch, interval: float, keep_seconds: float, keep_samples: int) -> None:
         if self.refused & set(watch.field_ids):
-            raise CallRefused("module not loaded", Status.MODULE_NOT_LOADED)
+            raise CallRefused("module not loaded", ReturnCode.MODULE_NOT_LOADED)
         self.watched.append((watch.field_ids, interval, keep_seconds, keep_samples))

@@ -13,7 +13,7 @@ from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
 
@@ -78,7 +78,7 @@ def test_zeros_can_be_left_out(one: Bench) -> None:
     session = one.session(*COUNTERS, xid_zero_fill=False)
     result = one.read(session)
     assert LAST not in {family.name for family in result.snapshot.families}
-    assert 1 == result.dropped[Nothing.NO_DATA]
+    assert 1 == result.dropped[Absence.NO_DATA]
     report(one, 31)
     assert {"0": "31"} == last(one, session)
 

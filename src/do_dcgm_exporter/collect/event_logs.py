@@ -13,7 +13,7 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
-class Logs:
+class EventLogs:
     """The logs of both kinds of events, and how old samples are."""
 
     xids: XidLog
@@ -23,7 +23,7 @@ class Logs:
     @classmethod
     def starting_at(
         cls, now: float, settings: Settings, boot_clock: Callable[[], float] = boot_time
-    ) -> Logs:
+    ) -> EventLogs:
         """Empty logs whose totals count from ``now`` (Unix seconds)."""
         return cls(
             XidLog(int(now * 1e6), settings.xid_window),

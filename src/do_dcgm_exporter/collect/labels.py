@@ -17,7 +17,7 @@ from do_dcgm_exporter.collect.plan import carries
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_text import Label, label_block
 from do_dcgm_exporter.config.counters import Counter
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Topology
 
@@ -89,7 +89,7 @@ class LabelBlocks:
         for counter in self.label_counters:
             if counter.field is not None and carries(entity.kind, counter):
                 value = readings.get(entity, counter.field.id)
-                if isinstance(value, Nothing):
+                if isinstance(value, Absence):
                     readings.drop(value)
                 else:
                     of_gpus = self.as_info and carries(EntityKind.GPU, counter)

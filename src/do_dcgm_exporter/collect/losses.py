@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.plan import LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.topology import Gpu
 
-_LOST_SIGNS = (Nothing.BLANK, Nothing.GPU_LOST)
+_LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
 
 
 @dataclass(slots=True)

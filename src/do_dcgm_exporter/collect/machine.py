@@ -13,7 +13,7 @@ from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD, GPU_KINDS
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.xid_log import SeenXid
-from do_dcgm_exporter.dcgm.decoding import Nothing, Reading
+from do_dcgm_exporter.dcgm.decoding import Absence, Reading
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
@@ -125,7 +125,7 @@ class MachineState:
 
     def stale(self, field_id: int) -> Iterator[Entity]:
         """The devices whose value the engine has not updated."""
-        return (e for e in self.roster.devices if self.values.get((e, field_id)) is Nothing.STALE)
+        return (e for e in self.roster.devices if self.values.get((e, field_id)) is Absence.STALE)
 
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.identity import entity_labels
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
@@ -51,7 +51,7 @@ _XID_RETENTION = Retention(KEPT_FOR, 0)
 def open_session(
     engine: HostEngine,
     configuration: Configuration,
-    logs: Logs,
+    logs: EventLogs,
     known_gpus: Mapping[int, Gpu],
     clock: Callable[[], float] = time.monotonic,
 ) -> Session:
@@ -192,7 +192,7 @@ class _Scope:
         return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
 
     def xid_collector(
-        self, engine: HostEngine, labels: LabelBlocks, logs: Logs, watches: Sequence[Watch]
+        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, watches: Sequence[Watch]
     ) -> XidCollector:
         """The follower of field 230, which shows every GPU in scope."""
         shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
@@ -203,7 +203,7 @@ class _Scope:
         self,
         engine: HostEngine,
         labels: LabelBlocks,
-        logs: Logs,
+        logs: EventLogs,
         profiling: ProfilingWatch,
         xids: XidCollector,
     ) -> tuple[Collector, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.dcgm.answers import Watch
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.topology import Topology
 
@@ -63,7 +63,7 @@ class ProfilingValues:
     def _stand_in(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
         """Whether the last value takes the place of a blank one."""
         known = self._last.get((entity, field_id))
-        if known is None or readings.get(entity, field_id) is not Nothing.BLANK:
+        if known is None or readings.get(entity, field_id) is not Absence.BLANK:
             return False
         raw, seen_at = known
         return readings.put_back(raw, now - seen_at)

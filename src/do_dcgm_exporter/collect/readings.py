@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.sample_ages import SampleAges
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue, Reading, read_value
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
 
 # Fields whose last value stands however old it is: 230 (XID) and 450 (GPU unbind and
@@ -34,9 +34,9 @@ class Readings:
     ages: SampleAges = field(default_factory=SampleAges)
     values: dict[tuple[Entity, int], Reading] = field(default_factory=dict)
     raw: dict[tuple[Entity, int], RawValue] = field(default_factory=dict)
-    left_out: Mapping[int, Nothing] = field(default_factory=dict)
+    left_out: Mapping[int, Absence] = field(default_factory=dict)
     lost_gpus: frozenset[int] = frozenset()
-    dropped: Tally[Nothing] = field(default_factory=Tally)
+    dropped: Tally[Absence] = field(default_factory=Tally)
 
     def add(self, raws: Iterable[RawValue]) -> None:
         """Judge ``raws`` and keep them."""
@@ -46,8 +46,8 @@ class Readings:
             max_age = self._max_age(raw.field_id)
             value = read_value(raw, self.now, max_age)
             seen_for = self.ages.at_least(key, raw.timestamp, clock_now)
-            if seen_for > max_age and not isinstance(value, Nothing):
-                value = Nothing.STALE
+            if seen_for > max_age and not isinstance(value, Absence):
+                value = Absence.STALE
             self.raw[key] = raw
             self.values[key] = value
 
@@ -58,7 +58,7 @@ class Readings:
         """
         max_age = self._max_age(raw.field_id)
         value = read_value(raw, self.now, max_age)
-        if seen_for > max_age or isinstance(value, Nothing):
+        if seen_for > max_age or isinstance(value, Absence):
             return False
         self.values[raw.entity, raw.field_id] = value
         return True
@@ -66,9 +66,9 @@ class Readings:
     def get(self, entity: Entity, field_id: int) -> Reading:
         """The value of a field on an entity, or why there is none."""
         found = self.values.get((entity, field_id))
-        return self.left_out.get(field_id, Nothing.NOT_WATCHED) if found is None else found
+        return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
 
-    def drop(self, reason: Nothing) -> None:
+    def drop(self, reason: Absence) -> None:
         """Count one value that is not exported."""
         self.dropped[reason] += 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.collect.samples import Snapshot
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 
 # By GPU and link: 1 disabled, 2 down, 3 up (dcgmNvLinkLinkState_t).
 LinkStates = Mapping[tuple[int, int], int]
@@ -37,7 +37,7 @@ class CycleResult:
     gpus_up: Mapping[int, bool]
     nvlink_states: LinkStates
     driver_version: str
-    dropped: Mapping[Nothing, int]
+    dropped: Mapping[Absence, int]
     outcomes: tuple[CollectorOutcome, ...]
     poisoned_fields: frozenset[int]
     profiling_reason: str

@@ -31,7 +31,7 @@ from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
@@ -177,10 +177,10 @@ class Session:
                 self.xids.hold_what_was_told(readings)
                 raise
         readings.left_out = {
-            **dict.fromkeys(self.unknown_fields, Nothing.UNKNOWN_FIELD),
-            **dict.fromkeys(self.reader.poisoned, Nothing.POISONED),
+            **dict.fromkeys(self.unknown_fields, Absence.UNKNOWN_FIELD),
+            **dict.fromkeys(self.reader.poisoned, Absence.POISONED),
         }
-        readings.dropped[Nothing.ENTITIES_ABSENT] += len(self.topology.absent)
+        readings.dropped[Absence.ENTITIES_ABSENT] += len(self.topology.absent)
         readings.lost_gpus = self.losses.judge(
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
@@ -227,5 +227,5 @@ def _without_duplicates(family: Family, readings: Readings) -> Family:
     unique = {sample.labels: sample for sample in reversed(family.samples)}
     if len(unique) == len(family.samples):
         return family
-    readings.dropped[Nothing.DUPLICATE] += len(family.samples) - len(unique)
+    readings.dropped[Absence.DUPLICATE] += len(family.samples) - len(unique)
     return Family(family.name, family.type, family.help, tuple(reversed(unique.values())))

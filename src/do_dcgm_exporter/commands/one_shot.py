@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
@@ -90,7 +90,7 @@ def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session
     bindings = load_bindings(settings.dcgm_bindings)
     engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
     try:
-        logs = Logs.starting_at(time.time(), settings)
+        logs = EventLogs.starting_at(time.time(), settings)
         yield open_session(engine, configuration, logs, known_gpus={})
     finally:
         engine.disconnect()

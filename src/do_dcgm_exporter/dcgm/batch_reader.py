@@ -16,7 +16,7 @@ from do_dcgm_exporter.dcgm.bisection import split_off_culprits
 from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class BatchReader:
         try:
             return self.engine.latest(entities, field_ids)
         except CallRefused as error:
-            if error.code == Status.INSUFFICIENT_SIZE and len(entities) > 1:
+            if error.code == ReturnCode.INSUFFICIENT_SIZE and len(entities) > 1:
                 # The engine's reply has 4 MB; fewer entities need fewer.
                 middle = len(entities) // 2
                 return self._read_batch(entities[:middle], field_ids) + self._read_batch(

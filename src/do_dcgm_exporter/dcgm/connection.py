@@ -27,7 +27,7 @@ from do_dcgm_exporter.dcgm.errors import (
     CallRefused,
     EngineError,
     EngineUnavailable,
-    Status,
+    ReturnCode,
     VersionSkew,
     engine_error,
 )
@@ -107,7 +107,7 @@ class HostEngine:
     def _probe(self) -> None:
         self.versions = Versions(self.versions.client, self._engine_version())
         if self.versions.engine_release[0] not in (0, self.versions.client_major):
-            raise VersionSkew(self.versions.remedy(), Status.VERSION_MISMATCH)
+            raise VersionSkew(self.versions.remedy(), ReturnCode.VERSION_MISMATCH)
         self.supported_gpu_ids()
 
     def _engine_version(self) -> str:
@@ -118,9 +118,9 @@ class HostEngine:
         with self._counted("dcgmHostengineVersionInfo"):
             ask = structs._dcgmGetFunctionPointer("dcgmHostengineVersionInfo")
             code = ask(self.handle, ctypes.byref(answer))
-        if code == Status.CONNECTION_NOT_VALID:
+        if code == ReturnCode.CONNECTION_NOT_VALID:
             raise engine_error(code, "dead handle", "dcgmHostengineVersionInfo")
-        return version_in(_text_of(answer, "rawBuildInfoString")) if code == Status.OK else ""
+        return version_in(_text_of(answer, "rawBuildInfoString")) if code == ReturnCode.OK else ""
 
     # Discovery
 
@@ -324,7 +324,7 @@ class HostEngine:
         """Call ``function`` of the bindings on this connection."""
         call = getattr(self.bindings.agent, function, None)
         if call is None:
-            raise CallRefused(f"these bindings have no {function}", Status.NOT_SUPPORTED)
+            raise CallRefused(f"these bindings have no {function}", ReturnCode.NOT_SUPPORTED)
         with self._counted(function):
             return call(self.handle, *arguments)
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import Status
+from do_dcgm_exporter.dcgm.errors import ReturnCode
 
 # Size and value offset of dcgmFieldValue_v2, the same in every release from 3.1 to 4.6.
 FIELD_VALUE_SIZE = 4128
@@ -48,7 +48,7 @@ class RawValue(NamedTuple):
     payload: int | float | str | None
 
 
-class Nothing(Enum):
+class Absence(Enum):
     """Why there is no value; the text is the ``reason`` label of the exporter's count."""
 
     BLANK = "blank"
@@ -70,26 +70,26 @@ class Nothing(Enum):
     ENGINE_ERROR = "engine_error"
 
 
-Reading = int | float | str | Nothing
+Reading = int | float | str | Absence
 
-_OK = int(Status.OK)
-_BY_STATUS: dict[int, Nothing] = {
-    Status.NO_DATA: Nothing.NO_DATA,
-    Status.NOT_WATCHED: Nothing.NOT_WATCHED,
-    Status.UNKNOWN_FIELD: Nothing.UNKNOWN_FIELD,
-    Status.NOT_SUPPORTED: Nothing.NOT_SUPPORTED,
-    Status.NO_PERMISSION: Nothing.NOT_PERMITTED,
-    Status.GPU_IS_LOST: Nothing.GPU_LOST,
-    Status.STALE_DATA: Nothing.STALE,
-    Status.MODULE_NOT_LOADED: Nothing.MODULE_NOT_LOADED,
+_OK = int(ReturnCode.OK)
+_BY_STATUS: dict[int, Absence] = {
+    ReturnCode.NO_DATA: Absence.NO_DATA,
+    ReturnCode.NOT_WATCHED: Absence.NOT_WATCHED,
+    ReturnCode.UNKNOWN_FIELD: Absence.UNKNOWN_FIELD,
+    ReturnCode.NOT_SUPPORTED: Absence.NOT_SUPPORTED,
+    ReturnCode.NO_PERMISSION: Absence.NOT_PERMITTED,
+    ReturnCode.GPU_IS_LOST: Absence.GPU_LOST,
+    ReturnCode.STALE_DATA: Absence.STALE,
+    ReturnCode.MODULE_NOT_LOADED: Absence.MODULE_NOT_LOADED,
 }
 
 # The order in which DCGM numbers its sentinels upwards from the blank one.
 _SENTINEL_MEANINGS = (
-    Nothing.BLANK,
-    Nothing.NOT_FOUND,
-    Nothing.NOT_SUPPORTED,
-    Nothing.NOT_PERMITTED,
+    Absence.BLANK,
+    Absence.NOT_FOUND,
+    Absence.NOT_SUPPORTED,
+    Absence.NOT_PERMITTED,
 )
 _INTEGER_SENTINELS = {
     first + step: meaning
@@ -101,10 +101,10 @@ _DOUBLE_SENTINELS = {
     _DOUBLE_BLANK + step: meaning for step, meaning in enumerate(_SENTINEL_MEANINGS)
 }
 _TEXT_SENTINELS = {
-    "<<<NULL>>>": Nothing.BLANK,
-    "<<<NOT_FOUND>>>": Nothing.NOT_FOUND,
-    "<<<NOT_SUPPORTED>>>": Nothing.NOT_SUPPORTED,
-    "<<<NOT_PERM>>>": Nothing.NOT_PERMITTED,
+    "<<<NULL>>>": Absence.BLANK,
+    "<<<NOT_FOUND>>>": Absence.NOT_FOUND,
+    "<<<NOT_SUPPORTED>>>": Absence.NOT_SUPPORTED,
+    "<<<NOT_PERM>>>": Absence.NOT_PERMITTED,
 }
 
 
@@ -152,17 +152,17 @@ def read_value(raw: RawValue, now: float, max_age: float) -> Reading:
     ``math.inf`` for fields whose last value stands.
     """
     if raw.status != _OK:
-        return _BY_STATUS.get(raw.status, Nothing.ENGINE_ERROR)
+        return _BY_STATUS.get(raw.status, Absence.ENGINE_ERROR)
     sentinel = _sentinel(raw.payload)
     if sentinel is not None:
         return sentinel
     if now - raw.timestamp / 1e6 > max_age:
-        return Nothing.STALE
+        return Absence.STALE
     assert raw.payload is not None, "_sentinel names a blob's reason"
     return raw.payload
 
 
-def _sentinel(payload: int | float | str | None) -> Nothing | None:
+def _sentinel(payload: int | float | str | None) -> Absence | None:
     if isinstance(payload, int):
         return _INTEGER_SENTINELS.get(payload)
     if isinstance(payload, float):
@@ -171,21 +171,21 @@ def _sentinel(payload: int | float | str | None) -> Nothing | None:
         return _double_sentinel(payload)
     if isinstance(payload, str):
         return _text_sentinel(payload)
-    return Nothing.NOT_A_NUMBER
+    return Absence.NOT_A_NUMBER
 
 
-def _double_sentinel(payload: float) -> Nothing | None:
+def _double_sentinel(payload: float) -> Absence | None:
     if math.isnan(payload) or math.isinf(payload):
-        return Nothing.NOT_A_NUMBER
+        return Absence.NOT_A_NUMBER
     if payload >= _DOUBLE_BLANK:
         # Sums and averages of sentinels land above the four exact ones.
-        return _DOUBLE_SENTINELS.get(payload, Nothing.BLANK)
+        return _DOUBLE_SENTINELS.get(payload, Absence.BLANK)
     return None
 
 
-def _text_sentinel(payload: str) -> Nothing | None:
+def _text_sentinel(payload: str) -> Absence | None:
     if not payload:
-        return Nothing.BLANK
+        return Absence.BLANK
     if payload.startswith("<<<") and payload.endswith(">>>"):
-        return _TEXT_SENTINELS.get(payload, Nothing.BLANK)
+        return _TEXT_SENTINELS.get(payload, Absence.BLANK)
     return None

@@ -8,7 +8,7 @@ from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.errors import ExporterError
 
 
-class Status(IntEnum):
+class ReturnCode(IntEnum):
     """The ``dcgmReturn_t`` codes this program acts on (dcgm_structs.h)."""
 
     OK = 0
@@ -67,29 +67,29 @@ class GpuIsLost(CallRefused):
 
 # Where only a new connection can help, and what it means.
 _FATAL = {
-    Status.CONNECTION_NOT_VALID: "the connection to the engine is gone",
-    Status.TIMEOUT: "the engine did not answer in time",
-    Status.UNINITIALIZED: "the DCGM library is not initialised",
-    Status.NVML_DRIVER_TIMEOUT: "the driver did not answer the engine in time",
-    Status.MAX_LIMIT: "the engine has no room for more groups, a client of it leaks them:"
+    ReturnCode.CONNECTION_NOT_VALID: "the connection to the engine is gone",
+    ReturnCode.TIMEOUT: "the engine did not answer in time",
+    ReturnCode.UNINITIALIZED: "the DCGM library is not initialised",
+    ReturnCode.NVML_DRIVER_TIMEOUT: "the driver did not answer the engine in time",
+    ReturnCode.MAX_LIMIT: "the engine has no room for more groups, a client of it leaks them:"
     " restart nvidia-dcgm",
 }
 
 
-_SKEW = (Status.VERSION_MISMATCH, Status.FUNCTION_NOT_FOUND)
+_SKEW = (ReturnCode.VERSION_MISMATCH, ReturnCode.FUNCTION_NOT_FOUND)
 
 
 def engine_error(code: int, words: str, call: str) -> EngineError:
     """The error of ours for DCGM's ``code``, met in ``call``."""
     if code in _FATAL:
-        return EngineUnavailable(f"{_FATAL[Status(code)]} ({call})", code)
+        return EngineUnavailable(f"{_FATAL[ReturnCode(code)]} ({call})", code)
     if code in _SKEW:
         return VersionSkew(f"the engine does not understand {call} ({words})", code)
-    if code == Status.NVML_NOT_LOADED:
+    if code == ReturnCode.NVML_NOT_LOADED:
         return NvmlNotLoaded(
             "the engine runs without NVML: install or load the NVIDIA driver,"
             " then restart nvidia-dcgm",
             code,
         )
-    refusal = GpuIsLost if code == Status.GPU_IS_LOST else CallRefused
+    refusal = GpuIsLost if code == ReturnCode.GPU_IS_LOST else CallRefused
     return refusal(f"the engine refused {call} ({words})", code)

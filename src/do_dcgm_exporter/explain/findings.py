@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from do_dcgm_exporter.collect.machine import GPU_TEMPERATURE
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.data_path import broken_ends
 from do_dcgm_exporter.explain.device_findings import device_findings, tells_stale_devices
@@ -45,7 +45,7 @@ def _findings(view: View) -> Iterator[Finding]:
 def _stale_elsewhere(view: View) -> Iterator[Finding]:
     """Report stale values that no finding about a device mentions."""
     result = view.status.result
-    stale = result.dropped.get(Nothing.STALE, 0) if result else 0
+    stale = result.dropped.get(Absence.STALE, 0) if result else 0
     if stale and not tells_stale_devices(view):
         values = f"{words.counted(stale, 'value')} {'is' if stale == 1 else 'are'} left out"
         reason = f"the engine has not updated them for {view.settings.stale_after:g} s"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForwardResult", "ForwardStatistics", "Forwarder"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 1.0  # seconds before the first retry; then twice as long each time
 _LONGEST_PAUSE = 8.0
@@ -121,7 +121,7 @@ class Forwarder:
         if page.simulated and not self._is_loopback:
             reason, forwarded = "simulated values do not leave this machine", b""
         if not forwarded and not self._had_nothing:
-            logger.debug("there is nothing to forward: %s", reason)
+            _log.debug("there is nothing to forward: %s", reason)
         self._had_nothing = not forwarded
         return forwarded
 
@@ -138,7 +138,7 @@ class Forwarder:
         if self._stopped.is_set() and outcome.result is not ForwardResult.SUCCESS:
             return outcome  # it was us who ended it
         self._statistics.count(outcome.result, self._unix_time())
-        logger.debug("posted %d bytes: the endpoint %s", len(page), outcome.detail)
+        _log.debug("posted %d bytes: the endpoint %s", len(page), outcome.detail)
         if outcome.result is ForwardResult.SUCCESS:
             self._note_success()
         else:
@@ -148,9 +148,9 @@ class Forwarder:
     def _note_success(self) -> None:
         if self._failing_since is not None:
             lasted = self._clock() - self._failing_since
-            logger.info("forwarding to %s works again after %.0f s", self._shown_url, lasted)
+            _log.info("forwarding to %s works again after %.0f s", self._shown_url, lasted)
         elif not self._has_worked:
-            logger.info("forwarding to %s works", self._shown_url)
+            _log.info("forwarding to %s works", self._shown_url)
         self._failing_since = None
         self._has_worked = True
         self._statistics.complaint = ""
@@ -160,7 +160,7 @@ class Forwarder:
         self._statistics.complaint = complaint
         if self._failing_since is None:
             self._failing_since = self._clock()
-            logger.warning("%s", complaint)
+            _log.warning("%s", complaint)
 
 
 def _without_secrets(url: str) -> str:

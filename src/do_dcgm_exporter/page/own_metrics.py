@@ -23,7 +23,7 @@ from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.sample_text import label_block
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.dcgm.call_count import CallCount
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
@@ -48,7 +48,7 @@ class Telemetry:
     last_success: float = 0.0
     collect_seconds: float = 0.0
     cycle: CycleResult | None = None
-    dropped: Tally[Nothing] = field(default_factory=Tally)
+    dropped: Tally[Absence] = field(default_factory=Tally)
     _failing: set[str] = field(default_factory=set)
 
     def record(self, cycle: CycleResult, versions: Versions, seconds: float, now: float) -> None:
@@ -149,7 +149,7 @@ class Telemetry:
         yield _counter(
             "values_dropped",
             "Values asked for and not exported, by reason.",
-            [((reason.value,), self.dropped[reason]) for reason in Nothing],
+            [((reason.value,), self.dropped[reason]) for reason in Absence],
             ["reason"],
         )
         yield _counter(

@@ -11,7 +11,7 @@ from typing import Any
 from do_dcgm_exporter.page.publication import Page, Publication
 from do_dcgm_exporter.serve.http.negotiation import Form, Format, negotiate
 from do_dcgm_exporter.serve.http.request import Refused, Request, parse_head
-from do_dcgm_exporter.serve.http.response import HTML, Answer, Content, refusal, render
+from do_dcgm_exporter.serve.http.response import HTML, Answer, Content, encode, refusal
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 
 _OK = Content(b"OK\n")
@@ -103,7 +103,7 @@ class Site:
     def say(self, content: Content, request: Request) -> Answer:
         """Answer ``request`` with ``content``."""
         now, closes = self._unix_time(), not request.keep_alive
-        return render(content, now, closes=closes, headers=self._headers)
+        return encode(content, now, closes=closes, headers=self._headers)
 
     def _metrics(self, request: Request) -> Answer:
         """Answer with the newest page; each way of sending it is built once a second."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
@@ -60,7 +60,7 @@ class Agent:
         self._calls = calls
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = Logs.starting_at(wall_clock(), configuration.settings, boot_clock)
+        self._logs = EventLogs.starting_at(wall_clock(), configuration.settings, boot_clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None

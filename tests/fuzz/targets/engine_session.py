@@ -19,7 +19,7 @@ from dcgm_simulator.wire import (
     Function,
     split_texts,
 )
-from do_dcgm_exporter.collect.event_logs import Logs
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.dcgm.call_count import CallCount
@@ -121,7 +121,7 @@ def fuzz(data: bytes) -> None:
         engine = HostEngine.connect(bindings, EngineAddress(), 1.0, CallCount())
     try:
         session = open_session(
-            engine, _CONFIGURATION, Logs.starting_at(_NOW, _CONFIGURATION.settings), {}
+            engine, _CONFIGURATION, EventLogs.starting_at(_NOW, _CONFIGURATION.settings), {}
         )
         for _ in range(2):
             host.pass_time(1.0)

@@ -11,7 +11,7 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_text import label_block, number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.dcgm.bindings import FIELD_VALUE_SIZE
-from do_dcgm_exporter.dcgm.decoding import Nothing, decode_values
+from do_dcgm_exporter.dcgm.decoding import Absence, decode_values
 
 _HEAD = 64  # what is read of a value that is no text
 _NOW = 1_800_000_000.0
@@ -31,7 +31,7 @@ def fuzz(data: bytes) -> None:
         if isinstance(value, str):
             labels = label_block((("entity", f"{entity}/{field_id}"), ("text", value)))
             samples[labels] = Sample(labels, "1")
-        elif not isinstance(value, Nothing):
+        elif not isinstance(value, Absence):
             assert math.isfinite(value), f"{value} is no number to show"
             labels = label_block((("entity", f"{entity}/{field_id}"),))
             samples[labels] = Sample(labels, number_text(value))

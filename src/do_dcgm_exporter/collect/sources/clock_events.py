@@ -16,7 +16,7 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import Counter, CounterSet, Special
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.topology import Topology
 
@@ -45,11 +45,11 @@ class ClockEventCollector:
     def _take_mask(self, entity: Entity, readings: Readings) -> bool:
         """Note the mask of ``entity``; False where there is none to be known."""
         if self.topology.gpu_id_of(entity) in readings.lost_gpus:
-            readings.drop(Nothing.GPU_LOST)
+            readings.drop(Absence.GPU_LOST)
             return False
         mask = readings.get(entity, CLOCK_EVENTS_FIELD)
         if not isinstance(mask, int):
-            readings.drop(mask if isinstance(mask, Nothing) else Nothing.NOT_A_NUMBER)
+            readings.drop(mask if isinstance(mask, Absence) else Absence.NOT_A_NUMBER)
             return False
         self.log.add(entity, readings.raw[entity, CLOCK_EVENTS_FIELD].timestamp, mask)
         return True

@@ -17,7 +17,7 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import CounterSet, CounterType
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.topology import Topology
 
@@ -58,15 +58,15 @@ class FieldCollector:
         for entity in entities:
             value = readings.get(entity, field_id)
             if lost and entity in lost:
-                value = Nothing.GPU_LOST
+                value = Absence.GPU_LOST
             elif unoffered and (entity, field_id) in unoffered:
-                value = Nothing.NOT_OFFERED
+                value = Absence.NOT_OFFERED
             if isinstance(value, (int, float)):
                 text = number_text(value)
                 for block in self.labels.of(entity):
                     yield Sample(block, text)
             else:
-                readings.drop(value if isinstance(value, Nothing) else Nothing.NOT_A_NUMBER)
+                readings.drop(value if isinstance(value, Absence) else Absence.NOT_A_NUMBER)
 
     def _lost_entities(self, readings: Readings) -> frozenset[Entity]:
         """Everything on a lost GPU: what the engine still answers there is not its state."""

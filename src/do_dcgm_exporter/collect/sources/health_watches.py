@@ -16,7 +16,7 @@ from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import CounterSet, Special
 from do_dcgm_exporter.dcgm.answers import HealthIncident
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
@@ -111,7 +111,7 @@ class HealthCollector:
         for gpu in self.gpus:
             if gpu.id in readings.lost_gpus:
                 # DCGM reads PASS on every watch of a lost GPU (observed).
-                readings.drop(Nothing.GPU_LOST)
+                readings.drop(Absence.GPU_LOST)
                 continue
             for system, watch in _WATCHES.items():
                 health, code = self._states.get((gpu.entity, system), _PASS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import LinkStates
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Gpu
 
@@ -31,7 +31,7 @@ class NvLinkCollector:
         try:
             states = self.engine.nvlink_states()
         except CallRefused:
-            readings.drop(Nothing.FUNCTION_ABSENT)
+            readings.drop(Absence.FUNCTION_ABSENT)
             return {}
         shown = {gpu.id for gpu in self.gpus} - readings.lost_gpus
         return {

@@ -13,7 +13,7 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import CounterSet, Special
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing
+from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Gpu
 
@@ -45,7 +45,7 @@ class P2PCollector:
             try:
                 states = self.engine.p2p_states()
             except CallRefused:
-                readings.drop(Nothing.FUNCTION_ABSENT)
+                readings.drop(Absence.FUNCTION_ABSENT)
                 continue
             samples = tuple(self._samples(states, readings.lost_gpus))
             yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)

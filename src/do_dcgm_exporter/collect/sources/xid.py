@@ -23,9 +23,9 @@ from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.decoding import Nothing, RawValue
+from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, Status
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
@@ -128,7 +128,7 @@ class XidCollector:
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
-        if raw.status != Status.OK:
+        if raw.status != ReturnCode.OK:
             return False
         events = _events_in(raw)
         return not events or events[0] not in self.log.of(raw.entity).taken
@@ -184,7 +184,7 @@ class XidCollector:
             xid = 0
         else:
             value = readings.get(entity, XID_FIELD)
-            readings.drop(value if isinstance(value, Nothing) else Nothing.NO_DATA)
+            readings.drop(value if isinstance(value, Absence) else Absence.NO_DATA)
             return
         attributes = (("err_code", str(xid)), ("err_msg", xid_text(xid)))
         for block in self.labels.with_labels(entity, attributes=attributes):
@@ -197,10 +197,10 @@ class XidCollector:
         driver no more. Of a GPU that was lost before it was ever read, nothing is known.
         """
         value = readings.get(entity, XID_FIELD)
-        if value is Nothing.NOT_WATCHED:
+        if value is Absence.NOT_WATCHED:
             is_lost = self.topology.gpu_id_of(entity) in readings.lost_gpus
             return is_lost and self.log.of(entity).was_read
-        return value in (Nothing.NO_DATA, Nothing.BLANK)
+        return value in (Absence.NO_DATA, Absence.BLANK)
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
         counts: Tally[int] = sum(
@@ -237,7 +237,7 @@ class XidCollector:
 
 def _events_in(raw: RawValue) -> list[XidEvent]:
     """The XID of a value of field 230; none for a blank or for no error."""
-    if raw.status != Status.OK or not isinstance(raw.payload, int):
+    if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
 

@@ -33,7 +33,7 @@ class Content:
     extra: tuple[str, ...] = ()
 
 
-def render(content: Content, now: float, *, closes: bool, headers: tuple[str, ...] = ()) -> Answer:
+def encode(content: Content, now: float, *, closes: bool, headers: tuple[str, ...] = ()) -> Answer:
     """Build the answer that carries ``content`` at ``now`` (Unix seconds).
 
     ``headers`` are lines that every answer has.
@@ -58,4 +58,4 @@ def refusal(status: HTTPStatus, reason: str, now: float, headers: tuple[str, ...
     """Build the last answer on a connection."""
     extra = ("Allow: GET, HEAD",) if status is HTTPStatus.METHOD_NOT_ALLOWED else ()
     content = Content(f"{reason}\n".encode(), PLAIN, status, extra)
-    return render(content, now, closes=True, headers=headers)
+    return encode(content, now, closes=True, headers=headers)
