@@ -9,8 +9,11 @@ from tests.e2e.pages import Page
 from tests.waiting import wait_until
 
 from dcgm_simulator.process import SimulatedEngine
+from dcgm_simulator.testing import VERSION_VARIABLE
+from dcgm_simulator.versions import VERSIONS
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
+PROFILING = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 LAST_XID = "DCGM_FI_DEV_XID_ERRORS"
 XIDS = "DCGM_EXP_XID_ERRORS_TOTAL"
 XIDS_IN_WINDOW = "DCGM_EXP_XID_ERRORS_COUNT"
@@ -45,12 +48,18 @@ def intervals_of(engine: SimulatedEngine, field_id: int) -> set[int]:
     return {watch["interval_us"] for watch in watches if watch["field"] == field_id}
 
 
-def test_a_lost_gpu_is_told_and_the_others_go_on(stage: Stage) -> None:
-    engine = stage.engine("h100x8")
-    exporter = stage.exporter(engine)
-    before = exporter.wait_until_up()
-    engine.control("lose-gpu", "3")
+every_release = pytest.mark.parametrize("version", VERSIONS)
+
+
+@every_release
+def test_a_lost_gpu_is_told_and_the_others_go_on(stage: Stage, version: str) -> None:
+    engine = stage.engine("h100x8", version)
+    exporter = stage.exporter(engine, environ={VERSION_VARIABLE: version})
+    exporter.wait_until_up()
+    wait_until(lambda: exporter.has(PROFILING, gpu="3"), "profiling")
+    before = exporter.page()
     engine.control("xid", "--gpu", "3", "79")
+    engine.control("lose-gpu", "3")
     wait_until(lambda: exporter.page().own("gpu_up", gpu="3") == 0, "the loss")
     status, reason = exporter.health()
     assert status == 503
@@ -65,6 +74,8 @@ def test_a_lost_gpu_is_told_and_the_others_go_on(stage: Stage) -> None:
     for gpu in "0124567":
         assert page.own("gpu_up", gpu=gpu) == 1
         assert families_of(before, gpu) <= families_of(page, gpu)
+    own = {name for name in page.families if page.samples(name, gpu="3")} - families_of(page, "3")
+    assert own == {"do_dcgm_exporter_gpu_up"}
     assert page.own("gpus") == 8
     # Its labels are those it had, so that its series go on.
     assert (
@@ -76,9 +87,38 @@ def test_a_lost_gpu_is_told_and_the_others_go_on(stage: Stage) -> None:
     wait_until(lambda: exporter.has(TEMPERATURE, gpu="3"), "the GPU is back")
     assert exporter.page().own("gpu_up", gpu="3") == 1
     assert exporter.health() == (200, "OK")
+    wait_until(lambda: exporter.has(PROFILING, gpu="3"), "profiling is back")
     # 79 is reported twice, by NVML and from the kernel's log, and counts once.
     exporter.wait_for_cycles(3)
     assert total(exporter.page(), "3", "79") == 1
+
+
+@every_release
+def test_a_gpu_lost_before_the_exporter_starts_is_known_by_its_number(
+    stage: Stage, version: str
+) -> None:
+    engine = stage.engine("h100x8", version)
+    engine.control("lose-gpu", "3")
+    engine.control("pass-time", "5")
+    exporter = stage.exporter(engine, environ={VERSION_VARIABLE: version})
+    page = exporter.wait_until_up()
+    assert {str(n): float(n != 3) for n in range(8)} == {
+        sample.labels["gpu"]: sample.value for sample in page.samples("do_dcgm_exporter_gpu_up")
+    }
+    assert exporter.health() == (503, "the driver has lost GPU 3 (UUID not known)")
+    assert exporter.has(TEMPERATURE, gpu="2")
+    assert not exporter.has(TEMPERATURE, gpu="3")
+    exporter.wait_for_cycles(5)
+    engine.control("pass-time", "120")
+    exporter.wait_for_cycles(5)
+    told = [line for line in exporter.log().splitlines() if "lost" in line or "connected" in line]
+    assert len(told) == 2, told
+
+    engine.control("restore-gpu", "3")
+    wait_until(lambda: exporter.has(TEMPERATURE, gpu="3"), "the GPU is back")
+    back = exporter.page()
+    assert back.samples(TEMPERATURE, gpu="3")[0].labels["UUID"].startswith("GPU-")
+    assert exporter.health() == (200, "OK")
 
 
 def test_a_mig_change_is_followed(stage: Stage) -> None:

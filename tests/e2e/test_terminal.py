@@ -106,7 +106,7 @@ def test_once_names_what_is_wrong_in_its_colour(stage: Stage) -> None:
     engine.control("lose-gpu", "3")
     shown = on_terminal(*flags_for(engine), "--once")
     assert shown.status == 1
-    assert shown.lines[0].startswith("✗ GPU 3 is lost to the driver (GPU-")
+    assert shown.lines[0].startswith("✗ GPU 3 is lost to the driver (UUID not known)")
     assert "GPU 3  lost to the driver" in shown.lines
     assert f"{RED}✗" in shown.raw
 

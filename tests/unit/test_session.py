@@ -414,6 +414,22 @@ def test_a_gpu_lost_before_a_session_keeps_it_until_it_is_back(
 
 
 @every_version
+def test_a_gpu_lost_before_a_session_is_no_gpu_without_profiling(
+    bench: StartBench, version: str
+) -> None:
+    started = bench("h100x8", version)
+    started.engine.control("lose-gpu", "3")
+    started.pass_time(2)
+    session = started.session(TEMPERATURE, SM_ACTIVE)
+    started.pass_time(20)
+    result = started.read(session)
+    assert ("", dict.fromkeys((0, 1, 2, 4, 5, 6, 7), True)) == (
+        result.profiling_reason,
+        result.profiling_up,
+    )
+
+
+@every_version
 def test_nothing_is_read_of_a_gpu_that_is_not_watched(bench: StartBench, version: str) -> None:
     """Each such reading is a line in the engine's log (observed)."""
     started = bench("h100x8", version)

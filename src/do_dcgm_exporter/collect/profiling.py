@@ -84,13 +84,20 @@ class ProfilingWatch:
     def start(self) -> None:
         """Watch what the GPUs offer."""
         self._started_at = self.clock()
-        offered = self._offered_by_gpu()
+        # Of a lost GPU nothing is asked: 4.2.3 answers that it lacks the profiling module.
+        missed = self._gpu_ids(self.watcher.missed)
+        wanted = {
+            entity: field_ids
+            for entity, field_ids in self.wanted.items()
+            if self.topology.gpu_id_of(entity) not in missed
+        }
+        offered = self._offered_by_gpu(wanted)
         by_fields: dict[tuple[int, ...], list[Entity]] = {}
         unoffered = set()
-        for entity, wanted in self.wanted.items():
+        for entity, field_ids in wanted.items():
             has = offered.get(self.topology.gpu_id_of(entity), frozenset())
-            chosen = tuple(field_id for field_id in wanted if field_id in has)
-            unoffered |= {(entity, field_id) for field_id in wanted if field_id not in has}
+            chosen = tuple(field_id for field_id in field_ids if field_id in has)
+            unoffered |= {(entity, field_id) for field_id in field_ids if field_id not in has}
             if chosen:
                 by_fields.setdefault(chosen, []).append(entity)
         self.unoffered = frozenset(unoffered)
@@ -166,11 +173,11 @@ class ProfilingWatch:
             _log.warning("no profiling metrics on %s: the engine offers and refuses them", gpus)
         self._refused = refused
 
-    def _offered_by_gpu(self) -> Mapping[int | None, frozenset[int]]:
-        """Profiling fields by GPU; a GPU that offers none is left out."""
+    def _offered_by_gpu(self, wanted: Iterable[Entity]) -> Mapping[int | None, frozenset[int]]:
+        """Profiling fields by GPU of ``wanted``; a GPU that offers none is left out."""
         offered: dict[int | None, frozenset[int]] = {}
         refused: dict[int, str] = {}
-        for gpu_id in self._gpu_ids(self.wanted):
+        for gpu_id in self._gpu_ids(wanted):
             try:
                 offered[gpu_id] = self.engine.profiling_field_ids(gpu_id)
             except CallRefused as error:

@@ -99,8 +99,8 @@ def _lost(view: View) -> Iterator[Finding]:
         device = Entity(EntityKind.GPU, gpu_id)
         seen = next((xid for xid in _recent_grave(view) if xid.entity == device), None)
         if seen is None:
-            uuid = f" ({view.topology.gpu(gpu_id).uuid})"
-            yield Finding(Severity.FAULT, "{is} lost to the driver", (device,), uuid)
+            uuid = view.topology.gpu(gpu_id).uuid or "UUID not known"
+            yield Finding(Severity.FAULT, "{is} lost to the driver", (device,), f" ({uuid})")
         elif seen.xid == _GPU_LOST_XID:
             ago = f" {words.ago(view.age(seen.timestamp))}"
             yield Finding(Severity.FAULT, "fell off the bus (XID 79)", (device,), ago)

@@ -164,13 +164,15 @@ def _look_closer(engine: HostEngine, simulated: bool) -> EngineAnswer:
 
 
 def _profiling(engine: HostEngine, gpus: Sequence[int]) -> Profiling:
-    from do_dcgm_exporter.dcgm.errors import EngineError, Status
+    from do_dcgm_exporter.dcgm.errors import EngineError, ReturnCode
 
     if not gpus:
         return Profiling.UNKNOWN
     try:
         return Profiling.WORKS if engine.profiling_field_ids(gpus[0]) else Profiling.UNSUPPORTED
     except EngineError as error:
-        if error.code == Status.MODULE_NOT_LOADED:
+        if error.code == ReturnCode.MODULE_NOT_LOADED:
             return Profiling.NOT_LOADED
-        return Profiling.UNSUPPORTED if error.code == Status.NOT_SUPPORTED else Profiling.UNKNOWN
+        return (
+            Profiling.UNSUPPORTED if error.code == ReturnCode.NOT_SUPPORTED else Profiling.UNKNOWN
+        )
