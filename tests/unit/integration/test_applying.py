@@ -395,7 +395,7 @@ def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
     assert exporter.exists(DROP_IN)
     assert not record(exporter).proven
     assert before == exporter.states()
-    assert [f"{UNIT}: will be a client of {CLIENT} once it is restarted"] == exporter.said
+    assert [f"{UNIT} is pending"] == exporter.said
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
     assert {"daemon-reload"} == verbs - {"list-units"}
     assert apply(exporter)
@@ -407,8 +407,18 @@ def test_without_restarts_nothing_is_undone_or_stopped(exporter: Machine) -> Non
     apply(exporter)
     before = exporter.files(), exporter.states()
     for choice in (Choice.LEAVE, Choice.STOP):
-        apply(exporter, choice, restart=False)
+        assert apply(exporter, choice, restart=False)
+        assert [f"{UNIT} is pending"] == exporter.said
         assert before == (exporter.files(), exporter.states())
+
+
+def test_without_restarts_an_engine_that_does_not_answer_yet_is_waited_for_by_others(
+    exporter: Machine,
+) -> None:
+    before = exporter.files(), exporter.states()
+    assert apply(exporter, engine=EngineAnswer(Condition.ABSENT, "nobody"), restart=False)
+    assert [f"{UNIT} is pending"] == exporter.said
+    assert before == (exporter.files(), exporter.states())
 
 
 def test_what_was_never_restarted_is_not_restarted_to_undo_it(exporter: Machine) -> None:

@@ -292,7 +292,7 @@ def test_one_that_will_run_embedded_is_a_problem_too() -> None:
     assert () == problems(with_exporter(off, REWRITE))
 
 
-@pytest.mark.parametrize("reason", [Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED])
+@pytest.mark.parametrize("reason", [Reason.CLIENT, Reason.ELSEWHERE])
 def test_decisions_of_somebodys_are_no_problem(reason: Reason) -> None:
     left = Decision(UNIT, Goal.UNTOUCHED, reason, "somebody's")
     assert () == problems(with_exporter(exporter(process(client=True)), left))

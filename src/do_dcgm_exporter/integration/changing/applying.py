@@ -45,7 +45,6 @@ class Wish:
 
     choice: Choice | None = None
     retry: bool = False
-    restart: bool = True
 
     @property
     def chosen_by(self) -> str:
@@ -55,13 +54,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: what was chosen and decided, what else there is, which units failed."""
+    """What came of it: what was chosen and decided, what else there is.
+
+    Units that ``failed`` are not as decided, and those ``pending`` are left to the next run.
+    """
 
     choice: Choice
     decisions: tuple[Decision, ...]
     exporters: Exporters
     failed: frozenset[str]
     complaints: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
 
 
 class Applying:
@@ -89,45 +92,51 @@ class Applying:
     def run(self) -> Outcome:
         """Change what has to be changed."""
         self._look()
-        if self._wish.restart:
-            drop_in_files.sweep(self._means.host)
-            carrying_over.carry_over(self._means, self._records)
-            self._undo_strangers()
+        drop_in_files.sweep(self._means.host)
+        carrying_over.carry_over(self._means, self._records)
+        self._undo_strangers()
         self._renew()
         decisions = self._decide()
-        if self._wish.restart:
-            self._carry_out(decisions)
-        else:
-            self._write_only(decisions)
-        return Outcome(
-            self._choice,
-            decisions,
-            self._exporters,
-            frozenset(self._failed),
-            self._records.complaints,
-        )
+        self._carry_out(decisions)
+        return self._outcome(decisions)
+
+    def write_only(self) -> Outcome:
+        """Write the drop-ins of new clients; restart, undo and stop nothing."""
+        self._look(with_containers=False)
+        decisions = self._decide()
+        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
+        clients = [self._client(one) for one in made]
+        if [one for one in clients if self._try(one.unit, one.write)]:
+            self._means.reload()
+        return self._outcome(decisions, tuple(self._pending(decisions)))
+
+    def _pending(self, decisions: Sequence[Decision]) -> Iterator[str]:
+        """Yield the units that the next run has something to do for."""
+        for made in decisions:
+            waits = made.goal is Goal.ORIGINAL or made.reason is Reason.ENGINE
+            if waits or any((*self._stop(made), *self._prove(made))):
+                yield made.unit
+
+    def _outcome(self, decisions: tuple[Decision, ...], pending: tuple[str, ...] = ()) -> Outcome:
+        complaints = self._records.complaints
+        failed = frozenset(self._failed)
+        return Outcome(self._choice, decisions, self._exporters, failed, complaints, pending)
 
     # Look
 
-    def _look(self) -> None:
+    def _look(self, *, with_containers: bool = True) -> None:
+        find = partial(
+            exporters_here, self._means.host, self._means.systemd, self._address,
+            with_containers=with_containers,
+        )  # fmt: skip
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = self._find()
+        self._exporters = find(self._records.units)
         unread = [
             one for one in self._exporters.units if self._is_unread(one) and one.command
         ]  # an interrupted run has left it before the manager was told
         if unread:
             self._means.reload()
-            self._exporters = self._find()
-
-    def _find(self) -> Exporters:
-        means = self._means
-        return exporters_here(
-            means.host,
-            means.systemd,
-            self._address,
-            self._records.units,
-            with_containers=self._wish.restart,
-        )
+            self._exporters = find(self._records.units)
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
@@ -149,7 +158,7 @@ class Applying:
             if (ours := self._records.ours.get(exporter.name))
             and is_stale(exporter, ours, self._address)
         ]
-        if not (stale and self._wish.restart and self._answer().answers):
+        if not (stale and self._answer().answers):
             return
         for unit in stale:
             self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
@@ -220,16 +229,6 @@ class Applying:
         if made.goal is Goal.CLIENT and is_work:
             client = self._client(made)
             yield made.unit, client.write, client.restart_and_prove
-
-    def _write_only(self, decisions: Sequence[Decision]) -> None:
-        """Write the drop-ins of new clients; everything else is left to the next run."""
-        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
-        clients = [self._client(one) for one in made]
-        written = [one for one in clients if self._try(one.unit, one.write)]
-        if written:
-            self._means.reload()
-        for client in written:
-            client.announce()
 
     def _client(self, made: Decision) -> Client:
         exporter = self._exporter(made.unit)

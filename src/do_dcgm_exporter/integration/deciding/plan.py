@@ -37,7 +37,6 @@ class Reason(Enum):
     NONE = ""
     CLIENT = "is a client already"
     ELSEWHERE = "is a client of another engine"
-    MASKED = "is masked"
     EDITED = "its drop-in is not ours"
     FORBIDDEN = "its drop-in is forbidden"
     CHOSEN = "is left by choice"
@@ -51,7 +50,7 @@ class Reason(Enum):
 # The admin wants a second engine.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
 # No second engine runs.
-HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED, Reason.DOWN})
+HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def is_stale(exporter: UnitExporter, drop_in: DropIn, address: EngineAddress) ->
     command stands in the drop-in, and a variable hides one that somebody has set since.
     """
     command, record = exporter.command, drop_in.record
-    if command is None or not is_loaded(exporter):
+    if not is_loaded(exporter):
         return False
     if record.engine != str(address) or command.remote != record.engine:
         return True
@@ -130,8 +129,6 @@ def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Deci
     drop_in = records.drop_ins.get(exporter.name)
     ours = drop_in if drop_in and drop_in.is_ours else None
     judge = _Judge(exporter, ours, records, now)
-    if exporter.command is None:
-        return judge.leave(Reason.MASKED, "masked by the admin")
     if drop_in and not ours:
         reason = Reason.FORBIDDEN if drop_in.owner is Owner.FORBIDDEN else Reason.EDITED
         return judge.leave(reason, hands_off(exporter.name, drop_in))
