@@ -115,10 +115,11 @@ def _apply(arguments: argparse.Namespace, host: Host, pace: Pace) -> int:
     count = Count(host)
     with _alone(host, pace):
         outcome = applying.run()
-    count.write_second_look()
+    is_clean = name_what_is_left(outcome, tell)
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
-    return 0 if name_what_is_left(outcome, tell) else 1
+    count.write_second_look()
+    return 0 if is_clean else 1
 
 
 def _write_only(applying: Applying, host: Host, pace: Pace) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
+from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine, Page
 from tests.unit.integration.runs import (
     CLIENT,
     DROP_IN,
@@ -313,6 +316,26 @@ def test_one_that_serves_no_metrics_is_put_back(exporter: Machine) -> None:
     assert before == (exporter.files(), exporter.states())
 
 
+def test_one_that_serves_less_than_before_is_put_back(exporter: Machine, empty_page: int) -> None:
+    exporter.write("stand-in/port-as-client", f"{UNIT} {empty_page}")
+    assert not apply(exporter)
+    assert "does not serve metrics" in told(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+@pytest.fixture
+def empty_page() -> Iterator[int]:
+    """A port that serves a page without metrics."""
+
+    class Empty(Page):
+        text = b""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
 def test_one_that_the_setting_does_not_reach_is_put_back(exporter: Machine) -> None:
     exporter.write("stand-in/ignores-settings", UNIT)
     assert not apply(exporter)
@@ -333,6 +356,16 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
     assert [f"/{DROP_IN} was edited: it is yours and stays"] == exporter.said
+
+
+def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(exporter: Machine) -> None:
+    def edit(_: str) -> bool:
+        exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+        return True
+
+    assert apply(exporter, may_restart=edit)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert exporter.read(DROP_IN).endswith("# mine\n")
 
 
 def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:

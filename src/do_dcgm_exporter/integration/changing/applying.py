@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
@@ -83,17 +83,23 @@ class Applying:
         self._records = Records()
         self._exporters = Exporters()
         self._failed: set[str] = set()
+        self._find = partial(exporters_here, means.host, means.systemd, self._address)
 
     def plan(self) -> tuple[Decision, ...]:
         """Return what would be done, without changing anything."""
-        self._look()
-        return self._decide()
+        self._read()
+        stale = self._stale()
+        return tuple(
+            replace(made, why="its drop-in would be written anew") if made.unit in stale else made
+            for made in self._decide()
+        )
 
     def run(self) -> Outcome:
         """Change what has to be changed."""
         self._look()
         drop_in_files.sweep(self._means.host)
-        carrying_over.carry_over(self._means, self._records)
+        if carrying_over.carry_over(self._means, self._records):
+            self._look()
         self._undo_strangers()
         self._renew()
         decisions = self._decide()
@@ -102,7 +108,8 @@ class Applying:
 
     def write_only(self) -> Outcome:
         """Write the drop-ins of new clients; restart, undo and stop nothing."""
-        self._look(with_containers=False)
+        self._find = partial(self._find, with_containers=False)
+        self._look()
         decisions = self._decide()
         made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
         clients = [self._client(one) for one in made]
@@ -124,19 +131,15 @@ class Applying:
 
     # Look
 
-    def _look(self, *, with_containers: bool = True) -> None:
-        find = partial(
-            exporters_here, self._means.host, self._means.systemd, self._address,
-            with_containers=with_containers,
-        )  # fmt: skip
+    def _read(self) -> None:
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = find(self._records.units)
-        unread = [
-            one for one in self._exporters.units if self._is_unread(one) and one.command
-        ]  # an interrupted run has left it before the manager was told
-        if unread:
-            self._means.reload()
-            self._exporters = find(self._records.units)
+        self._exporters = self._find(self._records.units)
+
+    def _look(self) -> None:
+        self._read()
+        if any(map(self._is_unread, self._exporters.units)):
+            self._means.reload()  # which an interrupted run has not come to
+            self._read()
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
@@ -145,23 +148,35 @@ class Applying:
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        strangers = [unit for unit in self._records.units if unit not in names]
-        if strangers:
+        others = [unit for unit in self._records.units if unit not in names]
+        if strangers := [unit for unit in others if self._is_stranger(unit)]:
             self._undo(strangers)
             self._look()
 
-    def _renew(self) -> None:
-        """See units whose drop-in has to be made anew as they are without it."""
-        stale = [
+    def _is_stranger(self, unit: str) -> bool:
+        """Whether something else runs there; of some exporters that shows only while they run."""
+        if unit in self._records.stopped:
+            return self._choice is not Choice.STOP
+        view = self._means.systemd.view(unit)
+        return view.active_state == "active" or not view.is_there
+
+    def _stale(self) -> list[str]:
+        """Return the units whose drop-in has to be made anew."""
+        return [
             exporter.name
             for exporter in self._exporters.units
             if (ours := self._records.ours.get(exporter.name))
             and is_stale(exporter, ours, self._address)
         ]
+
+    def _renew(self) -> None:
+        """See units whose drop-in has to be made anew as they are without it."""
+        stale = self._stale()
         if not (stale and self._answer().answers):
             return
         for unit in stale:
-            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
+            text = self._records.ours[unit].text
+            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit, text))
         self._means.reload()
         self._look()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -117,13 +116,6 @@ def ran_with_it(exporter: UnitExporter, record: Record) -> bool:
     return exporter.view.invocation != record.invocation
 
 
-def decide_all(
-    exporters: Iterable[UnitExporter], records: Records, now: Circumstances
-) -> tuple[Decision, ...]:
-    """Decide about all units."""
-    return tuple(decide(exporter, records, now) for exporter in exporters)
-
-
 def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Decision:
     """Decide about one unit."""
     drop_in = records.drop_ins.get(exporter.name)
@@ -149,7 +141,7 @@ class _Judge:
         return self.records.stopped.get(self.exporter.name)
 
     def decide(self, command: ExporterCommand) -> Decision:
-        """Decide about a unit that is not masked and may be changed."""
+        """Decide about a unit whose drop-in, if it has one, is ours."""
         rewritten = self.ours is not None and is_loaded(self.exporter)
         if command.remote is not None and not rewritten:
             return self._somebodys(command.remote)
@@ -173,9 +165,8 @@ class _Judge:
     def _somebodys(self, remote: str) -> Decision:
         """Leave an exporter that somebody else has told of an engine."""
         local = is_local(remote, {self.now.address.port})
-        where = "an engine of somebody's choice" if remote in ("", "?") else remote
         reason = Reason.CLIENT if local else Reason.ELSEWHERE
-        return self._give_up(reason, f"told to use {where}")
+        return self._give_up(reason, f"told to use {remote or 'an engine'}")
 
     # Clients that we have made
 
