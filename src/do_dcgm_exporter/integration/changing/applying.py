@@ -148,17 +148,9 @@ class Applying:
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        others = [unit for unit in self._records.units if unit not in names]
-        if strangers := [unit for unit in others if self._is_stranger(unit)]:
+        if strangers := [unit for unit in self._records.units if unit not in names]:
             self._undo(strangers)
             self._look()
-
-    def _is_stranger(self, unit: str) -> bool:
-        """Whether something else runs there; of some exporters that shows only while they run."""
-        if unit in self._records.stopped:
-            return self._choice is not Choice.STOP
-        view = self._means.systemd.view(unit)
-        return view.active_state == "active" or not view.is_there
 
     def _stale(self) -> list[str]:
         """Return the units whose drop-in has to be made anew."""
