@@ -8,17 +8,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.changing.applying import Applying, Wish
-from do_dcgm_exporter.integration.changing.lock import locked
+from do_dcgm_exporter.integration.changing.lock import Busy, locked
 from do_dcgm_exporter.integration.changing.means import Level, Means, Pace
 from do_dcgm_exporter.integration.changing.parallel import interruptible
 from do_dcgm_exporter.integration.changing.policy import may_restart, run_by_dpkg
 from do_dcgm_exporter.integration.changing.restoring import restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
-from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer, ask_engine
+from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
 from do_dcgm_exporter.integration.looking.engine_wait import ask_starting_engine
 from do_dcgm_exporter.integration.looking.own_service import settings_of_service
 from do_dcgm_exporter.integration.looking.systemd import Systemd
@@ -28,6 +29,7 @@ from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, p
 from do_dcgm_exporter.output import write
 
 _LONGEST_RUN = 600.0
+_IN_BACKGROUND = f"{COMMAND}.service"
 # For who may not be kept waiting: dpkg.
 _SHORT_ANSWER = 1.0
 
@@ -99,27 +101,39 @@ def _apply(arguments: argparse.Namespace, host: Host, pace: Pace) -> int:
         tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
     choice = Choice(arguments.choice) if arguments.choice else None
-    wish = Wish(choice, arguments.retry, restart=not arguments.no_restart)
     means = _means(host, pace)
-    applying = Applying(means, settings, wish, _asker(means, settings, wish))
+    ask = partial(ask_starting_engine, settings, means.systemd, sleep=pace.sleep)
+    if arguments.no_restart:
+        ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
+    applying = Applying(means, settings, Wish(choice, arguments.retry), ask)
     if arguments.dry_run:
         lines = [planned(made) for made in applying.plan()]
         write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
+    if arguments.no_restart:
+        return _write_only(applying, host, pace)
     count = Count(host)
     with _alone(host, pace):
         outcome = applying.run()
-    if wish.restart:
-        count.write_second_look()
+    is_clean = name_what_is_left(outcome, tell)
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
-    return 0 if name_what_is_left(outcome, tell) else 1
+    count.write_second_look()
+    return 0 if is_clean else 1
 
 
-def _asker(means: Means, settings: IntegrationSettings, wish: Wish) -> Callable[[], EngineAnswer]:
-    if wish.restart:
-        return lambda: ask_starting_engine(settings, means.systemd, sleep=means.pace.sleep)
-    return lambda: ask_engine(settings.local_engine, settings.bindings, _SHORT_ANSWER)
+def _write_only(applying: Applying, host: Host, pace: Pace) -> int:
+    """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
+    try:
+        with locked(host, 0.0, pace, on_wait=lambda: None):
+            outcome = applying.write_only()
+    except Busy:
+        tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
+        return 0
+    if outcome.pending:
+        names = ", ".join(outcome.pending)
+        tell(Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
+    return 1 if outcome.failed else 0
 
 
 def _restore(_: argparse.Namespace, host: Host, pace: Pace) -> int:

@@ -30,11 +30,13 @@ LISTENS = " 0: 0100007F:15B3 00000000:0000 0A 0 0 0 0 0 7\n"  # 5555
 class Page(http.server.BaseHTTPRequestHandler):
     """An exporter's page of metrics."""
 
+    text = b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n"
+
     def do_GET(self) -> None:
         """Serve it."""
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n")
+        self.wfile.write(self.text)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

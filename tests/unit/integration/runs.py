@@ -40,11 +40,14 @@ def apply(
     run = Applying(
         used,
         IntegrationSettings(choice=choice, engine_unit=engine_unit),
-        Wish(retry=retry, restart=restart),
+        Wish(retry=retry),
         lambda: engine,
     )
     with locked(machine.host, 60.0, used.pace, lambda: None):
-        outcome = run.run()
+        outcome = run.run() if restart else run.write_only()
+    if not restart:
+        machine.said += [f"{unit} is pending" for unit in outcome.pending]
+        return not outcome.failed
     return name_what_is_left(outcome, machine.tell)
 
 

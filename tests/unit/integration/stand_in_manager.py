@@ -37,6 +37,8 @@ RESTARTS_BEFORE = HOME / "restarts-before"
 RESTARTS_SINCE = HOME / "restarts-from-then-on"
 # In this file: the number of the question that the manager does not answer.
 BUSY = HOME / "busy"
+# In this file: a unit, and the port that it serves as a client.
+PORT_AS_CLIENT = HOME / "port-as-client"
 # In this file: names of units that are not shown.
 REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
@@ -94,6 +96,8 @@ class Manager:
             remote = ""
         if remote and named(name, SERVES_NOTHING):
             argv = ["/usr/bin/dcgm-exporter", "-a", ":1"]
+        if remote and named(name, PORT_AS_CLIENT):
+            argv = ["/usr/bin/dcgm-exporter", "-a", f":{PORT_AS_CLIENT.read_text().split()[1]}"]
         refuses = named(name, REFUSES)
         starts = self.running.get(name, {}).get("starts", 0) + 1
         failed = (bool(remote) and refuses) or named(name, FAILS)

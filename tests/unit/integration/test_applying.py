@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
+from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine, Page
 from tests.unit.integration.runs import (
     CLIENT,
     DROP_IN,
@@ -313,6 +316,26 @@ def test_one_that_serves_no_metrics_is_put_back(exporter: Machine) -> None:
     assert before == (exporter.files(), exporter.states())
 
 
+def test_one_that_serves_less_than_before_is_put_back(exporter: Machine, empty_page: int) -> None:
+    exporter.write("stand-in/port-as-client", f"{UNIT} {empty_page}")
+    assert not apply(exporter)
+    assert "does not serve metrics" in told(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+@pytest.fixture
+def empty_page() -> Iterator[int]:
+    """A port that serves a page without metrics."""
+
+    class Empty(Page):
+        text = b""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
 def test_one_that_the_setting_does_not_reach_is_put_back(exporter: Machine) -> None:
     exporter.write("stand-in/ignores-settings", UNIT)
     assert not apply(exporter)
@@ -333,6 +356,16 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
     assert [f"/{DROP_IN} was edited: it is yours and stays"] == exporter.said
+
+
+def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(exporter: Machine) -> None:
+    def edit(_: str) -> bool:
+        exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+        return True
+
+    assert apply(exporter, may_restart=edit)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert exporter.read(DROP_IN).endswith("# mine\n")
 
 
 def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:
@@ -395,7 +428,7 @@ def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
     assert exporter.exists(DROP_IN)
     assert not record(exporter).proven
     assert before == exporter.states()
-    assert [f"{UNIT}: will be a client of {CLIENT} once it is restarted"] == exporter.said
+    assert [f"{UNIT} is pending"] == exporter.said
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
     assert {"daemon-reload"} == verbs - {"list-units"}
     assert apply(exporter)
@@ -407,8 +440,18 @@ def test_without_restarts_nothing_is_undone_or_stopped(exporter: Machine) -> Non
     apply(exporter)
     before = exporter.files(), exporter.states()
     for choice in (Choice.LEAVE, Choice.STOP):
-        apply(exporter, choice, restart=False)
+        assert apply(exporter, choice, restart=False)
+        assert [f"{UNIT} is pending"] == exporter.said
         assert before == (exporter.files(), exporter.states())
+
+
+def test_without_restarts_an_engine_that_does_not_answer_yet_is_waited_for_by_others(
+    exporter: Machine,
+) -> None:
+    before = exporter.files(), exporter.states()
+    assert apply(exporter, engine=EngineAnswer(Condition.ABSENT, "nobody"), restart=False)
+    assert [f"{UNIT} is pending"] == exporter.said
+    assert before == (exporter.files(), exporter.states())
 
 
 def test_what_was_never_restarted_is_not_restarted_to_undo_it(exporter: Machine) -> None:

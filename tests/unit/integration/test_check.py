@@ -16,6 +16,8 @@ from tests.builders import Bench
 from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
+from do_dcgm_exporter.integration.changing.lock import locked
+from do_dcgm_exporter.integration.changing.means import Pace
 from do_dcgm_exporter.integration.cli import main
 from do_dcgm_exporter.integration.looking import survey
 from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
@@ -209,7 +211,11 @@ def test_for_dpkg_drop_ins_are_written_and_nothing_is_restarted(
     with_engine.put_unit(UNIT, with_engine.ports[0])
     with_engine.systemctl("start", UNIT)
     assert 0 == run(with_engine, "apply", "--no-restart")
-    assert "will be a client of" in capsys.readouterr().out
+    service = "do-dcgm-exporter-integrate.service"
+    assert f"{UNIT}: seen to in the background by {service}\n" == capsys.readouterr().out
+    with locked(with_engine.host, 1.0, Pace(), lambda: None):
+        assert 0 == run(with_engine, "apply", "--no-restart")
+    assert "another run is at work" in capsys.readouterr().out
     assert "embedded" == with_engine.engine_of(UNIT)
     status, data = checked(with_engine, capsys)
     assert (1, ["unproven"]) == (status, identities(data))

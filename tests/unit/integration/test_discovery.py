@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
+from do_dcgm_exporter.integration.changing import stopped_units
+from do_dcgm_exporter.integration.deciding.record import StoppedUnit
 from do_dcgm_exporter.integration.looking import enablement, libraries
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import scan
@@ -123,11 +125,13 @@ def test_links_are_removed_and_put_back_as_they_were(machine: Machine) -> None:
     before = machine.files()
     links = list(enablement.links_of(machine.host, "a.service"))
     assert 3 == len(links)
-    enablement.remove(machine.host, links)
+    stopped = StoppedUnit(was_active=True, links=tuple(links))
+    stopped_units.disable(machine.host, "a.service", stopped)
     assert [] == list(enablement.links_of(machine.host, "a.service"))
     assert machine.exists(f"{ETC}/other.service")
-    enablement.put_back(machine.host, links)
-    enablement.put_back(machine.host, links)
+    stopped_units.enable(machine.host, "a.service", stopped)
+    stopped_units.enable(machine.host, "a.service", stopped)
+    stopped_units.forget(machine.host, "a.service")
     assert before == machine.files()
 
 
@@ -205,7 +209,10 @@ def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
         ("/opt/dcgm-exporter", "#!/usr/bin/env bash\n", Kind.SHELL_SCRIPT),
         ("/opt/dcgm-exporter", "#!/usr/bin/python3\n", Kind.OTHER),
         ("/opt/dcgm-exporter", "#!/usr/bin/python3\n# DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
-        ("/opt/a-dcgm-exporter", "#!/usr/bin/python3\n#DCGM_REMOTE_HOSTENGINE_INFO", Kind.LIKELY),
+        ("/opt/a-dcgm-exporter", "#!/usr/bin/python3\n#DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
+        ("/opt/a-dcgm-exporter", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
+        ("/opt/dcgm-exporter-x", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
+        ("/opt/do-dcgm-exporter", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
         ("/opt/dcgm-exporter-x", "#!/usr/bin/python3\n#DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
         ("/opt/dcgm-exporter", "text", Kind.OTHER),
         ("/proc/self/dcgm-exporter-x", "", Kind.OTHER),

@@ -105,6 +105,11 @@ def test_an_edited_one_is_known(machine: Machine, edit: Callable[[str], str]) ->
     assert Owner.ADMIN is known(machine).drop_ins[UNIT].owner
 
 
+def test_a_copy_in_another_units_folder_is_the_admins(machine: Machine) -> None:
+    machine.write(f"{ETC}/b.service.d/zz-do-dcgm-exporter.conf", TEXT)
+    assert Owner.ADMIN is known(machine).drop_ins["b.service"].owner
+
+
 def known(machine: Machine) -> Records:
     return records_in(look_at_our_files(machine.host))
 
@@ -140,7 +145,7 @@ def test_a_folder_appears_with_its_drop_in_and_goes_with_it(machine: Machine) ->
     before = machine.files()
     drop_in_files.install(machine.host, UNIT, TEXT)
     assert TEXT == machine.read(PATH)
-    drop_in_files.withdraw(machine.host, UNIT)
+    drop_in_files.withdraw(machine.host, UNIT, TEXT)
     assert not machine.exists(PATH)
     assert known(machine).ours[UNIT].withdrawn
     drop_in_files.remove(machine.host, UNIT, with_folder=True)
@@ -152,7 +157,7 @@ def test_a_folder_with_somebody_elses_file_stays(machine: Machine, with_folder: 
     machine.write(f"{FOLDER}/mine.conf", "")
     before = machine.files()
     drop_in_files.install(machine.host, UNIT, TEXT)
-    drop_in_files.withdraw(machine.host, UNIT)
+    drop_in_files.withdraw(machine.host, UNIT, TEXT)
     drop_in_files.remove(machine.host, UNIT, with_folder=with_folder)
     assert before == machine.files()
 
@@ -160,8 +165,25 @@ def test_a_folder_with_somebody_elses_file_stays(machine: Machine, with_folder: 
 def test_an_empty_folder_of_somebodys_stays(machine: Machine) -> None:
     (machine.root / FOLDER).mkdir()
     drop_in_files.install(machine.host, UNIT, TEXT)
+    drop_in_files.withdraw(machine.host, UNIT, TEXT)
     drop_in_files.remove(machine.host, UNIT, with_folder=False)
     assert machine.files()[FOLDER] == "directory"
+
+
+def test_one_that_was_edited_a_moment_ago_stays(machine: Machine) -> None:
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    machine.write(PATH, TEXT + "# mine")
+    with pytest.raises(CannotChange, match="has just been edited: it is yours and stays"):
+        drop_in_files.withdraw(machine.host, UNIT, TEXT)
+    assert TEXT + "# mine" == machine.read(PATH)
+
+
+def test_one_that_was_written_since_it_was_withdrawn_stays(machine: Machine) -> None:
+    drop_in_files.install(machine.host, UNIT, TEXT)
+    drop_in_files.withdraw(machine.host, UNIT, TEXT)
+    machine.write(PATH, "# mine")
+    drop_in_files.remove(machine.host, UNIT, with_folder=True)
+    assert [PATH] == [path for path in machine.files() if path.startswith(f"{FOLDER}/")]
 
 
 def test_what_was_on_its_way_is_swept(machine: Machine) -> None:
@@ -210,8 +232,10 @@ def test_a_disk_too_full_to_rename_is_no_obstacle_to_undoing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    drop_in_files.withdraw(machine.host, UNIT)
-    assert not machine.exists(PATH)
+    monkeypatch.setattr(Path, "rename", full)
+    drop_in_files.withdraw(machine.host, UNIT, TEXT)
+    drop_in_files.remove(machine.host, UNIT, with_folder=True)
+    assert not machine.exists(FOLDER)
 
 
 @pytest.fixture

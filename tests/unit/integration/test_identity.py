@@ -121,18 +121,6 @@ def test_what_systemd_is_just_starting_counts_by_its_command(machine: Machine) -
     assert ["a.service"] == names(found_on(machine))
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_a_likely_exporter_is_one_when_it_has_loaded_dcgm(machine: Machine, mapped: bool) -> None:
-    machine.write("opt/my-dcgm-exporter", f"#!/usr/bin/python3\n# {VARIABLE}\n")
-    write_unit(machine, "a.service", "ExecStart=/opt/my-dcgm-exporter")
-    assert [] == names(found_on(machine))
-    (put_exporter if mapped else put_other)(
-        machine, 30, "/system.slice/a.service", "/opt/my-dcgm-exporter"
-    )
-    run_unit(machine, "a.service", 30)
-    assert (["a.service"] if mapped else []) == names(found_on(machine))
-
-
 def test_a_container_in_a_unit_with_the_hosts_network_is_one(machine: Machine) -> None:
     write_unit(machine, "a.service", f"ExecStart=/usr/bin/docker run --net host {IMAGE}")
     put_other(machine, 30, "/system.slice/a.service", "/usr/bin/docker")
@@ -316,7 +304,7 @@ MAKERS: Mapping[str, tuple[Mapping[str, str], str, str]] = {
     ),
     "Kubernetes": (
         {"io.kubernetes.pod.name": "dcgm-x7", "io.kubernetes.pod.namespace": "gpu"},
-        "gpu/dcgm-x7",
+        "pod dcgm-x7",
         "value: localhost:5555",
     ),
     "Swarm": ({"com.docker.swarm.service.name": "gpus"}, "gpus", f"--env-add {SETTING}"),

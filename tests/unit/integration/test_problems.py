@@ -229,6 +229,15 @@ def test_no_driver_is_a_problem_unless_the_engine_has_gpus() -> None:
     assert "no-driver" == only(found(driver="", engine=without)).id
 
 
+def test_the_cause_is_named_and_not_that_our_service_suffers_from_it() -> None:
+    ill = Answer(503, "the engine knows no GPU")
+    without = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3")
+    assert "no-driver" == only(found(driver="", engine=without, health=ill)).id
+    unloaded = replace(CLEAN.engine, profiling=Profiling.NOT_LOADED)
+    both = problems(found(engine=unloaded, health=ill))
+    assert ["no-profiling", "service-unhealthy"] == [one.id for one in both]
+
+
 def test_a_missing_profiling_module_is_installed_or_loaded() -> None:
     engine = replace(CLEAN.engine, profiling=Profiling.NOT_LOADED)
     problem = only(found(engine=engine))
@@ -292,7 +301,7 @@ def test_one_that_will_run_embedded_is_a_problem_too() -> None:
     assert () == problems(with_exporter(off, REWRITE))
 
 
-@pytest.mark.parametrize("reason", [Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED])
+@pytest.mark.parametrize("reason", [Reason.CLIENT, Reason.ELSEWHERE])
 def test_decisions_of_somebodys_are_no_problem(reason: Reason) -> None:
     left = Decision(UNIT, Goal.UNTOUCHED, reason, "somebody's")
     assert () == problems(with_exporter(exporter(process(client=True)), left))

@@ -9,7 +9,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from do_dcgm_exporter.integration.reporting.embedded_report import write_report
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
 from do_dcgm_exporter.integration.host import Host
@@ -22,6 +21,7 @@ from do_dcgm_exporter.integration.looking.processes import (
     scan,
 )
 from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table, unix_peers
+from do_dcgm_exporter.integration.reporting.embedded_count import Count
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
 EXPORTER = {"comm": "dcgm-exporter\n", "cmdline": "/usr/bin/dcgm-exporter\0", "environ": ""}
@@ -283,16 +283,8 @@ def test_the_report_names_whose_they_are(machine: Machine) -> None:
     machine.put_process(21, **EXPORTER, maps=LIBRARY.format("4"),
                         cgroup=f"0::/docker/{CONTAINER}\n")  # fmt: skip
     machine.put_process(22, comm="agent\n", cmdline="agent\0", maps=LIBRARY.format("4"))
-    write_report(machine.host, scan(machine.host, 5555), 5555)
+    Count(machine.host).write_second_look()
     report = machine.root / "run/do-dcgm-exporter-integration/embedded-dcgm.json"
     assert 0o644 == report.stat().st_mode & 0o777
     owners = [process["of"] for process in json.loads(report.read_text())["processes"]]
     assert {"a.service", f"container {CONTAINER[:12]}", "agent"} == set(owners)
-
-
-def test_without_an_engine_the_report_says_that_nothing_is_known(machine: Machine) -> None:
-    machine.put_process(20, **EXPORTER, maps=LIBRARY.format("4"))
-    machine.write("proc/net/tcp", HEAD)
-    assert () == write_report(machine.host, scan(machine.host, 5555), 5555)
-    text = machine.read("run/do-dcgm-exporter-integration/embedded-dcgm.json")
-    assert '"processes": null' in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
@@ -45,7 +45,6 @@ class Wish:
 
     choice: Choice | None = None
     retry: bool = False
-    restart: bool = True
 
     @property
     def chosen_by(self) -> str:
@@ -55,13 +54,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: what was chosen and decided, what else there is, which units failed."""
+    """What came of it: what was chosen and decided, what else there is.
+
+    Units that ``failed`` are not as decided, and those ``pending`` are left to the next run.
+    """
 
     choice: Choice
     decisions: tuple[Decision, ...]
     exporters: Exporters
     failed: frozenset[str]
     complaints: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
 
 
 class Applying:
@@ -80,54 +83,63 @@ class Applying:
         self._records = Records()
         self._exporters = Exporters()
         self._failed: set[str] = set()
+        self._find = partial(exporters_here, means.host, means.systemd, self._address)
 
     def plan(self) -> tuple[Decision, ...]:
         """Return what would be done, without changing anything."""
-        self._look()
-        return self._decide()
+        self._read()
+        stale = self._stale()
+        return tuple(
+            replace(made, why="its drop-in would be written anew") if made.unit in stale else made
+            for made in self._decide()
+        )
 
     def run(self) -> Outcome:
         """Change what has to be changed."""
         self._look()
-        if self._wish.restart:
-            drop_in_files.sweep(self._means.host)
-            carrying_over.carry_over(self._means, self._records)
-            self._undo_strangers()
+        drop_in_files.sweep(self._means.host)
+        if carrying_over.carry_over(self._means, self._records):
+            self._look()
+        self._undo_strangers()
         self._renew()
         decisions = self._decide()
-        if self._wish.restart:
-            self._carry_out(decisions)
-        else:
-            self._write_only(decisions)
-        return Outcome(
-            self._choice,
-            decisions,
-            self._exporters,
-            frozenset(self._failed),
-            self._records.complaints,
-        )
+        self._carry_out(decisions)
+        return self._outcome(decisions)
+
+    def write_only(self) -> Outcome:
+        """Write the drop-ins of new clients; restart, undo and stop nothing."""
+        self._find = partial(self._find, with_containers=False)
+        self._look()
+        decisions = self._decide()
+        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
+        clients = [self._client(one) for one in made]
+        if [one for one in clients if self._try(one.unit, one.write)]:
+            self._means.reload()
+        return self._outcome(decisions, tuple(self._pending(decisions)))
+
+    def _pending(self, decisions: Sequence[Decision]) -> Iterator[str]:
+        """Yield the units that the next run has something to do for."""
+        for made in decisions:
+            waits = made.goal is Goal.ORIGINAL or made.reason is Reason.ENGINE
+            if waits or any((*self._stop(made), *self._prove(made))):
+                yield made.unit
+
+    def _outcome(self, decisions: tuple[Decision, ...], pending: tuple[str, ...] = ()) -> Outcome:
+        complaints = self._records.complaints
+        failed = frozenset(self._failed)
+        return Outcome(self._choice, decisions, self._exporters, failed, complaints, pending)
 
     # Look
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = self._find()
-        unread = [
-            one for one in self._exporters.units if self._is_unread(one) and one.command
-        ]  # an interrupted run has left it before the manager was told
-        if unread:
-            self._means.reload()
-            self._exporters = self._find()
+        self._exporters = self._find(self._records.units)
 
-    def _find(self) -> Exporters:
-        means = self._means
-        return exporters_here(
-            means.host,
-            means.systemd,
-            self._address,
-            self._records.units,
-            with_containers=self._wish.restart,
-        )
+    def _look(self) -> None:
+        self._read()
+        if any(map(self._is_unread, self._exporters.units)):
+            self._means.reload()  # which an interrupted run has not come to
+            self._read()
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
@@ -136,23 +148,27 @@ class Applying:
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        strangers = [unit for unit in self._records.units if unit not in names]
-        if strangers:
+        if strangers := [unit for unit in self._records.units if unit not in names]:
             self._undo(strangers)
             self._look()
 
-    def _renew(self) -> None:
-        """See units whose drop-in has to be made anew as they are without it."""
-        stale = [
+    def _stale(self) -> list[str]:
+        """Return the units whose drop-in has to be made anew."""
+        return [
             exporter.name
             for exporter in self._exporters.units
             if (ours := self._records.ours.get(exporter.name))
             and is_stale(exporter, ours, self._address)
         ]
-        if not (stale and self._wish.restart and self._answer().answers):
+
+    def _renew(self) -> None:
+        """See units whose drop-in has to be made anew as they are without it."""
+        stale = self._stale()
+        if not (stale and self._answer().answers):
             return
         for unit in stale:
-            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
+            text = self._records.ours[unit].text
+            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit, text))
         self._means.reload()
         self._look()
 
@@ -220,16 +236,6 @@ class Applying:
         if made.goal is Goal.CLIENT and is_work:
             client = self._client(made)
             yield made.unit, client.write, client.restart_and_prove
-
-    def _write_only(self, decisions: Sequence[Decision]) -> None:
-        """Write the drop-ins of new clients; everything else is left to the next run."""
-        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
-        clients = [self._client(one) for one in made]
-        written = [one for one in clients if self._try(one.unit, one.write)]
-        if written:
-            self._means.reload()
-        for client in written:
-            client.announce()
 
     def _client(self, made: Decision) -> Client:
         exporter = self._exporter(made.unit)

@@ -10,10 +10,13 @@ from do_dcgm_exporter.integration.deciding.records import Records
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE
 
 
-def carry_over(means: Means, records: Records) -> None:
-    """Write the old records where they belong now, and remove the old file last."""
+def carry_over(means: Means, records: Records) -> bool:
+    """Write the old records where they belong now, and remove the old file last.
+
+    Return whether there was anything to do.
+    """
     if records.old is None:
-        return
+        return False
     try:
         for unit, ours in records.ours.items():
             if ours.is_old:
@@ -22,10 +25,11 @@ def carry_over(means: Means, records: Records) -> None:
             stopped_units.remember(means.host, unit, stopped)
     except CannotChange as error:
         means.tell(Level.WARNING, str(error))
-        return
+        return True
     for unit, refusal in records.old.refused.items():
         refusals.remember(means.host, unit, refusal)
     forget_old_state(means, records)
+    return True
 
 
 def forget_old_state(means: Means, records: Records) -> None:

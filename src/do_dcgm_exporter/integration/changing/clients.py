@@ -79,7 +79,8 @@ class Client:
         return view.is_in_trouble and record_of(self._text).was_active
 
     def _settle_proven(self) -> None:
-        drop_in_files.install(self._means.host, self.unit, proven(self._text))
+        if drop_in_files.is_there(self._means.host, self.unit, self._text):
+            drop_in_files.install(self._means.host, self.unit, proven(self._text))
         self._settle()
 
     def _settle(self) -> None:
@@ -91,9 +92,10 @@ class Client:
         record = record_of(self._text)
         ours = {self.unit: DropIn(Owner.OURS, record, self._text)}
         undoing = Undoing(self._means, Records(ours))
-        undoing.put_files_back(self.unit)
+        if not undoing.put_files_back(self.unit):
+            return
         self._means.reload()
-        runs = undoing.finish_quietly(self.unit)
+        runs = undoing.run_as_before(self.unit)
         refusal = Refusal(self._exporter.source, str(self._address), obstacle)
         refusals.remember(self._means.host, self.unit, refusal)
         how = "runs as before, with an embedded DCGM" if runs else "does not run"

@@ -13,7 +13,7 @@ from pathlib import Path
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_synced
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
-from do_dcgm_exporter.integration.looking.our_files import WITHDRAWN_NAME, folder_of
+from do_dcgm_exporter.integration.looking.our_files import WITHDRAWN_NAME, folder_of, path_of
 
 _OUR_NAMES = (DROP_IN_NAME, WITHDRAWN_NAME)
 _SCRATCH = ".do-dcgm-exporter"
@@ -44,9 +44,18 @@ def install(host: Host, unit: str, text: str) -> None:
         raise _cannot(unit, error) from error
 
 
-def withdraw(host: Host, unit: str) -> None:
+def is_there(host: Host, unit: str, text: str) -> bool:
+    """Whether a drop-in is as we know it."""
+    return host.text(path_of(unit)).encode("utf-8", "surrogateescape") == text.encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def withdraw(host: Host, unit: str, text: str) -> None:
     """Hide a drop-in from systemd, its record still there. Raises CannotChange."""
     folder = host.path(folder_of(unit))
+    if (folder / DROP_IN_NAME).exists() and not is_there(host, unit, text):
+        raise CannotChange(f"{unit}: {path_of(unit)} has just been edited: it is yours and stays")
     try:
         (folder / DROP_IN_NAME).replace(folder / WITHDRAWN_NAME)
     except FileNotFoundError:
@@ -58,18 +67,26 @@ def withdraw(host: Host, unit: str) -> None:
 
 
 def remove(host: Host, unit: str, *, with_folder: bool) -> None:
-    """Remove a drop-in, with its folder if nothing else is in it. Raises CannotChange."""
+    """Remove a withdrawn drop-in, with its folder if that is empty then. Raises CannotChange."""
     folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
     try:
-        if with_folder and folder.is_dir() and set(os.listdir(folder)) <= set(_OUR_NAMES):
+        goes = with_folder and folder.is_dir() and set(os.listdir(folder)) <= {WITHDRAWN_NAME}
+        if goes and _is_renamed(folder, scratch):
             _empty(scratch, folder)
-            folder.rename(scratch)
-            _empty(scratch, folder)
-        else:
-            for name in _OUR_NAMES:
-                (folder / name).unlink(missing_ok=True)
+            return
+        (folder / WITHDRAWN_NAME).unlink(missing_ok=True)
+        if goes:
+            folder.rmdir()
     except OSError as error:
         raise _cannot(unit, error) from error
+
+
+def _is_renamed(folder: Path, scratch: Path) -> bool:
+    try:
+        folder.rename(scratch)
+    except OSError:
+        return False  # for want of space: it goes in two steps
+    return True
 
 
 def sweep(host: Host) -> None:

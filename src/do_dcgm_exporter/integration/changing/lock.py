@@ -22,16 +22,13 @@ class Busy(ExporterError):
 @contextmanager
 def locked(host: Host, seconds: float, pace: Pace, on_wait: Callable[[], None]) -> Iterator[None]:
     """Be the only run that changes anything. Raises Busy after ``seconds``."""
-    path = host.path(LOCK_FILE)
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # Root's alone: whoever may open a file may lock it.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(host)
     try:
         end = time.monotonic() + seconds
         waiting = False
         while not _lock(descriptor):
             if time.monotonic() >= end:
-                raise Busy(f"another run has held {path} for {seconds:g} s")
+                raise Busy(f"another run has held {LOCK_FILE} for {seconds:g} s")
             if not waiting:
                 on_wait()
                 waiting = True
@@ -39,6 +36,22 @@ def locked(host: Host, seconds: float, pace: Pace, on_wait: Callable[[], None]) 
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(host: Host) -> bool:
+    """Whether a run is at work."""
+    descriptor = _open(host)
+    try:
+        return not _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(host: Host) -> int:
+    path = host.path(LOCK_FILE)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Root's alone: whoever may open a file may lock it.
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock(descriptor: int) -> bool:

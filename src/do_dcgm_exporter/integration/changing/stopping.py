@@ -44,7 +44,7 @@ class Stop:
         links = dict.fromkeys([*(self._before.links if self._before else ()), *self._links])
         stopped_units.disable(self._means.host, self._unit, StoppedUnit(self._ran, tuple(links)))
         if self._ours:
-            drop_in_files.withdraw(self._means.host, self._unit)
+            drop_in_files.withdraw(self._means.host, self._unit, self._ours.text)
 
     def stop(self) -> bool:
         """Stop it; return whether that worked."""

@@ -44,7 +44,7 @@ class Undoing:
         """Hide the drop-in and make the links; return whether that worked."""
         try:
             if unit in self._records.ours:
-                drop_in_files.withdraw(self._host, unit)
+                drop_in_files.withdraw(self._host, unit, self._records.ours[unit].text)
             if unit in self._records.stopped:
                 stopped_units.enable(self._host, unit, self._records.stopped[unit])
         except CannotChange as error:
@@ -53,24 +53,16 @@ class Undoing:
         return True
 
     def _finish(self, unit: str) -> None:
-        view = self._means.systemd.view(unit)
-        if not (view.is_there or view.is_masked):
-            self._forget(unit)
-            self._means.tell(Level.INFO, f"{unit} is gone: what was changed of it is dropped")
-        elif self._run_as_before(view):
-            self._forget(unit)
+        if self.run_as_before(unit):
             self._means.tell(Level.INFO, f"{unit}: is as it was")
-        else:
-            self._forget(unit)
 
-    def finish_quietly(self, unit: str) -> bool:
-        """Have a unit whose files are back run as before; return whether it does."""
-        runs = self._run_as_before(self._means.systemd.view(unit))
+    def run_as_before(self, unit: str) -> bool:
+        """Have a unit whose files are back run if it did; return whether it does what it did."""
+        runs = self._is_back(self._means.systemd.view(unit))
         self._forget(unit)
         return runs
 
-    def _run_as_before(self, view: UnitView) -> bool:
-        """Have a unit run if it did; return whether it does what it did."""
+    def _is_back(self, view: UnitView) -> bool:
         ours, stopped = self._records.ours.get(view.name), self._records.stopped.get(view.name)
         if not _is_to_run(view, ours.record if ours else None, stopped):
             return True
@@ -109,8 +101,8 @@ def _is_to_run(view: UnitView, record: Record | None, stopped: StoppedUnit | Non
     One that the admin has stopped meanwhile is left alone, and so is one that has not been
     started since it got its drop-in.
     """
-    if view.is_masked:
-        return False
+    if not view.is_there:
+        return False  # it is gone, or masked
     if record is not None and (view.is_running or view.is_in_trouble):
         ran_with_it = view.invocation != record.invocation
         return ran_with_it and (record.was_active or view.active_state != "failed")

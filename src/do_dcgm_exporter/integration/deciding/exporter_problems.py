@@ -110,7 +110,6 @@ def _embedded(now: Situation, exporter: UnitExporter, decision: Decision) -> Pro
         Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
         Reason.EDITED: (edit, f"systemctl restart {name}"),
         Reason.FORBIDDEN: (f"rm {path_of(name)}", _APPLY),
-        Reason.MASKED: (f"systemctl stop {name}",),
         Reason.CLIENT: (f"systemctl restart {name}",),
         Reason.ELSEWHERE: (f"systemctl restart {name}",),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -37,7 +36,6 @@ class Reason(Enum):
     NONE = ""
     CLIENT = "is a client already"
     ELSEWHERE = "is a client of another engine"
-    MASKED = "is masked"
     EDITED = "its drop-in is not ours"
     FORBIDDEN = "its drop-in is forbidden"
     CHOSEN = "is left by choice"
@@ -51,7 +49,7 @@ class Reason(Enum):
 # The admin wants a second engine.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
 # No second engine runs.
-HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.MASKED, Reason.DOWN})
+HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def is_stale(exporter: UnitExporter, drop_in: DropIn, address: EngineAddress) ->
     command stands in the drop-in, and a variable hides one that somebody has set since.
     """
     command, record = exporter.command, drop_in.record
-    if command is None or not is_loaded(exporter):
+    if not is_loaded(exporter):
         return False
     if record.engine != str(address) or command.remote != record.engine:
         return True
@@ -118,20 +116,11 @@ def ran_with_it(exporter: UnitExporter, record: Record) -> bool:
     return exporter.view.invocation != record.invocation
 
 
-def decide_all(
-    exporters: Iterable[UnitExporter], records: Records, now: Circumstances
-) -> tuple[Decision, ...]:
-    """Decide about all units."""
-    return tuple(decide(exporter, records, now) for exporter in exporters)
-
-
 def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Decision:
     """Decide about one unit."""
     drop_in = records.drop_ins.get(exporter.name)
     ours = drop_in if drop_in and drop_in.is_ours else None
     judge = _Judge(exporter, ours, records, now)
-    if exporter.command is None:
-        return judge.leave(Reason.MASKED, "masked by the admin")
     if drop_in and not ours:
         reason = Reason.FORBIDDEN if drop_in.owner is Owner.FORBIDDEN else Reason.EDITED
         return judge.leave(reason, hands_off(exporter.name, drop_in))
@@ -152,7 +141,7 @@ class _Judge:
         return self.records.stopped.get(self.exporter.name)
 
     def decide(self, command: ExporterCommand) -> Decision:
-        """Decide about a unit that is not masked and may be changed."""
+        """Decide about a unit whose drop-in, if it has one, is ours."""
         rewritten = self.ours is not None and is_loaded(self.exporter)
         if command.remote is not None and not rewritten:
             return self._somebodys(command.remote)
@@ -176,9 +165,8 @@ class _Judge:
     def _somebodys(self, remote: str) -> Decision:
         """Leave an exporter that somebody else has told of an engine."""
         local = is_local(remote, {self.now.address.port})
-        where = "an engine of somebody's choice" if remote in ("", "?") else remote
         reason = Reason.CLIENT if local else Reason.ELSEWHERE
-        return self._give_up(reason, f"told to use {where}")
+        return self._give_up(reason, f"told to use {remote or 'an engine'}")
 
     # Clients that we have made
 

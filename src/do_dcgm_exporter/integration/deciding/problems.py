@@ -26,11 +26,11 @@ _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 def problems(now: Situation) -> tuple[Problem, ...]:
     """Return what is wrong, each once: the cause, not its consequences as well."""
     found = now.found
-    engine, port = tuple(_of_dcgm(found)), tuple(_of_port(found))
+    engine, port = (*_of_driver(found), *_of_dcgm(found)), tuple(_of_port(found))
     return (
         *_of_configuration(found),
-        *_of_driver(found),
         *engine,
+        *_of_profiling_module(found),
         *exporter_problems(now),
         *_of_other_engines(found),
         *port,
@@ -75,6 +75,9 @@ def _of_dcgm(found: Findings) -> Iterator[Problem]:
         )
     else:
         yield from _of_engine(found)
+
+
+def _of_profiling_module(found: Findings) -> Iterator[Problem]:
     if found.engine.profiling is Profiling.NOT_LOADED:
         names = {package.name for package in found.packages}
         is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names

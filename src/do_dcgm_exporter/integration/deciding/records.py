@@ -92,11 +92,12 @@ def records_in(files: OurFiles) -> Records:
     old = _understood(files.old_state, old_state_of, str(OLD_STATE), complaints)
     known = old or OldState()
     drop_ins = {
-        unit: _of_place(place, known.rewritten.get(unit)) for unit, place in files.drop_ins.items()
+        unit: _drop_in(unit, place, known.rewritten.get(unit))
+        for unit, place in files.drop_ins.items()
     }
     for unit, text in files.withdrawn.items():
         if unit not in drop_ins and is_sealed(text):
-            drop_ins[unit] = _of_place(Place(Kind.FILE, text), None, withdrawn=True)
+            drop_ins[unit] = _drop_in(unit, Place(Kind.FILE, text), None, withdrawn=True)
     stopped = dict(known.stopped)
     for unit, text in files.stopped.items():
         found = _understood(text, stopped_unit_of, f"{STOPPED}/{unit}", complaints)
@@ -110,10 +111,11 @@ def records_in(files: OurFiles) -> Records:
     return Records(drop_ins, stopped, refused, files.folders, old, tuple(complaints))
 
 
-def _of_place(place: Place, old: Record | None, *, withdrawn: bool = False) -> DropIn:
+def _drop_in(unit: str, place: Place, old: Record | None, *, withdrawn: bool = False) -> DropIn:
     if place.kind is Kind.FORBIDDEN:
         return DropIn(Owner.FORBIDDEN)
-    if place.kind is Kind.OTHER or not is_sealed(place.text):
+    # Its path stands in it: a copy in another unit's folder is somebody else's.
+    if not (is_sealed(place.text) and path_of(unit) in place.text):
         return DropIn(Owner.ADMIN)
     try:
         record = record_of(place.text)

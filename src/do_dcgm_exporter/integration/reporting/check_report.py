@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import Reason, is_loaded
+from do_dcgm_exporter.integration.deciding.plan import is_loaded
 from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
@@ -131,8 +131,6 @@ def _exporter_lines(now: Situation) -> Iterator[str]:
 
 def _talks_to(now: Situation, exporter: UnitExporter) -> str:
     decision = now.decisions[exporter.name]
-    if decision.reason is Reason.MASKED:
-        return "masked"
     if exporter.name in now.records.stopped:
         return "stopped by us"
     if exporter.command and exporter.name in now.records.ours and is_loaded(exporter):

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from do_dcgm_exporter.embedded_dcgm import REPORT
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_file
+from do_dcgm_exporter.integration.changing.lock import is_locked
+from do_dcgm_exporter.integration.deciding.record import Record
 from do_dcgm_exporter.integration.deciding.records import records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, scan
 from do_dcgm_exporter.integration.looking.sockets import listens
-from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 _ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
@@ -74,14 +76,18 @@ def owner_of(process: DcgmProcess) -> str:
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
-    """Have units proven that were written to and have been started, or failed, since."""
-    unproven = [
-        unit for unit, one in records_in(look_at_our_files(host)).ours.items()
-        if not one.record.proven
-    ]  # fmt: skip
-    views = (systemd.view(unit) for unit in unproven)
-    if any(view.is_running or view.is_in_trouble for view in views):
+    """Have units proven that run unproven, or failed with their drop-in.
+
+    Not while another run is at work: what it leaves unproven is seen the next time.
+    """
+    records = {unit: one.record for unit, one in records_in(look_at_our_files(host)).ours.items()}
+    unproven = [unit for unit, record in records.items() if not record.proven]
+    if any(_is_due(systemd.view(unit), records[unit]) for unit in unproven) and not is_locked(host):
         systemd.start_later(f"{COMMAND}.service")
+
+
+def _is_due(view: UnitView, record: Record) -> bool:
+    return view.is_running or (view.is_in_trouble and view.invocation != record.invocation)
 
 
 def main(host: Host | None = None) -> int:
