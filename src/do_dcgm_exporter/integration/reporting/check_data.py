@@ -11,7 +11,7 @@ from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.looking.engine_probe import Condition
-from do_dcgm_exporter.integration.looking.survey import PortUse
+from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
@@ -20,28 +20,12 @@ SCHEMA = 1
 
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints. Keys are only ever added."""
-    found = now.found
-    settings, engine = found.settings, found.engine
+    found, settings = now.found, now.found.settings
     return {
         "schema": SCHEMA,
         "driver": found.driver or None,
         "packages": [asdict(package) for package in found.packages],
-        "engine": {
-            "address": str(settings.engine),
-            "unit": _unit_data(found.engine_unit),
-            "choice": settings.engine_unit,
-            "port": _port_data(
-                found.engine_port if settings.engine == settings.local_engine else PortUse(False)
-            ),
-            "condition": engine.condition.value,
-            "reason": engine.reason,
-            "version": engine.engine or None,
-            "client_version": engine.client or None,
-            "fits": engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER),
-            "gpus": engine.gpus,
-            "profiling": engine.profiling.value,
-            "simulated": engine.simulated,
-        },
+        "engine": _engine_data(found),
         "local_engine": {
             "address": str(settings.local_engine),
             "port": _port_data(found.engine_port),
@@ -73,6 +57,25 @@ def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -
         ],
         "notices": list(notes),
         "unseen": list(found.unseen),
+    }
+
+
+def _engine_data(found: Findings) -> dict[str, Any]:
+    settings, engine = found.settings, found.engine
+    is_local = settings.engine == settings.local_engine
+    return {
+        "address": str(settings.engine),
+        "unit": _unit_data(found.engine_unit),
+        "choice": settings.engine_unit,
+        "port": _port_data(found.engine_port if is_local else PortUse(False)),
+        "condition": engine.condition.value,
+        "reason": engine.reason,
+        "version": engine.engine or None,
+        "client_version": engine.client or None,
+        "fits": engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER),
+        "gpus": engine.gpus,
+        "profiling": engine.profiling.value,
+        "simulated": engine.simulated,
     }
 
 
