@@ -117,7 +117,8 @@ def test_a_drop_in_that_was_edited_or_forbidden_is_the_admins(
     assert EXPORTERS[9400] in said.stdout + said.stderr
     assert new_system.read(edited) == mine
     assert (new_system.root / forbidden.lstrip("/")).readlink() == Path("/dev/null")
-    assert engine_of(new_system, 9402) == "embedded"
+    new_system.run("systemctl", "restart", EXPORTERS[9402])
+    assert new_system.becomes(lambda: engine_of(new_system, 9402) == "embedded", 15.0)
 
     removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
     assert edited in removal.stdout + removal.stderr
