@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
-from do_dcgm_exporter.integration.looking.our_files import Kind, look_at_our_files
+from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import unit_of
 from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table
 
@@ -38,8 +38,8 @@ def client_units(host: Host) -> tuple[str, ...]:
         for process in filter(str.isdigit, os.listdir(host.proc))
         if _has_socket(host, process, connected)
     }
-    places = look_at_our_files(host).drop_ins
-    ours = {unit for unit, place in places.items() if place.kind is Kind.FILE}
+    drop_ins = look_at_our_files(host).drop_ins
+    ours = {unit for unit, text in drop_ins.items() if not text.startswith("->")}
     return tuple(sorted(found - ours - {"", OWN_SERVICE, ENGINE_SERVICE}))
 
 
