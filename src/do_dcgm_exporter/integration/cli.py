@@ -18,10 +18,8 @@ from do_dcgm_exporter.integration.changing.parallel import interruptible
 from do_dcgm_exporter.integration.changing.policy import may_restart, run_by_dpkg
 from do_dcgm_exporter.integration.changing.restoring import restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
-from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.engine_wait import ask_starting_engine
-from do_dcgm_exporter.integration.looking.own_service import settings_of_service
+from do_dcgm_exporter.integration.looking.configuration import Choice, settings_of_service
+from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_starting_engine
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
 from do_dcgm_exporter.integration.reporting.embedded_count import Count

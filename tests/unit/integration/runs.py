@@ -7,13 +7,13 @@ from typing import Any
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing.applying import Applying, Wish
 from do_dcgm_exporter.integration.changing.lock import locked
 from do_dcgm_exporter.integration.changing.means import Means
 from do_dcgm_exporter.integration.changing.restoring import restore
 from do_dcgm_exporter.integration.deciding.record import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"

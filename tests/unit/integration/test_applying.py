@@ -22,9 +22,9 @@ from tests.unit.integration.runs import (
     undo,
 )
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.record import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:

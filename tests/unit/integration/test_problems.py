@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer, Profiling
 from do_dcgm_exporter.integration.deciding.exporter import (
     ExporterCommand,
     Exporters,
@@ -25,12 +26,12 @@ from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.control_groups import Kind
 from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.looking.machine import Answer, Package
+from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.integration.reporting import check_data, check_report
 from do_dcgm_exporter.port_holder import Holder
 from do_dcgm_exporter.settings import EngineAddress

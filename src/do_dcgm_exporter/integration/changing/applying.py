@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
 from do_dcgm_exporter.integration.changing.clients import Client
 from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
@@ -30,8 +31,7 @@ from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 
 AskEngine = Callable[[], EngineAnswer]

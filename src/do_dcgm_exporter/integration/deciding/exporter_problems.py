@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition
 from do_dcgm_exporter.integration.deciding.exporter import Form, Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     HARMLESS,
@@ -17,8 +18,6 @@ from do_dcgm_exporter.integration.deciding.problem import CHOOSE_AGAIN, Problem,
 from do_dcgm_exporter.integration.deciding.records import Owner
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
-from do_dcgm_exporter.integration.looking.engine_probe import Condition
-from do_dcgm_exporter.integration.looking.libraries import mislabels_when_remote
 from do_dcgm_exporter.integration.looking.our_files import path_of
 
 _APPLY = f"{COMMAND} apply"
@@ -139,18 +138,14 @@ def _where(mention: Mention) -> str:
 
 
 def _host_labels(now: Situation) -> Iterator[str]:
-    """Yield who will have another host label as a client, before and after it happens."""
-    known, unknown = [], []
-    for exporter in now.exporters.units:
-        if now.decisions[exporter.name].goal is Goal.CLIENT:
-            mislabels = mislabels_when_remote(exporter.version)
-            if mislabels:
-                known.append(f"{exporter.name} ({exporter.version})")
-            elif mislabels is None:
-                unknown.append(exporter.name)
-    rule = 'dcgm-exporter 4.0 to 4.8.2 labels its metrics Hostname="localhost" as a client'
-    others = "3.x, 4.8.3 and later keep the host's name"
-    if known:
-        yield f"{rule}: {', '.join(known)}; {others}"
-    if unknown:
-        yield f"{rule}, perhaps one of these: {', '.join(unknown)}; {others}"
+    """Yield which exporters may have another host label as clients, before and after it happens."""
+    names = [
+        exporter.name
+        for exporter in now.exporters.units
+        if now.decisions[exporter.name].goal is Goal.CLIENT and exporter.library_major != 3
+    ]
+    if names:
+        yield (
+            'dcgm-exporter 4.0 to 4.8.2 labels its metrics Hostname="localhost" as a client, other'
+            f" releases keep the host's name; this may concern {', '.join(names)}"
+        )

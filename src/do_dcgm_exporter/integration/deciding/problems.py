@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, Profiling
 from do_dcgm_exporter.integration.deciding.exporter_problems import (
     exporter_notes,
     exporter_problems,
@@ -16,7 +17,6 @@ from do_dcgm_exporter.integration.deciding.problem import (
 )
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, Profiling
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 
 _SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition
 from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
-from do_dcgm_exporter.integration.looking.engine_probe import Condition
 from do_dcgm_exporter.integration.looking.survey import PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
@@ -110,7 +110,6 @@ def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
         "would": _would(decision),
         "why": decision.why,
         "dcgm_major": exporter.library_major or None,
-        "version": exporter.version or None,
         "pids": [process.pid for process in exporter.processes],
     }
 

@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import is_loaded
 from do_dcgm_exporter.integration.deciding.problem import Problem
 from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of

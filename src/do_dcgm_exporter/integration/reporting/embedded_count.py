@@ -52,8 +52,8 @@ class Count:
 
     def _look(self) -> Processes | None:
         """Look, unless there is no engine: then nobody can be told from a client."""
-        processes = scan(self._host, _ENGINE_PORT, with_engines=True)
-        is_known = processes.engine_pids or listens(self._host.proc, _ENGINE_PORT)
+        processes = scan(self._host, _ENGINE_PORT)
+        is_known = processes.engines or listens(self._host.proc, _ENGINE_PORT)
         return processes if is_known else None
 
     def _write(
