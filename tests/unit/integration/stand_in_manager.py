@@ -158,8 +158,7 @@ def restarts(name: str) -> int:
             asked = file.with_suffix(".asked")
             count = int(asked.read_text()) if asked.exists() else 0
             asked.write_text(str(count + 1))
-            # A unit is looked at before a restart, and after.
-            return int(words[1]) if not first or count > 1 else 0
+            return int(words[1]) if count >= first else 0
     return 0
 
 

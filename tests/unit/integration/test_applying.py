@@ -23,7 +23,7 @@ from tests.unit.integration.runs import (
 )
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.deciding.record import sha256
+from do_dcgm_exporter.integration.deciding.records import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
 
 
@@ -597,8 +597,7 @@ def test_restore_says_what_it_could_not_undo(
         patched.setattr(Path, "replace", read_only)
         exporter.forget_asked()
         assert not undo(exporter)
-    why = f"its drop-in cannot be changed: /{ETC}/{UNIT}.d: Read-only file system"
-    assert [f"{UNIT}: {why}"] == exporter.said
+    assert [f"{UNIT} cannot be changed: Read-only file system"] == exporter.said
     assert CLIENT == exporter.engine_of(UNIT)
     assert 0 == restarts(exporter)
     assert undo(exporter)
@@ -678,11 +677,10 @@ def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine)
     snap = {"port": "5577", "enabled": ["dcgm.nv-hostengine"], "active": []}
     leave_old_state(exporter, containers=[container], snap=snap)
     apply(exporter)
-    assert (
-        "docker rm --force gpu && docker rename gpu.old gpu"
-        " && docker update --restart=always gpu && docker start gpu" in told(exporter)
-    )
-    assert "snap set dcgm nv-hostengine-port=5577" in told(exporter)
+    kept = "/var/lib/do-dcgm-exporter/integration.0.1.0"
+    stopped = "version 0.1.0 stopped gpu.old, the engine of the snap dcgm, and they stay"
+    assert f"{stopped}: how they were stands in {kept}" in told(exporter)
+    assert exporter.exists(kept)
 
 
 def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:

@@ -17,8 +17,7 @@ from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.changing.lock import locked
-from do_dcgm_exporter.integration.changing.means import Pace
+from do_dcgm_exporter.integration.changing.running import Pace, alone
 from do_dcgm_exporter.integration.cli import main
 from do_dcgm_exporter.integration.looking import survey
 from do_dcgm_exporter.settings import EngineAddress
@@ -213,7 +212,7 @@ def test_for_dpkg_drop_ins_are_written_and_nothing_is_restarted(
     assert 0 == run(with_engine, "apply", "--no-restart")
     service = "do-dcgm-exporter-integrate.service"
     assert f"{UNIT}: seen to in the background by {service}\n" == capsys.readouterr().out
-    with locked(with_engine.host, 1.0, Pace(), lambda: None):
+    with alone(with_engine.host, 1.0, Pace()):
         assert 0 == run(with_engine, "apply", "--no-restart")
     assert "another run is at work" in capsys.readouterr().out
     assert "embedded" == with_engine.engine_of(UNIT)
@@ -337,7 +336,7 @@ def test_a_wrong_configuration_is_a_problem_and_no_reason_not_to_restore(
     assert not with_engine.exists(f"{ETC}/{UNIT}.d")
 
 
-@pytest.mark.parametrize("text", ["no JSON", '{"format": 99}', '{"format": 1}', "[]"])
+@pytest.mark.parametrize("text", ["no JSON", '{"format": 99}', '{"format": 1, "units": 5}', "[]"])
 def test_an_old_state_that_cannot_be_read_is_told_and_stays(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:

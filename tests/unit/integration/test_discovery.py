@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
-from do_dcgm_exporter.integration.changing import stopped_units
-from do_dcgm_exporter.integration.deciding.record import StoppedUnit
-from do_dcgm_exporter.integration.looking import enablement, libraries
+from do_dcgm_exporter.integration.changing import files
+from do_dcgm_exporter.integration.deciding.records import StoppedUnit
+from do_dcgm_exporter.integration.looking import libraries
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.our_files import links_of
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Kind, Programs
 from do_dcgm_exporter.integration.looking.systemd import Systemd
@@ -138,23 +139,23 @@ def test_links_are_removed_and_put_back_as_they_were(machine: Machine) -> None:
     machine.link(f"{ETC}/other.service", "/opt/other.service")
     machine.link(f"{ETC}/multi-user.target.wants/other.service", "/opt/other.service")
     before = machine.files()
-    links = list(enablement.links_of(machine.host, "a.service"))
+    links = list(links_of(machine.host, "a.service"))
     assert 3 == len(links)
     stopped = StoppedUnit(was_active=True, links=tuple(links))
-    stopped_units.disable(machine.host, "a.service", stopped)
-    assert [] == list(enablement.links_of(machine.host, "a.service"))
+    files.disable(machine.host, "a.service", stopped)
+    assert [] == list(links_of(machine.host, "a.service"))
     assert machine.exists(f"{ETC}/other.service")
-    stopped_units.enable(machine.host, "a.service", stopped)
-    stopped_units.enable(machine.host, "a.service", stopped)
-    stopped_units.forget(machine.host, "a.service")
+    files.enable(machine.host, "a.service", stopped)
+    files.enable(machine.host, "a.service", stopped)
+    files.forget(machine.host, "a.service")
     assert before == machine.files()
 
 
 def test_a_unit_file_that_is_linked_in_is_not_enabled_by_that(machine: Machine) -> None:
     machine.link(f"{ETC}/a.service", "/opt/a.service")
     machine.link(f"{ETC}/b.service", "/dev/null")
-    assert [] == list(enablement.links_of(machine.host, "a.service"))
-    assert [] == list(enablement.links_of(machine.host, "b.service"))
+    assert [] == list(links_of(machine.host, "a.service"))
+    assert [] == list(links_of(machine.host, "b.service"))
 
 
 # --- what a file is ----------------------------------------------------------------------

@@ -23,5 +23,6 @@ def main(host: Host | None = None) -> int:
 def client_units(host: Host) -> tuple[str, ...]:
     """Return the services that are connected to an engine, without ours and without drop-in."""
     found = {process.unit for process in scan(host, _ENGINE_PORT).dcgm if process.is_client}
-    others = {"", OWN_SERVICE, ENGINE_SERVICE, *look_at_our_files(host).drop_ins}
-    return tuple(sorted(found - others))
+    drop_ins = look_at_our_files(host).drop_ins
+    ours = {unit for unit, text in drop_ins.items() if not text.startswith("->")}
+    return tuple(sorted(found - ours - {"", OWN_SERVICE, ENGINE_SERVICE}))
