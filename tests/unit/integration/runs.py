@@ -7,12 +7,12 @@ from typing import Any
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing.applying import Applying
 from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
@@ -39,11 +39,10 @@ def apply(
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
     run = Applying(used, settings, lambda: engine, retry=retry)
     with alone(machine.host, 60.0, used.pace):
-        outcome = run.run() if restart else run.write_only()
-    if not restart:
-        machine.said += [f"{unit} is pending" for unit in outcome.pending]
-        return not outcome.failed
-    return name_what_is_left(outcome, machine.tell)
+        outcome, waiting = (run.run(), []) if restart else (None, run.write_only())
+    machine.said += [f"{unit} is pending" for unit in waiting]
+    is_clean = outcome is None or name_what_is_left(outcome, machine.tell)
+    return is_clean and not used.failed
 
 
 def plan(machine: Machine) -> list[str]:

@@ -12,8 +12,8 @@ from tests.unit.integration.conftest import UNIT, Machine
 from do_dcgm_exporter.integration.changing.proof import Proof
 from do_dcgm_exporter.integration.changing.running import Interrupted, Means, Pace
 from do_dcgm_exporter.integration.exporters_here import exporters_here
-from do_dcgm_exporter.integration.looking.scrape import Served, scrape
 from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.web import Served, scrape
 from do_dcgm_exporter.settings import EngineAddress
 
 Answer = tuple[int, bytes]

@@ -15,8 +15,8 @@ from do_dcgm_exporter.integration.exporter_arguments import (
 )
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
-from do_dcgm_exporter.integration.looking.scrape import Served, scrape
 from do_dcgm_exporter.integration.looking.sockets import ports_of
+from do_dcgm_exporter.integration.looking.web import Served, scrape
 from do_dcgm_exporter.port_holder import find_holder
 
 _POLL_SECONDS = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.drop_in import text_for
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import (
@@ -16,7 +17,6 @@ from do_dcgm_exporter.integration.deciding.records import (
 )
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.settings import EngineAddress
 

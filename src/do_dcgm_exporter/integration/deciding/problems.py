@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, Profiling
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, Form, Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     HARMLESS,
@@ -17,7 +18,6 @@ from do_dcgm_exporter.integration.deciding.plan import (
 )
 from do_dcgm_exporter.integration.deciding.records import Records
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, Profiling
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 

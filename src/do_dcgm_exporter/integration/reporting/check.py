@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 
-from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration.deciding.plan import Circumstances, decide
 from do_dcgm_exporter.integration.deciding.problems import Situation, notes, problems
 from do_dcgm_exporter.integration.deciding.records import records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_of
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-from do_dcgm_exporter.integration.looking.own_service import read_as_service
-from do_dcgm_exporter.integration.looking.survey import look_at_own_service, survey
+from do_dcgm_exporter.integration.looking.survey import survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check_report import as_data, as_text
 from do_dcgm_exporter.output import write
@@ -38,14 +35,9 @@ def check(host: Host, *, as_json: bool) -> int:
 
 
 def _situation(host: Host) -> Situation:
-    systemd = Systemd()
-    service, unseen = look_at_own_service(host, systemd)
-    try:
-        settings, error = read_as_service(host, service, os.environ), ""
-    except ConfigurationError as wrong:
-        settings, error = IntegrationSettings(), str(wrong)
     records = records_in(look_at_our_files(host))
-    found = survey(host, systemd, settings, error, service, unseen, records.units)
+    found = survey(host, Systemd(), os.environ, records.units)
+    settings = found.settings
     exporters = exporters_of(host, found)
     expected = is_expected(found.engine_unit, settings.engine_unit)
     now = Circumstances(settings.choice, settings.local_engine, found.local_engine, expected)

@@ -54,8 +54,8 @@ class Count:
 
     def _look(self) -> list[DcgmProcess] | None:
         """Look, unless there is no engine: then nobody can be told from a client."""
-        processes = scan(self._host, _ENGINE_PORT, with_engines=True)
-        is_known = processes.engine_pids or listens(self._host.proc, _ENGINE_PORT)
+        processes = scan(self._host, _ENGINE_PORT)
+        is_known = processes.engines or listens(self._host.proc, _ENGINE_PORT)
         return list(processes.embedded) if is_known else None
 
 
