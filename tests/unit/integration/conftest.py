@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 HERE = Path(__file__).parent
 ENGINE = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8)

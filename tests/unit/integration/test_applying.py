@@ -22,9 +22,9 @@ from tests.unit.integration.runs import (
     undo,
 )
 
-from do_dcgm_exporter.integration.deciding.record import sha256
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
+from do_dcgm_exporter.integration.deciding.records import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -42,7 +42,7 @@ def test_what_is_applied_is_not_applied_again(exporter: Machine) -> None:
     assert apply(exporter)
     assert files == exporter.files()
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert set() == verbs - {"list-units"}
+    assert set() == verbs - READING
     assert [] == exporter.said
 
 
@@ -430,7 +430,7 @@ def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
     assert before == exporter.states()
     assert [f"{UNIT} is pending"] == exporter.said
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert {"daemon-reload"} == verbs - {"list-units"}
+    assert {"daemon-reload"} == verbs - READING
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert record(exporter).proven
@@ -509,6 +509,8 @@ def test_one_that_had_failed_before_is_not_blamed(machine: Machine) -> None:
     assert "failed" == machine.run_of(UNIT)["active"]
 
 
+# What changes nothing.
+READING = {"list-units", "list-unit-files", "show"}
 TOLD = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
 
 
@@ -597,8 +599,7 @@ def test_restore_says_what_it_could_not_undo(
         patched.setattr(Path, "replace", read_only)
         exporter.forget_asked()
         assert not undo(exporter)
-    why = f"its drop-in cannot be changed: /{ETC}/{UNIT}.d: Read-only file system"
-    assert [f"{UNIT}: {why}"] == exporter.said
+    assert [f"{UNIT} cannot be changed: Read-only file system"] == exporter.said
     assert CLIENT == exporter.engine_of(UNIT)
     assert 0 == restarts(exporter)
     assert undo(exporter)
@@ -678,11 +679,10 @@ def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine)
     snap = {"port": "5577", "enabled": ["dcgm.nv-hostengine"], "active": []}
     leave_old_state(exporter, containers=[container], snap=snap)
     apply(exporter)
-    assert (
-        "docker rm --force gpu && docker rename gpu.old gpu"
-        " && docker update --restart=always gpu && docker start gpu" in told(exporter)
-    )
-    assert "snap set dcgm nv-hostengine-port=5577" in told(exporter)
+    kept = "/var/lib/do-dcgm-exporter/integration.0.1.0"
+    stopped = "version 0.1.0 stopped gpu.old, the engine of the snap dcgm, and they stay"
+    assert f"{stopped}: how they were stands in {kept}" in told(exporter)
+    assert exporter.exists(kept)
 
 
 def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:

@@ -11,7 +11,8 @@ DROP_IN = "zz-do-dcgm-exporter.conf"
 
 
 def put_client(machine: Machine, pid: int, unit: str, port: int = 5555) -> None:
-    machine.put_process(pid, cgroup=f"0::/system.slice/{unit}\n")
+    maps = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.4\n"
+    machine.put_process(pid, cgroup=f"0::/system.slice/{unit}\n", maps=maps)
     machine.link(f"proc/{pid}/fd/3", f"socket:[{pid}]")
     line = f" 0: 0100007F:9C40 0100007F:{port:04X} 01 0 0 0 0 0 {pid}\n"
     machine.write("proc/net/tcp", machine.read("proc/net/tcp") + line)

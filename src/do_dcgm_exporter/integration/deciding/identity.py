@@ -123,18 +123,7 @@ def _exporter(
         major = libraries.major_of_image(command.image)
     else:
         major = programs.library_major(command.program)
-    is_container = command.form is Form.CONTAINER
-    return UnitExporter(
-        unit.view,
-        command,
-        processes,
-        unit.source,
-        unit.names_engine,
-        major,
-        libraries.version_of_image(command.image)
-        if is_container
-        else programs.version(command.program),
-    )
+    return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
 
 
 def _mention(

@@ -90,13 +90,7 @@ class Programs:
 
     def library_major(self, path: str) -> int:
         """Return the major release of DCGM that a program loads, 0 if it is not known."""
-        return libraries.major_of_program(self._host, path) or libraries.major_on_library_path(
-            self._host
-        )
-
-    def version(self, path: str) -> str:
-        """Return the release of the package that a program belongs to, nothing without one."""
-        return libraries.version_of_package(path)
+        return libraries.major_of_program(self._host, path)
 
     def _identify(self, path: str) -> Program:
         place = str(self._host.path(path))
