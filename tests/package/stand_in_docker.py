@@ -275,6 +275,8 @@ def locked() -> Iterator[list]:
 def main() -> None:
     arguments = sys.argv[1:]
     HOME.mkdir(parents=True, exist_ok=True)
+    if NAME == "podman":  # whatever it is asked
+        Path("/var/lib/containers/storage").mkdir(parents=True, exist_ok=True)
     with ASKED.open("a") as asked:
         asked.write(json.dumps(arguments) + "\n")
     if HANGS.exists():

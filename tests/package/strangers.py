@@ -26,7 +26,7 @@ BADLY_NAMED = ("Copy of exporter-9400.service", "exporter-ä.service")
 # Debian's packages that some of them come from.
 PACKAGES = ("cron", "libpam-systemd", "numactl", "procps", "socat", "sudo", "supervisor")
 
-# Whatever it is called: notes its start, starts the exporters a file names, and stays. Absence
+# Whatever it is called: notes its start, starts the exporters a file names, and stays. Nothing
 # in it or in its command line speaks of them.
 DAEMON_TEXT = f"""\
 #!/usr/bin/python3 -I

@@ -13,6 +13,8 @@ from tests.package.test_removal import listing
 ENGINE = "localhost:5555"
 EXPORTERS = {9400: "nvidia-dcgm-exporter.service", 9402: "exporter-9402.service",
              9403: "exporter-9403.service"}  # fmt: skip
+OURS = ("do-dcgm-exporter/", "timers.target.wants/", "paths.target.wants/",
+        "multi-user.target.wants/do-dcgm-exporter.service/")  # fmt: skip
 STATES = "LoadState,ActiveState,SubState,UnitFileState,Result,DropInPaths,Environment"
 
 
@@ -29,9 +31,8 @@ def etc(system: System) -> dict[str, str]:
     return {
         path: what
         for path, what in listing(system.root / "etc").items()
-        if "do-dcgm-exporter/" not in f"{path}/" and "timers.target.wants" not in path
-        and not path.endswith("wants/do-dcgm-exporter.service")
-    }  # fmt: skip
+        if not any(ours in f"{path}/" for ours in OURS)
+    }
 
 
 def states(system: System) -> dict[str, str]:
@@ -98,24 +99,26 @@ def test_stopped_exporters_come_back_on_removal(
     assert (etc(new_system), states(new_system)) == (files, units)
 
 
-def test_a_drop_in_that_was_edited_is_the_admins(
+def test_a_drop_in_that_was_edited_or_forbidden_is_the_admins(
     new_system: System, exporter: Path, workshop: Path
 ) -> None:
     put_three(new_system, workshop)
     new_system.install(exporter)
     assert finished(new_system)
-    edited, deleted = (
+    edited, forbidden = (
         f"{exporter_kinds.ETC}/{EXPORTERS[port]}.d/{exporter_kinds.DROP_IN}"
         for port in (9400, 9402)
     )
     mine = new_system.read(edited) + "# mine\n"
     new_system.write(edited, mine)
-    new_system.run("rm", deleted)
+    new_system.run("ln", "-sf", "/dev/null", forbidden)
     new_system.run("systemctl", "daemon-reload")
     said = integrate(new_system, "apply")
     assert EXPORTERS[9400] in said.stdout + said.stderr
     assert new_system.read(edited) == mine
-    assert not new_system.exists(deleted)
+    assert (new_system.root / forbidden.lstrip("/")).readlink() == Path("/dev/null")
+    new_system.run("systemctl", "restart", EXPORTERS[9402])
+    assert new_system.becomes(lambda: engine_of(new_system, 9402) == "embedded", 15.0)
 
     removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
     assert edited in removal.stdout + removal.stderr

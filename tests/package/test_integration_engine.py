@@ -92,10 +92,10 @@ def test_clients_are_put_back_when_their_engine_will_not_come(
         30.0,
     )
     found = new_system.run("do-dcgm-exporter-integrate", "check", check=False).stdout
-    assert f"{UNIT}, which was made a client, does not run" in found
+    assert f"{UNIT}, a client of the engine, does not run" in found
     said = integrate(new_system, "apply")
     assert said.returncode == 1
-    assert f"{UNIT} keeps a DCGM of its own: the engine at {ENGINE} cannot be used" in said.stderr
+    assert f"{UNIT} keeps its embedded DCGM: the engine at {ENGINE} cannot be used" in said.stderr
     assert new_system.becomes(lambda: engine_of(new_system, 9400) == "embedded", 15.0)
     assert not new_system.exists(DROP_IN)
 

@@ -163,12 +163,6 @@ def test_other_commands_are_none(root: Path, line: str) -> None:
     assert judged(root, line).exporter is None
 
 
-@pytest.mark.parametrize("name", ["gpu-dcgm-exporter", "my_dcgm_exporter"])
-def test_a_script_that_only_has_such_a_name_is_a_likely_one(root: Path, name: str) -> None:
-    put(root, f"/opt/{name}", f"#!/usr/bin/python3\n# {VARIABLE}\n")
-    assert judged(root, f"/opt/{name}").is_likely
-
-
 def test_what_argv0_says_does_not_count(root: Path) -> None:
     view = replace(VIEW, commands=(ExecCommand(PROGRAM, ("metrics", "-c", "5")),))
     found = judge(view, {}, Programs(Host(root))).exporter

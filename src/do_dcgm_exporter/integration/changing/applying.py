@@ -1,133 +1,120 @@
-"""``apply``: look, decide, change the files, reload once, then restart and prove in parallel."""
+"""``apply``: look, decide, change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
-from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
-from do_dcgm_exporter.integration.changing.clients import Client
-from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
-from do_dcgm_exporter.integration.changing.means import Level, Means
-from do_dcgm_exporter.integration.changing.parallel import in_parallel
-from do_dcgm_exporter.integration.changing.stopping import Stop
-from do_dcgm_exporter.integration.changing.undoing import Undoing
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
+from do_dcgm_exporter.integration.changing import files
+from do_dcgm_exporter.integration.changing.changes import Change, carry_out
+from do_dcgm_exporter.integration.changing.running import Means
+from do_dcgm_exporter.integration.changing.undoing import carry_over, put_back
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     Circumstances,
     Decision,
-    Goal,
     Reason,
     decide,
     is_loaded,
     is_stale,
     needs_engine,
 )
-from do_dcgm_exporter.integration.deciding.record import Refusal
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-
-AskEngine = Callable[[], EngineAnswer]
-# A unit, what writes its files, and what is to be done once the manager has read them.
-_Work = tuple[str, Callable[[], None], Callable[[], bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the caller wants otherwise than the configuration says, or besides."""
-
-    choice: Choice | None = None
-    retry: bool = False
-    restart: bool = True
-
-    @property
-    def chosen_by(self) -> str:
-        """Where the choice was made."""
-        return "--choice" if self.choice else "embedded-exporters"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: what was chosen and decided, what else there is, which units failed."""
+    """What was decided, what else there is, and which records cannot be read."""
 
     choice: Choice
     decisions: tuple[Decision, ...]
     exporters: Exporters
-    failed: frozenset[str]
-    complaints: tuple[str, ...] = ()
+    complaints: tuple[str, ...]
 
 
 class Applying:
-    """One run of ``apply``. The caller holds the lock."""
+    """One run of ``apply``. The caller holds the lock.
+
+    ``choice`` is instead of that in the settings; with ``retry``, refusals are forgotten.
+    """
 
     def __init__(
-        self, means: Means, settings: IntegrationSettings, wish: Wish, ask: AskEngine
+        self,
+        means: Means,
+        settings: IntegrationSettings,
+        ask: Callable[[], EngineAnswer],
+        choice: Choice | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._means = means
         self._settings = settings
-        self._wish = wish
-        self._choice = wish.choice or settings.choice
-        self._address = settings.local_engine
         self._ask = ask
-        self._engine: EngineAnswer | None = None
+        self._now = Circumstances(choice or settings.choice, settings.local_engine, retry=retry)
+        if choice:
+            self._now = replace(self._now, chosen_by="--choice")
         self._records = Records()
         self._exporters = Exporters()
-        self._failed: set[str] = set()
+        self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
 
     def plan(self) -> tuple[Decision, ...]:
         """Return what would be done, without changing anything."""
-        self._look()
-        return self._decide()
+        self._read()
+        stale = self._stale()
+        return tuple(
+            replace(made, why="its drop-in would be written anew") if made.unit in stale else made
+            for made in self._decide()
+        )
 
     def run(self) -> Outcome:
         """Change what has to be changed."""
         self._look()
-        if self._wish.restart:
-            drop_in_files.sweep(self._means.host)
-            carrying_over.carry_over(self._means, self._records)
-            self._undo_strangers()
+        files.sweep(self._means.host)
+        if carry_over(self._means, self._records):
+            self._look()
+        self._undo_strangers()
         self._renew()
         decisions = self._decide()
-        if self._wish.restart:
-            self._carry_out(decisions)
-        else:
-            self._write_only(decisions)
-        return Outcome(
-            self._choice,
-            decisions,
-            self._exporters,
-            frozenset(self._failed),
-            self._records.complaints,
-        )
+        carry_out(self._means, self._records, [self._change(made) for made in decisions])
+        return Outcome(self._now.choice, decisions, self._exporters, self._records.complaints)
+
+    def write_only(self) -> list[str]:
+        """Write the drop-ins of new clients, and return the units that wait for the rest."""
+        self._find = partial(self._find, with_containers=False)
+        self._look()
+        changes = [self._change(made) for made in self._decide()]
+        waiting = [
+            one.unit for one in changes if one.is_needed or one.decision.reason is Reason.ENGINE
+        ]
+        new = [one for one in changes if one.decision.text and one.stopped is None]
+        if [one for one in new if one.write()]:
+            self._means.reload()
+        return waiting
+
+    def _change(self, made: Decision) -> Change:
+        exporter = next(one for one in self._exporters.units if one.name == made.unit)
+        ours, stopped = self._records.ours.get(made.unit), self._records.stopped.get(made.unit)
+        return Change(self._means, made, exporter, self._now.address, ours, stopped)
 
     # Look
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = self._find()
-        unread = [
-            one for one in self._exporters.units if self._is_unread(one) and one.command
-        ]  # an interrupted run has left it before the manager was told
-        if unread:
-            self._means.reload()
-            self._exporters = self._find()
+        self._exporters = self._find(self._records.units)
 
-    def _find(self) -> Exporters:
-        means = self._means
-        return exporters_here(
-            means.host,
-            means.systemd,
-            self._address,
-            self._records.units,
-            with_containers=self._wish.restart,
-        )
+    def _look(self) -> None:
+        self._read()
+        if any(map(self._is_unread, self._exporters.units)):
+            self._means.reload()  # which an interrupted run has not come to
+            self._read()
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
@@ -136,134 +123,44 @@ class Applying:
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        strangers = [unit for unit in self._records.units if unit not in names]
-        if strangers:
-            self._undo(strangers)
+        if strangers := [unit for unit in self._records.units if unit not in names]:
+            put_back(self._means, self._records, strangers)
             self._look()
+
+    def _stale(self) -> list[str]:
+        """Return the units whose drop-in has to be made anew."""
+        return [
+            one.name
+            for one in self._exporters.units
+            if (ours := self._records.ours.get(one.name)) and is_stale(one, ours, self._now.address)
+        ]
 
     def _renew(self) -> None:
         """See units whose drop-in has to be made anew as they are without it."""
-        stale = [
-            exporter.name
-            for exporter in self._exporters.units
-            if (ours := self._records.ours.get(exporter.name))
-            and is_stale(exporter, ours, self._address)
-        ]
-        if not (stale and self._wish.restart and self._answer().answers):
-            return
-        for unit in stale:
-            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
-        self._means.reload()
-        self._look()
+        stale = self._stale()
+        if stale and self._answer().answers:
+            for unit in stale:
+                self._means.attempt(unit, files.withdraw, self._records.ours[unit].text)
+            self._means.reload()
+            self._look()
 
     # Decide
 
     def _decide(self) -> tuple[Decision, ...]:
-        units, now = self._exporters.units, self._circumstances()
-        if any(needs_engine(one, self._records, now) for one in units):
+        units = self._exporters.units
+        if any(needs_engine(one, self._records, self._now) for one in units):
             self._answer()
-            now = self._circumstances()
-        return tuple(decide(one, self._records, now) for one in units)
-
-    def _circumstances(self) -> Circumstances:
-        return Circumstances(
-            self._choice,
-            self._address,
-            self._engine,
-            self._engine_is_expected(),
-            self._wish.chosen_by,
-            self._wish.retry,
-        )
-
-    def _engine_is_expected(self) -> bool:
-        if self._engine is None or self._engine.answers:
-            return True
-        try:
-            view = self._means.systemd.view(ENGINE_SERVICE)
-        except CommandFailed:
-            return True  # that is no sign of anything
-        return is_expected(view, self._settings.engine_unit)
+        return tuple(decide(one, self._records, self._now) for one in units)
 
     def _answer(self) -> EngineAnswer:
-        if self._engine is None:
-            self._engine = self._ask()
-        return self._engine
-
-    # Change
-
-    def _carry_out(self, decisions: Sequence[Decision]) -> None:
-        originals = [made for made in decisions if made.goal is Goal.ORIGINAL]
-        stops = [work for made in decisions for work in self._stop(made)]
-        clients = [work for made in decisions for work in self._prove(made)]
-        self._undo([made.unit for made in originals])
-        self._remember_refusals(originals)
-        jobs = [
-            partial(self._finish, unit, finish)
-            for unit, write, finish in (*stops, *clients)
-            if self._try(unit, write)
-        ]
-        if jobs:
-            self._means.reload()
-            in_parallel(jobs, self._means.pace)
-        if clients:
-            self._means.reload()  # what was proven is written in the drop-ins
-
-    def _stop(self, made: Decision) -> Iterator[_Work]:
-        if made.goal is Goal.STOPPED:
-            stop = Stop(self._means, self._records, self._exporter(made.unit).view)
-            if stop.is_needed:
-                yield made.unit, stop.write, stop.stop
-
-    def _prove(self, made: Decision) -> Iterator[_Work]:
-        # One that was stopped by us is started again.
-        is_work = made.text or made.reason is Reason.NONE or made.unit in self._records.stopped
-        if made.goal is Goal.CLIENT and is_work:
-            client = self._client(made)
-            yield made.unit, client.write, client.restart_and_prove
-
-    def _write_only(self, decisions: Sequence[Decision]) -> None:
-        """Write the drop-ins of new clients; everything else is left to the next run."""
-        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
-        clients = [self._client(one) for one in made]
-        written = [one for one in clients if self._try(one.unit, one.write)]
-        if written:
-            self._means.reload()
-        for client in written:
-            client.announce()
-
-    def _client(self, made: Decision) -> Client:
-        exporter = self._exporter(made.unit)
-        return Client(self._means, self._records, exporter, made, self._address)
-
-    def _undo(self, units: Sequence[str]) -> None:
-        if units and not Undoing(self._means, self._records).put_back(units):
-            self._failed.update(units)
-
-    def _remember_refusals(self, originals: Sequence[Decision]) -> None:
-        for made in originals:
-            if made.reason is Reason.REFUSED:
-                source = self._exporter(made.unit).source
-                refusal = Refusal(source, str(self._address), made.why)
-                refusals.remember(self._means.host, made.unit, refusal)
-
-    def _exporter(self, unit: str) -> UnitExporter:
-        return next(one for one in self._exporters.units if one.name == unit)
-
-    def _finish(self, unit: str, finish: Callable[[], bool]) -> None:
+        """Ask the engine, once."""
+        if self._now.engine is not None:
+            return self._now.engine
+        engine = self._ask()
         try:
-            if not finish():
-                self._failed.add(unit)
-        except CannotChange as error:
-            self._fail(unit, error)
-
-    def _try(self, unit: str, change: Callable[[], None]) -> bool:
-        try:
-            change()
-        except CannotChange as error:
-            self._fail(unit, error)
-            return False
-        return True
-
-    def _fail(self, unit: str, error: CannotChange) -> None:
-        self._failed.add(unit)
-        self._means.tell(Level.WARNING, str(error))
+            view = None if engine.answers else self._means.systemd.view(ENGINE_SERVICE)
+        except CommandFailed:
+            view = None  # that is no sign of anything
+        expected = is_expected(view, self._settings.engine_unit)
+        self._now = replace(self._now, engine=engine, engine_is_expected=expected)
+        return engine

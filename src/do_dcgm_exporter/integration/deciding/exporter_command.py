@@ -28,12 +28,11 @@ _DEEPEST = 4
 class Judged:
     """What a command is: an exporter, or something that has to do with one in a ``role``.
 
-    ``is_likely`` is whether only its name says that it is one. ``script`` is the script that
-    starts it, empty for the command itself, and ``run`` the container that it is started in.
+    ``script`` is the script that starts it, empty for the command itself, and ``run`` the
+    container that it is started in.
     """
 
     exporter: ExporterCommand | None = None
-    is_likely: bool = False
     role: Role | None = None
     script: str = ""
     run: ContainerRun | None = None
@@ -99,7 +98,7 @@ class _Judge:
         shown = {name: text.replace(UNKNOWN, "?") for name, text in start.environment.items()}
         arguments = tuple(word.replace(UNKNOWN, "?") for word in start.words[1:])
         command = ExporterCommand(form, arguments, shown, path)
-        return Judged(command, is_likely=program.kind is Kind.LIKELY, script=self._script)
+        return Judged(command, script=self._script)
 
     def _shell(self, start: Started) -> Judged:
         """Judge ``sh -c TEXT NAME ARGUMENT…`` and ``sh FILE ARGUMENT…``."""

@@ -84,19 +84,18 @@ def _is_exporter(unit: SeenUnit, judged: Judged, programs: Programs) -> bool:
     if judged.exporter is None or unit.view.type == "oneshot":
         return False
     if not unit.main:
-        return unit.view.active_state != "active" and not judged.is_likely
-    loaded = {process.pid for process in unit.processes}
-    for pid, program in unit.main:
+        return unit.view.active_state != "active"
+    for _, program in unit.main:
         name = os.path.basename(program)
-        if not program:  # another user's: /proc may hide them
-            return not judged.is_likely
+        if not program:
+            return True  # another user's: /proc may hide them
         if judged.exporter.form is Form.CONTAINER:
             return name in {os.path.basename(judged.exporter.program), *_STARTERS}
         kind = programs.identify(program).kind
-        if kind is Kind.EXPORTER or (kind is Kind.LIKELY and pid in loaded):
+        if kind is Kind.EXPORTER:
             return True
         if name not in _WAITING and kind is not Kind.SHELL_SCRIPT:
-            return name in _STARTERS and not judged.is_likely
+            return name in _STARTERS
     return False
 
 
@@ -124,18 +123,7 @@ def _exporter(
         major = libraries.major_of_image(command.image)
     else:
         major = programs.library_major(command.program)
-    is_container = command.form is Form.CONTAINER
-    return UnitExporter(
-        unit.view,
-        command,
-        processes,
-        unit.source,
-        unit.names_engine,
-        major,
-        libraries.version_of_image(command.image)
-        if is_container
-        else programs.version(command.program),
-    )
+    return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
 
 
 def _mention(

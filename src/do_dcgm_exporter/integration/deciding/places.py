@@ -11,6 +11,10 @@ from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # Where Compose says which files describe a container.
 CONFIG_FILES = "com.docker.compose.project.config_files"
+# How the labels begin that makers of containers leave. Swarm's may have one of Compose, too.
+_KUBERNETES, _NOMAD, _ECS = "io.kubernetes.", "com.hashicorp.nomad.", "com.amazonaws.ecs."
+_SWARM, _COMPOSE = "com.docker.swarm.service.name", "com.docker.compose.service"
+_MAKERS = (_KUBERNETES, _NOMAD, _ECS, _SWARM, _COMPOSE)
 
 # Where those that start other people's programs are told of them.
 _OF_UNITS: Mapping[str, str] = {
@@ -93,32 +97,25 @@ def pod_lines(engine: str) -> tuple[str, ...]:
 
 def place_of_container(container: Container, engine: str) -> Place:
     """Return where a container is described, by the labels that its maker leaves."""
-    labels = container.labels
-    name = container.name
-    if any(label.startswith("io.kubernetes.") for label in labels):
+    labels, name = container.labels, container.name
+    maker = next((made for made in _MAKERS if any(label.startswith(made) for label in labels)), "")
+    if maker == _KUBERNETES:
         pod = labels.get("io.kubernetes.pod.name", name)
-        space = labels.get("io.kubernetes.pod.namespace", "")
-        return Place(f"what describes the pod {space}/{pod}".replace(" /", " "), pod_lines(engine))
-    if any(label.startswith("com.hashicorp.nomad.") for label in labels):
+        return Place(f"what describes the pod {pod}", pod_lines(engine))
+    if maker == _NOMAD:
         task = labels.get("com.hashicorp.nomad.task_name", name)
-        job = labels.get("com.hashicorp.nomad.job_name")
-        return Place(
-            f"the task {task} in the job {job} of Nomad" if job else f"the task {task} of Nomad",
-            ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "{engine}" }}'),
-        )
-    if any(label.startswith("com.amazonaws.ecs.") for label in labels):
-        family = labels.get("com.amazonaws.ecs.task-definition-family", "")
-        return Place(
-            f"the task definition {family} of ECS".replace("  ", " "),
-            (
-                '"networkMode": "host"',
-                f'"environment": [{{"name": "{REMOTE_VARIABLE}", "value": "{engine}"}}]',
-            ),
-        )
-    if service := labels.get("com.docker.swarm.service.name"):
-        command = f"docker service update --env-add {REMOTE_VARIABLE}={engine} {service}"
-        return Place(f"the service {service} of Swarm", (command,))
-    if service := labels.get("com.docker.compose.service", ""):
-        files = labels.get(CONFIG_FILES, "")
-        return Place(files or "its file of Compose", compose_lines(service, engine))
+        job = labels.get("com.hashicorp.nomad.job_name", "")
+        lines = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "{engine}" }}')
+        return Place(f"the job {job} of Nomad, task {task}".replace(" job  ", " job "), lines)
+    if maker == _ECS:
+        family = labels.get("com.amazonaws.ecs.task-definition-family", name)
+        variable = f'{{"name": "{REMOTE_VARIABLE}", "value": "{engine}"}}'
+        lines = ('"networkMode": "host"', f'"environment": [{variable}]')
+        return Place(f"the task definition of ECS, {family}", lines)
+    if maker == _SWARM:
+        command = f"docker service update --env-add {REMOTE_VARIABLE}={engine} {labels[_SWARM]}"
+        return Place(f"the service {labels[_SWARM]} of Swarm", (command,))
+    if maker == _COMPOSE:
+        files = labels.get(CONFIG_FILES, "") or "its file of Compose"
+        return Place(files, compose_lines(labels[_COMPOSE], engine))
     return Place(f"the command that made it: {container.runtime} run", run_options(engine))

@@ -8,6 +8,7 @@ import re
 import struct
 from dataclasses import dataclass
 from enum import Enum
+from typing import BinaryIO
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import Host, read_bytes
@@ -37,10 +38,9 @@ _OF_EXPORTER = re.compile(rb"\S*/dcgm[-_]exporter")
 
 
 class Kind(Enum):
-    """What a program is. A likely exporter has only the name of one."""
+    """What a program is."""
 
     EXPORTER = "exporter"
-    LIKELY = "likely exporter"
     SHELL_SCRIPT = "shell script"
     OTHER = "other"
 
@@ -90,36 +90,25 @@ class Programs:
 
     def library_major(self, path: str) -> int:
         """Return the major release of DCGM that a program loads, 0 if it is not known."""
-        return libraries.major_of_program(self._host, path) or libraries.major_on_library_path(
-            self._host
-        )
-
-    def version(self, path: str) -> str:
-        """Return the release of the package that a program belongs to, nothing without one."""
-        return libraries.version_of_package(path)
+        return libraries.major_of_program(self._host, path)
 
     def _identify(self, path: str) -> Program:
-        names = {os.path.basename(path)}
-        if path.startswith("/") and not path.startswith(_NO_PROGRAMS):
-            place = self._host.path(path)
-            names.add(os.path.basename(os.path.realpath(place)))
-            if (start := read_bytes(str(place), 4)) == b"\x7fELF":
-                return Program(_kind_of_binary(str(place), names))
-            if start[:2] == b"#!":
-                return self._script(path, names)
-            if start:
-                return Program(Kind.OTHER)
-        return Program(_kind_by_name(names))
-
-    def _script(self, path: str, names: set[str]) -> Program:
+        place = str(self._host.path(path))
+        if not path.startswith("/") or path.startswith(_NO_PROGRAMS):
+            return Program(_kind_if(_is_exporters_name(path)))
+        names = (path, os.path.realpath(place))
+        start = read_bytes(place, 4)
+        if start == b"\x7fELF":
+            is_similar = any(is_named_like_exporter(os.path.basename(name)) for name in names)
+            return Program(_kind_if(_binary_is_exporter(place, is_similar)))
+        if start[:2] != b"#!":
+            return Program(_kind_if(not start and all(map(_is_exporters_name, names))))
         text = self.text(path)
-        words = text.partition("\n")[0][2:].split()
-        interpreters = [os.path.basename(word) for word in words[:2]]
-        if interpreters[:1] == ["env"]:
-            interpreters.pop(0)
-        if interpreters and interpreters[0] in SHELLS:
+        if _is_for_shell(text):
             return Program(Kind.SHELL_SCRIPT, text)
-        return Program(_kind_by_name(names) if REMOTE_VARIABLE in text else Kind.OTHER)
+        # What does not know the variable would not obey it.
+        knows_variable = REMOTE_VARIABLE in text
+        return Program(_kind_if(knows_variable and all(map(_is_exporters_name, names))))
 
 
 def is_named_like_exporter(name: str) -> bool:
@@ -127,38 +116,42 @@ def is_named_like_exporter(name: str) -> bool:
     return _SIMILAR_NAME.fullmatch(name) is not None
 
 
-def _kind_by_name(names: set[str]) -> Kind:
-    if all(_NAME.fullmatch(name) for name in names):
-        return Kind.EXPORTER
-    return Kind.LIKELY if any(map(is_named_like_exporter, names)) else Kind.OTHER
+def _is_exporters_name(path: str) -> bool:
+    return _NAME.fullmatch(os.path.basename(path)) is not None
 
 
-def _kind_of_binary(place: str, names: set[str]) -> Kind:
-    """Judge an ELF file by its main package, by what it reads, and last by its name."""
-    is_exporter = _go_package_is_exporter(place)
-    if is_exporter is None:
-        try:
-            with (
-                open(place, "rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                # Some compilers and packers leave no section for it.
-                is_exporter = content.find(_PACKAGE_OF_NVIDIA) >= 0
-                if not is_exporter and content.find(REMOTE_VARIABLE.encode()) < 0:
-                    return Kind.OTHER
-        except (OSError, ValueError):
-            return _kind_by_name(names)
-        return Kind.EXPORTER if is_exporter else _kind_by_name(names)
+def _kind_if(is_exporter: bool) -> Kind:
     return Kind.EXPORTER if is_exporter else Kind.OTHER
+
+
+def _is_for_shell(script: str) -> bool:
+    words = map(os.path.basename, script.partition("\n")[0][2:].split())
+    return next((word for word in words if word != "env"), "") in SHELLS
+
+
+def _binary_is_exporter(place: str, is_similar: bool) -> bool:
+    """Judge an ELF file by its main package; without one by its name and what it reads."""
+    is_exporter = _go_package_is_exporter(place)
+    if is_exporter is not None:
+        return is_exporter
+    try:
+        with open(place, "rb") as file, _mapped(file) as content:
+            # Some compilers and packers leave no section for the package.
+            return content.find(_PACKAGE_OF_NVIDIA) >= 0 or (
+                is_similar and content.find(REMOTE_VARIABLE.encode()) >= 0
+            )
+    except (OSError, ValueError):
+        return False
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _go_package_is_exporter(place: str) -> bool | None:
     """Whether the main package of a program of Go is an exporter, None if it is none of Go."""
     try:
-        with (
-            open(place, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
+        with open(place, "rb") as file, _mapped(file) as content:
             package = _PACKAGE.search(_go_build_information(content))
     except (OSError, ValueError, struct.error):
         return None
