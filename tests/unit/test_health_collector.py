@@ -19,6 +19,7 @@ from tests.builders import (
 )
 
 from do_dcgm_exporter.collect.labels import LabelBlocks
+from do_dcgm_exporter.collect.result import HealthWarning
 from do_dcgm_exporter.collect.sources.health_watches import CHECK_EVERY, HealthCollector
 from do_dcgm_exporter.dcgm.answers import HealthIncident
 from do_dcgm_exporter.dcgm.decoding import Absence
@@ -211,3 +212,28 @@ def test_incidents_of_an_engine(bench: StartBench, version: str) -> None:
     for _ in range(3):
         started.read(session)
     assert 1 == started.calls_made("health_check")
+
+
+def test_what_did_not_pass_is_told_once_per_system_and_not_of_lost_gpus() -> None:
+    collector = collector_of(
+        Engine(HealthIncident(gpu(1), MEM, FAIL, 4), HealthIncident(gpu(0), MEM, 10, 5))
+    )
+    assert () == tuple(collector.warnings(()))
+    collect(collector)
+    assert {
+        HealthWarning(1, "MEM", "DCGM_FR_4", is_failure=True),
+        HealthWarning(0, "MEM", "DCGM_FR_5", is_failure=False),
+    } == set(collector.warnings(()))
+    assert [0] == [warning.gpu for warning in collector.warnings({1})]
+
+
+def test_after_a_refused_check_nothing_is_known_not_to_pass() -> None:
+    clock = Clock()
+    engine = Engine(HealthIncident(gpu(1), MEM, FAIL, 4))
+    collector = collector_of(engine, clock)
+    collect(collector)
+    engine.refuses_checks = True
+    clock.now += CHECK_EVERY
+    with pytest.raises(CallRefused):
+        collect(collector)
+    assert () == tuple(collector.warnings(()))

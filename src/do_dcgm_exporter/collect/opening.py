@@ -39,7 +39,7 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
@@ -70,9 +70,26 @@ def open_session(
     xid_watches = scope.watch_xids(watcher)
     profiling = scope.watch_profiling(engine, watcher)
     engine.update()
+    return _session(scope, discovery, inventory, watcher, profiling, logs, missed_gpus, xid_watches)
+
+
+def _session(
+    scope: _Scope,
+    discovery: Discovery,
+    inventory: Inventory,
+    watcher: Watcher,
+    profiling: ProfilingWatch,
+    logs: EventLogs,
+    missed_gpus: frozenset[int],
+    xid_watches: Sequence[Watch],
+) -> Session:
+    """Equip a session whose watches have begun with its collectors."""
+    engine, topology, configuration = watcher.engine, scope.topology, scope.configuration
     labels = _label_blocks(topology, configuration)
     xids = scope.xid_collector(engine, labels, logs, xid_watches)
     xids.look_back(gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
+    gpus, clock = scope.selection.gpus, scope.clock
+    health = HealthCollector(engine, topology, labels, gpus, clock)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -87,9 +104,10 @@ def open_session(
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
         ages=logs.ages,
-        collectors=scope.collectors(engine, labels, logs, profiling, xids),
+        collectors=scope.collectors(engine, labels, logs, profiling, xids, health),
         xids=xids,
-        nvlink=NvLinkCollector(engine, scope.selection.gpus),
+        health=health,
+        nvlink=NvLinkCollector(engine, gpus),
         runner=CollectorRunner(),
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=missed_gpus,
@@ -206,6 +224,7 @@ class _Scope:
         logs: EventLogs,
         profiling: ProfilingWatch,
         xids: XidCollector,
+        health: HealthCollector,
     ) -> tuple[Collector, ...]:
         """The collectors, each with the entities it is about."""
         topology, gpus = self.topology, self.selection.gpus
@@ -214,7 +233,7 @@ class _Scope:
             FieldCollector(topology, labels, carried, profiling),
             xids,
             ClockEventCollector(topology, labels, logs.clocks, self.on_gpus),
-            HealthCollector(engine, topology, labels, gpus, self.clock),
+            health,
             P2PCollector(engine, labels, gpus),
         )
         if self.configuration.settings.label_fields_as_info:

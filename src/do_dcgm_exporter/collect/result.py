@@ -23,6 +23,19 @@ class CollectorOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthWarning:
+    """A system of a GPU that did not pass DCGM's health check, with DCGM's name of the error.
+
+    ``is_failure`` tells a failure from a warning.
+    """
+
+    gpu: int
+    system: str
+    error: str
+    is_failure: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CycleResult:
     """All that one cycle found out.
 
@@ -44,5 +57,6 @@ class CycleResult:
     warming_up: bool
     sample_age: float | None = None
     profiling_up: Mapping[int, bool] = field(default_factory=dict)
+    health_warnings: tuple[HealthWarning, ...] = ()
     machine: MachineState = field(default_factory=MachineState)
     unwatched_gpus: tuple[int, ...] = ()

@@ -25,6 +25,7 @@ from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.samples import Family, Snapshot
 from do_dcgm_exporter.collect.selection import Selection
+from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.counters import CounterSet
@@ -87,6 +88,7 @@ class Session:
     ages: SampleAges
     collectors: Sequence[Collector]
     xids: XidCollector
+    health: HealthCollector
     nvlink: NvLinkCollector
     runner: CollectorRunner
     roster: Roster
@@ -165,6 +167,7 @@ class Session:
             warming_up=self.profiling.warming_up,
             sample_age=self._sample_age(readings),
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
+            health_warnings=tuple(self.health.warnings(readings.lost_gpus)),
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
         )
 

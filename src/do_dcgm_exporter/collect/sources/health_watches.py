@@ -6,12 +6,13 @@ DCGM_EXP_GPU_HEALTH_STATUS{gpu="0",…,health_error_code="DCGM_FR_OK",health_wat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.result import HealthWarning
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.config.counters import CounterSet, Special
 from do_dcgm_exporter.dcgm.answers import HealthIncident
@@ -44,7 +45,9 @@ _WATCHES = {
     0xFFFFFFFF: "ALL",
 }
 _ALL = 0xFFFFFFFF
-_PASS = (0, 0)  # dcgmHealthWatchResults_t pass, DCGM_FR_OK
+# dcgmHealthWatchResults_t; DCGM_FR_OK is 0.
+_PASS = (0, 0)
+_FAILURE = 20
 
 
 @dataclass(slots=True)
@@ -70,6 +73,15 @@ class HealthCollector:
                 self._check_if_due()
                 samples = tuple(self._samples(readings))
                 yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
+
+    def warnings(self, lost_gpus: Container[int]) -> Iterator[HealthWarning]:
+        """Yield what did not pass the last check; ALL only repeats the worst."""
+        if self._refusal:
+            return
+        for (gpu, system), (health, code) in self._states.items():
+            if system != _ALL and health and gpu.id not in lost_gpus:
+                error = self.engine.health_error_name(code)
+                yield HealthWarning(gpu.id, _WATCHES[system], error, health == _FAILURE)
 
     def _check_if_due(self) -> None:
         """Check at most every CHECK_EVERY seconds; raises CallRefused until one succeeds."""
