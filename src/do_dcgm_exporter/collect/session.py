@@ -208,15 +208,17 @@ class Session:
             yield _without_duplicates(family, readings)
 
     def _sample_age(self, readings: Readings) -> float | None:
-        """How old the newest profiling samples are, which are read last, or else life signs."""
-        keys = [
-            *self.profiling.pace.watched(),
-            *((gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus),
-        ]
-        sampled = max(
-            (readings.raw[key].timestamp for key in keys if key in readings.raw), default=0
-        )
-        return readings.now - sampled / 1e6 if sampled else None
+        """How old the newest profiling samples are, or else the life signs.
+
+        Profiling is watched last, and watched anew when it settles: all other samples are
+        taken a few seconds before these.
+        """
+        life_signs = [(gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus]
+        for keys in (self.profiling.pace.watched(), life_signs):
+            found = (readings.raw[key].timestamp for key in keys if key in readings.raw)
+            if newest := max(found, default=0):
+                return readings.now - newest / 1e6
+        return None
 
     def _driver_version(self, readings: Readings) -> str:
         for gpu in self.selection.gpus:
