@@ -20,11 +20,6 @@ COMMAND = "do-dcgm-exporter-integrate"
 # Sorts behind everybody else's: systemd.unit(5) reads drop-ins in the order of their names.
 DROP_IN_NAME = "zz-do-dcgm-exporter.conf"
 
-# The program that is looked for, as a word: not in "do-dcgm-exporter", and neither in
-# "nvidia-dcgm-exporter.service".
-EXPORTER = "dcgm-exporter"
-EXPORTER_WORD = r"(?<![\w.-])dcgm-exporter(?![\w-])"
-
 
 @dataclass(frozen=True, slots=True)
 class Host:

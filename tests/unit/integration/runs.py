@@ -38,7 +38,7 @@ def apply(
     used = means(machine, may_restart=may_restart)
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
     run = Applying(used, settings, lambda: engine, retry=retry)
-    with alone(machine.host, 60.0, used.pace):
+    with alone(used, 60.0):
         outcome, waiting = (run.run(), []) if restart else (None, run.write_only())
     machine.said += [f"{unit} is pending" for unit in waiting]
     is_clean = outcome is None or name_what_is_left(outcome, machine.tell)
@@ -47,13 +47,13 @@ def apply(
 
 def plan(machine: Machine) -> list[str]:
     run = Applying(means(machine), IntegrationSettings(), lambda: ENGINE)
-    return [planned(made) for made in run.plan()]
+    return [planned(made) for made in run.preview()]
 
 
 def undo(machine: Machine) -> bool:
     machine.said.clear()
     used = means(machine)
-    with alone(machine.host, 60.0, used.pace):
+    with alone(used, 60.0):
         return restore(used)
 
 

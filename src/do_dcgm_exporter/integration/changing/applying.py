@@ -11,16 +11,8 @@ from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.changes import Change, carry_out
 from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.changing.undoing import carry_over, put_back
+from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import (
-    Circumstances,
-    Decision,
-    Reason,
-    decide,
-    is_loaded,
-    is_stale,
-    needs_engine,
-)
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
@@ -35,7 +27,7 @@ class Outcome:
     """What was decided, what else there is, and which records cannot be read."""
 
     choice: Choice
-    decisions: tuple[Decision, ...]
+    decisions: tuple[plan.Decision, ...]
     exporters: Exporters
     complaints: tuple[str, ...]
 
@@ -58,14 +50,14 @@ class Applying:
         self._means = means
         self._settings = settings
         self._ask = ask
-        self._now = Circumstances(choice or settings.choice, settings.local_engine, retry=retry)
-        if choice:
-            self._now = replace(self._now, chosen_by="--choice")
+        self._now = plan.Circumstances(
+            choice or settings.choice, settings.local_engine, retry=retry
+        )
         self._records = Records()
         self._exporters = Exporters()
         self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
 
-    def plan(self) -> tuple[Decision, ...]:
+    def preview(self) -> tuple[plan.Decision, ...]:
         """Return what would be done, without changing anything."""
         self._read()
         stale = self._stale()
@@ -92,14 +84,16 @@ class Applying:
         self._look()
         changes = [self._change(made) for made in self._decide()]
         waiting = [
-            one.unit for one in changes if one.is_needed or one.decision.reason is Reason.ENGINE
+            one.unit
+            for one in changes
+            if one.is_needed or one.decision.reason is plan.Reason.ENGINE
         ]
         new = [one for one in changes if one.decision.text and one.stopped is None]
         if [one for one in new if one.write()]:
             self._means.reload()
         return waiting
 
-    def _change(self, made: Decision) -> Change:
+    def _change(self, made: plan.Decision) -> Change:
         exporter = next(one for one in self._exporters.units if one.name == made.unit)
         ours, stopped = self._records.ours.get(made.unit), self._records.stopped.get(made.unit)
         return Change(self._means, made, exporter, self._now.address, ours, stopped)
@@ -118,7 +112,7 @@ class Applying:
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
-        return ours is not None and ours.withdrawn == is_loaded(exporter)
+        return ours is not None and ours.withdrawn == plan.is_loaded(exporter)
 
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
@@ -132,7 +126,8 @@ class Applying:
         return [
             one.name
             for one in self._exporters.units
-            if (ours := self._records.ours.get(one.name)) and is_stale(one, ours, self._now.address)
+            if (ours := self._records.ours.get(one.name))
+            and plan.is_stale(one, ours, self._now.address)
         ]
 
     def _renew(self) -> None:
@@ -146,11 +141,11 @@ class Applying:
 
     # Decide
 
-    def _decide(self) -> tuple[Decision, ...]:
+    def _decide(self) -> tuple[plan.Decision, ...]:
         units = self._exporters.units
-        if any(needs_engine(one, self._records, self._now) for one in units):
+        if any(plan.needs_engine(one, self._records, self._now) for one in units):
             self._answer()
-        return tuple(decide(one, self._records, self._now) for one in units)
+        return tuple(plan.decide(one, self._records, self._now) for one in units)
 
     def _answer(self) -> EngineAnswer:
         """Ask the engine, once."""

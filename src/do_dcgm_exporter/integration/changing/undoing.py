@@ -54,7 +54,7 @@ def _starts(means: Means, unit: str) -> bool:
         return means.fail(unit, f"{unit}: policy-rc.d forbids to restart it")
     try:
         means.ask(partial(means.systemd.restart, unit))
-        means.pace.sleep(means.settle_seconds)
+        means.sleep(means.settle_seconds)
         if means.systemd.view(unit).is_running:
             return True
         why = f"it ends at once: journalctl -u {unit}"
