@@ -386,6 +386,7 @@ def test_an_engine_that_is_down_is_one_problem_and_not_its_clients_as_well() -> 
 def test_a_record_that_cannot_be_read_is_a_problem() -> None:
     now = Situation(CLEAN, records=Records(complaints=("x cannot be understood",)))
     assert ("record", "x cannot be understood") == (only(now).id, only(now).what)
+    assert ("rm x  # once everything is as it should be",) == only(now).remedy
 
 
 def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect_it() -> None:

@@ -51,7 +51,7 @@ def problems(now: Situation) -> tuple[Problem, ...]:
         *_of_profiling(found),
         *(one for exporter in now.exporters.units for one in _of_exporter(now, exporter)),
         *(_embedded_in(mention) for mention in now.exporters.mentions if mention.pids),
-        *(Problem("record", what, (f"{COMMAND} restore",)) for what in now.records.complaints),
+        *(Problem("record", what, (_once_right(what),)) for what in now.records.complaints),
         *_of_the_snap(found),
         *port,
         *(() if port else _of_service(found, is_known=bool(engine))),
@@ -73,6 +73,11 @@ def notes(now: Situation) -> Iterator[str]:
             who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
             port = now.found.settings.local_engine.port
             yield f"another nv-hostengine runs ({who}), not on port {port}"
+
+
+def _once_right(complaint: str) -> str:
+    """Return how to be rid of a file that cannot be understood, by the complaint about it."""
+    return f"rm {complaint.split()[0]}  # once everything is as it should be"
 
 
 def _of_configuration(found: Findings) -> Iterator[Problem]:
