@@ -59,9 +59,7 @@ def command(remote: str = "", form: Form = Form.PROGRAM) -> ExporterCommand:
 
 
 def exporter(*processes: DcgmProcess, active: str = "active", **changes: Any) -> UnitExporter:
-    made = UnitExporter(
-        view(UNIT, active), command(), processes, "x", library_major=4, version="4.8.2"
-    )
+    made = UnitExporter(view(UNIT, active), command(), processes, "x", library_major=4)
     return replace(made, **changes)
 
 
@@ -489,7 +487,7 @@ KEYS = {
     "endpoint": ["url", "reachable", "reason"],
 }  # fmt: skip
 UNIT_KEYS = ["kind", "unit", "name", "how", "engine", "embedded", "changed", "would", "why",
-             "dcgm_major", "version", "pids"]  # fmt: skip
+             "dcgm_major", "pids"]  # fmt: skip
 MENTION_KEYS = ["kind", "name", "how", "embedded", "pids", "place", "lines"]
 FULL = Situation(
     replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),

@@ -50,6 +50,26 @@ def listens(proc: Path, port: int) -> bool:
     return port in tcp_table(proc).listening.values()
 
 
+def ports_of(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process listens on, none of one that may not be looked into."""
+    try:
+        return _ports(tcp_table(proc, process).listening, proc, process)
+    except OSError:
+        return set()
+
+
+def ports_at_other_ends(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process is connected to.
+
+    Raises OSError if it has ended or may not be looked into.
+    """
+    return _ports(tcp_table(proc, process).connected, proc, process)
+
+
+def _ports(by_inode: Mapping[int, int], proc: Path, process: str) -> set[int]:
+    return {by_inode[inode] for inode in socket_inodes(proc, process) if inode in by_inode}
+
+
 def socket_inodes(proc: Path, process: str) -> Iterator[int]:
     """Yield the inodes of a process's sockets. Raises OSError if it may not be looked into."""
     directory = f"{proc}/{process}/fd"
@@ -60,13 +80,3 @@ def socket_inodes(proc: Path, process: str) -> Iterator[int]:
             continue  # closed meanwhile
         if target.startswith("socket:["):
             yield int(target[8:-1])
-
-
-def ports_of(proc: Path, process: str) -> set[int]:
-    """Return the ports that a process listens on, none of one that may not be looked into."""
-    try:
-        inodes = set(socket_inodes(proc, process))
-    except OSError:
-        return set()
-    listening = tcp_table(proc, process).listening
-    return {listening[inode] for inode in inodes if inode in listening}

@@ -214,6 +214,7 @@ def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
         "how": exporter.command.form.value, "engine": exporter.command.remote,
         "embedded": any(process.is_embedded for process in exporter.processes),
         "changed": changed, "would": would.value, "why": decision.why,
+        "dcgm_major": exporter.library_major or None,
         "pids": [process.pid for process in exporter.processes],
     }  # fmt: skip
 
