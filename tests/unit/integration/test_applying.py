@@ -42,7 +42,7 @@ def test_what_is_applied_is_not_applied_again(exporter: Machine) -> None:
     assert apply(exporter)
     assert files == exporter.files()
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert set() == verbs - {"list-units"}
+    assert set() == verbs - {"list-unit-files", "show"}
     assert [] == exporter.said
 
 
@@ -430,7 +430,7 @@ def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
     assert before == exporter.states()
     assert [f"{UNIT} is pending"] == exporter.said
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert {"daemon-reload"} == verbs - {"list-units"}
+    assert {"daemon-reload"} == verbs - {"list-unit-files", "show"}
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert record(exporter).proven
