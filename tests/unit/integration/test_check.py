@@ -105,14 +105,14 @@ def test_an_exporter_before_and_after(
     assert 0 == run(with_engine, "apply")
     status, data = checked(with_engine, capsys)
     assert (0, [], []) == (status, data["problems"], data["embedded_processes"])
-    assert "rewritten" == data["exporters"][0]["changed"]
+    assert data["exporters"][0]["drop_in"]["proven"]
     assert 0 == run(with_engine, "check")
     assert ", by our drop-in\n" in capsys.readouterr().out
 
     assert 0 == run(with_engine, "restore")
     status, data = checked(with_engine, capsys)
     assert (1, ["embedded-dcgm"]) == (status, identities(data))
-    assert data["exporters"][0]["changed"] is None
+    assert data["exporters"][0]["drop_in"] is None
 
 
 def test_exporters_are_judged_by_the_engine_of_this_machine(
@@ -134,7 +134,7 @@ def test_exporters_are_judged_by_the_engine_of_this_machine(
     assert {"gpu7:5555", "localhost:5555"} == set(here)
     assert (1, ["embedded-dcgm"]) == (status, identities(data))
     assert ["do-dcgm-exporter-integrate apply"] == data["problems"][0]["remedy"]
-    assert ("3.3.9", "4.5.3") == (data["engine"]["version"], data["local_engine"]["version"])
+    assert ("3.3.9", "4.5.3") == (data["engine"]["version"], data["local_engine"]["engine"])
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_everything_may_hang(
         took = time.monotonic() - begun
     assert 1 == status
     assert ["no-driver", "engine-hung", "endpoint-unreachable"] == identities(data)
-    assert "no answer within 2 s" in data["endpoint"]["reason"]
+    assert "no answer within 2 s" in data["endpoint"]["answer"]["text"]
     unseen = " ".join(data["unseen"])
     for name in ("services", "docker", "podman", "packages", "own service"):
         assert name in unseen, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -200,9 +201,9 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
     data = check_report.as_data(now, (), ())
-    assert not data["engine"]["port"]["taken"]
+    assert data["engine"]["port"] is None
     assert "localhost:5555" == data["local_engine"]["address"]
-    assert data["local_engine"]["port"]["taken"]
+    assert data["local_engine"]["port"]["is_taken"]
 
 
 def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
@@ -475,20 +476,20 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters",
+    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters", "mentions",
          "embedded_processes", "service", "health", "address", "endpoint",
          "choice", "problems", "notices", "unseen"],
-    "engine": ["address", "condition", "reason", "version", "client_version", "fits", "gpus",
-               "profiling", "simulated", "unit", "choice", "port"],
-    "local_engine": ["address", "condition", "reason", "version", "client_version", "fits",
-                     "gpus", "profiling", "simulated", "port"],
-    "service": ["name", "load", "active", "enabled", "file"],
-    "address": ["port", "taken", "command", "pid", "unit"],
-    "endpoint": ["url", "reachable", "reason"],
+    "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated",
+               "address", "version", "unit", "port", "fits"],
+    "local_engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated",
+                     "address", "port"],
+    "service": ["name", "load_state", "active_state", "file_state", "fragment"],
+    "address": ["is_taken", "holder", "unit", "port"],
+    "endpoint": ["url", "answer"],
 }  # fmt: skip
-UNIT_KEYS = ["kind", "unit", "name", "how", "engine", "embedded", "changed", "would", "why",
-             "dcgm_major", "pids"]  # fmt: skip
-MENTION_KEYS = ["kind", "name", "how", "embedded", "pids", "place", "lines"]
+UNIT_KEYS = ["name", "view", "library_major", "version", "how", "engine", "processes", "embedded",
+             "drop_in", "stopped", "refused", "would", "why"]  # fmt: skip
+MENTION_KEYS = ["role", "name", "pids", "place", "lines"]
 FULL = Situation(
     replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),
     Exporters(
@@ -501,10 +502,12 @@ FULL = Situation(
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
     data = check_report.as_data(FULL, problems(FULL), notes(FULL))
-    assert 1 == data["schema"]
+    assert 2 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name
-    assert [UNIT_KEYS, MENTION_KEYS] == [list(one) for one in data["exporters"]]
+    assert [UNIT_KEYS] == [list(one) for one in data["exporters"]]
+    assert [MENTION_KEYS] == [list(one) for one in data["mentions"]]
+    assert data == json.loads(json.dumps(data))
     assert {"id", "what", "remedy"} == set(data["problems"][0])
     assert {"pid", "command", "of"} == set(data["embedded_processes"][0])
 

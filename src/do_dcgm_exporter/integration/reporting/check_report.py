@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
+from do_dcgm_exporter.integration.deciding.exporter import UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import Goal, is_loaded
 from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
-SCHEMA = 1
+SCHEMA = 2
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
@@ -131,97 +133,72 @@ def _embedded(found: Findings) -> Iterator[str]:
 
 # JSON, whose keys are only ever added
 
+_SHOWN: Mapping[type, tuple[str, ...]] = {
+    UnitView: ("name", "load_state", "active_state", "file_state", "fragment"),
+    UnitExporter: ("name", "view", "library_major"),
+    DcgmProcess: ("pid", "command"),
+}
+
 
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
-    found, settings = now.found, now.found.settings
-    endpoint, processes = found.endpoint, found.processes.embedded
-    return {
-        "schema": SCHEMA,
-        "driver": found.driver or None,
-        "packages": [asdict(package) for package in found.packages],
+    found, settings, engine = now.found, now.found.settings, now.found.engine
+    processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
+    fits = engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER)
+    data = {
+        "driver": found.driver,
+        "packages": found.packages,
         "engine": {
-            **_engine_data(found.engine, str(settings.engine)),
-            "unit": _unit_data(found.engine_unit),
-            "choice": settings.engine_unit,
-            "port": _port_data(found.engine_port)
-            if settings.engine == settings.local_engine
-            else _port_data(PortUse(False)),
+            **_plain(engine),
+            "address": str(settings.engine),
+            "version": engine.engine,
+            "unit": found.engine_unit,
+            "port": found.engine_port if settings.engine == settings.local_engine else None,
+            "fits": fits,
         },
         "local_engine": {
-            **_engine_data(found.local_engine, str(settings.local_engine)),
-            "port": _port_data(found.engine_port),
+            **_plain(found.local_engine),
+            "address": str(settings.local_engine),
+            "port": found.engine_port,
         },
-        "exporters": [
-            *(_exporter_data(now, exporter) for exporter in now.exporters.units),
-            *(_mention_data(mention) for mention in now.exporters.mentions),
-        ],
-        "embedded_processes": [
-            {"pid": one.pid, "command": one.command, "of": owner_of(one)} for one in processes
-        ]
-        if found.knows_embedded
-        else None,
-        "service": _unit_data(found.service),
-        "health": asdict(found.health) if found.health else None,
-        "address": {"port": settings.address.port, **_port_data(found.own_port)},
-        "endpoint": {
-            "url": settings.forward_url or None,
-            "reachable": bool(endpoint.status) if endpoint else None,
-            "reason": endpoint.text if endpoint and not endpoint.status else "",
-        },
-        "choice": settings.choice.value,
-        "problems": [asdict(one) for one in problems],
-        "notices": list(notes),
-        "unseen": list(found.unseen),
+        "exporters": [_exporter_data(now, exporter) for exporter in now.exporters.units],
+        "mentions": now.exporters.mentions,
+        "embedded_processes": processes if found.knows_embedded else None,
+        "service": found.service,
+        "health": found.health,
+        "address": {**_plain(found.own_port), "port": settings.address.port},
+        "endpoint": {"url": settings.forward_url, "answer": found.endpoint},
+        "choice": settings.choice,
+        "problems": problems,
+        "notices": notes,
+        "unseen": found.unseen,
     }
-
-
-def _engine_data(engine: EngineAnswer, address: str) -> dict[str, Any]:
-    fits = engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER)
-    return {
-        "address": address, "condition": engine.condition.value, "reason": engine.reason,
-        "version": engine.engine or None, "client_version": engine.client or None, "fits": fits,
-        "gpus": engine.gpus, "profiling": engine.profiling.value, "simulated": engine.simulated,
-    }  # fmt: skip
-
-
-def _unit_data(view: UnitView | None) -> dict[str, Any] | None:
-    if view is None:
-        return None
-    return {
-        "name": view.name, "load": view.load_state, "active": view.active_state,
-        "enabled": view.file_state, "file": view.fragment or None,
-    }  # fmt: skip
-
-
-def _port_data(use: PortUse) -> dict[str, Any]:
-    return {
-        "taken": use.is_taken, "command": use.holder.command if use.holder else None,
-        "pid": use.holder.pid if use.holder else None, "unit": use.unit or None,
-    }  # fmt: skip
+    return {"schema": SCHEMA, **_plain(data)}
 
 
 def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
-    decision, records, name = now.decisions[exporter.name], now.records, exporter.name
-    changed = "refused" if name in records.refused else None
-    if name in records.stopped:
-        changed = "stopped"
-    elif name in records.ours:
-        changed = "rewritten" if records.ours[name].record.proven else "unproven"
-    would = decision.goal if decision.text or decision.goal is not Goal.CLIENT else Goal.UNTOUCHED
+    decision, ours = now.decisions[exporter.name], now.records.ours.get(exporter.name)
     return {
-        "kind": "unit", "unit": _unit_data(exporter.view), "name": name,
-        "how": exporter.command.form.value, "engine": exporter.command.remote,
+        **_plain(exporter),
+        "how": exporter.command.form,
+        "engine": exporter.command.remote,
+        "processes": exporter.processes,
         "embedded": any(process.is_embedded for process in exporter.processes),
-        "changed": changed, "would": would.value, "why": decision.why,
-        "dcgm_major": exporter.library_major or None,
-        "pids": [process.pid for process in exporter.processes],
-    }  # fmt: skip
+        "drop_in": ours.record if ours else None,
+        "stopped": exporter.name in now.records.stopped,
+        "refused": exporter.name in now.records.refused,
+        "would": decision.goal if decision.text or decision.goal is not Goal.CLIENT else "leave",
+        "why": decision.why,
+    }
 
 
-def _mention_data(mention: Mention) -> dict[str, Any]:
-    return {
-        "kind": "mention", "name": mention.name, "how": mention.role.value,
-        "embedded": bool(mention.pids), "pids": list(mention.pids),
-        "place": mention.place or None, "lines": list(mention.lines),
-    }  # fmt: skip
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; of some kinds only a part is shown."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        names = _SHOWN.get(type(value)) or [field.name for field in fields(value)]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
