@@ -200,9 +200,8 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
     data = check_report.as_data(now, (), ())
-    assert data["engine"]["port"] is None
-    assert "localhost:5555" == data["local_engine"]["address"]
-    assert data["local_engine"]["port"]["is_taken"]
+    assert "gpu7:5555" == data["engine_address"]
+    assert data["engine_port"]["is_taken"]
 
 
 def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
@@ -475,19 +474,16 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters", "mentions",
-         "embedded_processes", "service", "health", "address", "endpoint",
-         "choice", "problems", "notices", "unseen"],
-    "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated",
-               "address", "version", "unit", "port", "fits"],
-    "local_engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated",
-                     "address", "port"],
-    "service": ["name", "load_state", "active_state", "file_state", "fragment"],
-    "address": ["is_taken", "holder", "unit", "port"],
-    "endpoint": ["url", "answer"],
+    "": ["schema", "driver", "packages", "engine", "local_engine", "engine_unit", "engine_port",
+         "own_port", "service", "health", "endpoint", "other_engines", "unseen",
+         "engine_address", "policy", "embedded_processes", "exporters", "mentions", "problems",
+         "notes"],
+    "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated"],
+    "engine_unit": ["name", "load_state", "active_state", "file_state", "fragment"],
+    "engine_port": ["is_taken", "holder", "unit"],
 }  # fmt: skip
-UNIT_KEYS = ["name", "view", "library_major", "how", "engine", "processes", "embedded",
-             "drop_in", "stopped", "refused", "would", "why"]  # fmt: skip
+UNIT_KEYS = ["unit", "how", "engine", "library_major", "processes", "embedded", "drop_in",
+             "stopped", "goal", "why"]  # fmt: skip
 MENTION_KEYS = ["role", "name", "pids", "place", "lines"]
 FULL = Situation(
     replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.exporter import UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import Goal, is_loaded
+from do_dcgm_exporter.integration.deciding.plan import is_loaded
 from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
@@ -18,7 +18,6 @@ from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
-SCHEMA = 2
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
@@ -131,74 +130,54 @@ def _embedded(found: Findings) -> Iterator[str]:
         yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
 
 
-# JSON, whose keys are only ever added
+# JSON, whose keys are only ever added: the values themselves, of some kinds only a part
 
-_SHOWN: Mapping[type, tuple[str, ...]] = {
-    UnitView: ("name", "load_state", "active_state", "file_state", "fragment"),
-    UnitExporter: ("name", "view", "library_major"),
-    DcgmProcess: ("pid", "command"),
+_SHOWN: Mapping[type, str] = {
+    Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
+    " health endpoint other_engines unseen",
+    UnitView: "name load_state active_state file_state fragment",
+    DcgmProcess: "pid command",
 }
 
 
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
-    found, settings, engine = now.found, now.found.settings, now.found.engine
+    found, records = now.found, now.records
     processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
-    fits = engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER)
-    data = {
-        "driver": found.driver,
-        "packages": found.packages,
-        "engine": {
-            **_plain(engine),
-            "address": str(settings.engine),
-            "version": engine.engine,
-            "unit": found.engine_unit,
-            "port": found.engine_port if settings.engine == settings.local_engine else None,
-            "fits": fits,
-        },
-        "local_engine": {
-            **_plain(found.local_engine),
-            "address": str(settings.local_engine),
-            "port": found.engine_port,
-        },
-        "exporters": [_exporter_data(now, exporter) for exporter in now.exporters.units],
-        "mentions": now.exporters.mentions,
-        "embedded_processes": processes if found.knows_embedded else None,
-        "service": found.service,
-        "health": found.health,
-        "address": {**_plain(found.own_port), "port": settings.address.port},
-        "endpoint": {"url": settings.forward_url, "answer": found.endpoint},
-        "choice": settings.choice,
-        "problems": problems,
-        "notices": notes,
-        "unseen": found.unseen,
-    }
-    return {"schema": SCHEMA, **_plain(data)}
-
-
-def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
-    decision, ours = now.decisions[exporter.name], now.records.ours.get(exporter.name)
     return {
-        **_plain(exporter),
-        "how": exporter.command.form,
-        "engine": exporter.command.remote,
-        "processes": exporter.processes,
-        "embedded": any(process.is_embedded for process in exporter.processes),
-        "drop_in": ours.record if ours else None,
-        "stopped": exporter.name in now.records.stopped,
-        "refused": exporter.name in now.records.refused,
-        "would": decision.goal if decision.text or decision.goal is not Goal.CLIENT else "leave",
-        "why": decision.why,
+        "schema": 2,
+        **_plain(found),
+        "engine_address": str(found.settings.engine),
+        "policy": found.settings.choice.value,
+        "embedded_processes": processes if found.knows_embedded else None,
+        "exporters": [
+            {
+                "unit": _plain(one.view),
+                "how": one.command.form.value,
+                "engine": one.command.remote,
+                "library_major": one.library_major,
+                "processes": _plain(one.processes),
+                "embedded": any(process.is_embedded for process in one.processes),
+                "drop_in": _plain(records.ours[one.name].record)
+                if one.name in records.ours
+                else None,
+                "stopped": one.name in records.stopped,
+                "goal": now.decisions[one.name].goal.value,
+                "why": now.decisions[one.name].why,
+            }
+            for one in now.exporters.units
+        ],
+        "mentions": _plain(now.exporters.mentions),
+        "problems": _plain(problems),
+        "notes": list(notes),
     }
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; of some kinds only a part is shown."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        names = _SHOWN.get(type(value)) or [field.name for field in fields(value)]
+        shown = _SHOWN.get(type(value), "").split()
+        names = shown or [field.name for field in fields(value)]
         return {name: _plain(getattr(value, name)) for name in names}
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
