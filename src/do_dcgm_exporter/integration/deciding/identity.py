@@ -27,11 +27,10 @@ from do_dcgm_exporter.integration.deciding.places import (
     pod_lines,
     run_options,
 )
-from do_dcgm_exporter.integration.looking import libraries
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.control_groups import Kind as OwnerKind
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
-from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs
+from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.units import SeenUnit
 
 # What systemd starts a program through, seen for a moment in the new process.
@@ -120,7 +119,7 @@ def _exporter(
     if len(majors) == 1:
         major = majors.pop()
     elif command.image:
-        major = libraries.major_of_image(command.image)
+        major = major_of_image(command.image)
     else:
         major = programs.library_major(command.program)
     return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
