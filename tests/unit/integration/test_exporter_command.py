@@ -222,7 +222,7 @@ WRAPPERS = {
     "limits": f"#!/bin/sh\nulimit -n 4096\numask 022\nexport LANG=C\nexec nice {PROGRAM}\n",
     "output": f"#!/bin/sh\nexec >>/var/log/x 2>&1\necho starting\nexec {PROGRAM}\n",
     "if": (
-        '#!/bin/sh\nif [ -n "$PORT" ]; then\n  A=":$PORT"\nelif [ -e /nothing ]; then A=:1\n'
+        '#!/bin/sh\nif [ -n "$PORT" ]; then\n  A=":$PORT"\n'
         f'else A=:9400; fi\nexec {PROGRAM} -a "$A"\n'
     ),
     "nothing without it": f"#!/bin/sh\n[ -x {PROGRAM} ] || exit 0\nexec {PROGRAM}\n",

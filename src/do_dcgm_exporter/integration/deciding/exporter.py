@@ -71,7 +71,6 @@ class Role(Enum):
 
     ONESHOT = "starts an exporter and is a oneshot"
     SCRIPT = "starts an exporter by a script that does more"
-    LAUNCHER = "starts an exporter in a way that cannot be followed"
     PARENT = "has an exporter among its processes"
     CONTAINER = "runs an exporter in a container"
     USER_UNIT = "is a user's unit"
