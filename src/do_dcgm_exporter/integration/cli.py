@@ -6,22 +6,25 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.integration.changing.applying import Applying, Wish
-from do_dcgm_exporter.integration.changing.lock import Busy, locked
-from do_dcgm_exporter.integration.changing.means import Level, Means, Pace
-from do_dcgm_exporter.integration.changing.parallel import interruptible
-from do_dcgm_exporter.integration.changing.policy import may_restart, run_by_dpkg
-from do_dcgm_exporter.integration.changing.restoring import restore
+from do_dcgm_exporter.integration.changing.applying import Applying
+from do_dcgm_exporter.integration.changing.running import (
+    Busy,
+    Level,
+    Means,
+    Pace,
+    alone,
+    interruptible,
+    is_run_by_dpkg,
+    may_restart,
+)
+from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
-from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.engine_wait import ask_starting_engine
-from do_dcgm_exporter.integration.looking.own_service import settings_of_service
+from do_dcgm_exporter.integration.looking.configuration import Choice, settings_of_service
+from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_starting_engine
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
@@ -41,21 +44,19 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Names of files and containers may be anything.
             stream.reconfigure(errors="backslashreplace")
-    pace = Pace()
+    host, pace = host or Host(), Pace()
+    means = Means(host, tell, may_restart=partial(may_restart, host), pace=pace)
     try:
         with interruptible(pace):
-            status: int = arguments.run(arguments, host or Host(), pace)
+            status: int = arguments.run(arguments, means)
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
-        print(f"{COMMAND}: {error.filename}: {error.strerror}{_as_root(error)}", file=sys.stderr)
+        root = "; run it as root" if isinstance(error, PermissionError) else ""
+        print(f"{COMMAND}: {error.filename}: {error.strerror}{root}", file=sys.stderr)
         return 1
     return status
-
-
-def _as_root(error: OSError) -> str:
-    return "; run it as root" if isinstance(error, PermissionError) else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,65 +67,62 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", required=True)
-
-    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        added.set_defaults(run=run)
-        return added
-
-    checking = command("check", _check, "show what is on this machine and what is wrong with it")
-    checking.add_argument("--json", action="store_true", help="as JSON")
-    applying = command("apply", _apply, "connect, stop or leave the exporters, as configured")
-    applying.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    applying.add_argument(
-        "--choice",
-        choices=[choice.value for choice in Choice],
-        help="instead of embedded-exporters in the configuration",
-    )
-    applying.add_argument(
-        "--retry", action="store_true", help="also try exporters that failed as clients before"
-    )
-    applying.add_argument(
-        "--no-restart", action="store_true", help="only write drop-ins; restart nothing"
-    )
-    command("restore", _restore, "put everything back as it was")
+    for name, run, text, options in (
+        ("check", _check, "show what is on this machine and what is wrong with it",
+         {"json": "as JSON"}),
+        ("apply", _apply, "connect, stop or leave the exporters, as configured",
+         {"dry-run": "only say what would be done",
+          "retry": "also try exporters that failed as clients before",
+          "no-restart": "only write drop-ins; restart nothing"}),
+        ("restore", _restore, "put everything back as it was", {}),
+    ):  # fmt: skip
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.set_defaults(run=run)
+        for option, meaning in options.items():
+            command.add_argument(f"--{option}", action="store_true", help=meaning)
+        if run is _apply:
+            command.add_argument(
+                "--choice",
+                choices=[choice.value for choice in Choice],
+                help="instead of embedded-exporters in the configuration",
+            )
     return parser
 
 
-def _check(arguments: argparse.Namespace, host: Host, _pace: Pace) -> int:
-    return check(host, as_json=arguments.json)
+def _check(arguments: argparse.Namespace, means: Means) -> int:
+    return check(means.host, as_json=arguments.json)
 
 
-def _apply(arguments: argparse.Namespace, host: Host, pace: Pace) -> int:
-    settings = settings_of_service(host, Systemd(), os.environ)
-    if not host.runs_systemd:
+def _apply(arguments: argparse.Namespace, means: Means) -> int:
+    settings = settings_of_service(means.host, means.systemd, os.environ)
+    if not means.host.runs_systemd:
         tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
     choice = Choice(arguments.choice) if arguments.choice else None
-    means = _means(host, pace)
-    ask = partial(ask_starting_engine, settings, means.systemd, sleep=pace.sleep)
+    ask = partial(ask_starting_engine, settings, means.systemd, sleep=means.pace.sleep)
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
-    applying = Applying(means, settings, Wish(choice, arguments.retry), ask)
+    applying = Applying(means, settings, ask, choice, retry=arguments.retry)
     if arguments.dry_run:
         lines = [planned(made) for made in applying.plan()]
         write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
     if arguments.no_restart:
-        return _write_only(applying, host, pace)
-    count = Count(host)
-    with _alone(host, pace):
+        return _write_only(applying, means)
+    count = Count(means.host)
+    with alone(means.host, _LONGEST_RUN, means.pace, _say_that_it_waits):
         outcome = applying.run()
-    count.write_second_look()
+    is_clean = name_what_is_left(outcome, tell)
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
-    return 0 if name_what_is_left(outcome, tell) else 1
+    count.write_second_look()
+    return 0 if is_clean else 1
 
 
-def _write_only(applying: Applying, host: Host, pace: Pace) -> int:
+def _write_only(applying: Applying, means: Means) -> int:
     """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
     try:
-        with locked(host, 0.0, pace, on_wait=lambda: None):
+        with alone(means.host, 0.0, means.pace):
             outcome = applying.write_only()
     except Busy:
         tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
@@ -135,35 +133,24 @@ def _write_only(applying: Applying, host: Host, pace: Pace) -> int:
     return 1 if outcome.failed else 0
 
 
-def _restore(_: argparse.Namespace, host: Host, pace: Pace) -> int:
-    with _alone(host, pace):
-        worked = restore(_means(host, pace))
+def _restore(_: argparse.Namespace, means: Means) -> int:
+    with alone(means.host, _LONGEST_RUN, means.pace, _say_that_it_waits):
+        worked = restore(means)
     try:
-        chosen = settings_of_service(host, Systemd(), os.environ).choice
+        chosen = settings_of_service(means.host, Systemd(), os.environ).choice
     except ConfigurationError:
         chosen = Choice.LEAVE  # what is wrong with it is no reason not to restore
-    if chosen is not Choice.LEAVE and not run_by_dpkg():
+    if chosen is not Choice.LEAVE and not is_run_by_dpkg():
         _tell_how_long(Choice.LEAVE)
     return 0 if worked else 1
 
 
 def _tell_how_long(choice: Choice) -> None:
     """Tell that the configuration will be obeyed again."""
-    tell(
-        Level.INFO,
-        "this lasts until the next boot, or until a package brings an exporter; to make it last,"
-        f" set embedded-exporters = {choice.value} in {CONFIGURATION}",
-    )
+    how = f"set embedded-exporters = {choice.value} in {CONFIGURATION}"
+    until = "until the next boot, or until a package brings an exporter"
+    tell(Level.INFO, f"this lasts {until}; to make it last, {how}")
 
 
-def _means(host: Host, pace: Pace) -> Means:
-    return Means(host, tell, may_restart=lambda unit: may_restart(host, unit), pace=pace)
-
-
-@contextmanager
-def _alone(host: Host, pace: Pace) -> Iterator[None]:
-    def say_so() -> None:
-        tell(Level.INFO, "waiting for another run to end")
-
-    with locked(host, _LONGEST_RUN, pace, say_so):
-        yield
+def _say_that_it_waits() -> None:
+    tell(Level.INFO, "waiting for another run to end")

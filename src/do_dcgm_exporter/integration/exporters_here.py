@@ -30,16 +30,16 @@ def exporters_here(
     Raises CommandFailed when the manager does not answer.
     """
     programs = Programs(host)
-    processes = scan(host, address.port, with_engines=True)
-    seen = look_at_units(host, systemd, programs, processes, known)
-    containers = tuple(_containers(host, systemd, processes)) if with_containers else ()
-    return exporters_in(seen.units, processes.dcgm, containers, programs, str(address))
+    processes = scan(host, address.port)
+    units, _ = look_at_units(host, systemd, programs, processes, known)
+    containers = tuple(_containers(host, processes)) if with_containers else ()
+    return exporters_in(units, processes.dcgm, containers, programs, str(address))
 
 
-def _containers(host: Host, systemd: Systemd, processes: Processes) -> Iterator[Container]:
+def _containers(host: Host, processes: Processes) -> Iterator[Container]:
     for runtime in RUNTIMES:
         try:
-            yield from find_containers(host, runtime, systemd, processes)
+            yield from find_containers(host, runtime, processes)
         except CommandFailed:
             continue  # nothing is changed of containers, and "check" says what it cannot see
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 HERE = Path(__file__).parent
 ENGINE = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8)
@@ -30,11 +30,13 @@ LISTENS = " 0: 0100007F:15B3 00000000:0000 0A 0 0 0 0 0 7\n"  # 5555
 class Page(http.server.BaseHTTPRequestHandler):
     """An exporter's page of metrics."""
 
+    text = b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n"
+
     def do_GET(self) -> None:
         """Serve it."""
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n")
+        self.wfile.write(self.text)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

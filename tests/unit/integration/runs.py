@@ -7,13 +7,12 @@ from typing import Any
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
-from do_dcgm_exporter.integration.changing.applying import Applying, Wish
-from do_dcgm_exporter.integration.changing.lock import locked
-from do_dcgm_exporter.integration.changing.means import Means
-from do_dcgm_exporter.integration.changing.restoring import restore
-from do_dcgm_exporter.integration.deciding.record import Record, record_of
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
+from do_dcgm_exporter.integration.changing.applying import Applying
+from do_dcgm_exporter.integration.changing.running import Means, alone
+from do_dcgm_exporter.integration.changing.undoing import restore
+from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
 from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
@@ -37,13 +36,9 @@ def apply(
 ) -> bool:
     machine.said.clear()
     used = means(machine, may_restart=may_restart)
-    run = Applying(
-        used,
-        IntegrationSettings(choice=choice, engine_unit=engine_unit),
-        Wish(retry=retry),
-        lambda: engine,
-    )
-    with locked(machine.host, 60.0, used.pace, lambda: None):
+    settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
+    run = Applying(used, settings, lambda: engine, retry=retry)
+    with alone(machine.host, 60.0, used.pace):
         outcome = run.run() if restart else run.write_only()
     if not restart:
         machine.said += [f"{unit} is pending" for unit in outcome.pending]
@@ -52,14 +47,14 @@ def apply(
 
 
 def plan(machine: Machine) -> list[str]:
-    run = Applying(means(machine), IntegrationSettings(), Wish(), lambda: ENGINE)
+    run = Applying(means(machine), IntegrationSettings(), lambda: ENGINE)
     return [planned(made) for made in run.plan()]
 
 
 def undo(machine: Machine) -> bool:
     machine.said.clear()
     used = means(machine)
-    with locked(machine.host, 60.0, used.pace, lambda: None):
+    with alone(machine.host, 60.0, used.pace):
         return restore(used)
 
 

@@ -90,7 +90,8 @@ def start(container: dict) -> None:
     port = environment.get("DCGM_EXPORTER_LISTEN", ":9400").rpartition(":")[2]
     pid = 100000 + int(container["Id"][:4], 16)
     argv = ["/usr/bin/dcgm-exporter", *container["Args"], "-a", f":{port}"]
-    put_process(pid, f"{NAME}-{container['Id']}.scope", argv, environment, remote)
+    scope = f"{'libpod' if NAME == 'podman' else 'docker'}-{container['Id']}.scope"
+    put_process(pid, scope, argv, environment, remote)
     container["State"] = {"Running": True, "Pid": pid}
 
 
@@ -120,8 +121,8 @@ def main() -> None:
     containers = load()
     plain = [word for word in words if not word.startswith("-")]
     if verb == "ps":
-        for each in containers:
-            print(f'{each["Id"]}\t{each["Config"]["Image"]}\t"/entrypoint.sh"')
+        for each in filter(lambda one: one["State"]["Running"], containers):
+            print(each["Id"])
     elif verb == "inspect":
         print(json.dumps(inspect(containers, words[0].partition("=")[2], plain)))
     elif verb == "run":

@@ -37,6 +37,8 @@ RESTARTS_BEFORE = HOME / "restarts-before"
 RESTARTS_SINCE = HOME / "restarts-from-then-on"
 # In this file: the number of the question that the manager does not answer.
 BUSY = HOME / "busy"
+# In this file: a unit, and the port that it serves as a client.
+PORT_AS_CLIENT = HOME / "port-as-client"
 # In this file: names of units that are not shown.
 REFUSES_TO_SHOW = HOME / "refuses-to-show"
 # In this file: words of a command that hangs.
@@ -94,6 +96,8 @@ class Manager:
             remote = ""
         if remote and named(name, SERVES_NOTHING):
             argv = ["/usr/bin/dcgm-exporter", "-a", ":1"]
+        if remote and named(name, PORT_AS_CLIENT):
+            argv = ["/usr/bin/dcgm-exporter", "-a", f":{PORT_AS_CLIENT.read_text().split()[1]}"]
         refuses = named(name, REFUSES)
         starts = self.running.get(name, {}).get("starts", 0) + 1
         failed = (bool(remote) and refuses) or named(name, FAILS)
@@ -154,8 +158,7 @@ def restarts(name: str) -> int:
             asked = file.with_suffix(".asked")
             count = int(asked.read_text()) if asked.exists() else 0
             asked.write_text(str(count + 1))
-            # A unit is looked at before a restart, and after.
-            return int(words[1]) if not first or count > 1 else 0
+            return int(words[1]) if count >= first else 0
     return 0
 
 
@@ -201,7 +204,7 @@ def read_unit(name: str) -> dict:
     unit["drop_ins"] = [f"/{path.relative_to(ROOT)}" for path in drop_ins]
     instance = name.partition("@")[2].removesuffix(".service")
     for path in (ROOT / fragment[1:], *drop_ins):
-        for line in path.read_text().splitlines():
+        for line in path.read_text().replace("\\\n", " ").splitlines():
             key, _, value = line.partition("=")
             value = value.replace("%i", instance).replace("%%", "%")
             if key == "ExecStart":
@@ -293,13 +296,12 @@ def systemctl(manager: Manager, arguments: list) -> None:
     verb, *names = [argument for argument in arguments if not argument.startswith("-")]
     if verb == "daemon-reload":
         manager.reload()
-    elif verb == "list-units":
-        # fnmatch(3): a backslash takes the meaning from what follows.
-        pattern = re.sub(
-            r"\\(.)|([^*])|\*", lambda m: re.escape(m[1] or m[2] or "") or ".*", names[0]
-        )
-        found = [name for name in manager.running if re.fullmatch(pattern, name)]
-        print("".join(f"{name} loaded active running\n" for name in found), end="")
+    elif verb == "list-unit-files":
+        print("".join(f"{name} static -\n" for name in unit_files()), end="")
+    elif verb == "show":
+        loaded = {*manager.loaded, *manager.running, *wanted()} if "*.service" in names else ()
+        shown = sorted({canonical(name) for name in {*names, *loaded} - {"*.service"}})
+        print("\n".join(show(manager, name) for name in shown), end="")
     elif verb == "reset-failed":
         for name in names:
             run = manager.running.get(name)
@@ -311,6 +313,30 @@ def systemctl(manager: Manager, arguments: list) -> None:
                 manager.stop(name)
             if verb in ("start", "restart"):
                 manager.start(name)
+
+
+def unit_files() -> list:
+    """Return the files that have a unit's name: unit_name_is_valid() in systemd's sources."""
+    valid = r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*\.service"
+    names = {path.name for each in DIRECTORIES for path in (ROOT / each).glob("*.service")}
+    return sorted(name for name in names if re.fullmatch(valid, name))
+
+
+def wanted() -> list:
+    """Return the units that a target pulls in, which are loaded with it."""
+    links = (ROOT / "etc/systemd/system").glob("*.wants/*.service")
+    return [path.name for path in links]
+
+
+def show(manager: Manager, name: str) -> str:
+    """Return what is shown of a unit."""
+    unit = manager.unit(name)
+    lines = []
+    if words := unit["argv"]:
+        lines.append(f"ExecStart={{ path={words[0]} ; argv[]={' '.join(words)} ; code=(null) }}")
+    lines.append("Environment=" + shlex.join(f"{k}={v}" for k, v in unit["environment"].items()))
+    lines += [f"EnvironmentFiles={path} (ignore_errors=no)" for path in unit["files"]]
+    return "\n".join([*lines, f"Id={name}", ""])
 
 
 def busctl(manager: Manager, arguments: list) -> None:

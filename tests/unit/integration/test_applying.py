@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine
+from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine, Page
 from tests.unit.integration.runs import (
     CLIENT,
     DROP_IN,
@@ -19,9 +22,9 @@ from tests.unit.integration.runs import (
     undo,
 )
 
-from do_dcgm_exporter.integration.deciding.record import sha256
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
+from do_dcgm_exporter.integration.deciding.records import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -39,7 +42,7 @@ def test_what_is_applied_is_not_applied_again(exporter: Machine) -> None:
     assert apply(exporter)
     assert files == exporter.files()
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert set() == verbs - {"list-units"}
+    assert set() == verbs - {"list-unit-files", "show"}
     assert [] == exporter.said
 
 
@@ -313,6 +316,26 @@ def test_one_that_serves_no_metrics_is_put_back(exporter: Machine) -> None:
     assert before == (exporter.files(), exporter.states())
 
 
+def test_one_that_serves_less_than_before_is_put_back(exporter: Machine, empty_page: int) -> None:
+    exporter.write("stand-in/port-as-client", f"{UNIT} {empty_page}")
+    assert not apply(exporter)
+    assert "does not serve metrics" in told(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
+
+
+@pytest.fixture
+def empty_page() -> Iterator[int]:
+    """A port that serves a page without metrics."""
+
+    class Empty(Page):
+        text = b""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
 def test_one_that_the_setting_does_not_reach_is_put_back(exporter: Machine) -> None:
     exporter.write("stand-in/ignores-settings", UNIT)
     assert not apply(exporter)
@@ -333,6 +356,16 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert not undo(exporter)
     assert mine == exporter.read(DROP_IN)
     assert [f"/{DROP_IN} was edited: it is yours and stays"] == exporter.said
+
+
+def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(exporter: Machine) -> None:
+    def edit(_: str) -> bool:
+        exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+        return True
+
+    assert apply(exporter, may_restart=edit)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert exporter.read(DROP_IN).endswith("# mine\n")
 
 
 def test_a_forbidden_drop_in_is_not_written(exporter: Machine) -> None:
@@ -397,7 +430,7 @@ def test_without_restarts_only_files_are_written(exporter: Machine) -> None:
     assert before == exporter.states()
     assert [f"{UNIT} is pending"] == exporter.said
     verbs = {words[1] for words in exporter.asked() if words[0] == "systemctl"}
-    assert {"daemon-reload"} == verbs - {"list-units"}
+    assert {"daemon-reload"} == verbs - {"list-unit-files", "show"}
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert record(exporter).proven
@@ -564,8 +597,7 @@ def test_restore_says_what_it_could_not_undo(
         patched.setattr(Path, "replace", read_only)
         exporter.forget_asked()
         assert not undo(exporter)
-    why = f"its drop-in cannot be changed: /{ETC}/{UNIT}.d: Read-only file system"
-    assert [f"{UNIT}: {why}"] == exporter.said
+    assert [f"{UNIT} cannot be changed: Read-only file system"] == exporter.said
     assert CLIENT == exporter.engine_of(UNIT)
     assert 0 == restarts(exporter)
     assert undo(exporter)
@@ -645,11 +677,10 @@ def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine)
     snap = {"port": "5577", "enabled": ["dcgm.nv-hostengine"], "active": []}
     leave_old_state(exporter, containers=[container], snap=snap)
     apply(exporter)
-    assert (
-        "docker rm --force gpu && docker rename gpu.old gpu"
-        " && docker update --restart=always gpu && docker start gpu" in told(exporter)
-    )
-    assert "snap set dcgm nv-hostengine-port=5577" in told(exporter)
+    kept = "/var/lib/do-dcgm-exporter/integration.0.1.0"
+    stopped = "version 0.1.0 stopped gpu.old, the engine of the snap dcgm, and they stay"
+    assert f"{stopped}: how they were stands in {kept}" in told(exporter)
+    assert exporter.exists(kept)
 
 
 def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:

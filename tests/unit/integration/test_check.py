@@ -16,11 +16,10 @@ from tests.builders import Bench
 from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
-from do_dcgm_exporter.integration.changing.lock import locked
-from do_dcgm_exporter.integration.changing.means import Pace
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
+from do_dcgm_exporter.integration.changing.running import Pace, alone
 from do_dcgm_exporter.integration.cli import main
 from do_dcgm_exporter.integration.looking import survey
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.settings import EngineAddress
 
 StartBench = Callable[..., Bench]
@@ -213,7 +212,7 @@ def test_for_dpkg_drop_ins_are_written_and_nothing_is_restarted(
     assert 0 == run(with_engine, "apply", "--no-restart")
     service = "do-dcgm-exporter-integrate.service"
     assert f"{UNIT}: seen to in the background by {service}\n" == capsys.readouterr().out
-    with locked(with_engine.host, 1.0, Pace(), lambda: None):
+    with alone(with_engine.host, 1.0, Pace()):
         assert 0 == run(with_engine, "apply", "--no-restart")
     assert "another run is at work" in capsys.readouterr().out
     assert "embedded" == with_engine.engine_of(UNIT)
@@ -247,13 +246,23 @@ def test_an_exporter_that_is_left_is_no_success(
     assert "it speaks DCGM 3, the engine is DCGM 4.5.3" in capsys.readouterr().err
 
 
+def put_container(machine: Machine) -> None:
+    """Put a client into a container that docker or podman may know."""
+    (machine.root / STORAGE).mkdir(parents=True)
+    machine.write("run/docker.pid", "42")
+    machine.put_process(
+        20, comm="dcgm-exporter\n", cmdline="dcgm-exporter\0-r\0localhost\0",
+        maps="7f00 r-xp 0 0 0 /usr/lib/libdcgm.so.4\n", cgroup=f"0::/docker/{'a1' * 32}\n",
+    )  # fmt: skip
+
+
 def test_everything_may_hang(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 0.8)
     monkeypatch.setattr(survey, "_LONGEST_LOOK", 3.4)
     with_engine.put_unit(UNIT, with_engine.ports[0])
-    (with_engine.root / STORAGE).mkdir(parents=True)
+    put_container(with_engine)
     sleeps = "#!/bin/sh\nsleep 3600\n"
     for program in ("busctl", "systemctl", "docker", "podman", "dpkg-query"):
         with_engine.program(program, sleeps)
@@ -280,11 +289,11 @@ def test_everything_may_hang(
 def test_what_could_not_be_looked_at_is_told(
     with_engine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (with_engine.root / STORAGE).mkdir(parents=True)
+    put_container(with_engine)
     with_engine.program("podman", "#!/bin/sh\necho 'cannot clone: Permission denied' >&2; exit 1\n")
     status, data = checked(with_engine, capsys)
     assert (2, []) == (status, data["problems"])
-    assert ["podman: podman ps --all: cannot clone: Permission denied"] == data["unseen"]
+    assert ["podman: podman ps --quiet: cannot clone: Permission denied"] == data["unseen"]
 
 
 def test_without_systemd_nothing_is_changed(
@@ -327,7 +336,7 @@ def test_a_wrong_configuration_is_a_problem_and_no_reason_not_to_restore(
     assert not with_engine.exists(f"{ETC}/{UNIT}.d")
 
 
-@pytest.mark.parametrize("text", ["no JSON", '{"format": 99}', '{"format": 1}', "[]"])
+@pytest.mark.parametrize("text", ["no JSON", '{"format": 99}', '{"format": 1, "units": 5}', "[]"])
 def test_an_old_state_that_cannot_be_read_is_told_and_stays(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, Machine
 
-from do_dcgm_exporter.integration.changing import stopped_units
-from do_dcgm_exporter.integration.deciding.record import StoppedUnit
-from do_dcgm_exporter.integration.looking import enablement, libraries
+from do_dcgm_exporter.integration.changing import files
+from do_dcgm_exporter.integration.deciding.records import StoppedUnit
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.our_files import links_of
 from do_dcgm_exporter.integration.looking.processes import scan
-from do_dcgm_exporter.integration.looking.programs import Kind, Programs
+from do_dcgm_exporter.integration.looking.programs import Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.systemd import Systemd
-from do_dcgm_exporter.integration.looking.unit_files import candidates, instance_names
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 
 PROGRAM = "/usr/bin/dcgm-exporter"
@@ -25,7 +24,11 @@ PROGRAM = "/usr/bin/dcgm-exporter"
 
 def seen_on(machine: Machine) -> tuple[SeenUnit, ...]:
     programs = Programs(machine.host)
-    return look_at_units(machine.host, Systemd(), programs, scan(machine.host, 5555)).units
+    return look_at_units(machine.host, Systemd(), programs, scan(machine.host, 5555))[0]
+
+
+def names_on(machine: Machine) -> set[str]:
+    return {seen.view.name for seen in seen_on(machine)}
 
 
 def unit(line: str) -> str:
@@ -58,23 +61,35 @@ def test_units_that_may_run_an_exporter_are_candidates(machine: Machine) -> None
     Path(machine.root, "opt/pipe").touch()
     assert {
         "plain.service", "continued.service", "changed.service", "wrapped.service",
-        "from-file.service", "made.service", "docker.service", "gpu@.service", "masked.service",
-    } == set(candidates(machine.host, Programs(machine.host)))  # fmt: skip
+        "from-file.service", "made.service", "docker.service",
+    } == names_on(machine)  # fmt: skip
 
 
 def test_a_pipe_or_a_device_is_not_opened(machine: Machine) -> None:
     os.mkfifo(machine.root / "etc" / "pipe")
-    machine.write(f"{LIB}/a.service", unit("EnvironmentFile=/etc/pipe\nExecStart=/dev/watchdog"))
+    machine.write(f"{LIB}/a.service", unit("ExecStart=/etc/pipe"))
+    machine.write(f"{LIB}/b.service", unit("ExecStart=/dev/watchdog"))
     machine.write("dev/watchdog", "dcgm-exporter")
-    assert () == candidates(machine.host, Programs(machine.host))
+    assert set() == names_on(machine)
 
 
-def test_instances_are_known_by_links_and_drop_ins(machine: Machine) -> None:
+def test_instances_are_known_once_they_are_enabled_or_run(machine: Machine) -> None:
+    machine.write(f"{LIB}/gpu@.service", unit(f"ExecStart={PROGRAM}"))
     machine.link(f"{ETC}/multi-user.target.wants/gpu@0.service", f"/{LIB}/gpu@.service")
-    machine.write(f"{ETC}/gpu@1.service.d/x.conf", "")
-    machine.write(f"{ETC}/gpu@.service.d/x.conf", "")
-    machine.write(f"{ETC}/gpus@2.service.d/x.conf", "")
-    assert {"gpu@0.service", "gpu@1.service"} == set(instance_names(machine.host, "gpu@.service"))
+    machine.systemctl("start", "gpu@1.service")
+    assert {"gpu@0.service", "gpu@1.service"} == names_on(machine)
+
+
+def test_what_a_command_with_an_empty_line_runs_is_not_taken_for_anothers(machine: Machine) -> None:
+    machine.program(
+        "systemctl",
+        "#!/bin/sh\ncat <<END\n"
+        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c a\n\nX=1 ; }\nId=a.service\n\n"
+        "Environment=\nId=b.service\nEND\n",
+    )
+    assert [("a.service", "X=1"), ("b.service", "")] == [
+        (name, "X=1" if "X=1" in text else "") for name, text in Systemd().services()
+    ]  # fmt: skip
 
 
 def test_an_alias_is_not_another_exporter(machine: Machine) -> None:
@@ -123,23 +138,23 @@ def test_links_are_removed_and_put_back_as_they_were(machine: Machine) -> None:
     machine.link(f"{ETC}/other.service", "/opt/other.service")
     machine.link(f"{ETC}/multi-user.target.wants/other.service", "/opt/other.service")
     before = machine.files()
-    links = list(enablement.links_of(machine.host, "a.service"))
+    links = list(links_of(machine.host, "a.service"))
     assert 3 == len(links)
     stopped = StoppedUnit(was_active=True, links=tuple(links))
-    stopped_units.disable(machine.host, "a.service", stopped)
-    assert [] == list(enablement.links_of(machine.host, "a.service"))
+    files.disable(machine.host, "a.service", stopped)
+    assert [] == list(links_of(machine.host, "a.service"))
     assert machine.exists(f"{ETC}/other.service")
-    stopped_units.enable(machine.host, "a.service", stopped)
-    stopped_units.enable(machine.host, "a.service", stopped)
-    stopped_units.forget(machine.host, "a.service")
+    files.enable(machine.host, "a.service", stopped)
+    files.enable(machine.host, "a.service", stopped)
+    files.forget(machine.host, "a.service")
     assert before == machine.files()
 
 
 def test_a_unit_file_that_is_linked_in_is_not_enabled_by_that(machine: Machine) -> None:
     machine.link(f"{ETC}/a.service", "/opt/a.service")
     machine.link(f"{ETC}/b.service", "/dev/null")
-    assert [] == list(enablement.links_of(machine.host, "a.service"))
-    assert [] == list(enablement.links_of(machine.host, "b.service"))
+    assert [] == list(links_of(machine.host, "a.service"))
+    assert [] == list(links_of(machine.host, "b.service"))
 
 
 # --- what a file is ----------------------------------------------------------------------
@@ -204,7 +219,7 @@ def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
         ("/opt/dcgm-exporter", "\x7fELF\0sleep", Kind.OTHER),
         ("/opt/dcgm-exporter", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
         ("/opt/odd", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
-        ("/opt/odd", f"\x7fELF\0{NVIDIA}", Kind.EXPORTER),
+        ("/opt/odd", f"\x7fELF\0{NVIDIA}", Kind.OTHER),
         ("/opt/dcgm-exporter", "#!/bin/sh\n", Kind.SHELL_SCRIPT),
         ("/opt/dcgm-exporter", "#!/usr/bin/env bash\n", Kind.SHELL_SCRIPT),
         ("/opt/dcgm-exporter", "#!/usr/bin/python3\n", Kind.OTHER),
@@ -243,52 +258,29 @@ def test_a_program_tells_which_library_it_loads(machine: Machine) -> None:
     machine.write("three", "\x7fELF libdcgm.so.3 \0")
     machine.write("both", "libdcgm.so.3 libdcgm.so.4")
     machine.write("empty", "")
-    found = {name: libraries.major_of_program(machine.host, f"/{name}")
+    found = {name: Programs(machine.host).library_major(f"/{name}")
              for name in ("three", "both", "empty", "absent")}  # fmt: skip
     assert {"three": 3, "both": 0, "empty": 0, "absent": 0} == found
 
 
-def test_the_library_path_tells_if_there_is_one_release(machine: Machine) -> None:
-    assert 0 == libraries.major_on_library_path(machine.host)
+def test_the_library_path_tells_where_the_program_does_not(machine: Machine) -> None:
     machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4", "")
     machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4.5.3", "")
-    assert 4 == libraries.major_on_library_path(machine.host)
+    machine.write("three", "libdcgm.so.3")
+    found = [Programs(machine.host).library_major(name) for name in ("/absent", "/three")]
+    assert [4, 3] == found
     machine.write("usr/local/lib/libdcgm.so.3", "")
-    assert 0 == libraries.major_on_library_path(machine.host)
+    assert 0 == Programs(machine.host).library_major("/absent")
 
 
 @pytest.mark.parametrize(
-    ("image", "major", "version"),
+    ("image", "major"),
     [
-        ("nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04", 4, "4.8.2"),
-        ("dcgm-exporter:3.3.9-3.6.1-ubi9", 3, "3.6.1"),
-        ("dcgm-exporter:latest", 0, ""),
-        ("localhost:5000/dcgm-exporter", 0, ""),
+        ("nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04", 4),
+        ("dcgm-exporter:3.3.9-3.6.1-ubi9", 3),
+        ("dcgm-exporter:latest", 0),
+        ("localhost:5000/dcgm-exporter", 0),
     ],
 )
-def test_an_image_tells_by_its_tag(image: str, major: int, version: str) -> None:
-    assert (major, version) == (libraries.major_of_image(image), libraries.version_of_image(image))
-
-
-@pytest.mark.parametrize(
-    ("version", "mislabels"),
-    [("3.6.1", False), ("4.0.0", True), ("4.8.2", True), ("4.8.3", False), ("4.9.0", False),
-     ("", None)],
-)  # fmt: skip
-def test_which_releases_mislabel(version: str, mislabels: bool | None) -> None:
-    assert mislabels is libraries.mislabels_when_remote(version)
-
-
-@pytest.mark.parametrize(
-    ("package", "version"),
-    [("1:4.5.3-4.8.2", "4.8.2"), ("4.8.3-1", "4.8.3"), ("4.9.0", "4.9.0"), ("odd", "")],
-)
-def test_a_package_tells_the_release(machine: Machine, package: str, version: str) -> None:
-    machine.program(
-        "dpkg-query",
-        f'#!/bin/sh\n[ "$1" = --search ] && echo "datacenter-gpu-manager-exporter: $2" ||'
-        f" printf %s '{package}'\n",
-    )
-    libraries.version_of_package.cache_clear()
-    assert version == libraries.version_of_package("/usr/bin/dcgm-exporter")
-    libraries.version_of_package.cache_clear()
+def test_an_image_tells_by_its_tag(image: str, major: int) -> None:
+    assert major == major_of_image(image)

@@ -11,23 +11,25 @@ import pytest
 from tests.unit.integration.conftest import ETC, Machine
 from tests.unit.integration.test_problems import view
 
-from do_dcgm_exporter.integration.changing import drop_in_files, stopped_units
-from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
-from do_dcgm_exporter.integration.changing.policy import may_restart
+from do_dcgm_exporter.integration.changing import files
+from do_dcgm_exporter.integration.changing.files import CannotChange
+from do_dcgm_exporter.integration.changing.running import may_restart
 from do_dcgm_exporter.integration.deciding import drop_in
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
-from do_dcgm_exporter.integration.deciding.record import (
+from do_dcgm_exporter.integration.deciding.records import (
+    Foreign,
     NotUnderstood,
     Record,
+    Records,
     StoppedUnit,
-    as_text,
     is_sealed,
-    proven,
     record_of,
+    records_in,
     settings_of,
-    stopped_unit_of,
+    sha256,
+    text_of,
+    with_record,
 )
-from do_dcgm_exporter.integration.deciding.records import Owner, Records, records_in
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 
@@ -80,12 +82,17 @@ def test_only_the_containers_command_gets_the_variable_and_before_all_else() -> 
 # --- the record --------------------------------------------------------------------------
 
 
+PROVEN = with_record(TEXT, replace(RECORD, proven=True))
+
+
 def test_the_record_is_read_back() -> None:
     assert is_sealed(TEXT)
     assert record_of(TEXT) == RECORD
-    assert record_of(proven(TEXT)) == replace(RECORD, proven=True)
-    assert is_sealed(proven(TEXT))
-    assert settings_of(TEXT) == settings_of(proven(TEXT))
+    assert record_of(PROVEN) == replace(RECORD, proven=True)
+    assert is_sealed(PROVEN)
+    assert settings_of(TEXT) == settings_of(PROVEN)
+    more = TEXT.replace('"format": 1', '"format": 1, "colour": "red"')
+    assert record_of(more) == RECORD
 
 
 @pytest.mark.parametrize(
@@ -102,35 +109,54 @@ def test_an_edited_one_is_known(machine: Machine, edit: Callable[[str], str]) ->
     assert edit(TEXT) != TEXT
     assert not is_sealed(edit(TEXT))
     machine.write(PATH, edit(TEXT))
-    assert Owner.ADMIN is known(machine).drop_ins[UNIT].owner
+    assert Foreign.EDITED is known(machine).foreign[UNIT]
+
+
+def test_a_copy_in_another_units_folder_is_the_admins(machine: Machine) -> None:
+    machine.write(f"{ETC}/b.service.d/zz-do-dcgm-exporter.conf", TEXT)
+    assert Foreign.EDITED is known(machine).foreign["b.service"]
 
 
 def known(machine: Machine) -> Records:
     return records_in(look_at_our_files(machine.host))
 
 
-def test_unknown_keys_are_ignored_and_newer_records_left_alone() -> None:
-    text = as_text(StoppedUnit(was_active=False, links=(("/a", "b"),)))
-    more = text.replace('"format": 1', '"format": 1, "colour": "red"')
-    assert StoppedUnit(was_active=False, links=(("/a", "b"),)) == stopped_unit_of(more)
+def test_unknown_keys_are_ignored_and_newer_records_told(machine: Machine) -> None:
+    place = f"var/lib/do-dcgm-exporter/stopped/{UNIT}"
+    stopped = StoppedUnit(was_active=False, links=(("/a", "b"),))
+    text = text_of(stopped)
+    machine.write(place, text.replace('"format": 1', '"format": 1, "colour": "red"'))
+    assert {UNIT: stopped} == known(machine).stopped
     for damaged in (text.replace('"format": 1', '"format": 2'), "", "[]", "{}", '{"format": 1,'):
-        with pytest.raises(NotUnderstood):
-            stopped_unit_of(damaged)
+        machine.write(place, damaged)
+        records = known(machine)
+        assert not records.stopped
+        (sentence,) = records.complaints
+        assert sentence.startswith(f"/{place} cannot be understood (")
     with pytest.raises(NotUnderstood, match="newer version"):
         record_of(TEXT.replace('"format": 1', '"format": 2'))
 
 
+def test_a_drop_in_of_a_newer_version_is_left_alone(machine: Machine) -> None:
+    header, _, rest = TEXT.partition("# Record: ")
+    line, _, settings = rest.replace('"format": 1', '"format": 2').split("\n", 2)
+    header += f"# Record: {line}\n"
+    seal = f"# sha256 of all other lines: {sha256(header + settings)}\n"
+    machine.write(PATH, header + seal + settings)
+    assert Foreign.NEWER is known(machine).foreign[UNIT]
+
+
 @pytest.mark.parametrize(
-    ("target", "owner"), [("/dev/null", Owner.FORBIDDEN), ("nowhere", Owner.ADMIN)]
+    ("target", "owner"), [("/dev/null", Foreign.FORBIDDEN), ("nowhere", Foreign.EDITED)]
 )
-def test_links_are_the_admins(machine: Machine, target: str, owner: Owner) -> None:
+def test_links_are_the_admins(machine: Machine, target: str, owner: Foreign) -> None:
     machine.link(PATH, target)
-    assert owner is known(machine).drop_ins[UNIT].owner
+    assert owner is known(machine).foreign[UNIT]
 
 
 def test_a_directory_in_its_place_is_the_admins(machine: Machine) -> None:
     (machine.root / PATH).mkdir(parents=True)
-    assert Owner.ADMIN is known(machine).drop_ins[UNIT].owner
+    assert Foreign.EDITED is known(machine).foreign[UNIT]
 
 
 # --- to the disk and away ----------------------------------------------------------------
@@ -138,12 +164,12 @@ def test_a_directory_in_its_place_is_the_admins(machine: Machine) -> None:
 
 def test_a_folder_appears_with_its_drop_in_and_goes_with_it(machine: Machine) -> None:
     before = machine.files()
-    drop_in_files.install(machine.host, UNIT, TEXT)
+    files.install(machine.host, UNIT, TEXT)
     assert TEXT == machine.read(PATH)
-    drop_in_files.withdraw(machine.host, UNIT)
+    files.withdraw(machine.host, UNIT, TEXT)
     assert not machine.exists(PATH)
     assert known(machine).ours[UNIT].withdrawn
-    drop_in_files.remove(machine.host, UNIT, with_folder=True)
+    files.remove(machine.host, UNIT, with_folder=True)
     assert before == machine.files()
 
 
@@ -151,29 +177,46 @@ def test_a_folder_appears_with_its_drop_in_and_goes_with_it(machine: Machine) ->
 def test_a_folder_with_somebody_elses_file_stays(machine: Machine, with_folder: bool) -> None:
     machine.write(f"{FOLDER}/mine.conf", "")
     before = machine.files()
-    drop_in_files.install(machine.host, UNIT, TEXT)
-    drop_in_files.withdraw(machine.host, UNIT)
-    drop_in_files.remove(machine.host, UNIT, with_folder=with_folder)
+    files.install(machine.host, UNIT, TEXT)
+    files.withdraw(machine.host, UNIT, TEXT)
+    files.remove(machine.host, UNIT, with_folder=with_folder)
     assert before == machine.files()
 
 
 def test_an_empty_folder_of_somebodys_stays(machine: Machine) -> None:
     (machine.root / FOLDER).mkdir()
-    drop_in_files.install(machine.host, UNIT, TEXT)
-    drop_in_files.remove(machine.host, UNIT, with_folder=False)
+    files.install(machine.host, UNIT, TEXT)
+    files.withdraw(machine.host, UNIT, TEXT)
+    files.remove(machine.host, UNIT, with_folder=False)
     assert machine.files()[FOLDER] == "directory"
+
+
+def test_one_that_was_edited_a_moment_ago_stays(machine: Machine) -> None:
+    files.install(machine.host, UNIT, TEXT)
+    machine.write(PATH, TEXT + "# mine")
+    with pytest.raises(CannotChange, match="has just been edited: it is yours and stays"):
+        files.withdraw(machine.host, UNIT, TEXT)
+    assert TEXT + "# mine" == machine.read(PATH)
+
+
+def test_one_that_was_written_since_it_was_withdrawn_stays(machine: Machine) -> None:
+    files.install(machine.host, UNIT, TEXT)
+    files.withdraw(machine.host, UNIT, TEXT)
+    machine.write(PATH, "# mine")
+    files.remove(machine.host, UNIT, with_folder=True)
+    assert [PATH] == [path for path in machine.files() if path.startswith(f"{FOLDER}/")]
 
 
 def test_what_was_on_its_way_is_swept(machine: Machine) -> None:
     before = machine.files()
     machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/zz-do-dcgm-exporter.conf", "half")
-    drop_in_files.sweep(machine.host)
+    files.sweep(machine.host)
     assert before == machine.files()
 
 
 def test_what_somebody_has_put_there_meanwhile_goes_back(machine: Machine) -> None:
     machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/mine.conf", "mine")
-    drop_in_files.sweep(machine.host)
+    files.sweep(machine.host)
     assert "mine" == machine.read(f"{FOLDER}/mine.conf")
 
 
@@ -185,7 +228,7 @@ def test_what_is_no_folder_is_told_in_a_sentence_and_stays(machine: Machine, wha
         machine.link(FOLDER, "nowhere" if what == "dangling link" else "multi-user.target.wants")
     before = machine.files()
     with pytest.raises(CannotChange, match=rf"^{UNIT}: /{FOLDER} is not a folder"):
-        drop_in_files.install(machine.host, UNIT, TEXT)
+        files.install(machine.host, UNIT, TEXT)
     assert before == machine.files()
 
 
@@ -196,22 +239,24 @@ def test_a_full_disk_changes_nothing(machine: Machine, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CannotChange, match=r"cannot be changed: /.*: No space left on device$"):
-        drop_in_files.install(machine.host, UNIT, TEXT)
+    with pytest.raises(CannotChange, match=rf"^{UNIT} cannot be changed: No space left on device$"):
+        files.install(machine.host, UNIT, TEXT)
     assert before == machine.files()
 
 
 def test_a_disk_too_full_to_rename_is_no_obstacle_to_undoing(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop_in_files.install(machine.host, UNIT, TEXT)
+    files.install(machine.host, UNIT, TEXT)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    drop_in_files.withdraw(machine.host, UNIT)
-    assert not machine.exists(PATH)
+    monkeypatch.setattr(Path, "rename", full)
+    files.withdraw(machine.host, UNIT, TEXT)
+    files.remove(machine.host, UNIT, with_folder=True)
+    assert not machine.exists(FOLDER)
 
 
 @pytest.fixture
@@ -235,7 +280,7 @@ def names(machine: Machine) -> list[str]:
 def test_contents_are_on_the_disk_before_their_name(
     machine: Machine, synced: list[tuple[str, list[str]]]
 ) -> None:
-    drop_in_files.install(machine.host, UNIT, TEXT)
+    files.install(machine.host, UNIT, TEXT)
     ((name, there),) = synced
     assert "zz-do-dcgm-exporter.conf" == name
     assert PATH not in there
@@ -251,7 +296,7 @@ def test_how_a_unit_was_enabled_is_on_the_disk_before_it_is_disabled(
     )
     machine.link(link, "/x")
     stopped = StoppedUnit(was_active=True, links=((f"/{link}", "/x"),))
-    stopped_units.disable(machine.host, UNIT, stopped)
+    files.disable(machine.host, UNIT, stopped)
     (contents, before), (directory, after) = synced
     assert (f".{UNIT}.new", "stopped") == (contents, directory)
     assert record not in before

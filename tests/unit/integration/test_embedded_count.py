@@ -11,9 +11,11 @@ import pytest
 from tests.unit.integration.conftest import HEAD, LIB, LISTENS, UNIT, Machine
 from tests.unit.integration.runs import apply
 
+from do_dcgm_exporter.integration.changing.running import Pace, alone
 from do_dcgm_exporter.integration.reporting import embedded_count
 from do_dcgm_exporter.integration.reporting.embedded_count import Count, main
 
+START = ["systemctl", "start", "--no-block", "do-dcgm-exporter-integrate.service"]
 REPORT = "run/do-dcgm-exporter-integration/embedded-dcgm.json"
 AGENT = {
     "comm": "agent\n",
@@ -67,22 +69,25 @@ def test_an_engine_on_another_port_is_an_engine(agent: Machine) -> None:
     assert [20] == counted(agent)
 
 
-@pytest.mark.parametrize("state", ["runs", "has failed", "does not run"])
+@pytest.mark.parametrize("state", ["runs", "has failed", "failed before", "does not run"])
 def test_what_is_unproven_is_proven_once_it_runs(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     monkeypatch.setattr(embedded_count, "_PAUSE_SECONDS", 0.0)
     machine.write(f"{LIB}/do-dcgm-exporter-integrate.service", "[Service]\nExecStart=/bin/true\n")
     machine.put_unit(UNIT, machine.ports[0])
+    machine.write("stand-in/fails", UNIT if "failed" in state else "")
+    if state == "failed before":
+        machine.systemctl("start", UNIT)
     apply(machine)
-    if state == "has failed":
-        machine.write("stand-in/fails", UNIT)
-    if state != "does not run":
+    if state in ("runs", "has failed"):
         machine.systemctl("start", UNIT)
     machine.forget_asked()
+    with alone(machine.host, 1.0, Pace()):
+        assert 0 == main(machine.host)
+    assert START not in machine.asked(), "another run is at work"
     assert 0 == main(machine.host)
-    start = ["systemctl", "start", "--no-block", "do-dcgm-exporter-integrate.service"]
-    assert (state != "does not run") is (start in machine.asked())
+    assert (state in ("runs", "has failed")) is (START in machine.asked())
 
 
 def test_what_is_proven_is_not_asked_for(

@@ -11,14 +11,10 @@ import pytest
 from tests.builders import Bench
 
 import dcgm_simulator
-from do_dcgm_exporter.integration.looking import engine_wait
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer, Profiling
+from do_dcgm_exporter.integration.looking import engine_probe
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import (
-    Condition,
-    EngineAnswer,
-    Profiling,
-    ask_engine,
-)
+from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.settings import EngineAddress
 
@@ -127,9 +123,9 @@ def asked(
         times.append(1)
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    monkeypatch.setattr(engine_wait, "ask_engine", ask)
+    monkeypatch.setattr(engine_probe, "ask_engine", ask)
     clock = iter(range(1000))
-    answer = engine_wait.ask_starting_engine(
+    answer = engine_probe.ask_starting_engine(
         IntegrationSettings(), Manager(active), sleep=lambda _: None, clock=lambda: next(clock)
     )
     return answer.condition, len(times)
@@ -176,4 +172,4 @@ ENGINES_UNIT = Manager("inactive").view("nvidia-dcgm.service")
 def test_whether_an_absent_engine_will_come(
     choice: str, changes: dict[str, str], expected: bool
 ) -> None:
-    assert expected is engine_wait.is_expected(replace(ENGINES_UNIT, **changes), choice)
+    assert expected is engine_probe.is_expected(replace(ENGINES_UNIT, **changes), choice)

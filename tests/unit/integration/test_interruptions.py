@@ -12,8 +12,7 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 from tests.unit.integration.runs import CLIENT, apply, restarts, undo
 
-from do_dcgm_exporter.integration.changing.lock import Busy, locked
-from do_dcgm_exporter.integration.changing.means import Pace
+from do_dcgm_exporter.integration.changing.running import Busy, Pace, alone
 from do_dcgm_exporter.integration.looking.configuration import Choice
 
 # The child touches nothing of the threads that serve pages here.
@@ -122,9 +121,9 @@ def test_putting_back_what_did_not_come_back_can_be_killed_at_any_point(refuser:
 def test_a_second_run_waits_for_the_first(exporter: Machine) -> None:
     waited = threading.Event()
     with (
-        locked(exporter.host, 1.0, Pace(), lambda: None),
+        alone(exporter.host, 1.0, Pace()),
         pytest.raises(Busy, match="another run has held"),
-        locked(exporter.host, 0.3, Pace(), waited.set),
+        alone(exporter.host, 0.3, Pace(), waited.set),
     ):
         raise AssertionError("both hold the lock")
     assert waited.is_set()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from do_dcgm_exporter.integration.changing.means import Level
+from do_dcgm_exporter.integration.changing.running import Level
 from do_dcgm_exporter.integration.reporting.messages import tell
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer, Profiling
+from do_dcgm_exporter.integration.deciding import problems as judging
 from do_dcgm_exporter.integration.deciding.exporter import (
     ExporterCommand,
     Exporters,
@@ -17,21 +19,18 @@ from do_dcgm_exporter.integration.deciding.exporter import (
     UnitExporter,
 )
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
-from do_dcgm_exporter.integration.deciding.problem import Problem
-from do_dcgm_exporter.integration.deciding.problems import notes, problems
-from do_dcgm_exporter.integration.deciding.record import Record
-from do_dcgm_exporter.integration.deciding.records import DropIn, Owner, Records
-from do_dcgm_exporter.integration.deciding.situation import Situation
+from do_dcgm_exporter.integration.deciding.problems import Problem, Situation, problems
+from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Records
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.control_groups import Kind
 from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.looking.machine import Answer, Package
+from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting import check_data, check_report
+from do_dcgm_exporter.integration.looking.web import Answer
+from do_dcgm_exporter.integration.reporting import check_report
 from do_dcgm_exporter.port_holder import Holder
 from do_dcgm_exporter.settings import EngineAddress
 
@@ -60,9 +59,7 @@ def command(remote: str = "", form: Form = Form.PROGRAM) -> ExporterCommand:
 
 
 def exporter(*processes: DcgmProcess, active: str = "active", **changes: Any) -> UnitExporter:
-    made = UnitExporter(
-        view(UNIT, active), command(), processes, "x", library_major=4, version="4.8.2"
-    )
+    made = UnitExporter(view(UNIT, active), command(), processes, "x", library_major=4)
     return replace(made, **changes)
 
 
@@ -78,7 +75,7 @@ def client(**changes: Any) -> UnitExporter:
 def ours(*, withdrawn: bool = False, **changes: Any) -> Records:
     """The record of our drop-in."""
     record = replace(Record(engine="localhost:5555", source="x"), **changes)
-    return Records({UNIT: DropIn(Owner.OURS, record, withdrawn=withdrawn)})
+    return Records({UNIT: DropIn("", record, withdrawn)})
 
 
 CLEAN = Findings(
@@ -115,6 +112,10 @@ def with_exporter(
 def with_mention(**changes: Any) -> Situation:
     mention = replace(Mention(Role.PARENT, "cron.service"), **changes)
     return Situation(CLEAN, Exporters((), (mention,)))
+
+
+def notes(now: Situation) -> tuple[str, ...]:
+    return tuple(judging.notes(now))
 
 
 def only(now: Situation) -> Problem:
@@ -198,7 +199,7 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     text = check_report.as_text(now, (), ())
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
-    data = check_data.as_data(now, (), ())
+    data = check_report.as_data(now, (), ())
     assert not data["engine"]["port"]["taken"]
     assert "localhost:5555" == data["local_engine"]["address"]
     assert data["local_engine"]["port"]["taken"]
@@ -227,6 +228,15 @@ def test_no_driver_is_a_problem_unless_the_engine_has_gpus() -> None:
     assert () == problems(found(driver=""))
     without = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3")
     assert "no-driver" == only(found(driver="", engine=without)).id
+
+
+def test_the_cause_is_named_and_not_that_our_service_suffers_from_it() -> None:
+    ill = Answer(503, "the engine knows no GPU")
+    without = EngineAnswer(Condition.ANSWERS, client="4.5.3", engine="4.5.3")
+    assert "no-driver" == only(found(driver="", engine=without, health=ill)).id
+    unloaded = replace(CLEAN.engine, profiling=Profiling.NOT_LOADED)
+    both = problems(found(engine=unloaded, health=ill))
+    assert ["no-profiling", "service-unhealthy"] == [one.id for one in both]
 
 
 def test_a_missing_profiling_module_is_installed_or_loaded() -> None:
@@ -286,7 +296,7 @@ def test_without_an_engine_it_is_told_how_to_get_one(
 
 def test_one_that_will_run_embedded_is_a_problem_too() -> None:
     problem = only(with_exporter(exporter(active="inactive"), REWRITE))
-    assert "when it is started" in problem.what
+    assert "will, when it is started, run an embedded DCGM" in problem.what
     off = exporter(active="inactive")
     off = replace(off, view=replace(off.view, file_state="disabled"))
     assert () == problems(with_exporter(off, REWRITE))
@@ -378,22 +388,6 @@ def test_a_record_that_cannot_be_read_is_a_problem() -> None:
     assert ("record", "x cannot be understood") == (only(now).id, only(now).what)
 
 
-@pytest.mark.parametrize(
-    ("version", "word"),
-    [("4.8.2", f'"localhost" as a client: {UNIT} (4.8.2)'), ("", f"perhaps one of these: {UNIT}")],
-)
-def test_the_host_label_is_told_before_it_changes(version: str, word: str) -> None:
-    now = with_exporter(exporter(process(), version=version), REWRITE)
-    (notice,) = notes(now)
-    assert word in notice
-    assert "3.x, 4.8.3 and later" in notice
-
-
-@pytest.mark.parametrize("version", ["3.6.1", "4.8.3"])
-def test_others_keep_their_label(version: str) -> None:
-    assert () == notes(with_exporter(exporter(process(), version=version), REWRITE))
-
-
 def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect_it() -> None:
     problem = only(with_mention(pids=(30, 31), place="root's crontab", lines=("X=1",)))
     assert problem.what == (
@@ -412,7 +406,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     now = found(processes=Processes((process(30),)), knows_embedded=False)
     assert () == problems(now)
     assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
-    assert check_data.as_data(now, (), ())["embedded_processes"] is None
+    assert check_report.as_data(now, (), ())["embedded_processes"] is None
 
 
 def test_another_engine_is_a_note() -> None:
@@ -484,15 +478,16 @@ KEYS = {
     "": ["schema", "driver", "packages", "engine", "local_engine", "exporters",
          "embedded_processes", "service", "health", "address", "endpoint",
          "choice", "problems", "notices", "unseen"],
-    "engine": ["address", "unit", "choice", "port", "condition", "reason", "version",
-               "client_version", "fits", "gpus", "profiling", "simulated"],
-    "local_engine": ["address", "port", "condition", "reason", "version"],
+    "engine": ["address", "condition", "reason", "version", "client_version", "fits", "gpus",
+               "profiling", "simulated", "unit", "choice", "port"],
+    "local_engine": ["address", "condition", "reason", "version", "client_version", "fits",
+                     "gpus", "profiling", "simulated", "port"],
     "service": ["name", "load", "active", "enabled", "file"],
     "address": ["port", "taken", "command", "pid", "unit"],
     "endpoint": ["url", "reachable", "reason"],
 }  # fmt: skip
 UNIT_KEYS = ["kind", "unit", "name", "how", "engine", "embedded", "changed", "would", "why",
-             "dcgm_major", "version", "pids"]  # fmt: skip
+             "dcgm_major", "pids"]  # fmt: skip
 MENTION_KEYS = ["kind", "name", "how", "embedded", "pids", "place", "lines"]
 FULL = Situation(
     replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),
@@ -505,7 +500,7 @@ FULL = Situation(
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_data.as_data(FULL, problems(FULL), notes(FULL))
+    data = check_report.as_data(FULL, problems(FULL), notes(FULL))
     assert 1 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name

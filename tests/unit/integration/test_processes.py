@@ -20,7 +20,7 @@ from do_dcgm_exporter.integration.looking.processes import (
     program_of,
     scan,
 )
-from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table, unix_peers
+from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
@@ -123,9 +123,8 @@ def test_engines_and_ourselves_are_not_counted(machine: Machine, files: dict[str
 
 def test_engines_are_known_with_the_one_on_our_port(machine: Machine) -> None:
     machine.put_process(8, comm="nv-hostengine\n", cmdline="nv-hostengine\0")
-    found = scan(machine.host, 5555, with_engines=True)
-    assert {7, 8} == set(found.engine_pids)
-    assert (7,) == found.serving_pids
+    found = scan(machine.host, 5555)
+    assert {7: {5555}, 8: set()} == found.engines
 
 
 GUEST_UNIT = "system.slice/a.service"
@@ -184,23 +183,25 @@ def test_what_has_another_id_where_it_lives_is_a_guests(
 
 
 @pytest.mark.parametrize(
-    ("words", "exe", "program"),
+    ("command", "words", "exe", "program"),
     [
-        ("metrics\0-a", "/usr/bin/dcgm-exporter", "/usr/bin/dcgm-exporter"),
-        ("x", "/usr/bin/dcgm-exporter (deleted)", "/usr/bin/dcgm-exporter"),
-        ("/usr/bin/python3\0-IB\0/x/dcgm-exporter", "/usr/bin/python3.11", "/x/dcgm-exporter"),
-        ("python3\0-c\0import x", "/usr/bin/python3.11", "/usr/bin/python3.11"),
-        ("sh\0-c\0/usr/bin/dcgm-exporter -a", "/usr/bin/dash", "/usr/bin/dash"),
-        ("sh\0-ec\0dcgm-exporter", "/usr/bin/bash", "/usr/bin/bash"),
-        ("/bin/sh\0/opt/start", "/usr/bin/dash", "/opt/start"),
-        ("/usr/bin/dcgm-exporter", "", "/usr/bin/dcgm-exporter"),
-        ("", "", "kworker"),
+        ("dcgm-exporter", "metrics\0-a", "/usr/bin/dcgm-exporter", "/usr/bin/dcgm-exporter"),
+        ("dcgm-exporter", "x", "/usr/bin/dcgm-exporter (deleted)", "/usr/bin/dcgm-exporter"),
+        ("dcgm-exporter", "/usr/bin/python3\0-IB\0/x/dcgm-exporter", "/usr/bin/python3.11",
+         "/x/dcgm-exporter"),
+        ("nvidia_dcgm_exp", "sh\0/x/nvidia_dcgm_exporter", "/usr/bin/dash",
+         "/x/nvidia_dcgm_exporter"),
+        ("python3", "python3\0-c\0import x", "/usr/bin/python3.11", "/usr/bin/python3.11"),
+        ("sh", "sh\0-c\0/usr/bin/dcgm-exporter -a", "/usr/bin/dash", "/usr/bin/dash"),
+        ("sh", "/bin/sh\0/opt/start", "/usr/bin/dash", "/usr/bin/dash"),
+        ("dcgm-exporter", "/usr/bin/dcgm-exporter", "", "/usr/bin/dcgm-exporter"),
+        ("kworker", "", "", "kworker"),
     ],
-)
+)  # fmt: skip
 def test_the_program_of_a_process_is_known(
-    machine: Machine, words: str, exe: str, program: str
+    machine: Machine, command: str, words: str, exe: str, program: str
 ) -> None:
-    machine.put_process(20, comm="kworker\n", cmdline=f"{words}\0" if words else "")
+    machine.put_process(20, comm=f"{command}\n", cmdline=f"{words}\0" if words else "")
     if exe:
         machine.link("proc/20/exe", exe)
     assert program == program_of(machine.root / "proc", "20")
@@ -250,28 +251,6 @@ def test_the_tcp_table_is_read() -> None:
             assert port in {table.listening.get(inode) for inode in own}
             assert port in {table.connected.get(inode) for inode in own}
             assert os.fstat(client.fileno()).st_ino in own
-
-
-def test_the_peer_of_a_unix_socket_is_found(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
-        listener.bind(str(tmp_path / "socket"))
-        listener.listen()
-        client.connect(str(tmp_path / "socket"))
-        server, _ = listener.accept()
-        with server:
-            ends = [os.fstat(end.fileno()).st_ino for end in (client, server)]
-            peers = unix_peers()
-    assert ends[::-1] == [peers[end] for end in ends]
-
-
-def test_a_client_over_a_unix_socket_is_none(machine: Machine) -> None:
-    machine.put_process(20, **EXPORTER, maps=LIBRARY.format("4"))
-    client, server = socket.socketpair()
-    with client, server:
-        machine.link("proc/20/fd/5", f"socket:[{os.fstat(client.fileno()).st_ino}]")
-        assert only(machine).is_embedded
-        machine.link("proc/7/fd/9", f"socket:[{os.fstat(server.fileno()).st_ino}]")
-        assert not only(machine).is_embedded
 
 
 # --- the report --------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
-from do_dcgm_exporter.integration.changing.means import Interrupted, Means, Pace
-from do_dcgm_exporter.integration.changing.proof import Watched
+from do_dcgm_exporter.integration.changing.proof import Proof
+from do_dcgm_exporter.integration.changing.running import Interrupted, Means, Pace
 from do_dcgm_exporter.integration.exporters_here import exporters_here
-from do_dcgm_exporter.integration.looking.scrape import Served, scrape
 from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.web import Served, scrape
 from do_dcgm_exporter.settings import EngineAddress
 
 Answer = tuple[int, bytes]
@@ -85,18 +85,18 @@ def clock() -> Clock:
     return Clock()
 
 
-def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Watched:
+def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Proof:
     """Watch a client that serves on a port."""
     told = "Environment=DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
     machine.put_unit(UNIT, port, told, *more)
     machine.systemctl("start", UNIT)
     (exporter,) = exporters_here(machine.host, Systemd(), EngineAddress()).units
-    return Watched(Means(machine.host, machine.tell, pace=clock), exporter, 5555)
+    return Proof(Means(machine.host, machine.tell, pace=clock), exporter, 5555)
 
 
 def test_a_client_that_serves_is_back_at_once(machine: Machine, serve: Serve, clock: Clock) -> None:
     one = watched(machine, serve([METRICS]), clock)
-    assert one.is_back()
+    assert one.is_given()
     assert "" == one.restart_and_wait(clock)
     assert 0.0 == clock.now
     assert 2 == machine.run_of(UNIT)["starts"]
@@ -109,18 +109,18 @@ def test_one_that_serves_nothing_is_waited_for_two_minutes_whatever_its_interval
     port = serve([(500, b"")])
     command = f"ExecStart=/usr/bin/dcgm-exporter -c {interval} -a :{port}"
     one = watched(machine, port, clock, command)
-    assert not one.is_back()
+    assert not one.is_given()
     assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
 
 
 def test_what_was_served_before_has_to_be_served_again(
-    machine: Machine, serve: Serve, clock: Clock
+    machine: Machine, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [METRICS]
     one = watched(machine, serve(answers), clock)
-    one.note()
-    answers[0] = EMPTY
+    restart = lambda *_: answers.__setitem__(0, EMPTY)  # noqa: E731
+    monkeypatch.setattr(Systemd, "restart", restart)
     assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
 
@@ -129,7 +129,6 @@ def test_an_empty_page_is_enough_in_the_end_where_it_was_empty_before(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     one = watched(machine, serve([EMPTY]), clock)
-    one.note()
     assert "" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
 
@@ -141,7 +140,6 @@ def test_an_empty_page_is_enough_in_the_end_for_one_with_a_long_interval(
     port = serve(answers)
     command = f"ExecStart=/usr/bin/dcgm-exporter -c 3600000 -a :{port}"
     one = watched(machine, port, clock, command)
-    one.note()
     answers[0] = EMPTY
     assert "" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
@@ -176,8 +174,8 @@ def test_a_manager_that_is_too_busy_is_asked_again(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     one = watched(machine, serve([METRICS]), clock)
-    # The third question is the first after the restart.
-    machine.write("stand-in/busy", "3")
+    # The first question is what it was restarted so far, the second whether it is back.
+    machine.write("stand-in/busy", "2")
     assert "" == one.restart_and_wait(clock)
     assert 10.0 == clock.now
 
@@ -186,6 +184,6 @@ def test_nobody_waits_once_the_run_is_interrupted(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     one = watched(machine, serve([EMPTY]), clock)
-    clock.stop()
+    clock.stopped.set()
     with pytest.raises(Interrupted):
         one.restart_and_wait(clock)

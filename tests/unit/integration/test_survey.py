@@ -10,15 +10,16 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
 from do_dcgm_exporter.integration.looking.survey import Findings, survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 
+CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
+
 
 def look(machine: Machine, host: Host | None = None) -> Findings:
-    settings = IntegrationSettings(bindings=Path("/nothing/here"))
-    return survey(host or machine.host, Systemd(), settings, "", None, ())
+    machine.write(CONF, "dcgm-bindings = /nothing/here\nforward = false\n")
+    return survey(host or machine.host, Systemd(), {})
 
 
 @pytest.fixture

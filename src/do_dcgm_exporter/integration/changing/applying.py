@@ -1,268 +1,181 @@
-"""``apply``: look, decide, change the files, reload once, then restart and prove in parallel."""
+"""``apply``: look, decide, change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
-from do_dcgm_exporter.integration.changing import carrying_over, drop_in_files, refusals
-from do_dcgm_exporter.integration.changing.clients import Client
-from do_dcgm_exporter.integration.changing.drop_in_files import CannotChange
-from do_dcgm_exporter.integration.changing.means import Level, Means
-from do_dcgm_exporter.integration.changing.parallel import in_parallel
-from do_dcgm_exporter.integration.changing.stopping import Stop
-from do_dcgm_exporter.integration.changing.undoing import Undoing
+from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
+from do_dcgm_exporter.integration.changing import files
+from do_dcgm_exporter.integration.changing.changes import Changes
+from do_dcgm_exporter.integration.changing.running import Means
+from do_dcgm_exporter.integration.changing.undoing import carry_over
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     Circumstances,
     Decision,
-    Goal,
     Reason,
     decide,
     is_loaded,
     is_stale,
     needs_engine,
 )
-from do_dcgm_exporter.integration.deciding.record import Refusal
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_probe import EngineAnswer
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-
-AskEngine = Callable[[], EngineAnswer]
-# A unit, what writes its files, and what is to be done once the manager has read them.
-_Work = tuple[str, Callable[[], None], Callable[[], bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the caller wants otherwise than the configuration says, or besides."""
-
-    choice: Choice | None = None
-    retry: bool = False
-
-    @property
-    def chosen_by(self) -> str:
-        """Where the choice was made."""
-        return "--choice" if self.choice else "embedded-exporters"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: what was chosen and decided, what else there is.
+    """What was decided and what else there is.
 
     Units that ``failed`` are not as decided, and those ``pending`` are left to the next run.
     """
 
-    choice: Choice
     decisions: tuple[Decision, ...]
     exporters: Exporters
-    failed: frozenset[str]
-    complaints: tuple[str, ...] = ()
+    failed: frozenset[str] = frozenset()
     pending: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
+    leaves_all: bool = False
 
 
 class Applying:
-    """One run of ``apply``. The caller holds the lock."""
+    """One run of ``apply``. The caller holds the lock.
+
+    ``choice`` is instead of that in the settings; with ``retry``, refusals are forgotten.
+    """
 
     def __init__(
-        self, means: Means, settings: IntegrationSettings, wish: Wish, ask: AskEngine
+        self,
+        means: Means,
+        settings: IntegrationSettings,
+        ask: Callable[[], EngineAnswer],
+        choice: Choice | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._means = means
         self._settings = settings
-        self._wish = wish
-        self._choice = wish.choice or settings.choice
-        self._address = settings.local_engine
         self._ask = ask
-        self._engine: EngineAnswer | None = None
+        self._now = Circumstances(choice or settings.choice, settings.local_engine, retry=retry)
+        if choice:
+            self._now = replace(self._now, chosen_by="--choice")
         self._records = Records()
         self._exporters = Exporters()
-        self._failed: set[str] = set()
+        self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
 
     def plan(self) -> tuple[Decision, ...]:
         """Return what would be done, without changing anything."""
-        self._look()
-        return self._decide()
+        self._read()
+        stale = self._stale()
+        return tuple(
+            replace(made, why="its drop-in would be written anew") if made.unit in stale else made
+            for made in self._decide()
+        )
 
     def run(self) -> Outcome:
         """Change what has to be changed."""
         self._look()
-        drop_in_files.sweep(self._means.host)
-        carrying_over.carry_over(self._means, self._records)
-        self._undo_strangers()
-        self._renew()
-        decisions = self._decide()
-        self._carry_out(decisions)
-        return self._outcome(decisions)
+        files.sweep(self._means.host)
+        if carry_over(self._means, self._records):
+            self._look()
+        failed = self._undo_strangers() | self._renew()
+        decisions, changes = self._decide(), self._changes()
+        changes.carry_out(decisions)
+        failed |= changes.failed
+        return Outcome(
+            decisions,
+            self._exporters,
+            frozenset(failed),
+            complaints=self._records.complaints,
+            leaves_all=self._now.choice is Choice.LEAVE,
+        )
 
     def write_only(self) -> Outcome:
         """Write the drop-ins of new clients; restart, undo and stop nothing."""
-        self._look(with_containers=False)
-        decisions = self._decide()
-        made = [one for one in decisions if one.text and one.unit not in self._records.stopped]
-        clients = [self._client(one) for one in made]
-        if [one for one in clients if self._try(one.unit, one.write)]:
+        self._find = partial(self._find, with_containers=False)
+        self._look()
+        decisions, changes = self._decide(), self._changes()
+        pending = [
+            made.unit for made in decisions if made.reason is Reason.ENGINE or changes.is_work(made)
+        ]
+        new = [made for made in decisions if made.text and made.unit not in self._records.stopped]
+        if [made for made in new if changes.write(made)]:
             self._means.reload()
-        return self._outcome(decisions, tuple(self._pending(decisions)))
+        return Outcome(decisions, self._exporters, frozenset(changes.failed), tuple(pending))
 
-    def _pending(self, decisions: Sequence[Decision]) -> Iterator[str]:
-        """Yield the units that the next run has something to do for."""
-        for made in decisions:
-            waits = made.goal is Goal.ORIGINAL or made.reason is Reason.ENGINE
-            if waits or any((*self._stop(made), *self._prove(made))):
-                yield made.unit
-
-    def _outcome(self, decisions: tuple[Decision, ...], pending: tuple[str, ...] = ()) -> Outcome:
-        complaints = self._records.complaints
-        failed = frozenset(self._failed)
-        return Outcome(self._choice, decisions, self._exporters, failed, complaints, pending)
+    def _changes(self) -> Changes:
+        return Changes(self._means, self._records, self._exporters, self._now.address)
 
     # Look
 
-    def _look(self, *, with_containers: bool = True) -> None:
-        find = partial(
-            exporters_here, self._means.host, self._means.systemd, self._address,
-            with_containers=with_containers,
-        )  # fmt: skip
+    def _read(self) -> None:
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = find(self._records.units)
-        unread = [
-            one for one in self._exporters.units if self._is_unread(one) and one.command
-        ]  # an interrupted run has left it before the manager was told
-        if unread:
-            self._means.reload()
-            self._exporters = find(self._records.units)
+        self._exporters = self._find((*self._records.ours, *self._records.stopped))
+
+    def _look(self) -> None:
+        self._read()
+        if any(map(self._is_unread, self._exporters.units)):
+            self._means.reload()  # which an interrupted run has not come to
+            self._read()
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
         return ours is not None and ours.withdrawn == is_loaded(exporter)
 
-    def _undo_strangers(self) -> None:
+    def _undo_strangers(self) -> set[str]:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        strangers = [unit for unit in self._records.units if unit not in names]
-        if strangers:
-            self._undo(strangers)
+        changes = self._changes()
+        if strangers := [unit for unit in self._records.units if unit not in names]:
+            changes.undo(strangers)
             self._look()
+        return changes.failed
 
-    def _renew(self) -> None:
-        """See units whose drop-in has to be made anew as they are without it."""
-        stale = [
-            exporter.name
-            for exporter in self._exporters.units
-            if (ours := self._records.ours.get(exporter.name))
-            and is_stale(exporter, ours, self._address)
+    def _stale(self) -> list[str]:
+        """Return the units whose drop-in has to be made anew."""
+        return [
+            one.name
+            for one in self._exporters.units
+            if (ours := self._records.ours.get(one.name)) and is_stale(one, ours, self._now.address)
         ]
-        if not (stale and self._answer().answers):
-            return
-        for unit in stale:
-            self._try(unit, partial(drop_in_files.withdraw, self._means.host, unit))
-        self._means.reload()
-        self._look()
+
+    def _renew(self) -> set[str]:
+        """See units whose drop-in has to be made anew as they are without it."""
+        stale, changes = self._stale(), self._changes()
+        if stale and self._answer().answers:
+            for unit in stale:
+                changes.withdraw(unit)
+            self._means.reload()
+            self._look()
+        return changes.failed
 
     # Decide
 
     def _decide(self) -> tuple[Decision, ...]:
-        units, now = self._exporters.units, self._circumstances()
-        if any(needs_engine(one, self._records, now) for one in units):
+        units = self._exporters.units
+        if any(needs_engine(one, self._records, self._now) for one in units):
             self._answer()
-            now = self._circumstances()
-        return tuple(decide(one, self._records, now) for one in units)
+        return tuple(decide(one, self._records, self._now) for one in units)
 
-    def _circumstances(self) -> Circumstances:
-        return Circumstances(
-            self._choice,
-            self._address,
-            self._engine,
-            self._engine_is_expected(),
-            self._wish.chosen_by,
-            self._wish.retry,
-        )
+    def _answer(self) -> EngineAnswer:
+        """Ask the engine, once."""
+        if self._now.engine is None:
+            engine = self._ask()
+            expected = engine.answers or self._is_expected()
+            self._now = replace(self._now, engine=engine, engine_is_expected=expected)
+            return engine
+        return self._now.engine
 
-    def _engine_is_expected(self) -> bool:
-        if self._engine is None or self._engine.answers:
-            return True
+    def _is_expected(self) -> bool:
         try:
             view = self._means.systemd.view(ENGINE_SERVICE)
         except CommandFailed:
             return True  # that is no sign of anything
         return is_expected(view, self._settings.engine_unit)
-
-    def _answer(self) -> EngineAnswer:
-        if self._engine is None:
-            self._engine = self._ask()
-        return self._engine
-
-    # Change
-
-    def _carry_out(self, decisions: Sequence[Decision]) -> None:
-        originals = [made for made in decisions if made.goal is Goal.ORIGINAL]
-        stops = [work for made in decisions for work in self._stop(made)]
-        clients = [work for made in decisions for work in self._prove(made)]
-        self._undo([made.unit for made in originals])
-        self._remember_refusals(originals)
-        jobs = [
-            partial(self._finish, unit, finish)
-            for unit, write, finish in (*stops, *clients)
-            if self._try(unit, write)
-        ]
-        if jobs:
-            self._means.reload()
-            in_parallel(jobs, self._means.pace)
-        if clients:
-            self._means.reload()  # what was proven is written in the drop-ins
-
-    def _stop(self, made: Decision) -> Iterator[_Work]:
-        if made.goal is Goal.STOPPED:
-            stop = Stop(self._means, self._records, self._exporter(made.unit).view)
-            if stop.is_needed:
-                yield made.unit, stop.write, stop.stop
-
-    def _prove(self, made: Decision) -> Iterator[_Work]:
-        # One that was stopped by us is started again.
-        is_work = made.text or made.reason is Reason.NONE or made.unit in self._records.stopped
-        if made.goal is Goal.CLIENT and is_work:
-            client = self._client(made)
-            yield made.unit, client.write, client.restart_and_prove
-
-    def _client(self, made: Decision) -> Client:
-        exporter = self._exporter(made.unit)
-        return Client(self._means, self._records, exporter, made, self._address)
-
-    def _undo(self, units: Sequence[str]) -> None:
-        if units and not Undoing(self._means, self._records).put_back(units):
-            self._failed.update(units)
-
-    def _remember_refusals(self, originals: Sequence[Decision]) -> None:
-        for made in originals:
-            if made.reason is Reason.REFUSED:
-                source = self._exporter(made.unit).source
-                refusal = Refusal(source, str(self._address), made.why)
-                refusals.remember(self._means.host, made.unit, refusal)
-
-    def _exporter(self, unit: str) -> UnitExporter:
-        return next(one for one in self._exporters.units if one.name == unit)
-
-    def _finish(self, unit: str, finish: Callable[[], bool]) -> None:
-        try:
-            if not finish():
-                self._failed.add(unit)
-        except CannotChange as error:
-            self._fail(unit, error)
-
-    def _try(self, unit: str, change: Callable[[], None]) -> bool:
-        try:
-            change()
-        except CannotChange as error:
-            self._fail(unit, error)
-            return False
-        return True
-
-    def _fail(self, unit: str, error: CannotChange) -> None:
-        self._failed.add(unit)
-        self._means.tell(Level.WARNING, str(error))

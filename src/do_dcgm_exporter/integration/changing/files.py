@@ -1,9 +1,43 @@
-"""Files that are either as before or complete, whenever the power fails."""
+"""What is written to the disk: each file as before or complete, whenever the power fails.
+
+A drop-in gets into its folder by one rename. A folder that we make appears with the drop-in in
+it, and goes with it. What is on its way lies in a folder beside, which every run sweeps.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.integration.deciding.records import StoppedUnit, text_of
+from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
+from do_dcgm_exporter.integration.looking.our_files import (
+    REFUSED,
+    STOPPED,
+    WITHDRAWN_NAME,
+    folder_of,
+    path_of,
+    text_at,
+)
+
+_SCRATCH = ".do-dcgm-exporter"
+
+
+class CannotChange(ExporterError):
+    """Raised when a file cannot be written, renamed or removed."""
+
+
+@contextmanager
+def _told(unit: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise CannotChange(f"{unit} cannot be changed: {where}{error.strerror}") from error
 
 
 def write_file(path: Path, text: str) -> None:
@@ -11,25 +45,155 @@ def write_file(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # A fixed name: what an interrupted run has left is overwritten by the next.
     temporary = path.with_name(f".{path.name}.new")
-    write_synced(temporary, text)
+    _write_synced(temporary, text)
     temporary.replace(path)
-    sync_directory(path.parent)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
-def write_synced(path: Path, text: str) -> None:
+def _write_synced(path: Path, text: str) -> None:
     """Write a file in its place; its contents are on the disk before its name may change."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o644)
+    with open(path, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(text.encode("utf-8", "surrogateescape"))
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
 
 
-def sync_directory(path: Path) -> None:
-    """Have the names in a directory survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+# Drop-ins
+
+
+def install(host: Host, unit: str, text: str) -> None:
+    """Put a drop-in into the folder of a unit. Raises CannotChange, with nothing changed."""
+    folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+        raise CannotChange(f"{unit}: {folder_of(unit)} is not a folder, so it gets no drop-in")
+    with _told(unit):
+        try:
+            scratch.mkdir(exist_ok=True)
+            scratch.chmod(0o755)
+            _write_synced(scratch / DROP_IN_NAME, text)
+            if folder.is_dir():
+                (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
+                (folder / WITHDRAWN_NAME).unlink(missing_ok=True)
+            else:
+                scratch.rename(folder)
+        finally:
+            _empty(scratch, folder)
+
+
+def is_there(host: Host, unit: str, text: str) -> bool:
+    """Whether a drop-in is as we know it."""
+    return text_at(host.path(path_of(unit))) == text
+
+
+def withdraw(host: Host, unit: str, text: str) -> None:
+    """Hide a drop-in from systemd, its record still there. Raises CannotChange."""
+    place = host.path(path_of(unit))
+    if not os.path.lexists(place):
+        return  # an earlier run has got as far
+    if not is_there(host, unit, text):
+        raise CannotChange(f"{unit}: {path_of(unit)} has just been edited: it is yours and stays")
+    with _told(unit):
+        try:
+            place.replace(place.with_name(WITHDRAWN_NAME))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            place.unlink()  # which a full disk takes anyhow
+
+
+def remove(host: Host, unit: str, *, with_folder: bool) -> None:
+    """Remove a withdrawn drop-in, with its folder if that is empty then. Raises CannotChange."""
+    folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
+    with _told(unit):
+        goes = with_folder and folder.is_dir() and set(os.listdir(folder)) <= {WITHDRAWN_NAME}
+        if goes and _is_renamed(folder, scratch):
+            _empty(scratch, folder)
+            return
+        (folder / WITHDRAWN_NAME).unlink(missing_ok=True)
+        if goes:
+            folder.rmdir()
+
+
+def _is_renamed(folder: Path, scratch: Path) -> bool:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        folder.rename(scratch)
+    except OSError:
+        return False  # for want of space: it goes in two steps
+    return True
+
+
+def sweep(host: Host) -> None:
+    """Remove what interrupted runs have left on its way. Raises CannotChange."""
+    for scratch in host.path(UNIT_DIRECTORY).glob(f".*.service.d{_SCRATCH}"):
+        unit = scratch.name[1 : -len(f".d{_SCRATCH}")]
+        with _told(unit):
+            _empty(scratch, host.path(folder_of(unit)))
+
+
+def _scratch(host: Host, unit: str) -> Path:
+    return host.path(UNIT_DIRECTORY / f".{unit}.d{_SCRATCH}")
+
+
+def _empty(scratch: Path, folder: Path) -> None:
+    """Remove a scratch folder; what somebody has put there meanwhile goes back."""
+    if not scratch.is_dir():
+        return
+    for name in (DROP_IN_NAME, WITHDRAWN_NAME):
+        (scratch / name).unlink(missing_ok=True)
+    if not os.listdir(scratch):
+        scratch.rmdir()
+    elif not folder.exists():
+        scratch.rename(folder)
+
+
+# Units that are stopped, and units that would not be clients
+
+
+def remember(host: Host, unit: str, stopped: StoppedUnit) -> None:
+    """Write down how a unit was before it is stopped. Raises CannotChange."""
+    with _told(unit):
+        write_file(host.path(STOPPED / unit), text_of(stopped))
+
+
+def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
+    """Remove the links of a unit, once it is written down. Raises CannotChange."""
+    remember(host, unit, stopped)
+    with _told(unit):
+        for path, _ in stopped.links:
+            host.path(path).unlink(missing_ok=True)
+
+
+def enable(host: Host, unit: str, stopped: StoppedUnit) -> None:
+    """Make links as they were, where nothing is now. Raises CannotChange.
+
+    Those to a unit that was removed stay removed.
+    """
+    targets = (os.path.join(os.path.dirname(path), target) for path, target in stopped.links)
+    if not any(host.path(os.path.normpath(target)).exists() for target in targets):
+        return
+    with _told(unit):
+        for path, target in stopped.links:
+            place = host.path(path)
+            if not os.path.lexists(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(target)
+
+
+def remember_refusal(host: Host, unit: str, tried: str, reason: str) -> None:
+    """Write down that a unit would not be a client, if the disk takes it."""
+    try:
+        write_file(host.path(REFUSED / unit), f"{tried}\n{reason}")
+    except OSError:
+        pass  # it costs the unit one more attempt
+
+
+def forget(host: Host, unit: str) -> None:
+    """Remove what was written down of a unit. Raises CannotChange."""
+    with _told(unit):
+        host.path(STOPPED / unit).unlink(missing_ok=True)
+        host.path(REFUSED / unit).unlink(missing_ok=True)

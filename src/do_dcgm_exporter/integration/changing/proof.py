@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
-from do_dcgm_exporter.integration.changing.means import Means
+from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.exporter_arguments import (
     collect_interval,
@@ -15,8 +15,8 @@ from do_dcgm_exporter.integration.exporter_arguments import (
 )
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
-from do_dcgm_exporter.integration.looking.scrape import Served, scrape
-from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table
+from do_dcgm_exporter.integration.looking.sockets import ports_of
+from do_dcgm_exporter.integration.looking.web import Served, scrape
 from do_dcgm_exporter.port_holder import find_holder
 
 _POLL_SECONDS = 0.5
@@ -24,82 +24,69 @@ _POLL_SECONDS = 0.5
 _MOST_RESTARTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What speaks against it, nothing if it is back; and whether waiting changes nothing."""
-
-    obstacle: str
-    is_final: bool = False
-
-
-class Watched:
+class Proof:
     """An exporter whose coming back as a client is waited for."""
 
     def __init__(self, means: Means, exporter: UnitExporter, engine_port: int) -> None:
         self._means = means
         self._unit = exporter.name
         self._engine_port = engine_port
-        command = exporter.command
-        arguments = command.arguments if command else ()
-        environment = command.environment if command else {}
-        self._is_container = command is not None and command.form is Form.CONTAINER
+        arguments, environment = exporter.command.arguments, exporter.command.environment
+        self._is_container = exporter.command.form is Form.CONTAINER
         self._address, self._port = listen_address(arguments, environment)
         self._tls = serves_tls(arguments, environment)
         # Release 3 has an empty page for an interval.
         self._is_slow = 2 * collect_interval(arguments, environment) > means.proof_seconds
-        self._served_before = Served.NOTHING
         self._restarts_before = 0
 
-    def note(self) -> None:
-        """Note what it serves before it is touched."""
-        self._served_before = self.served()
-
-    def is_back(self) -> bool:
+    def is_given(self) -> bool:
         """Whether it is a client that serves metrics at this moment."""
-        return not self._look(Served.METRICS).obstacle
+        return not self._look(Served.METRICS)[0]
 
     def restart_and_wait(self, clock: Callable[[], float] = time.monotonic) -> str:
-        """Restart it and wait until it is back; return why it is not."""
-        end = clock() + self._means.proof_seconds
+        """Restart it and wait until it is back; return why it is not.
+
+        It has to serve as much as before in the end, if it had the time.
+        """
+        means, end = self._means, clock() + self._means.proof_seconds
+        in_the_end = Served.METRICS
+        if self._is_slow or self._served() is not Served.METRICS:
+            in_the_end = Served.EMPTY_PAGE
         try:
-            view = self._means.systemd.view(self._unit)
-            self._means.restart(view, self._means.proof_seconds)
-            self._restarts_before = self._means.systemd.view(self._unit).restarts
+            means.ask(partial(means.systemd.restart, self._unit, means.proof_seconds))
+            self._restarts_before = means.systemd.view(self._unit).restarts
         except CommandFailed as error:
             return str(error)
         while True:
             late = clock() >= end
-            seen = self._look(self._enough(late))
-            if late or seen.is_final:
-                return seen.obstacle
-            self._means.pace.sleep(_POLL_SECONDS)
+            obstacle, is_final = self._look(in_the_end if late else Served.METRICS)
+            if late or is_final:
+                return obstacle
+            means.pace.sleep(_POLL_SECONDS)
 
-    def _enough(self, late: bool) -> Served:
-        """Return what it has to serve: in the end as much as before, if it had the time."""
-        if late and (self._is_slow or self._served_before is not Served.METRICS):
-            return Served.EMPTY_PAGE
-        return Served.METRICS
-
-    def _look(self, enough: Served) -> _Seen:
+    def _look(self, enough: Served) -> tuple[str, bool]:
+        """Say what speaks against it, nothing if it is back; and whether waiting is in vain."""
         try:
             view = self._means.systemd.view(self._unit)
         except CommandFailed as error:
-            return _Seen(str(error))  # too busy to answer is no sign of anything
+            return str(error), False  # too busy to answer is no sign of anything
         restarts = view.restarts - self._restarts_before
         if view.active_state == "failed" or restarts >= _MOST_RESTARTS:
-            return _Seen(f"it exits as a client: journalctl -u {self._unit}", is_final=True)
+            return f"it exits as a client: journalctl -u {self._unit}", True
         if not view.is_running:
-            return _Seen(f"it does not stay up as a client: journalctl -u {self._unit}")
-        if self.served() < enough:
-            return _Seen(f"it does not serve metrics after {self._means.proof_seconds:g} s")
+            return f"it does not stay up as a client: journalctl -u {self._unit}", False
+        if self._served() < enough:
+            return f"it does not serve metrics after {self._means.proof_seconds:g} s", False
         if not self._is_client():
-            return _Seen("it still runs an engine of its own: the setting does not reach it")
-        return _Seen("", is_final=True)
+            return "it still runs an engine of its own: the setting does not reach it", False
+        return "", True
 
-    def served(self) -> Served:
-        """Ask it for its metrics, on every port that it has."""
+    def _served(self) -> Served:
+        """Ask it for its metrics, on every port that its processes listen on."""
+        proc = self._means.host.proc
+        ports = {port for pid in self._pids() for port in ports_of(proc, pid)}
         address = self._address or "127.0.0.1"
-        found = (scrape(address, port, tls=self._tls) for port in sorted(self._ports()))
+        found = (scrape(address, port, tls=self._tls) for port in sorted(ports))
         return max(found, default=Served.NOTHING)
 
     def _is_client(self) -> bool:
@@ -109,20 +96,8 @@ class Watched:
 
     def _pids(self) -> tuple[str, ...]:
         """Return its processes; those of a container are another unit's."""
-        proc = self._means.host.proc
         pids = processes_of_unit(self._means.host, self._unit)
-        holder = find_holder(self._port, proc) if self._is_container else None
+        holder = None
+        if self._is_container:
+            holder = find_holder(self._port, self._means.host.proc)
         return (*pids, str(holder.pid)) if holder else pids
-
-    def _ports(self) -> set[int]:
-        """Return the ports that its processes listen on."""
-        proc = self._means.host.proc
-        ports: set[int] = set()
-        for pid in self._pids():
-            try:
-                inodes = set(socket_inodes(proc, pid))
-            except OSError:
-                continue  # it has ended, or is not ours to look at
-            listening = tcp_table(proc, pid).listening
-            ports |= {listening[inode] for inode in inodes if inode in listening}
-        return ports

@@ -49,7 +49,7 @@ class UnitExporter:
     ``processes`` are those of its control group, or of its container, that have DCGM's
     library mapped. ``source`` is a fingerprint of the files that say how the unit
     runs, without our drop-in, and ``names_engine`` is whether one of them has the engine's
-    variable. ``library_major`` is 0 and ``version`` empty where they are not known.
+    variable. ``library_major`` is 0 where it is not known.
     """
 
     view: UnitView
@@ -58,7 +58,6 @@ class UnitExporter:
     source: str = ""
     names_engine: bool = False
     library_major: int = 0
-    version: str = ""
 
     @property
     def name(self) -> str:

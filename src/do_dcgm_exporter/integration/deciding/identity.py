@@ -16,11 +16,10 @@ from do_dcgm_exporter.integration.deciding.exporter import (
 )
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
 from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, Place, Places
-from do_dcgm_exporter.integration.looking import libraries
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.control_groups import Kind as OwnerKind
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
-from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs
+from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.units import SeenUnit
 
 # What systemd starts a program through, seen for a moment in the new process.
@@ -134,21 +133,13 @@ def _exporter(
     programs: Programs,
 ) -> UnitExporter:
     majors = {process.library_major for process in processes} - {0}
-    is_container = command.form is Form.CONTAINER
     if len(majors) == 1:
         major = majors.pop()
-    elif is_container:
-        major = libraries.major_of_image(command.image)
+    elif command.image:
+        major = major_of_image(command.image)
     else:
         major = programs.library_major(command.program)
-    version = (
-        libraries.version_of_image(command.image)
-        if is_container
-        else programs.version(command.program)
-    )
-    return UnitExporter(
-        unit.view, command, processes, unit.source, unit.names_engine, major, version
-    )
+    return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
 
 
 def _mention(role: Role, name: str, processes: Iterable[DcgmProcess], place: Place) -> Mention:

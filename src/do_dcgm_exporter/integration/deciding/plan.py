@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from do_dcgm_exporter.integration.deciding import drop_in as drop_in_text
-from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form, UnitExporter
-from do_dcgm_exporter.integration.deciding.record import (
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
+from do_dcgm_exporter.integration.deciding.drop_in import text_for
+from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
+from do_dcgm_exporter.integration.deciding.records import (
+    DropIn,
+    Foreign,
     Record,
-    Refusal,
-    StoppedUnit,
+    Records,
     settings_of,
 )
-from do_dcgm_exporter.integration.deciding.records import DropIn, Owner, Records, hands_off
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.settings import EngineAddress
 
@@ -79,7 +78,7 @@ class Circumstances:
 
     choice: Choice
     address: EngineAddress
-    engine: EngineAnswer | None
+    engine: EngineAnswer | None = None
     engine_is_expected: bool = True
     chosen_by: str = "embedded-exporters"
     retry: bool = False
@@ -97,42 +96,32 @@ def is_loaded(exporter: UnitExporter) -> bool:
     return path_of(exporter.name) in exporter.view.drop_ins
 
 
-def is_stale(exporter: UnitExporter, drop_in: DropIn, address: EngineAddress) -> bool:
+def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bool:
     """Whether a drop-in was made for something else than what is there now.
 
     A variable goes on being right when the rest of the unit changes. A container's whole
     command stands in the drop-in, and a variable hides one that somebody has set since.
     """
-    command, record = exporter.command, drop_in.record
     if not is_loaded(exporter):
         return False
-    if record.engine != str(address) or command.remote != record.engine:
+    if not ours.record.engine == str(address) == exporter.command.remote:
         return True
-    hides = command.form is Form.CONTAINER or exporter.names_engine
-    return hides and record.source != exporter.source
+    hides = exporter.command.form is Form.CONTAINER or exporter.names_engine
+    return hides and ours.record.source != exporter.source
 
 
-def ran_with_it(exporter: UnitExporter, record: Record) -> bool:
-    """Whether a unit has been started since it has its drop-in."""
-    return exporter.view.invocation != record.invocation
-
-
-def decide_all(
-    exporters: Iterable[UnitExporter], records: Records, now: Circumstances
-) -> tuple[Decision, ...]:
-    """Decide about all units."""
-    return tuple(decide(exporter, records, now) for exporter in exporters)
+def tried_with(exporter: UnitExporter, address: EngineAddress) -> str:
+    """Return what a refusal is remembered by."""
+    return f"{exporter.source} {address}"
 
 
 def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Decision:
     """Decide about one unit."""
-    drop_in = records.drop_ins.get(exporter.name)
-    ours = drop_in if drop_in and drop_in.is_ours else None
-    judge = _Judge(exporter, ours, records, now)
-    if drop_in and not ours:
-        reason = Reason.FORBIDDEN if drop_in.owner is Owner.FORBIDDEN else Reason.EDITED
-        return judge.leave(reason, hands_off(exporter.name, drop_in))
-    return judge.decide(exporter.command)
+    judge = _Judge(exporter, records.ours.get(exporter.name), records, now)
+    if foreign := records.foreign.get(exporter.name):
+        reason = Reason.FORBIDDEN if foreign is Foreign.FORBIDDEN else Reason.EDITED
+        return judge.goal(Goal.UNTOUCHED, reason, foreign.value.format(path_of(exporter.name)))
+    return judge.decide()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,108 +133,89 @@ class _Judge:
     records: Records
     now: Circumstances
 
-    @property
-    def _stopped(self) -> StoppedUnit | None:
-        return self.records.stopped.get(self.exporter.name)
+    def goal(self, goal: Goal, reason: Reason = Reason.NONE, why: str = "") -> Decision:
+        """Decide."""
+        return Decision(self.exporter.name, goal, reason, why)
 
-    def decide(self, command: ExporterCommand) -> Decision:
-        """Decide about a unit that is not masked and may be changed."""
-        rewritten = self.ours is not None and is_loaded(self.exporter)
-        if command.remote is not None and not rewritten:
-            return self._somebodys(command.remote)
+    def decide(self) -> Decision:
+        """Decide about a unit whose drop-in, if it has one, is ours."""
+        ours = self.ours if is_loaded(self.exporter) else None
+        remote = self.exporter.command.remote
+        if remote is not None and not ours:
+            reason = (
+                Reason.CLIENT if is_local(remote, {self.now.address.port}) else Reason.ELSEWHERE
+            )
+            return self._give_up(reason, f"told to use {remote or 'an engine'}")
         if self.now.choice is Choice.LEAVE:
             return self._give_up(Reason.CHOSEN, f"{self.now.chosen_by} is leave")
         if self.now.choice is Choice.STOP:
-            return Decision(self.exporter.name, Goal.STOPPED)
-        if self.ours and rewritten:
-            return self._keep(self.ours)
-        return self._rewrite(command)
-
-    def leave(self, reason: Reason, why: str) -> Decision:
-        """Change nothing."""
-        return Decision(self.exporter.name, Goal.UNTOUCHED, reason, why)
+            return self.goal(Goal.STOPPED)
+        return self._keep(ours) if ours else self._rewrite()
 
     def _give_up(self, reason: Reason, why: str) -> Decision:
         """Leave it, and undo what was done to it."""
-        goal = Goal.ORIGINAL if self.ours or self._stopped else Goal.UNTOUCHED
-        return Decision(self.exporter.name, goal, reason, why)
-
-    def _somebodys(self, remote: str) -> Decision:
-        """Leave an exporter that somebody else has told of an engine."""
-        local = is_local(remote, {self.now.address.port})
-        where = "an engine of somebody's choice" if remote in ("", "?") else remote
-        reason = Reason.CLIENT if local else Reason.ELSEWHERE
-        return self._give_up(reason, f"told to use {where}")
-
-    # Clients that we have made
+        is_changed = self.ours or self.exporter.name in self.records.stopped
+        return self.goal(Goal.ORIGINAL if is_changed else Goal.UNTOUCHED, reason, why)
 
     def _keep(self, ours: DropIn) -> Decision:
-        """Keep a client, unless the engine is gone or has become one of another release."""
-        engine, view = self.now.engine, self.exporter.view
+        """Keep a client, unless the engine has become one of another release."""
+        engine, view, record = self.now.engine, self.exporter.view, ours.record
         if engine and engine.answers and engine.major and not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
         if view.is_in_trouble:
-            return self._in_trouble(ours)
-        if ours.record.proven or not view.is_running:
-            return Decision(
-                self.exporter.name, Goal.CLIENT, Reason.CLIENT, f"rewritten to {ours.record.engine}"
-            )
+            return self._in_trouble(record)
+        if record.proven or not view.is_running:
+            return self.goal(Goal.CLIENT, Reason.CLIENT, f"rewritten to {record.engine}")
         if engine is None or not engine.answers:
-            return self.leave(Reason.ENGINE, self._unusable(engine))
-        return Decision(self.exporter.name, Goal.CLIENT)
+            return self.goal(Goal.UNTOUCHED, Reason.ENGINE, self._unusable())
+        return self.goal(Goal.CLIENT)
 
-    def _in_trouble(self, ours: DropIn) -> Decision:
+    def _in_trouble(self, record: Record) -> Decision:
         """Give up a client that never worked, or waits for an engine that will not come."""
-        engine, name = self.now.engine, self.exporter.name
+        engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
-            if not ours.record.proven and ran_with_it(self.exporter, ours.record):
-                why = f"it does not run as a client: journalctl -u {name}"
+            if not record.proven and view.invocation != record.invocation:
+                why = f"it does not run as a client: journalctl -u {view.name}"
                 return self._give_up(Reason.REFUSED, why)
-            return Decision(name, Goal.CLIENT, Reason.DOWN)
-        why = self._unusable(engine)
+            return self.goal(Goal.CLIENT, Reason.DOWN)
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
-            return self._give_up(Reason.ENGINE, why)
-        return Decision(name, Goal.CLIENT, Reason.DOWN, why)
+            return self._give_up(Reason.ENGINE, self._unusable())
+        return self.goal(Goal.CLIENT, Reason.DOWN, self._unusable())
 
-    # Those that become one
-
-    def _rewrite(self, command: ExporterCommand) -> Decision:
-        engine, major = self.now.engine, self.exporter.library_major
+    def _rewrite(self) -> Decision:
+        """Make it a client, if it can be one now."""
+        engine, exporter = self.now.engine, self.exporter
         if engine is None or not engine.answers:
-            return self._give_up(Reason.ENGINE, self._unusable(engine))
-        if not major:
+            return self._give_up(Reason.ENGINE, self._unusable())
+        if not exporter.library_major:
             why = "which DCGM it speaks shows only while it runs: start it, then apply"
             return self._give_up(Reason.UNKNOWN_VERSION, why)
         if not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
-        refusal = self.records.refused.get(self.exporter.name)
-        if refusal and not self.now.retry and self._is_what_refused(refusal):
-            return self._give_up(Reason.REFUSED, refusal.reason)
-        return self._client(command)
+        tried, why = self.records.refused.get(exporter.name, ("", ""))
+        if tried == tried_with(exporter, self.now.address) and not self.now.retry:
+            return self._give_up(Reason.REFUSED, why)
+        text = text_for(exporter.view, exporter.command, self._record())
+        restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
+        return Decision(exporter.name, Goal.CLIENT, text=text, restart=restart)
 
-    def _is_what_refused(self, refusal: Refusal) -> bool:
-        tried = (refusal.source, refusal.engine)
-        return tried == (self.exporter.source, str(self.now.address))
-
-    def _client(self, command: ExporterCommand) -> Decision:
+    def _record(self) -> Record:
         name, view = self.exporter.name, self.exporter.view
+        stopped = self.records.stopped.get(name)
         fresh = Record(
             invocation=view.invocation,
-            was_active=view.is_running or (self._stopped is not None and self._stopped.was_active),
+            was_active=view.is_running or (stopped is not None and stopped.was_active),
             made_folder=name not in self.records.folders,
         )
-        record = replace(
+        return replace(
             self.ours.record if self.ours else fresh,
             engine=str(self.now.address),
             source=self.exporter.source,
             proven=False,
         )
-        text = drop_in_text.text_for(view, command, record)
-        restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
-        return Decision(name, Goal.CLIENT, text=text, restart=restart)
 
-    def _unusable(self, engine: EngineAnswer | None) -> str:
-        words = engine.reason if engine else "it was not asked"
+    def _unusable(self) -> str:
+        words = self.now.engine.reason if self.now.engine else "it was not asked"
         return f"the engine at {self.now.address} cannot be used: {words}"
 
     def _fits(self, engine: EngineAnswer) -> bool:

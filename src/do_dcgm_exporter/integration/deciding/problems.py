@@ -1,100 +1,98 @@
-"""What is wrong with this machine, each with the commands that can help."""
+"""What is wrong with this machine, each thing once, with what can help."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from do_dcgm_exporter.integration.deciding.exporter_problems import (
-    exporter_notes,
-    exporter_problems,
+from do_dcgm_exporter.dcgm.engine_answer import Condition, Profiling
+from do_dcgm_exporter.integration.deciding.exporter import Exporters, Form, Mention, UnitExporter
+from do_dcgm_exporter.integration.deciding.plan import (
+    HARMLESS,
+    Decision,
+    Goal,
+    Reason,
+    is_loaded,
+    is_stale,
 )
-from do_dcgm_exporter.integration.deciding.problem import (
-    CHOOSE_AGAIN,
-    Problem,
-    start_engine,
-)
-from do_dcgm_exporter.integration.deciding.situation import Situation
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, Profiling
+from do_dcgm_exporter.integration.deciding.records import Records
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, OWN_SERVICE
+from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 
-_SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
+_APPLY = f"{COMMAND} apply"
+_CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
+_SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
+_NOTED = (Reason.EDITED, Reason.FORBIDDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong; ``id`` is for programs, ``remedy`` what to type or write."""
+
+    id: str
+    what: str
+    remedy: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that is judged; ``decisions`` are by unit."""
+
+    found: Findings
+    exporters: Exporters = field(default_factory=Exporters)
+    records: Records = field(default_factory=Records)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
 
 def problems(now: Situation) -> tuple[Problem, ...]:
-    """Return what is wrong, each once: the cause, not its consequences as well."""
+    """Return what is wrong: the cause, not its consequences as well."""
     found = now.found
-    engine, port = tuple(_of_dcgm(found)), tuple(_of_port(found))
+    engine, port = tuple(_of_engine(found)), tuple(_of_port(found))
     return (
         *_of_configuration(found),
-        *_of_driver(found),
         *engine,
-        *exporter_problems(now),
-        *_of_other_engines(found),
+        *_of_profiling(found),
+        *(one for exporter in now.exporters.units for one in _of_exporter(now, exporter)),
+        *(_embedded_in(mention) for mention in now.exporters.mentions if mention.pids),
+        *(Problem("record", what, (f"{COMMAND} restore",)) for what in now.records.complaints),
+        *_of_the_snap(found),
         *port,
-        *(() if port else _of_service(found, is_engine_known=bool(engine))),
+        *(() if port else _of_service(found, is_known=bool(engine))),
         *_of_endpoint(found),
     )
 
 
-def notes(now: Situation) -> tuple[str, ...]:
-    """Return what is worth knowing and no problem."""
-    return (*exporter_notes(now), *_other_engines(now.found))
+def notes(now: Situation) -> Iterator[str]:
+    """Yield what is worth knowing and no problem."""
+    for exporter in now.exporters.units:
+        decision = now.decisions[exporter.name]
+        if decision.reason in _NOTED and not _is_embedded(exporter, decision):
+            yield f"{exporter.name}: {decision.why}"
+    for mention in now.exporters.mentions:
+        if not mention.pids:
+            yield f"{mention.name} {mention.role.value}{_where(mention)}"
+    for pid, unit in now.found.other_engines.items():
+        if unit != _SNAP_ENGINE:
+            who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
+            port = now.found.settings.local_engine.port
+            yield f"another nv-hostengine runs ({who}), not on port {port}"
 
 
 def _of_configuration(found: Findings) -> Iterator[Problem]:
-    if found.configuration_error:
-        yield Problem(
-            "configuration",
-            f"the configuration is wrong: {found.configuration_error}",
-            (f"systemctl cat {OWN_SERVICE}",)
-            if found.configuration_error.startswith(OWN_SERVICE)
-            else ("do-dcgm-exporter --check-config",),
-        )
+    if error := found.configuration_error:
+        look = "do-dcgm-exporter --check-config"
+        if error.startswith(OWN_SERVICE):
+            look = f"systemctl cat {OWN_SERVICE}"
+        yield Problem("configuration", f"the configuration is wrong: {error}", (look,))
 
 
-def _of_driver(found: Findings) -> Iterator[Problem]:
-    # An engine that knows GPUs has a driver, be it in another place or simulated.
-    is_local = found.settings.engine_is_local
-    if is_local and not found.driver and not found.engine.gpus:
-        yield Problem(
-            "no-driver",
-            "no NVIDIA driver is loaded: install it, or load it",
-            ("modprobe nvidia", f"systemctl restart {ENGINE_SERVICE}"),
-        )
+# The engine
 
 
-def _of_dcgm(found: Findings) -> Iterator[Problem]:
-    if not (found.packages or found.has_engine_program) and _lacks_dcgm(found):
-        yield Problem(
-            "no-dcgm",
-            "DCGM is not installed",
-            ("apt install datacenter-gpu-manager-4-core",),
-        )
-    else:
-        yield from _of_engine(found)
-    if found.engine.profiling is Profiling.NOT_LOADED:
-        names = {package.name for package in found.packages}
-        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names
-        install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
-        yield Problem(
-            "no-profiling",
-            "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics",
-            _where_it_is(found, *install, f"systemctl restart {ENGINE_SERVICE}"),
-        )
-
-
-def _lacks_dcgm(found: Findings) -> bool:
-    """Whether the answer is what a machine without DCGM gives; a client has to have one, too."""
-    missing = {Condition.NO_CLIENT}
-    if found.settings.engine_is_local:
-        missing |= {Condition.ABSENT, Condition.FAILED}
-    return found.engine.condition in missing
-
-
-def _where_it_is(found: Findings, *commands: str) -> tuple[str, ...]:
+def _there(found: Findings, *commands: str) -> tuple[str, ...]:
     """Return commands as they are typed here; what is done to an engine is done on its host."""
     if found.settings.engine_is_local:
         return commands
@@ -102,74 +100,180 @@ def _where_it_is(found: Findings, *commands: str) -> tuple[str, ...]:
 
 
 def _of_engine(found: Findings) -> Iterator[Problem]:
-    engine, address = found.engine, found.settings.engine
-    restart = _where_it_is(found, f"systemctl restart {ENGINE_SERVICE}")
-    if engine.condition is Condition.HUNG:
-        yield Problem("engine-hung", f"the engine at {address} hangs: {engine.reason}", restart)
-    elif engine.condition is Condition.DOES_NOT_FIT:
-        ours_is_old = "restart do-dcgm-exporter" in engine.reason
-        yield Problem(
-            "engine-does-not-fit",
-            engine.reason,
-            (f"systemctl restart {OWN_SERVICE}",) if ours_is_old else restart,
-        )
-    elif engine.condition is Condition.NO_DRIVER:
-        load = _where_it_is(found, "modprobe nvidia")
-        yield Problem("engine-without-driver", engine.reason, (*load, *restart))
-    elif engine.condition is Condition.NO_CLIENT:
-        yield Problem(
-            "no-client-library",
-            engine.reason,
-            ("apt install --reinstall datacenter-gpu-manager-4-core",),
-        )
-    elif engine.condition is Condition.FAILED:
-        is_local = found.settings.engine_is_local
-        ask_again = restart if is_local else ("do-dcgm-exporter --check-config",)
-        yield Problem("engine-not-asked", f"the engine: {engine.reason}", ask_again)
-    elif engine.condition is Condition.ABSENT:
-        yield from _of_absent_engine(found)
+    engine, settings = found.engine, found.settings
+    here, missing = settings.engine_is_local, {Condition.NO_CLIENT}
+    # An engine that knows GPUs has a driver, be it in another place or simulated.
+    if here and not found.driver and not engine.gpus:
+        load = ("modprobe nvidia", f"systemctl restart {ENGINE_SERVICE}")
+        yield Problem("no-driver", "no NVIDIA driver is loaded: install it, or load it", load)
+    if here:
+        missing |= {Condition.ABSENT, Condition.FAILED}
+    if not (found.packages or found.has_engine_program) and engine.condition in missing:
+        install = ("apt install datacenter-gpu-manager-4-core",)
+        yield Problem("no-dcgm", "DCGM is not installed", install)
+        return
+    restart = _there(found, f"systemctl restart {ENGINE_SERVICE}")
+    reason, condition = engine.reason, engine.condition
+    if condition is Condition.HUNG:
+        yield Problem("engine-hung", f"the engine at {settings.engine} hangs: {reason}", restart)
+    elif condition is Condition.DOES_NOT_FIT:
+        ours = (f"systemctl restart {OWN_SERVICE}",)
+        is_ours = "restart do-dcgm-exporter" in reason
+        yield Problem("engine-does-not-fit", reason, ours if is_ours else restart)
+    elif condition is Condition.NO_DRIVER:
+        yield Problem("engine-without-driver", reason, _there(found, "modprobe nvidia") + restart)
+    elif condition is Condition.NO_CLIENT:
+        install = ("apt install --reinstall datacenter-gpu-manager-4-core",)
+        yield Problem("no-client-library", reason, install)
+    elif condition is Condition.FAILED:
+        again = restart if here else ("do-dcgm-exporter --check-config",)
+        yield Problem("engine-not-asked", f"the engine: {reason}", again)
+    elif condition is Condition.ABSENT:
+        yield _absent(found)
 
 
-def _of_absent_engine(found: Findings) -> Iterator[Problem]:
-    address, port = found.settings.engine, found.engine_port
-    is_engine = port.holder is not None and port.holder.command.startswith("nv-hostengine")
+def _absent(found: Findings) -> Problem:
+    address, port, reason = found.settings.engine, found.engine_port, found.engine.reason
     if not found.settings.engine_is_local:
-        yield Problem(
-            "engine-absent", found.engine.reason, (f"curl -v telnet://{address} # from here",)
-        )
-    elif address.socket_path:
-        yield Problem(
-            "engine-absent",
-            found.engine.reason,
-            (f"systemctl cat {ENGINE_SERVICE}", f"systemctl restart {ENGINE_SERVICE}"),
-        )
-    elif port.is_taken and not is_engine:
-        holder = port.holder or "a program that is no engine"
-        yield Problem(
-            "engine-port-taken",
-            f"port {address.port}, the engine's, is taken by {holder}",
-            (
-                _who_it_is(port, address.port),
-                f"systemctl restart {ENGINE_SERVICE}  # once the port is free",
-            ),
-        )
-    else:
-        yield Problem("engine-absent", found.engine.reason, start_engine(found.engine_unit))
+        return Problem("engine-absent", reason, (f"curl -v telnet://{address} # from here",))
+    if address.socket_path:
+        look = (f"systemctl cat {ENGINE_SERVICE}", f"systemctl restart {ENGINE_SERVICE}")
+        return Problem("engine-absent", reason, look)
+    is_engine = port.holder is not None and port.holder.command.startswith("nv-hostengine")
+    if port.is_taken and not is_engine:
+        what = f"port {address.port}, the engine's, is taken by"
+        start = f"systemctl restart {ENGINE_SERVICE}  # once the port is free"
+        who = f"{what} {port.holder or 'a program that is no engine'}"
+        return Problem("engine-port-taken", who, (_who_it_is(port, address.port), start))
+    return Problem("engine-absent", reason, _start_engine(found))
+
+
+def _usable_engine(found: Findings) -> tuple[str, ...]:
+    """Return the commands after which the engine of this machine can be used."""
+    if found.local_engine.condition is Condition.ABSENT:
+        return _start_engine(found)
+    return (f"systemctl restart {ENGINE_SERVICE}",)
+
+
+def _start_engine(found: Findings) -> tuple[str, ...]:
+    unit = found.engine_unit
+    if unit is not None and not (unit.is_there or unit.is_masked):
+        return (_CHOOSE_AGAIN,)
+    unmask = (f"systemctl unmask {ENGINE_SERVICE}",) if unit and unit.is_masked else ()
+    return (*unmask, f"systemctl enable --now {ENGINE_SERVICE}")
+
+
+def _of_profiling(found: Findings) -> Iterator[Problem]:
+    restart = f"systemctl restart {ENGINE_SERVICE}"
+    if found.engine.profiling is Profiling.NOT_LOADED:
+        names = {package.name for package in found.packages}
+        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names
+        install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
+        what = "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics"
+        yield Problem("no-profiling", what, _there(found, *install, restart))
+    health = found.health
+    if found.engine.profiling is Profiling.WORKS and health and health.status == 200:
+        # What our exporter notes of profiling that the GPUs offer and that stays blank.
+        for note in health.text.splitlines()[1:]:
+            if "profiling" in note:
+                resume = _there(found, "dcgmi profile --resume", restart)
+                yield Problem("profiling-blank", f"{OWN_SERVICE}: {note}", resume)
+
+
+def _of_the_snap(found: Findings) -> Iterator[Problem]:
+    if _SNAP_ENGINE in found.other_engines.values():
+        what = "the snap dcgm runs an engine of its own, beside the one on the engine's port"
+        port = f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}"
+        stop, restart = "snap stop --disable dcgm.nv-hostengine", "snap restart dcgm.dcgm-exporter"
+        yield Problem("second-engine", what, (stop, port, restart))
+
+
+# Exporters
+
+
+def _of_exporter(now: Situation, exporter: UnitExporter) -> Iterator[Problem]:
+    name, decision, again = exporter.name, now.decisions[exporter.name], (_APPLY,)
+    ours = now.records.ours.get(name)
+    address = now.found.settings.local_engine
+    if ours and ours.withdrawn:
+        yield Problem("interrupted", f"{name}: an earlier run was interrupted", again)
+    elif exporter.view.is_in_trouble and (ours or decision.reason is Reason.CLIENT):
+        yield from _client_down(now, exporter, decision)
+    elif ours and exporter.command.form is Form.CONTAINER and is_stale(exporter, ours, address):
+        what = f"{name}: its own command has changed, and its drop-in still runs the old one"
+        yield Problem("stale-drop-in", what, again)
+    elif ours and not ours.record.proven and exporter.view.is_running:
+        yield Problem("unproven", f"{name}: has a drop-in and was not restarted since", again)
+    elif _is_embedded(exporter, decision):
+        yield _embedded(now, exporter, decision)
+
+
+def _client_down(now: Situation, exporter: UnitExporter, decision: Decision) -> Iterator[Problem]:
+    what, found = f"{exporter.name}, a client of the engine, does not run", now.found
+    if decision.goal is Goal.ORIGINAL:
+        yield Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
+    elif found.local_engine.answers:
+        start = f"systemctl start {exporter.name}"
+        yield Problem("client-down", what, (f"journalctl -u {exporter.name}", start))
+    elif found.settings.local_engine != found.settings.engine:
+        # Else the engine is a problem of its own, and its clients come back with it.
+        reason = f"the engine cannot be used: {found.local_engine.reason}"
+        yield Problem("client-down", f"{what}: {reason}", _usable_engine(found))
+
+
+def _is_embedded(exporter: UnitExporter, decision: Decision) -> bool:
+    """Whether it has an embedded DCGM, or will once it is started."""
+    if any(process.is_embedded for process in exporter.processes):
+        return True
+    view = exporter.view
+    if decision.reason in HARMLESS or decision.reason in _NOTED or decision.goal is Goal.STOPPED:
+        return False
+    if not (view.is_running or view.file_state.startswith("enabled")):
+        return False
+    return decision.goal is not Goal.CLIENT or (bool(decision.text) and not is_loaded(exporter))
+
+
+def _embedded(now: Situation, exporter: UnitExporter, decision: Decision) -> Problem:
+    name = exporter.name
+    when = "runs" if exporter.view.is_running else "will, when it is started, run"
+    restart, stop = f"systemctl restart {name}", f"systemctl disable --now {name}"
+    remedies: dict[Reason, tuple[str, ...]] = {
+        Reason.CHOSEN: (_CHOOSE_AGAIN,),
+        Reason.ENGINE: (*_usable_engine(now.found), _APPLY),
+        Reason.VERSION: (stop,),
+        Reason.REFUSED: (f"{_APPLY} --retry", f"{stop}  # or"),
+        Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
+        Reason.EDITED: (f"systemctl edit {name}", restart),
+        Reason.FORBIDDEN: (f"rm {path_of(name)}", _APPLY),
+        Reason.CLIENT: (restart,),
+        Reason.ELSEWHERE: (restart,),
+    }
+    why = f": {decision.why}" if decision.why else ""
+    what = f"{name} {when} an embedded DCGM{why}"
+    return Problem("embedded-dcgm", what, remedies.get(decision.reason, (_APPLY,)))
+
+
+def _embedded_in(mention: Mention) -> Problem:
+    pids = ", ".join(map(str, mention.pids))
+    what = f"{mention.name} {mention.role.value}, with an embedded DCGM (pid {pids})"
+    return Problem("embedded-dcgm", f"{what}{_where(mention)}", mention.lines)
+
+
+def _where(mention: Mention) -> str:
+    """Say where a person connects it."""
+    return f"; to connect it, see {mention.place}" if mention.place else ""
 
 
 # Ourselves
 
 
 def _of_port(found: Findings) -> Iterator[Problem]:
-    port, address = found.own_port, found.settings.address
-    if not port.is_taken or _is_ours(found):
-        return
-    holder = port.holder or "a program that cannot be seen"
-    yield Problem(
-        "port-taken",
-        f"port {address.port}, that of do-dcgm-exporter, is taken by {holder}",
-        (_who_it_is(port, address.port), f"{CHOOSE_AGAIN}  # to have another port"),
-    )
+    port, number = found.own_port, found.settings.address.port
+    if port.is_taken and not _is_ours(found):
+        holder = port.holder or "a program that cannot be seen"
+        what = f"port {number}, that of do-dcgm-exporter, is taken by {holder}"
+        other = f"{_CHOOSE_AGAIN}  # to have another port"
+        yield Problem("port-taken", what, (_who_it_is(port, number), other))
 
 
 def _who_it_is(port: PortUse, number: int) -> str:
@@ -189,61 +293,22 @@ def _is_ours(found: Findings) -> bool:
     return found.service is not None and found.service.is_running
 
 
-def _of_service(found: Findings, *, is_engine_known: bool) -> Iterator[Problem]:
-    view, health = found.service, found.health
+def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
+    view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
     if view is None or not view.is_there:
         return
     if not view.is_running:
         how = "has failed" if view.active_state == "failed" else "does not run"
-        yield Problem(
-            "service-down",
-            f"{OWN_SERVICE} {how}",
-            (f"systemctl enable --now {OWN_SERVICE}", f"journalctl -u {OWN_SERVICE}"),
-        )
-    elif health and _is_ours(found):
-        first, *more = health.text.strip().splitlines() or [""]
-        if health.status != 200 and not is_engine_known:
-            what = f"{OWN_SERVICE}: {first}"
-            yield Problem("service-unhealthy", what, (f"journalctl -u {OWN_SERVICE}",))
-        if health.status == 200 and found.engine.profiling is Profiling.WORKS:
-            yield from _of_profiling(found, more)
-
-
-def _of_profiling(found: Findings, notes: Iterable[str]) -> Iterator[Problem]:
-    """Yield what our exporter notes of profiling that the GPUs offer and that stays blank."""
-    for note in notes:
-        if "profiling" in note:
-            restart = _where_it_is(found, f"systemctl restart {ENGINE_SERVICE}")
-            commands = (*_where_it_is(found, "dcgmi profile --resume"), *restart)
-            yield Problem("profiling-blank", f"{OWN_SERVICE}: {note}", commands)
+        start = f"systemctl enable --now {OWN_SERVICE}"
+        yield Problem("service-down", f"{OWN_SERVICE} {how}", (start, log))
+    elif health and health.status != 200 and not is_known and _is_ours(found):
+        what = health.text.strip().partition("\n")[0]
+        yield Problem("service-unhealthy", f"{OWN_SERVICE}: {what}", (log,))
 
 
 def _of_endpoint(found: Findings) -> Iterator[Problem]:
     url, answer = found.settings.forward_url, found.endpoint
     if url and answer is not None and not answer.status:
-        yield Problem(
-            "endpoint-unreachable",
-            f"the endpoint {url} cannot be reached: {answer.text}",
-            (shlex.join(["curl", "--verbose", "--max-time", "5", url]),),
-        )
-
-
-def _of_other_engines(found: Findings) -> Iterator[Problem]:
-    if _SNAP_ENGINE in found.other_engines.values():
-        yield Problem(
-            "second-engine",
-            "the snap dcgm runs an engine of its own, beside the one on the engine's port",
-            (
-                "snap stop --disable dcgm.nv-hostengine",
-                f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}",
-                "snap restart dcgm.dcgm-exporter",
-            ),
-        )
-
-
-def _other_engines(found: Findings) -> Iterator[str]:
-    for pid, unit in found.other_engines.items():
-        if unit != _SNAP_ENGINE:
-            who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
-            port = found.settings.local_engine.port
-            yield f"another nv-hostengine runs ({who}), not on port {port}"
+        what = f"the endpoint {url} cannot be reached: {answer.text}"
+        ask = shlex.join(["curl", "--verbose", "--max-time", "5", url])
+        yield Problem("endpoint-unreachable", what, (ask,))

@@ -1,84 +1,98 @@
-"""What was changed on this machine, from the files that we have left there."""
+"""What was changed on this machine, in the words in which it is kept there.
+
+A drop-in carries its own record: one line of JSON among its comments, and a seal by which one
+that somebody has edited is known. A unit that was stopped has a small file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import TypeVar
+from typing import Any
 
-from do_dcgm_exporter.integration.deciding.old_state import OldState, old_state_of
-from do_dcgm_exporter.integration.deciding.record import (
-    NotUnderstood,
-    Record,
-    Refusal,
-    StoppedUnit,
-    has_record,
-    is_sealed,
-    record_of,
-    refusal_of,
-    stopped_unit_of,
-)
 from do_dcgm_exporter.integration.looking.our_files import (
     OLD_STATE,
     STOPPED,
-    Kind,
+    Link,
     OurFiles,
-    Place,
     path_of,
 )
 
-_Kept = TypeVar("_Kept")
+_FORMAT = 1
+_RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
+_SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
+# Of version 0.1.0, whose drop-ins have a seal and no record.
+_ENGINE = re.compile(r'^Environment="?DCGM_REMOTE_HOSTENGINE_INFO=([^"\n]*)', re.MULTILINE)
 
 
-class Owner(Enum):
-    """Whose a drop-in of our name is."""
+class NotUnderstood(ValueError):
+    """Raised for a record that is damaged, or that a newer version has written."""
 
-    OURS = "ours"
-    ADMIN = "edited"
-    FORBIDDEN = "forbidden"
-    NEWER = "of a newer version"
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What undoing and judging a drop-in needs.
+
+    ``source`` is the fingerprint of the unit's own files, ``invocation`` the run of the unit
+    that the drop-in found (systemd's InvocationID), and ``proven`` is whether the unit has
+    been seen to serve metrics as a client.
+    """
+
+    engine: str = ""
+    source: str = ""
+    invocation: str = ""
+    was_active: bool = True
+    made_folder: bool = True
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
-    """A drop-in of our name. One that is ``withdrawn`` is being undone: systemd reads it not."""
+    """A drop-in of ours. One that is ``withdrawn`` is being undone: systemd does not read it."""
 
-    owner: Owner
-    record: Record = field(default_factory=Record)
-    text: str = ""
+    text: str
+    record: Record
     withdrawn: bool = False
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether we may change it."""
-        return self.owner is Owner.OURS
 
-    @property
-    def is_old(self) -> bool:
-        """Whether version 0.1.0 wrote it, without a record of its own."""
-        return self.is_ours and not has_record(self.text)
+class Foreign(Enum):
+    """A drop-in of our name that is not ours to change, and why; with its path put in."""
+
+    EDITED = "{} was edited: it is yours and stays"
+    FORBIDDEN = "you forbid it by {} -> /dev/null"
+    NEWER = "{} was written by a newer version of this package and stays"
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedUnit:
+    """A unit that was stopped and disabled: whether it ran, and the links that enabled it."""
+
+    was_active: bool = True
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """All that is known.
+    """All that is known, by unit.
 
-    ``folders`` are the units that have a folder of drop-ins. ``complaints`` are records that
-    cannot be read, a sentence each.
+    ``refused`` are what was tried with units that would not be clients, and why not.
+    ``folders`` are units that have a folder of drop-ins. ``complaints`` are records that
+    cannot be read, a sentence each. ``is_old`` is whether there is one of version 0.1.0, and
+    ``by_hand`` what only a person can undo of that.
     """
 
-    drop_ins: Mapping[str, DropIn] = field(default_factory=dict)
+    ours: Mapping[str, DropIn] = field(default_factory=dict)
+    foreign: Mapping[str, Foreign] = field(default_factory=dict)
     stopped: Mapping[str, StoppedUnit] = field(default_factory=dict)
-    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
-    old: OldState | None = None
     complaints: tuple[str, ...] = ()
-
-    @property
-    def ours(self) -> Mapping[str, DropIn]:
-        """The drop-ins that we may change."""
-        return {unit: one for unit, one in self.drop_ins.items() if one.is_ours}
+    is_old: bool = False
+    by_hand: str = ""
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -89,59 +103,136 @@ class Records:
 def records_in(files: OurFiles) -> Records:
     """Understand the files."""
     complaints: list[str] = []
-    old = _understood(files.old_state, old_state_of, str(OLD_STATE), complaints)
-    known = old or OldState()
-    drop_ins = {
-        unit: _of_place(place, known.rewritten.get(unit)) for unit, place in files.drop_ins.items()
-    }
+    old, by_hand = _old_units(files.old_state or '{"format": 1}', complaints)
+    found = {unit: _drop_in(unit, text, old) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
-        if unit not in drop_ins and is_sealed(text):
-            drop_ins[unit] = _of_place(Place(Kind.FILE, text), None, withdrawn=True)
-    stopped = dict(known.stopped)
+        found.setdefault(unit, _drop_in(unit, text, old, withdrawn=True))
+    stopped = {unit: _stopped(one) for unit, one in old.items() if one["change"] == "stopped"}
     for unit, text in files.stopped.items():
-        found = _understood(text, stopped_unit_of, f"{STOPPED}/{unit}", complaints)
-        stopped |= {unit: found} if found else {}
-    refused = dict(known.refused)
+        try:
+            stopped[unit] = _stopped(_data(text))
+        except NotUnderstood as error:
+            complaints.append(f"{STOPPED}/{unit} cannot be understood ({error})")
+    return Records(
+        {unit: one for unit, one in found.items() if isinstance(one, DropIn)},
+        {unit: one for unit, one in found.items() if isinstance(one, Foreign)},
+        stopped,
+        {unit: (tried, why) for unit, tried, why in _refusals(files)},
+        files.folders,
+        tuple(complaints),
+        files.old_state is not None and not complaints,
+        by_hand,
+    )
+
+
+def _refusals(files: OurFiles) -> Iterator[tuple[str, str, str]]:
     for unit, text in files.refused.items():
-        # A memory that is lost costs one more attempt.
-        forgotten: list[str] = []
-        refusal = _understood(text, refusal_of, unit, forgotten)
-        refused |= {unit: refusal} if refusal else {}
-    return Records(drop_ins, stopped, refused, files.folders, old, tuple(complaints))
+        tried, _, why = text.partition("\n")
+        yield unit, tried, why
 
 
-def _of_place(place: Place, old: Record | None, *, withdrawn: bool = False) -> DropIn:
-    if place.kind is Kind.FORBIDDEN:
-        return DropIn(Owner.FORBIDDEN)
-    if place.kind is Kind.OTHER or not is_sealed(place.text):
-        return DropIn(Owner.ADMIN)
+def _drop_in(
+    unit: str, text: str, old: Mapping[str, Any], *, withdrawn: bool = False
+) -> DropIn | Foreign:
+    if text == "-> /dev/null":
+        return Foreign.FORBIDDEN
+    # Its path stands in it: a copy in another unit's folder is somebody else's.
+    if not is_sealed(text) or path_of(unit) not in text:
+        return Foreign.EDITED
+    if unit in old and not _RECORD.search(text):
+        record = _old_record(old[unit])
+    else:
+        try:
+            record = record_of(text)
+        except NotUnderstood:
+            return Foreign.NEWER
+    return DropIn(text, record, withdrawn)
+
+
+# Drop-ins
+
+
+def sealed(header: str, record: Record, settings: str) -> str:
+    """Return the text of a drop-in: a comment, its record, its seal and its settings."""
+    header += f"# Record: {json.dumps({'format': _FORMAT, **asdict(record)})}\n"
+    return header + f"# sha256 of all other lines: {sha256(header + settings)}\n" + settings
+
+
+def with_record(text: str, record: Record) -> str:
+    """Return a sealed drop-in with another record."""
+    header, _, settings = _SEAL.split(text, 1)
+    return sealed(_RECORD.sub("", header), record, settings)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a drop-in is as it was written."""
+    seal = _SEAL.search(text)
+    return seal is not None and sha256(text[: seal.start()] + text[seal.end() :]) == seal[1]
+
+
+def record_of(text: str) -> Record:
+    """Return the record of a sealed drop-in. Raises NotUnderstood."""
+    if line := _RECORD.search(text):
+        data = _data(line[1])
+        return Record(**{name: data[name] for name in Record.__dataclass_fields__ if name in data})
+    engine = _ENGINE.search(text)
+    return Record(engine[1] if engine else "")
+
+
+def settings_of(text: str) -> str:
+    """Return what systemd reads of a drop-in."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def sha256(text: str) -> str:
+    """Return the hash of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+# Files of JSON
+
+
+def text_of(stopped: StoppedUnit) -> str:
+    """Return what is kept of a stopped unit."""
+    return json.dumps({"format": _FORMAT, **asdict(stopped)}, indent=1) + "\n"
+
+
+def _stopped(data: Mapping[str, Any]) -> StoppedUnit:
     try:
-        record = record_of(place.text)
-    except NotUnderstood:
-        return DropIn(Owner.NEWER)
-    if old is not None and not has_record(place.text):
-        record = old
-    return DropIn(Owner.OURS, record, place.text, withdrawn)
+        links = tuple((path, target) for path, target in data.get("links", ()))
+        return StoppedUnit(bool(data.get("was_active", True)), links)
+    except (TypeError, ValueError) as error:
+        raise NotUnderstood(f"its links are {data['links']!r}") from error
 
 
-def _understood(
-    text: str | None, understand: Callable[[str], _Kept], path: str, complaints: list[str]
-) -> _Kept | None:
-    if text is None:
-        return None
+def _data(text: str) -> Mapping[str, Any]:
     try:
-        return understand(text)
-    except NotUnderstood as error:
-        complaints.append(f"{path} cannot be understood ({error})")
-        return None
+        data: Mapping[str, Any] = json.loads(text)
+        number = data["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotUnderstood(f"{type(error).__name__}: {error}") from error
+    if number != _FORMAT:
+        raise NotUnderstood("a newer version of this package wrote it")
+    return data
 
 
-def hands_off(unit: str, drop_in: DropIn) -> str:
-    """Say why a drop-in that is not ours is left alone, nothing of one that is."""
-    path = path_of(unit)
-    return {
-        Owner.OURS: "",
-        Owner.ADMIN: f"{path} was edited: it is yours and stays",
-        Owner.FORBIDDEN: f"you forbid it by {path} -> /dev/null",
-        Owner.NEWER: f"{path} was written by a newer version of this package and stays",
-    }[drop_in.owner]
+def _old_units(text: str, complaints: list[str]) -> tuple[Mapping[str, Any], str]:
+    """Return what version 0.1.0 remembered of units, and what else it has stopped."""
+    try:
+        data = _data(text)
+        units = {entry["unit"]: entry for entry in data.get("units", ())}
+        for entry in units.values():
+            _stopped(entry), _old_record(entry), entry["change"]
+        others = [one["kept_as"] for one in data.get("containers", ())]
+        others += ["the engine of the snap dcgm"] if data.get("snap") else []
+    except (NotUnderstood, KeyError, TypeError, AttributeError) as error:
+        complaints.append(f"{OLD_STATE} cannot be understood ({error})")
+        return {}, ""
+    return units, ", ".join(others)
+
+
+def _old_record(entry: Mapping[str, Any]) -> Record:
+    return Record(
+        entry["engine"], entry["source"], was_active=entry["was_active"],
+        made_folder=(entry["drop_in"] or {}).get("made_directory", False), proven=entry["settled"],
+    )  # fmt: skip

@@ -1,18 +1,28 @@
-"""What the exporter's configuration says of other exporters, and of the engine."""
+"""What the exporter's configuration says of other exporters, and of the engine.
+
+Our service may run with more than the configuration file: an admin's drop-ins add options and
+variables to its unit.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.configuration import load_settings
-from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.errors import ConfigurationError
+from do_dcgm_exporter.integration.host import OWN_SERVICE, Host
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.units import environment_of
 from do_dcgm_exporter.option_parser import OptionParser
 from do_dcgm_exporter.options import CONFIG_FILE_NAME, ETC
 from do_dcgm_exporter.settings import EngineAddress, ListenAddress
 
+_PROGRAM = "do-dcgm-exporter"
 _LOCAL = ("localhost", "::1")
 
 
@@ -55,10 +65,50 @@ class IntegrationSettings:
         return EngineAddress()
 
 
-def read(
+def settings_of_service(
+    host: Host, systemd: Systemd, environ: Mapping[str, str]
+) -> IntegrationSettings:
+    """Read the configuration as our service does. Raises ConfigurationError."""
+    try:
+        view = systemd.view(OWN_SERVICE) if host.runs_systemd else None
+    except CommandFailed:
+        view = None
+    return read_as_service(host, view, environ)
+
+
+def read_as_service(
+    host: Host, view: UnitView | None, environ: Mapping[str, str]
+) -> IntegrationSettings:
+    """Read the configuration with the options and variables of our unit.
+
+    Without a unit that runs our program (from a clone, in a chroot), ``environ`` counts.
+    Raises ConfigurationError.
+    """
+    variables = environment_of(host, view) if view else {}
+    options = _options(view, variables) if view else None
+    if options is None:
+        return _read(host, environ)
+    try:
+        return _read(host, variables, options)
+    except ConfigurationError as error:
+        # The file is named in its own complaints; these are about the unit then.
+        _read(host, {})
+        raise ConfigurationError(f"{OWN_SERVICE}: {error}") from error
+
+
+def _options(view: UnitView, variables: Mapping[str, str]) -> Sequence[str] | None:
+    """Return what follows our program's name in the unit's command, None if it is not there."""
+    for command in view.commands:
+        words = command.words(variables)
+        names = [os.path.basename(word) for word in words]
+        if _PROGRAM in names:
+            return words[names.index(_PROGRAM) + 1 :]
+    return None
+
+
+def _read(
     host: Host, environ: Mapping[str, str], options: Sequence[str] = ()
 ) -> IntegrationSettings:
-    """Read the configuration as an exporter with these options does. Raises ConfigurationError."""
     etc = host.path(ETC)
     parser = OptionParser()
     values = parser.parse_layers(parser.parse_flags(options), environ, etc / CONFIG_FILE_NAME)

@@ -1,51 +1,34 @@
-"""What we have left on this machine: drop-ins of units, and the small files beside them."""
+"""What we have left on this machine: drop-ins of units, and a few small files beside them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
-from do_dcgm_exporter.integration.host import (
-    DROP_IN_NAME,
-    STATE_DIRECTORY,
-    UNIT_DIRECTORY,
-    Host,
-    read_bytes,
-)
+from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host, read_bytes
 
 # The name of a drop-in while it is being undone; systemd reads none of this name.
 WITHDRAWN_NAME = DROP_IN_NAME + ".withdrawn"
-STOPPED = STATE_DIRECTORY / "stopped"
-REFUSED = STATE_DIRECTORY / "refused"
+_STATE = Path("/var/lib/do-dcgm-exporter")
+STOPPED, REFUSED = _STATE / "stopped", _STATE / "refused"
 # Everything that version 0.1.0 remembered.
-OLD_STATE = STATE_DIRECTORY / "integration.json"
+OLD_STATE = _STATE / "integration.json"
+Link = tuple[str, str]
+# Directories of units that another one pulls in: systemd.unit(5).
+_PULLING = frozenset({".wants", ".requires", ".upholds"})
 _LARGEST = 1 << 20
-
-
-class Kind(Enum):
-    """What is in the place of a drop-in."""
-
-    FILE = "a file"
-    FORBIDDEN = "a link to /dev/null"
-    OTHER = "neither"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The place of a drop-in, and the text of what is there."""
-
-    kind: Kind
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OurFiles:
-    """What is on the disk, by unit; ``folders`` are units that have a folder of drop-ins."""
+    """The texts of the files, by unit; of what is no file, ``-> TARGET`` or nothing.
 
-    drop_ins: Mapping[str, Place] = field(default_factory=dict)
+    ``folders`` are units that have a folder of drop-ins.
+    """
+
+    drop_ins: Mapping[str, str] = field(default_factory=dict)
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     stopped: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -65,39 +48,41 @@ def path_of(unit: str) -> str:
 
 def look_at_our_files(host: Host) -> OurFiles:
     """Read all of them."""
-    old_state = host.path(OLD_STATE)
-    folders = {
-        folder.name[: -len(".d")]: folder
+    folders = [
+        folder
         for folder in sorted(host.path(UNIT_DIRECTORY).glob("*.service.d"))
         if not folder.name.startswith(".")
-    }
+    ]
     return OurFiles(
-        {unit: _place(path) for unit, path in _having(folders, DROP_IN_NAME)},
-        {unit: _text(path) for unit, path in _having(folders, WITHDRAWN_NAME)},
-        _texts(host.path(STOPPED)),
-        _texts(host.path(REFUSED)),
-        frozenset(folders),
-        _text(old_state) if os.path.lexists(old_state) else None,
+        {path.parent.name[:-2]: text_at(path) for path in _there(folders, DROP_IN_NAME)},
+        {path.parent.name[:-2]: text_at(path) for path in _there(folders, WITHDRAWN_NAME)},
+        {path.name: text_at(path) for path in host.path(STOPPED).glob("*.service")},
+        {path.name: text_at(path) for path in host.path(REFUSED).glob("*.service")},
+        frozenset(folder.name[:-2] for folder in folders),
+        text_at(host.path(OLD_STATE)) if os.path.lexists(host.path(OLD_STATE)) else None,
     )
 
 
-def _having(folders: Mapping[str, Path], name: str) -> list[tuple[str, Path]]:
-    paths = ((unit, folder / name) for unit, folder in folders.items())
-    return [(unit, path) for unit, path in paths if os.path.lexists(path)]
+def _there(folders: list[Path], name: str) -> list[Path]:
+    return [folder / name for folder in folders if os.path.lexists(folder / name)]
 
 
-def _place(path: Path) -> Place:
+def text_at(path: Path) -> str:
+    """Return the text of a file, ``-> TARGET`` of a link."""
     if path.is_symlink():
-        forbidden = str(path.readlink()) == "/dev/null"
-        return Place(Kind.FORBIDDEN if forbidden else Kind.OTHER)
-    return Place(Kind.FILE, _text(path)) if path.is_file() else Place(Kind.OTHER)
-
-
-def _texts(directory: Path) -> dict[str, str]:
-    if not directory.is_dir():
-        return {}
-    return {path.name: _text(path) for path in sorted(directory.glob("*.service"))}
-
-
-def _text(path: Path) -> str:
+        return f"-> {path.readlink()}"
     return read_bytes(str(path), _LARGEST).decode("utf-8", "surrogateescape")
+
+
+def links_of(host: Host, unit: str) -> Iterator[Link]:
+    """Yield path and target of every link that ``systemctl disable UNIT`` would remove.
+
+    A link that is the unit's own file, or a mask, is none of them.
+    """
+    base = host.path(UNIT_DIRECTORY)
+    for entry in sorted(base.iterdir()) if base.is_dir() else ():
+        alias = entry.is_symlink() and entry.name.endswith(".service") and entry.name != unit
+        pulls = entry.suffix in _PULLING and (entry / unit).is_symlink()
+        if pulls or (alias and Path(entry.readlink()).name == unit):
+            link = entry / unit if pulls else entry
+            yield "/" + str(link.relative_to(host.root)), str(link.readlink())

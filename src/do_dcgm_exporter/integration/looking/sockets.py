@@ -1,10 +1,8 @@
-"""Who listens and who is connected: /proc/net/tcp, and peers of unix sockets by sock_diag(7)."""
+"""Who listens on which TCP port, and who is connected to which: proc(5), /proc/PID/net/tcp."""
 
 from __future__ import annotations
 
 import os
-import socket
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +12,6 @@ from do_dcgm_exporter.integration.host import read_bytes
 _ESTABLISHED = b"01"
 _LISTENING = b"0A"
 _LARGEST_TABLE = 1 << 24
-
-# linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_DONE = 3
-_ERROR = 2
-_SHOW_PEER = 4
-_PEER = 2
-_ALL_STATES = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +26,7 @@ class TcpTable:
 
 
 def tcp_table(proc: Path, process: str = "self") -> TcpTable:
-    """Read the table of the namespace that a process lives in: proc(5), /proc/pid/net."""
+    """Read the table of the network namespace that a process lives in."""
     connected: dict[int, int] = {}
     listening: dict[int, int] = {}
     for table in ("tcp", "tcp6"):
@@ -62,8 +50,28 @@ def listens(proc: Path, port: int) -> bool:
     return port in tcp_table(proc).listening.values()
 
 
+def ports_of(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process listens on, none of one that may not be looked into."""
+    try:
+        return _ports(tcp_table(proc, process).listening, proc, process)
+    except OSError:
+        return set()
+
+
+def ports_at_other_ends(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process is connected to.
+
+    Raises OSError if it has ended or may not be looked into.
+    """
+    return _ports(tcp_table(proc, process).connected, proc, process)
+
+
+def _ports(by_inode: Mapping[int, int], proc: Path, process: str) -> set[int]:
+    return {by_inode[inode] for inode in socket_inodes(proc, process) if inode in by_inode}
+
+
 def socket_inodes(proc: Path, process: str) -> Iterator[int]:
-    """Yield the inodes of a process's sockets. Raises PermissionError."""
+    """Yield the inodes of a process's sockets. Raises OSError if it may not be looked into."""
     directory = f"{proc}/{process}/fd"
     for descriptor in os.listdir(directory):
         try:
@@ -72,58 +80,3 @@ def socket_inodes(proc: Path, process: str) -> Iterator[int]:
             continue  # closed meanwhile
         if target.startswith("socket:["):
             yield int(target[8:-1])
-
-
-def ports_of(proc: Path, process: str) -> set[int]:
-    """Return the ports that a process listens on, none of one that may not be looked into."""
-    try:
-        inodes = set(socket_inodes(proc, process))
-    except OSError:
-        return set()
-    listening = tcp_table(proc, process).listening
-    return {listening[inode] for inode in inodes if inode in listening}
-
-
-def unix_peers() -> dict[int, int]:
-    """Return which unix socket is connected with which, by inode.
-
-    An end in another network namespace is there as the peer of the end in this one.
-    Empty where the kernel does not tell.
-    """
-    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW_PEER, 0, 0)
-    header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0)
-    peers: dict[int, int] = {}
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
-            diag.settimeout(1.0)
-            diag.send(header + request)
-            while _take_answer(diag.recv(1 << 17), peers):
-                pass
-    except OSError:
-        return peers  # a kernel without unix_diag
-    return peers
-
-
-def _take_answer(data: bytes, peers: dict[int, int]) -> bool:
-    """Add what one datagram says; return whether more will come."""
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        if kind in (_DONE, _ERROR) or length < 16:
-            return False
-        inode = struct.unpack_from("=I", data, 20)[0]
-        for attribute, value in _attributes(data[32:length]):
-            if attribute == _PEER:
-                peer = struct.unpack("=I", value)[0]
-                peers[inode] = peer
-                peers.setdefault(peer, inode)
-        data = data[(length + 3) & ~3 :]
-    return True
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        if length < 4:
-            return
-        yield kind, data[4:length]
-        data = data[(length + 3) & ~3 :]

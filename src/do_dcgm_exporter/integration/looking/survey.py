@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
+from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
-from do_dcgm_exporter.integration.looking import commands, machine
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
+from do_dcgm_exporter.integration.looking import commands, machine, web
+from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings, read_as_service
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
-from do_dcgm_exporter.integration.looking.engine_probe import Condition, EngineAnswer, ask_engine
-from do_dcgm_exporter.integration.looking.machine import Answer, Package
+from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
+from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
+from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
-from do_dcgm_exporter.integration.looking.units import SeenUnit, SeenUnits, look_at_units
+from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
+from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.port_holder import Holder, find_holder
 
 # All of "check" has five seconds: one look comes before all others, which depend on it.
@@ -28,6 +29,7 @@ _LONGEST_FIRST_LOOK = 0.8
 _LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
+_OWN_SERVICE = "own service, so its drop-ins are not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,144 +71,136 @@ class Findings:
     unseen: tuple[str, ...] = ()
 
 
-class Looks:
-    """Several looks at once, each on a thread of its own."""
-
-    def __init__(self) -> None:
-        self._results: dict[str, Any] = {}
-        self._failures: dict[str, str] = {}
-        self._threads: dict[str, threading.Thread] = {}
-
-    def start(self, name: str, look: Callable[[], Any]) -> None:
-        """Begin a look; ``name`` says what at."""
-
-        def run() -> None:
-            try:
-                self._results[name] = look()
-            except ExporterError as error:
-                self._failures[name] = str(error)
-
-        self._threads[name] = threading.Thread(target=run, name=name, daemon=True)
-        self._threads[name].start()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for all of them, but no longer."""
-        end = time.monotonic() + seconds
-        for thread in self._threads.values():
-            thread.join(max(0.0, end - time.monotonic()))
-        commands.end_all()
-
-    def result(self, name: str, otherwise: Any = None) -> Any:
-        """Return what a look has found."""
-        return self._results.get(name, otherwise)
-
-    def unseen(self) -> tuple[str, ...]:
-        """Return what could not be looked at."""
-        late = (name for name in self._threads if name not in {*self._results, *self._failures})
-        return (
-            *(f"{name}: {reason}" for name, reason in self._failures.items()),
-            *(f"{name}: no answer in time" for name in late),
-        )
-
-
-def look_at_own_service(host: Host, systemd: Systemd) -> tuple[UnitView | None, tuple[str, ...]]:
-    """Return the view of our own service, or why there is none."""
-    if not host.runs_systemd:
-        return None, ()
-    try:
-        return systemd.view(OWN_SERVICE, _LONGEST_FIRST_LOOK), ()
-    except ExporterError as error:
-        return None, (f"own service, so its drop-ins are not known: {error}",)
-
-
 def survey(
-    host: Host,
-    systemd: Systemd,
-    settings: IntegrationSettings,
-    configuration_error: str,
-    service: UnitView | None,
-    unseen: tuple[str, ...],
-    known: Iterable[str] = (),
+    host: Host, systemd: Systemd, environ: Mapping[str, str], known: Iterable[str] = ()
 ) -> Findings:
-    """Look at everything but our own ``service``; takes some three and a half seconds at the most.
+    """Look at everything; takes some four seconds at the most.
 
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
-    looks = Looks()
-    address = settings.local_engine
-    looks.start("engine", lambda: ask_engine(settings.engine, settings.bindings))
-    if address != settings.engine:
-        looks.start("local engine", lambda: ask_engine(address, settings.bindings))
-    looks.start("packages", machine.dcgm_packages)
-    looks.start("health", lambda: machine.health(settings.address))
-    if settings.forward_url:
-        looks.start("endpoint", lambda: machine.endpoint(settings.forward_url))
-    processes = scan(host, address.port, with_engines=True)
-    main_pids = (service.main_pid,) if service and service.main_pid else ()
-    looks.start("engine's port", lambda: _port_use(host, address.port, processes.serving_pids))
-    looks.start("own port", lambda: _port_use(host, settings.address.port, main_pids))
+    first = _Looks()
     if host.runs_systemd:
-        looks.start(
-            "services",
-            lambda: look_at_units(host, systemd, Programs(host), processes, known),
-        )
-        looks.start("engine's unit", lambda: systemd.view(ENGINE_SERVICE))
-    for runtime in RUNTIMES:
-        looks.start(runtime, partial(find_containers, host, runtime, systemd, processes))
-    looks.wait(_LONGEST_LOOK)
-
-    engine = looks.result("engine", _NOBODY)
-    local = looks.result("local engine", _NOBODY)
-    seen = looks.result("services", SeenUnits(()))
+        first.start(_OWN_SERVICE, systemd.view, OWN_SERVICE)
+    unseen = first.wait(_LONGEST_FIRST_LOOK)
+    service: UnitView | None = first.seen(_OWN_SERVICE)
+    settings, wrong = _configuration(host, service, environ)
+    address = settings.local_engine
+    processes = scan(host, address.port)
+    looks = _start(host, systemd, settings, processes, known)
+    unseen += looks.wait(_LONGEST_LOOK)
+    engine = looks.seen("engine", _NOBODY)
+    units, odd_units = looks.seen("services", ((), ()))
     return Findings(
         settings=settings,
-        configuration_error=configuration_error,
+        configuration_error=wrong,
         driver=machine.driver_version(host),
-        packages=looks.result("packages", ()),
+        packages=looks.seen("packages", ()),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
-        local_engine=engine if address == settings.engine else local,
-        engine_unit=looks.result("engine's unit"),
-        engine_port=looks.result("engine's port", PortUse(False)),
-        own_port=looks.result("own port", PortUse(False)),
+        local_engine=engine if address == settings.engine else looks.seen("local engine", _NOBODY),
+        engine_unit=looks.seen("engine's unit"),
+        engine_port=looks.seen("engine's port", PortUse(False)),
+        own_port=looks.seen("own port", PortUse(False)),
         processes=processes,
         knows_embedded=listens(host.proc, address.port),
-        units=seen.units,
-        containers=tuple(one for runtime in RUNTIMES for one in looks.result(runtime, ())),
-        other_engines=_other_engines(host, processes),
+        units=units,
+        containers=tuple(one for runtime in RUNTIMES for one in looks.seen(runtime, ())),
+        other_engines=_other_engines(host, processes, address.port),
         service=service,
-        health=looks.result("health"),
-        endpoint=looks.result("endpoint"),
-        unseen=(*unseen, *looks.unseen(), *seen.unseen, *_hidden(host, processes)),
+        health=looks.seen("health"),
+        endpoint=looks.seen("endpoint"),
+        unseen=(*unseen, *odd_units, *_hidden(host, processes)),
     )
 
 
-def _other_engines(host: Host, processes: Processes) -> dict[int, str]:
+def _configuration(
+    host: Host, service: UnitView | None, environ: Mapping[str, str]
+) -> tuple[IntegrationSettings, str]:
+    try:
+        return read_as_service(host, service, environ), ""
+    except ConfigurationError as error:
+        return IntegrationSettings(), str(error)
+
+
+def _start(
+    host: Host,
+    systemd: Systemd,
+    settings: IntegrationSettings,
+    processes: Processes,
+    known: Iterable[str],
+) -> _Looks:
+    looks, address = _Looks(), settings.local_engine
+    looks.start("engine", ask_engine, settings.engine, settings.bindings)
+    if address != settings.engine:
+        looks.start("local engine", ask_engine, address, settings.bindings)
+    looks.start("packages", machine.dcgm_packages)
+    looks.start("health", web.health, settings.address)
+    if settings.forward_url:
+        looks.start("endpoint", web.endpoint, settings.forward_url)
+    looks.start("engine's port", _port_use, host, address.port)
+    looks.start("own port", _port_use, host, settings.address.port)
+    if host.runs_systemd:
+        looks.start("engine's unit", systemd.view, ENGINE_SERVICE)
+        looks.start("services", look_at_units, host, systemd, Programs(host), processes, known)
+    for runtime in RUNTIMES:
+        looks.start(runtime, find_containers, host, runtime, processes)
+    return looks
+
+
+class _Looks:
+    """Several looks at once, each on a thread of its own, which nobody has to wait for."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, Future[Any]] = {}
+
+    def start(self, name: str, look: Callable[..., Any], *arguments: Any) -> None:
+        """Begin a look; ``name`` says what at."""
+        seen: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                seen.set_result(look(*arguments))
+            except ExporterError as error:
+                seen.set_exception(error)
+
+        self._looks[name] = seen
+        threading.Thread(target=run, name=name, daemon=True).start()
+
+    def wait(self, seconds: float) -> tuple[str, ...]:
+        """Wait for all of them, but no longer, and say what could not be looked at."""
+        done, late = wait(self._looks.values(), seconds)
+        commands.end_all()
+        failed = {name: look.exception() for name, look in self._looks.items() if look in done}
+        return (
+            *(f"{name}: {error}" for name, error in failed.items() if error),
+            *(f"{name}: no answer in time" for name, look in self._looks.items() if look in late),
+        )
+
+    def seen(self, name: str, otherwise: Any = None) -> Any:
+        """Return what a look has found."""
+        look = self._looks.get(name)
+        return otherwise if look is None or not look.done() or look.exception() else look.result()
+
+
+def _other_engines(host: Host, processes: Processes, port: int) -> dict[int, str]:
     """Return the units of engines that are not on our engine's port, by process."""
     if processes.unseen:
         return {}  # whose ports are whose cannot be seen
-    others = sorted(set(processes.engine_pids) - set(processes.serving_pids))
+    others = sorted(pid for pid, ports in processes.engines.items() if port not in ports)
     return {pid: unit_of(host.proc, str(pid)) for pid in others}
 
 
-def _port_use(host: Host, port: int, likely: Iterable[int]) -> PortUse:
-    """Say who listens on a port; the ``likely`` are asked before all others."""
-    proc = host.proc
-    if not listens(proc, port):
+def _port_use(host: Host, port: int) -> PortUse:
+    """Say who listens on a port."""
+    if not listens(host.proc, port):
         return PortUse(False)
-    for pid in likely:
-        if port in ports_of(proc, str(pid)):
-            command = host.text(f"/proc/{pid}/comm").strip()
-            return PortUse(True, Holder(command, pid), unit_of(proc, str(pid)))
-    holder = find_holder(port, proc)
-    return PortUse(True, holder, unit_of(proc, str(holder.pid)) if holder else "")
+    holder = find_holder(port, host.proc)
+    return PortUse(True, holder, unit_of(host.proc, str(holder.pid)) if holder else "")
 
 
-def _hidden(host: Host, processes: Processes) -> list[str]:
-    hidden = []
+def _hidden(host: Host, processes: Processes) -> Iterator[str]:
     # With hidepid= others' processes are not even listed: proc(5).
     if processes.unseen or not host.path("/proc/1").exists():
-        hidden.append("processes of other users: run it as root")
+        yield "processes of other users: run it as root"
     if not host.runs_systemd:
-        hidden.append("services: systemd does not run here")
-    return hidden
+        yield "services: systemd does not run here"

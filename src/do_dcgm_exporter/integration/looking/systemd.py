@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
+from do_dcgm_exporter.integration.looking.quoting import expanded
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
 _ANSWER_SECONDS = 3.0
+_PROPERTIES = "Id,ExecStart,Environment,EnvironmentFiles"
 _RELOAD_SECONDS = 90.0
 # A unit may take TimeoutStopSec= and TimeoutStartSec=, 90 s each unless it says otherwise.
 _JOB_SECONDS = 200.0
@@ -24,6 +27,12 @@ class ExecCommand:
     path: str
     argv: tuple[str, ...]
     flags: tuple[str, ...] = ()
+
+    def words(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the program's path and its arguments, with variables put in."""
+        # argv[0] may be anything: systemd.service(5), "@".
+        words = [self.path, *self.argv[1:]]
+        return words if "no-env-expand" in self.flags else expanded(words, variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,11 @@ class UnitView:
         )
 
     @property
+    def will_run(self) -> bool:
+        """Whether it runs, or waits for its next restart."""
+        return self.is_running or self.sub_state == "auto-restart"
+
+    @property
     def is_in_trouble(self) -> bool:
         """Whether it has ended without being asked to: failed, or waiting for its next start."""
         return self.active_state == "failed" or self.sub_state == "auto-restart"
@@ -91,18 +105,26 @@ class Systemd:
         )  # fmt: skip
         return _view(unit, _properties(answer, unit))
 
-    def instances(self, template: str) -> tuple[str, ...]:
-        """Return the loaded instances of ``NAME@.service``."""
-        # In a pattern a backslash stands for the next character; names may have some.
-        return self.loaded(template.replace("\\", "\\\\").replace("@.", "@*."))
+    def services(self) -> Iterator[tuple[str, str]]:
+        """Yield names of all services, with their commands and variables as systemctl prints them.
 
-    def loaded(self, pattern: str) -> tuple[str, ...]:
-        """Return the names of loaded units that match a pattern."""
-        answer = run(
-            "systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", pattern,
+        Instances of templates are there if they are loaded: running, or enabled.
+        """
+        files = run(
+            "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
             timeout=_ANSWER_SECONDS,
         )  # fmt: skip
-        return tuple(line.split()[0] for line in answer.splitlines() if line.strip())
+        names = [line.split()[0] for line in files.splitlines() if line.strip()]
+        shown = run(
+            "systemctl", "show", "--all", f"--property={_PROPERTIES}", "--", "*.service",
+            *(name for name in names if "@." not in name),
+            timeout=_ANSWER_SECONDS,
+        )  # fmt: skip
+        # What a unit runs comes before its name; a command may have empty lines in it.
+        text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
+        for name, following in zip(others[::2], others[1::2], strict=True):
+            yield name, text
+            text = following
 
     def reload(self) -> None:
         """Have the manager read the unit files anew."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from functools import partial
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, ENGINE_SERVICE, OWN_SERVICE, Host
-from do_dcgm_exporter.integration.looking import unit_files
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
 from do_dcgm_exporter.integration.looking.programs import Programs
@@ -21,6 +21,10 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
 _NEVER = frozenset({OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"})
+_WORD = re.compile(r"dcgm[-_]exporter")
+# What a command line or a script may name: programs, and files of variables.
+_PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
+_DEEPEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +45,32 @@ class SeenUnit:
     processes: tuple[DcgmProcess, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SeenUnits:
-    """Units, and why others could not be looked at, one sentence each."""
-
-    units: tuple[SeenUnit, ...]
-    unseen: tuple[str, ...] = ()
-
-
 def look_at_units(
     host: Host,
     systemd: Systemd,
     programs: Programs,
     processes: Processes,
     known: Iterable[str] = (),
-) -> SeenUnits:
-    """Look at units that may be exporters, by their files, processes and names ``known`` already.
+) -> tuple[tuple[SeenUnit, ...], tuple[str, ...]]:
+    """Look at units that may be exporters, by what they run, and at those ``known`` already.
 
-    Raises CommandFailed when the manager does not answer at all.
+    Return them, and why others could not be looked at, one sentence each. Raises CommandFailed
+    when the manager does not answer at all.
     """
-    names = tuple(dict.fromkeys([*_names(host, systemd, programs, processes), *known]))
-    views: dict[str, UnitView] = {}
-    unseen = []
+    sought = {*known, *(process.unit for process in processes.dcgm)}
+    paths: dict[str, bool] = {}
+    names = {
+        name
+        for name, commands in systemd.services()
+        if name in sought or _speaks_of_exporter(commands, programs, paths, _DEEPEST)
+    }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for name, answer in zip(names, pool.map(partial(_view, systemd), names), strict=True):
-            if isinstance(answer, CommandFailed):
-                unseen.append(f"{name}: {answer.reason}")
-            elif not _NEVER & {answer.name, *answer.names}:
-                views.setdefault(answer.name, answer)  # an alias is no other unit
-    return SeenUnits(tuple(_seen(host, view, processes) for view in views.values()), tuple(unseen))
+        answers = list(pool.map(partial(_view, systemd), sorted(names)))
+    views = [answer for answer in answers if isinstance(answer, UnitView)]
+    return (
+        tuple(_seen(host, view, processes) for view in views if _is_anybodys(view)),
+        tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
+    )
 
 
 def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
@@ -78,19 +79,29 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
     except CommandTimedOut:
         raise
     except CommandFailed as error:
-        return error
+        return CommandFailed((name,), error.reason)
 
 
-def _names(host: Host, systemd: Systemd, programs: Programs, processes: Processes) -> Iterator[str]:
-    for name in unit_files.candidates(host, programs):
-        if name.endswith("@.service"):
-            yield from unit_files.instance_names(host, name)
-            yield from systemd.instances(name)
-        elif not name.startswith("snap."):
-            yield name
-    for process in processes.dcgm:
-        if process.unit and not process.unit.startswith("snap."):
-            yield process.unit
+def _is_anybodys(view: UnitView) -> bool:
+    """Whether a unit is neither ours nor an engine's nor a snap's."""
+    return not (_NEVER & {view.name, *view.names} or view.name.startswith("snap."))
+
+
+def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
+    """Whether a text has the word in it, or names a program or a file that leads to an exporter."""
+    return _WORD.search(text) is not None or any(
+        _leads_to_exporter(path, programs, known, depth)
+        for path in set(_PATH.findall(text) if depth else ())
+    )
+
+
+def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
+    if path not in known:
+        known[path] = False  # while looking: scripts may call each other
+        known[path] = programs.may_be_exporter(path) or _speaks_of_exporter(
+            programs.text(path), programs, known, depth - 1
+        )
+    return known[path]
 
 
 def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
@@ -108,9 +119,8 @@ def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
 def environment_of(host: Host, view: UnitView) -> dict[str, str]:
     """Return what a unit's processes get, as far as its files tell: systemd.exec(5)."""
     environment = dict(view.environment)
-    for pattern in view.environment_files:
-        for path in _matching(host, pattern):
-            environment |= environment_file(host.text(path))
+    for path in _environment_files(host, view):
+        environment |= environment_file(host.text(path))
     for unset in view.unset:
         name, equals, value = unset.partition("=")
         if not equals or environment.get(name) == value:
@@ -118,15 +128,17 @@ def environment_of(host: Host, view: UnitView) -> dict[str, str]:
     return environment
 
 
-def _matching(host: Host, pattern: str) -> list[str]:
-    if not glob.has_magic(pattern):
-        return [pattern]
-    found = glob.glob(str(host.path(pattern)))
-    return ["/" + path.removeprefix(str(host.root)).lstrip("/") for path in sorted(found)]
+def _environment_files(host: Host, view: UnitView) -> Iterator[str]:
+    for pattern in view.environment_files:
+        if glob.has_magic(pattern):
+            for path in sorted(glob.glob(str(host.path(pattern)))):
+                yield "/" + path.removeprefix(str(host.root)).lstrip("/")
+        else:
+            yield pattern
 
 
 def _source(host: Host, view: UnitView) -> str:
     """Return paths and texts of the files that say how a unit runs, ours left out."""
     drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
-    files = [path for pattern in view.environment_files for path in _matching(host, pattern)]
-    return "\0".join(f"{path}\0{host.text(path)}" for path in [view.fragment, *drop_ins, *files])
+    paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
+    return "\0".join(f"{path}\0{host.text(path)}" for path in paths)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import os
 
-from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration.deciding.plan import Circumstances, decide
-from do_dcgm_exporter.integration.deciding.problems import notes, problems
+from do_dcgm_exporter.integration.deciding.problems import Situation, notes, problems
 from do_dcgm_exporter.integration.deciding.records import records_in
-from do_dcgm_exporter.integration.deciding.situation import Situation
 from do_dcgm_exporter.integration.exporters_here import exporters_of
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.engine_wait import is_expected
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-from do_dcgm_exporter.integration.looking.own_service import read_as_service
-from do_dcgm_exporter.integration.looking.survey import look_at_own_service, survey
+from do_dcgm_exporter.integration.looking.survey import survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
-from do_dcgm_exporter.integration.reporting import check_data, check_report
+from do_dcgm_exporter.integration.reporting.check_report import as_data, as_text
 from do_dcgm_exporter.output import write
 
 _CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
@@ -27,11 +23,11 @@ _CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
 def check(host: Host, *, as_json: bool) -> int:
     """Print what is found; return 0 if all is well, 1 with problems, 2 if it could not look."""
     now = _situation(host)
-    wrong, good_to_know = problems(now), notes(now)
+    wrong, good_to_know = problems(now), tuple(notes(now))
     if as_json:
-        text = json.dumps(check_data.as_data(now, wrong, good_to_know), indent=2)
+        text = json.dumps(as_data(now, wrong, good_to_know), indent=2)
     else:
-        text = check_report.as_text(now, wrong, good_to_know)
+        text = as_text(now, wrong, good_to_know)
     write(f"{text}\n")
     if wrong:
         return _PROBLEMS
@@ -39,20 +35,11 @@ def check(host: Host, *, as_json: bool) -> int:
 
 
 def _situation(host: Host) -> Situation:
-    systemd = Systemd()
-    service, unseen = look_at_own_service(host, systemd)
-    try:
-        settings, error = read_as_service(host, service, os.environ), ""
-    except ConfigurationError as wrong:
-        settings, error = IntegrationSettings(), str(wrong)
     records = records_in(look_at_our_files(host))
-    found = survey(host, systemd, settings, error, service, unseen, records.units)
+    found = survey(host, Systemd(), os.environ, records.units)
+    settings = found.settings
     exporters = exporters_of(host, found)
-    now = Circumstances(
-        settings.choice,
-        settings.local_engine,
-        found.local_engine,
-        is_expected(found.engine_unit, settings.engine_unit),
-    )
+    expected = is_expected(found.engine_unit, settings.engine_unit)
+    now = Circumstances(settings.choice, settings.local_engine, found.local_engine, expected)
     decisions = {one.name: decide(one, records, now) for one in exporters.units}
     return Situation(found, exporters, records, decisions)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from do_dcgm_exporter.embedded_dcgm import REPORT
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_file
-from do_dcgm_exporter.integration.deciding.records import records_in
+from do_dcgm_exporter.integration.changing.running import Busy, Pace, alone
+from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, scan
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
 from do_dcgm_exporter.integration.looking.sockets import listens
-from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 _ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
@@ -34,36 +35,28 @@ class Count:
         self._sleep = sleep
         self._first = self._look()
 
-    def write(self) -> tuple[DcgmProcess, ...]:
-        """Look again if there is somebody to accuse, write the count, and return those."""
-        if self._first and self._first.embedded:
+    def write(self) -> None:
+        """Look again if there is somebody to accuse, and write the count."""
+        if self._first:
             self._sleep(_PAUSE_SECONDS)
-            return self.write_second_look()
-        return self._write(self._first, ())
+        self.write_second_look()
 
-    def write_second_look(self) -> tuple[DcgmProcess, ...]:
+    def write_second_look(self) -> None:
         """Look again, and write who has an embedded DCGM both times."""
-        second = self._look()
-        before = {process.pid for process in self._first.embedded} if self._first else set()
-        found = second.embedded if second else ()
-        return self._write(second, tuple(one for one in found if one.pid in before))
-
-    def _look(self) -> Processes | None:
-        """Look, unless there is no engine: then nobody can be told from a client."""
-        processes = scan(self._host, _ENGINE_PORT, with_engines=True)
-        is_known = processes.engine_pids or listens(self._host.proc, _ENGINE_PORT)
-        return processes if is_known else None
-
-    def _write(
-        self, seen: Processes | None, found: Sequence[DcgmProcess]
-    ) -> tuple[DcgmProcess, ...]:
-        entries = [
-            {"pid": process.pid, "command": process.command, "of": owner_of(process)}
-            for process in found
+        second, before = self._look(), {process.pid for process in self._first or ()}
+        processes = [
+            {"pid": one.pid, "command": one.command, "of": owner_of(one)}
+            for one in second or ()
+            if one.pid in before
         ]
-        report = {"time": time.time(), "processes": entries if seen else None}
+        report = {"time": time.time(), "processes": None if second is None else processes}
         write_file(self._host.path(REPORT), json.dumps(report) + "\n")
-        return tuple(found)
+
+    def _look(self) -> list[DcgmProcess] | None:
+        """Look, unless there is no engine: then nobody can be told from a client."""
+        processes = scan(self._host, _ENGINE_PORT)
+        is_known = processes.engines or listens(self._host.proc, _ENGINE_PORT)
+        return list(processes.embedded) if is_known else None
 
 
 def owner_of(process: DcgmProcess) -> str:
@@ -74,14 +67,22 @@ def owner_of(process: DcgmProcess) -> str:
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
-    """Have units proven that were written to and have been started, or failed, since."""
-    unproven = [
-        unit for unit, one in records_in(look_at_our_files(host)).ours.items()
-        if not one.record.proven
-    ]  # fmt: skip
-    views = (systemd.view(unit) for unit in unproven)
-    if any(view.is_running or view.is_in_trouble for view in views):
-        systemd.start_later(f"{COMMAND}.service")
+    """Have units proven that run unproven, or failed with their drop-in.
+
+    Not while another run is at work: what it leaves unproven is seen the next time.
+    """
+    ours = records_in(look_at_our_files(host)).ours
+    unproven = {unit: one.record for unit, one in ours.items() if not one.record.proven}
+    if any(_is_due(systemd.view(unit), record) for unit, record in unproven.items()):
+        try:
+            with alone(host, 0.0, Pace()):
+                systemd.start_later(f"{COMMAND}.service")
+        except Busy:
+            pass
+
+
+def _is_due(view: UnitView, record: Record) -> bool:
+    return view.is_running or (view.is_in_trouble and view.invocation != record.invocation)
 
 
 def main(host: Host | None = None) -> int:

@@ -7,10 +7,9 @@ import sys
 from typing import TextIO
 
 from do_dcgm_exporter.integration.changing.applying import Outcome
-from do_dcgm_exporter.integration.changing.means import Level, Tell
+from do_dcgm_exporter.integration.changing.running import Level, Tell
 from do_dcgm_exporter.integration.deciding.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.host import COMMAND
-from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
@@ -38,8 +37,6 @@ def _is_the_journals(stream: TextIO) -> bool:
     The variable alone does not say so: a service may run apt, and that us.
     """
     journal = os.environ.get("JOURNAL_STREAM")
-    if not journal:
-        return False
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -49,39 +46,32 @@ def _is_the_journals(stream: TextIO) -> bool:
 
 def name_what_is_left(outcome: Outcome, tell: Tell) -> bool:
     """Name every exporter that is not as it should be; return whether there is none."""
-    for complaint in outcome.complaints:
-        tell(Level.WARNING, complaint)
-    down = [made for made in outcome.decisions if made.reason is Reason.DOWN]
-    for made in down:
-        why = made.why or f"journalctl -u {made.unit}"
-        tell(Level.WARNING, f"{made.unit}, which is a client by our drop-in, does not run: {why}")
-    left = [made for made in outcome.decisions if keeps_engine(made)]
-    for made in left:
-        tell(Level.WARNING, f"{made.unit} keeps its embedded DCGM: {made.why}")
-    mentions = [mention for mention in outcome.exporters.mentions if mention.pids]
-    for mention in mentions:
-        tell(
-            Level.WARNING,
-            f"{mention.name} {mention.role.value}, with an embedded DCGM, and is never changed;"
-            f" '{COMMAND} check' says how to connect it",
-        )
-    unwished = [made for made in left if made.reason not in WISHED]
-    is_left_by_choice = outcome.choice is Choice.LEAVE
-    is_clean = not (outcome.complaints or down or unwished or outcome.failed)
-    return is_clean and (is_left_by_choice or not mentions)
-
-
-def keeps_engine(made: Decision) -> bool:
-    """Whether a unit is left with an engine of its own."""
-    return made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS
+    wrong: list[str] = list(outcome.complaints)
+    wished: list[str] = []
+    for made in outcome.decisions:
+        if made.reason is Reason.DOWN:
+            why = made.why or f"journalctl -u {made.unit}"
+            wrong.append(f"{made.unit}, which is a client by our drop-in, does not run: {why}")
+        elif made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS:
+            what = f"{made.unit} keeps its embedded DCGM: {made.why}"
+            (wished if made.reason in WISHED else wrong).append(what)
+    for mention in outcome.exporters.mentions:
+        if mention.pids:
+            what = f"{mention.name} {mention.role.value}, with an embedded DCGM"
+            how = f"it is never changed; '{COMMAND} check' says how to connect it"
+            (wished if outcome.leaves_all else wrong).append(f"{what}: {how}")
+    for sentence in (*wrong, *wished):
+        tell(Level.WARNING, sentence)
+    return not (wrong or outcome.failed)
 
 
 def planned(made: Decision) -> str:
     """Say what would be done with a service."""
+    what = f"stays as it is ({made.why or 'its drop-in is to be proven'})"
     if made.goal is Goal.CLIENT and made.text:
-        return f"{made.unit}: would be made a client, by this drop-in\n\n{made.text}"
-    if made.goal is Goal.STOPPED:
-        return f"{made.unit}: would be stopped and disabled"
-    if made.goal is Goal.ORIGINAL:
-        return f"{made.unit}: would be put back as it was ({made.why})"
-    return f"{made.unit}: stays as it is ({made.why or 'its drop-in is to be proven'})"
+        what = f"would be made a client, by this drop-in\n\n{made.text}"
+    elif made.goal is Goal.STOPPED:
+        what = "would be stopped and disabled"
+    elif made.goal is Goal.ORIGINAL:
+        what = f"would be put back as it was ({made.why})"
+    return f"{made.unit}: {what}"

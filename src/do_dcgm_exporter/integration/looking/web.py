@@ -1,0 +1,80 @@
+"""Ask web servers: exporters, our own, and the endpoint."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from dataclasses import dataclass
+from enum import IntEnum
+from urllib.parse import urlsplit
+
+from do_dcgm_exporter.settings import ListenAddress
+
+_SECONDS = 2.0
+# An exporter may wait for its engine, and is asked while nobody waits for the answer.
+_EXPORTER_SECONDS = 5.0
+_LARGEST_PAGE = 1 << 20
+
+
+class Served(IntEnum):
+    """What an exporter's port gives."""
+
+    NOTHING = 0
+    EMPTY_PAGE = 1
+    METRICS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP server said; ``status`` is 0 when it did not, and ``text`` says why."""
+
+    status: int
+    text: str
+
+
+def scrape(address: str, port: int, *, tls: bool) -> Served:
+    """Ask what an exporter serves at ``address``; whether it is the right one is not asked."""
+    scheme = "https" if tls else "http"
+    context = ssl._create_unverified_context() if tls else None
+    answer = _get(f"{scheme}://{_bracketed(address)}:{port}/metrics", _EXPORTER_SECONDS, context)
+    if answer.status == http.client.UNAUTHORIZED:
+        return Served.METRICS  # one that asks for a password serves
+    if answer.status != http.client.OK:
+        return Served.NOTHING
+    has_samples = any(line and not line.startswith("#") for line in answer.text.splitlines())
+    return Served.METRICS if has_samples else Served.EMPTY_PAGE
+
+
+def health(address: ListenAddress) -> Answer:
+    """Ask our own exporter how it is."""
+    host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+    return _get(f"http://{_bracketed(host)}:{address.port}/health", _SECONDS)
+
+
+def endpoint(url: str) -> Answer:
+    """Ask whether the endpoint is there; any answer will do, and nothing is posted."""
+    return _get(url, _SECONDS)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _get(url: str, seconds: float, context: ssl.SSLContext | None = None) -> Answer:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(_LARGEST_PAGE).decode("utf-8", "replace"))
+    except TimeoutError:
+        return Answer(0, f"no answer within {seconds:g} s")
+    except OSError as error:
+        return Answer(0, error.strerror or str(error))
+    except http.client.HTTPException as error:
+        return Answer(0, f"its answer is no HTTP ({type(error).__name__})")
+    finally:
+        connection.close()
