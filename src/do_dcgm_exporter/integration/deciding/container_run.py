@@ -18,15 +18,15 @@ _WORD = re.compile(r"dcgm[-_]exporter")
 # What follows the last slash of an image's name: the name itself, a tag, a digest.
 _IMAGE = re.compile(r"(?:^|/)[\w.-]*dcgm[-_]exporter[\w.-]*(?:[:@].*)?$")
 _COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-# Options of "docker run" and "podman run" without a value; all others have one.
+# Options of "run" without a value; all others have one.
 _SWITCHES = frozenset(
     {"--detach", "--disable-content-trust", "--env-host", "--help", "--http-proxy", "--init",
-     "--interactive", "--no-healthcheck", "--no-hosts", "--oom-kill-disable", "--privileged",
-     "--publish-all", "--quiet", "--read-only", "--replace", "--rm", "--rmi", "--rootfs",
-     "--sig-proxy", "--tls-verify", "--tty"}
+     "--interactive", "--net-host", "--no-healthcheck", "--no-hosts", "--oom-kill-disable",
+     "--privileged", "--publish-all", "--quiet", "--read-only", "--replace", "--rm", "--rmi",
+     "--rootfs", "--sig-proxy", "--tls-verify", "--tty"}
 )  # fmt: skip
-_SHORT_SWITCHES = frozenset("diqtP")
-
+# -it, -p 9400:9400, -p9400:9400, -dp 9400:9400, -e=NAME=VALUE
+_SHORT = re.compile(r"-([diqtP]*)(\w?)=?(.*)", re.DOTALL)
 
 _UNKNOWN = ExporterCommand(Form.CONTAINER)
 
@@ -58,9 +58,6 @@ def container_run(call: Call, read: ReadText) -> ContainerRun | None:
         is_started = named and "start" in rest
         return ContainerRun(replace(_UNKNOWN, container=named)) if is_started else None
     verb = rest.index("run")
-    if names[place] == "ctr":
-        # Neither docker nor podman knows what containerd runs by itself.
-        return ContainerRun() if any(_IMAGE.search(word) for word in rest[verb:]) else None
     # An option of docker with a value may be the address of another machine's.
     is_direct = place == 0 and all(word == "container" or "=" in word for word in rest[:verb])
     return _run(runtime, rest[verb + 1 :], call.environment, is_direct)
@@ -101,8 +98,7 @@ def _run(
 
 def _split(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Split what follows ``run`` into options with values, and the image with its arguments."""
-    options = []
-    rest = list(words)
+    options, rest = [], list(words)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
         if word == "--":
@@ -112,9 +108,8 @@ def _split(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
             if not equals:
                 value = "true" if name in _SWITCHES or not rest else rest.pop(0)
             options.append((name, value))
-        elif set(word[1:]) <= _SHORT_SWITCHES:
-            options += [(f"-{letter}", "true") for letter in word[1:]]
-        else:  # -p 9400:9400, -p9400:9400, -e=NAME=VALUE
-            value = word[2:].removeprefix("=") or (rest.pop(0) if rest else "")
-            options.append((word[:2], value))
+        elif match := _SHORT.fullmatch(word):
+            options += [(f"-{letter}", "true") for letter in match[1]]
+            if match[2]:
+                options.append((f"-{match[2]}", match[3] or (rest.pop(0) if rest else "")))
     return options, rest

@@ -24,8 +24,7 @@ class ExporterCommand:
     """The command of an exporter.
 
     ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
-    container it is the runtime, and ``image`` and ``container`` are its names. ``position``
-    is the command's among the unit's ``ExecStart=``.
+    container it is the runtime, and ``image`` and ``container`` are its names.
     """
 
     form: Form
@@ -34,7 +33,6 @@ class ExporterCommand:
     program: str = ""
     image: str = ""
     container: str = ""
-    position: int = 0
 
     @property
     def remote(self) -> str | None:

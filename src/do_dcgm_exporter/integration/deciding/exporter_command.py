@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from getopt import GetoptError, getopt
+from itertools import dropwhile
 
 from do_dcgm_exporter.integration.deciding import shell
 from do_dcgm_exporter.integration.deciding.container_run import ContainerRun, container_run
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form, Role
-from do_dcgm_exporter.integration.deciding.launchers import is_before_program, without_launchers
+from do_dcgm_exporter.integration.deciding.launchers import without_launchers
 from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
 from do_dcgm_exporter.integration.deciding.wrapper_script import RESERVED, started_by
 from do_dcgm_exporter.integration.exporter_arguments import asks_only
@@ -42,17 +43,17 @@ _NOTHING = Judged()
 
 def judge(view: UnitView, environment: Mapping[str, str], programs: Programs) -> Judged:
     """Judge the commands of a unit; ``environment`` is what its processes get."""
-    found = _NOTHING
-    for position, command in enumerate(view.commands):
+    for command in view.commands:
         literal = "no-env-expand" in command.flags
         words = list(command.argv) if literal else expanded(command.argv, environment)
         # argv[0] may be anything: systemd.service(5), "@".
         call = Call((command.path, *words[1:]), environment, view.working_directory)
         judged = _Judge(programs).judge(call)
-        if judged.exporter:
-            return replace(judged, exporter=replace(judged.exporter, position=position))
-        found = found if found.role else judged
-    return found
+        if judged.run and "run" not in command.argv:
+            judged = replace(judged, exporter=None, role=Role.CONTAINER)  # it is in a variable
+        if judged != _NOTHING:
+            return judged
+    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class _Judge:
         return Judged(role=Role.CONTAINER, script=self.script, run=run)
 
     def _program(self, call: Call) -> Judged:
-        if UNKNOWN in call.words[0]:
-            raise NotUnderstood("which program it is only shows when it runs")
+        if not call.words or UNKNOWN in call.words[0]:
+            return _NOTHING
         path = self.programs.find(call.words[0], call.directory)
         if os.path.basename(path) in SHELLS:
             return self._shell(call)
@@ -117,19 +118,15 @@ class _Judge:
 
     def mentioned(self, text: str, directory: str) -> Judged:
         """Say what a script that is more than a wrapper has to do with an exporter."""
+        inside = replace(self, depth=_DEEPEST)
         with suppress(NotUnderstood):
             for command in shell.commands(text):
-                written = [word for word in command.words if word not in RESERVED]
-                words = tuple(shell.value(word, lambda _: UNKNOWN) for word in written)
-                run = container_run(Call(words, {}, directory), self.programs.text)
-                if run:
-                    return Judged(role=Role.CONTAINER, script=self.script, run=run)
-                name = next((word for word in words if not is_before_program(word)), UNKNOWN)
-                if (
-                    UNKNOWN not in name
-                    and self.programs.identify(self.programs.find(name)).kind is Kind.EXPORTER
-                ):
-                    return Judged(role=Role.SCRIPT, script=self.script)
+                words = [word for word in command.words if word not in RESERVED]
+                words = list(dropwhile(shell.assignment, words))
+                values = tuple(shell.value(word, lambda _: UNKNOWN) for word in words)
+                judged = inside.judge(Call(values, {}, directory))
+                if judged != _NOTHING:
+                    return replace(judged, exporter=None, role=judged.role or Role.SCRIPT)
         return _NOTHING
 
 

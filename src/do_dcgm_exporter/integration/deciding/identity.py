@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from do_dcgm_exporter.integration.deciding.container_run import ContainerRun
 from do_dcgm_exporter.integration.deciding.exporter import (
@@ -27,15 +27,6 @@ _STARTERS = frozenset({"systemd", "systemd-executor", "sd-executor"})
 # What stays beside a program that it has started, and does nothing else.
 _WAITING = SHELLS | {"setsid", "stdbuf"}
 
-_ROLES: Mapping[OwnerKind, Role] = {
-    OwnerKind.UNIT: Role.PARENT,
-    OwnerKind.USER_UNIT: Role.USER_UNIT,
-    OwnerKind.SESSION: Role.SESSION,
-    OwnerKind.CONTAINER: Role.CONTAINER,
-    OwnerKind.GUEST: Role.GUEST,
-    OwnerKind.NOTHING: Role.PROCESS,
-}
-
 
 def exporters_in(
     units: Iterable[SeenUnit],
@@ -54,7 +45,7 @@ def exporters_in(
     places = Places(engine)
     for unit in units:
         judged = judge(unit.view, unit.environment, programs)
-        inside = _run_by(judged.run, left)
+        inside = [one for one in left if judged.run and _is_run_by(judged.run, one)]
         left = [one for one in left if one not in inside]
         own = {one.pid: one for one in unit.processes}
         own |= {one.pid: one for container in inside for one in container.processes}
@@ -74,25 +65,18 @@ def exporters_in(
     named |= {process.pid for exporter in exporters for process in exporter.processes}
     for process in processes:
         if process.is_embedded and process.pid not in named:
-            role, place = _ROLES[process.owner.kind], places.of_process(process.owner)
+            role, place = places.of_process(process.owner)
             mentions.append(_mention(role, _name(process), (process,), place))
     return Exporters(tuple(exporters), tuple(mentions))
 
 
-def _run_by(run: ContainerRun | None, containers: Sequence[Container]) -> Sequence[Container]:
-    """Return the containers that a command runs, by name or Compose's file, or the only such."""
-    if run is None:
-        return ()
-    name, file = run.command.container, run.file
-    if name or file:
-        return [
-            one
-            for one in containers
-            if one.name == name or (file and file in one.labels.get(CONFIG_FILES, "").split(","))
-        ]
-    made = (run.command.image, run.command.arguments)
-    found = [one for one in containers if made == (one.image, tuple(one.arguments))]
-    return found if len(found) == 1 else ()
+def _is_run_by(run: ContainerRun, container: Container) -> bool:
+    """Whether a command runs a container, by Compose's file, by name, or by what is run."""
+    if run.file:
+        return run.file in container.labels.get(CONFIG_FILES, "").split(",")
+    if run.command.container:
+        return run.command.container == container.name
+    return (run.command.image, run.command.arguments) == (container.image, container.arguments)
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:
@@ -144,7 +128,7 @@ def _exporter(
 
 def _mention(role: Role, name: str, processes: Iterable[DcgmProcess], place: Place) -> Mention:
     pids = tuple(process.pid for process in processes if process.is_embedded)
-    return Mention(role, name, pids, place.where, place.lines)
+    return Mention(role, name, pids, *place)
 
 
 def _name(process: DcgmProcess) -> str:

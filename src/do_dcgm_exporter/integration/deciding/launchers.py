@@ -52,8 +52,3 @@ def without_launchers(call: Call) -> Call:
     if not rest:
         raise NotUnderstood("a launcher without a command")
     return replace(call, words=tuple(rest), environment=environment)
-
-
-def is_before_program(word: str) -> bool:
-    """Whether a word can come before a program's name: a launcher, its option, a variable."""
-    return word.startswith("-") or word in _LAUNCHERS or assignment(word) is not None

@@ -63,19 +63,17 @@ _OF_UNITS: Mapping[str, str] = {
     "slurmd.service": "the script of the job, or Prolog= in slurm.conf",
     "supervisor.service": "/etc/supervisor/conf.d",
 }
-_OF_OWNERS: Mapping[Kind, tuple[str, Sequence[str]]] = {
-    Kind.CONTAINER: ("what describes it", _RUN_OPTIONS),
-    Kind.GUEST: ("the guest", ()),
-    Kind.USER_UNIT: ("that user's unit: systemctl --user edit", _SERVICE),
+_OF_OWNERS: Mapping[Kind, tuple[Role, str, Sequence[str]]] = {
+    Kind.CONTAINER: (Role.CONTAINER, "what describes it", _RUN_OPTIONS),
+    Kind.GUEST: (Role.GUEST, "the guest", ()),
+    Kind.NOTHING: (Role.PROCESS, "", _ARGUMENTS),
+    Kind.SESSION: (Role.SESSION, "", _ARGUMENTS),
+    Kind.UNIT: (Role.PARENT, "", _ARGUMENTS),
+    Kind.USER_UNIT: (Role.USER_UNIT, "that user's unit: systemctl --user edit", _SERVICE),
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A file, or what a person knows it by, and the lines to write there."""
-
-    where: str
-    lines: tuple[str, ...]
+# A file, or what a person knows it by, and the lines to write there.
+Place = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +105,16 @@ class Places:
             }
             if labels:
                 values = defaultdict(lambda: container.name, labels, engine=self.engine)
-                return Place(where % values, tuple(line % values for line in lines))
+                return where % values, tuple(line % values for line in lines)
         return self._place(f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
 
-    def of_process(self, owner: Owner) -> Place:
-        """Return where a process of no unit and no container that was seen is set up."""
+    def of_process(self, owner: Owner) -> tuple[Role, Place]:
+        """Return what a process is that belongs to nothing that was seen, and its place."""
+        role, where, lines = _OF_OWNERS[owner.kind]
         if owner.pod:
-            return self._place("what describes its pod", _POD)
-        return self._place(*_OF_OWNERS.get(owner.kind, ("", _ARGUMENTS)))
+            where, lines = "what describes its pod", _POD
+        return role, self._place(where, lines)
 
     def _place(self, where: str, lines: Sequence[str]) -> Place:
         values = {"engine": self.engine, "service": "dcgm-exporter"}
-        return Place(where, tuple(line % values for line in lines))
+        return where, tuple(line % values for line in lines)

@@ -12,15 +12,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from do_dcgm_exporter.integration.deciding import shell
-from do_dcgm_exporter.integration.deciding.shell import (
-    UNKNOWN,
-    Call,
-    Command,
-    NotUnderstood,
-    ReadText,
-)
+from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, NotUnderstood
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 
 _DEEPEST = 3
@@ -46,7 +41,7 @@ _OF_THE_SYSTEM = frozenset(
 )  # fmt: skip
 
 
-def started_by(text: str, caller: Call, read: ReadText) -> Call:
+def started_by(text: str, caller: shell.Call, read: shell.ReadText) -> shell.Call:
     """Return the one command that a script starts; ``caller`` is how the script is called.
 
     Raises NotUnderstood if it does more, or less.
@@ -59,10 +54,10 @@ def started_by(text: str, caller: Call, read: ReadText) -> Call:
 
 
 class _Run:
-    """A run of a script. What is not done for certain leaves unknown values behind."""
+    """A run of a script. What it may do or not leaves unknown values behind."""
 
-    def __init__(self, caller: Call, read: ReadText) -> None:
-        self.started: Call | None = None
+    def __init__(self, caller: shell.Call, read: shell.ReadText) -> None:
+        self.started: shell.Call | None = None
         self._caller = caller
         self._read = read
         self._variables = dict(caller.environment)
@@ -105,38 +100,35 @@ class _Run:
         test = _FILE_TEST.fullmatch(" ".join(words))
         return bool(self._read(self._path(test[1]))) if test else words[0] not in _TESTS
 
-    def _command(self, words: list[str], command: Command, is_certain: bool) -> None:
-        own = []
-        while words and (pair := shell.assignment(words[0])):
-            own.append((pair[0], self._value(pair[1])))
-            words = words[1:]
-        name = words[0] if words else ""
+    def _command(self, words: list[str], command: shell.Command, is_certain: bool) -> None:
+        own = list(takewhile(shell.assignment, words))
+        name, *arguments = words[len(own) :] or [""]
+        is_program = bool(name) and name not in _OF_THE_SHELL
         if command.operator not in _ENDS | {"&&", "||"} or name in RESERVED:
             raise NotUnderstood(f"{name} {command.operator}")
         if self.started and name != "exit":
             raise NotUnderstood(f"it goes on after the program: {name}")
+        if not is_certain and (is_program or name == "cd"):
+            raise NotUnderstood(f"it does {name} in some cases")
         if words == ["exec"]:
             return  # what it redirects is the program's
-        if name and name not in _OF_THE_SHELL:
-            if self._depth or not is_certain:
-                raise NotUnderstood(f"it starts {name} in some cases")
-            self._start(words, own)
-            return
-        if command.is_redirected or (name and own):
+        if is_program:
+            self._start([name, *arguments], own)
+        elif command.is_redirected or (name and own):
             raise NotUnderstood(f"what is done to {name}")
-        for variable, text in own:
-            self._assign(variable, text, is_certain)
-        self._do(name, words[1:], is_certain)
+        else:
+            self._assign(own, is_certain, export=self._exports_all)
+            self._do(name, arguments, is_certain)
 
     def _do(self, name: str, words: Sequence[str], is_certain: bool) -> None:
         """Do what a command of the shell itself does, if it is one with an effect."""
         if name == "export":
-            self._export(words, is_certain)
+            self._assign(words, is_certain, export=True)
         elif name == "set":
             self._set(words, is_certain)
         elif name in ("cd", ".", "source"):
             path = self._path(words[0]) if len(words) == 1 else UNKNOWN
-            if UNKNOWN in path or (name == "cd" and not is_certain):
+            if UNKNOWN in path:
                 raise NotUnderstood(name)
             if name == "cd":
                 self._directory = path
@@ -145,20 +137,17 @@ class _Run:
         elif name in ("exit", "return") and is_certain and not self.started:
             raise NotUnderstood(f"{name} before the program")
 
-    def _assign(self, name: str, text: str, is_certain: bool) -> None:
-        is_known = is_certain or text == self._variables.get(name, "")
-        self._variables[name] = text if is_known else UNKNOWN
-        if self._exports_all:
-            self._exported.add(name)
-
-    def _export(self, words: Sequence[str], is_certain: bool) -> None:
+    def _assign(self, words: Sequence[str], is_certain: bool, *, export: bool) -> None:
         for word in words:
-            name, text = shell.assignment(word) or (word, f'"${word}"')
+            name, equals, text = word.partition("=")
             if not name.isidentifier():
-                raise NotUnderstood(f"export {word}")
-            is_new = name not in self._exported and not is_certain
-            self._exported.add(name)
-            self._assign(name, UNKNOWN if is_new else self._value(text), is_certain)
+                raise NotUnderstood(word)
+            before = self._variables.get(name, "")
+            after = self._value(text) if equals else before
+            is_news = after != before or (export and name not in self._exported)
+            self._variables[name] = after if is_certain or not is_news else UNKNOWN
+            if export:
+                self._exported.add(name)
 
     def _set(self, words: Sequence[str], is_certain: bool) -> None:
         for word in words:
@@ -169,24 +158,27 @@ class _Run:
                 self._exports_all = word[0] == "-"
 
     def _source(self, path: str, is_certain: bool) -> None:
-        """Read a file, in some cases only if there is nothing in it."""
+        """Read a file of variables, in some cases only if there is nothing in it."""
         text = self._read(path)
-        if self._depth >= _DEEPEST or (text and not is_certain):
-            raise NotUnderstood(f"it reads {path} in some cases")
         self._depth += 1
+        if self._depth > _DEEPEST or (text and not is_certain):
+            raise NotUnderstood(f"it reads {path} in some cases")
         self.script(text)
         self._depth -= 1
+        if self.started:
+            raise NotUnderstood(f"{path} starts it")
 
-    def _start(self, words: Sequence[str], own: Sequence[tuple[str, str]]) -> None:
+    def _start(self, words: Sequence[str], own: Sequence[str]) -> None:
         given = self._caller.words[1:]
         found = [field for word in words for field in shell.fields(word, self._lookup, given)]
         for before, word in zip(["", *found], found, strict=False):
             if word.startswith(UNKNOWN) and not before.startswith("-"):
                 raise NotUnderstood(f"what {words[0]} is told only shows when it runs")
-        environment = {name: self._variables.get(name, "") for name in self._exported} | dict(own)
+        self._assign(own, is_certain=True, export=True)
+        environment = {name: self._variables.get(name, "") for name in self._exported}
         if not found or UNKNOWN in environment.get(REMOTE_VARIABLE, ""):
             raise NotUnderstood("what it starts only shows when it runs")
-        self.started = Call(tuple(found), environment, self._directory)
+        self.started = shell.Call(tuple(found), environment, self._directory)
 
     def _path(self, word: str) -> str:
         return os.path.join(self._directory, self._value(word))
