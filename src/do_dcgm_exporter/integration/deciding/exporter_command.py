@@ -122,7 +122,7 @@ class _Judge:
         with suppress(NotUnderstood):
             for command in shell.commands(text):
                 words = [word for word in command.words if word not in RESERVED]
-                words = list(dropwhile(shell.assignment, words))
+                words = list(dropwhile(shell.ASSIGNMENT.match, words))
                 values = tuple(shell.value(word, lambda _: UNKNOWN) for word in words)
                 judged = inside.judge(Call(values, {}, directory))
                 if judged != _NOTHING:

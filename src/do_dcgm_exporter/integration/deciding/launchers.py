@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from getopt import GetoptError, getopt
 
-from do_dcgm_exporter.integration.deciding.shell import Call, NotUnderstood, assignment
+from do_dcgm_exporter.integration.deciding.shell import Call, NotUnderstood
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 
 # Short and long options as getopt(3) has them, and how many operands precede the command.
@@ -46,9 +46,9 @@ def without_launchers(call: Call) -> Call:
                 if value == REMOTE_VARIABLE:
                     raise NotUnderstood(f"{name} {option}")  # what we set would not reach it
                 environment.pop(value, None)
-        while name == "env" and rest and (pair := assignment(rest[0])):
-            environment[pair[0]] = pair[1]
-            rest.pop(0)
+        while name == "env" and rest and "=" in rest[0]:
+            variable, _, value = rest.pop(0).partition("=")
+            environment[variable] = value
     if not rest:
         raise NotUnderstood("a launcher without a command")
     return replace(call, words=tuple(rest), environment=environment)

@@ -35,7 +35,7 @@ _PARTS = re.compile(_PART, _FLAGS)
 _EXPANSIONS = re.compile(rf"{_SUBSTITUTION}|{_VARIABLE}|\\.", _FLAGS)
 _HARMLESS_TARGETS = frozenset({"/dev/null", "1", "2", "-"})
 _OWN_DIRECTORY = re.compile(r'\$\(dirname +"?\$0"?\)')
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", _FLAGS)
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 
 # Returns the value of a variable, nothing of one that is not set.
 Lookup = Callable[[str], str]
@@ -89,12 +89,6 @@ def commands(text: str) -> Iterator[Command]:
             yield Command(tuple(words), is_redirected, token["operator"])
             words, is_redirected = [], False
     yield Command(tuple(words), is_redirected, "\n")
-
-
-def assignment(word: str) -> tuple[str, str] | None:
-    """Return name and value, as written, of a word that assigns a variable."""
-    match = _ASSIGNMENT.fullmatch(word)
-    return (match[1], match[2]) if match else None
 
 
 def value(word: str, lookup: Lookup) -> str:

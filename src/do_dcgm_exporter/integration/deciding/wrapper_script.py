@@ -21,11 +21,10 @@ from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 _DEEPEST = 3
 _ENDS = frozenset({"\n", ";"})
 _BRANCHES = frozenset({"if", "then", "else", "fi"})
-_OTHER_SYNTAX = frozenset(
+RESERVED = _BRANCHES | frozenset(
     {"!", "{", "}", "case", "do", "done", "elif", "esac", "for", "function", "select", "time",
      "until", "while"}
 )  # fmt: skip
-RESERVED = _BRANCHES | _OTHER_SYNTAX
 _TESTS = frozenset({"[", "[[", "command", "test"})
 _FILE_TEST = re.compile(r"(?:test|\[\[?) -[efrs] (\S+)(?: \]\]?)?")
 _OF_THE_SHELL = _TESTS | {
@@ -72,36 +71,31 @@ class _Run:
         before, is_certain = "\n", True
         for command in shell.commands(text):
             words = list(command.words)
-            if before in _ENDS:
-                is_certain = True
-                while words and words[0] in _BRANCHES and command.operator in _ENDS:
-                    self._branch(words.pop(0), words, ifs)
-            if not words and (command.operator not in _ENDS or command.is_redirected):
-                raise NotUnderstood(command.operator)
+            while before in _ENDS and words and words[0] in _BRANCHES:
+                word = words.pop(0)
+                if word == "if":
+                    ifs.append(False)
+                elif word == "then":
+                    ifs[-1:] = [is_certain]
+                elif word == "else":
+                    ifs[-1:] = [False]
+                else:
+                    ifs[-1:] = []
             if words:
+                is_certain = is_certain or before in _ENDS
                 self._command(words, command, is_certain and all(ifs))
                 before = command.operator
                 is_certain = is_certain and before != "||" and self._succeeds(words)
-        if ifs or before not in _ENDS:
-            raise NotUnderstood("it does not end")
-
-    def _branch(self, word: str, condition: Sequence[str], ifs: list[bool]) -> None:
-        if word == "if" and condition and condition[0] in _TESTS:
-            ifs.append(self._succeeds(condition))
-        elif word == "if" or not ifs:
-            raise NotUnderstood(word)
-        elif word == "else":
-            ifs[-1] = False
-        elif word == "fi":
-            ifs.pop()
+            elif command.operator not in _ENDS or command.is_redirected:
+                raise NotUnderstood(command.operator)
 
     def _succeeds(self, words: Sequence[str]) -> bool:
         """Whether a command is known to succeed; of tests, that for a file that is there."""
         test = _FILE_TEST.fullmatch(" ".join(words))
-        return bool(self._read(self._path(test[1]))) if test else words[0] not in _TESTS
+        return bool(self._read(self._path([test[1]]))) if test else words[0] not in _TESTS
 
     def _command(self, words: list[str], command: shell.Command, is_certain: bool) -> None:
-        own = list(takewhile(shell.assignment, words))
+        own = list(takewhile(shell.ASSIGNMENT.match, words))
         name, *arguments = words[len(own) :] or [""]
         is_program = bool(name) and name not in _OF_THE_SHELL
         if command.operator not in _ENDS | {"&&", "||"} or name in RESERVED:
@@ -126,14 +120,10 @@ class _Run:
             self._assign(words, is_certain, export=True)
         elif name == "set":
             self._set(words, is_certain)
-        elif name in ("cd", ".", "source"):
-            path = self._path(words[0]) if len(words) == 1 else UNKNOWN
-            if UNKNOWN in path:
-                raise NotUnderstood(name)
-            if name == "cd":
-                self._directory = path
-            else:
-                self._source(path, is_certain)
+        elif name == "cd":
+            self._directory = self._path(words)
+        elif name in (".", "source"):
+            self._source(self._path(words), is_certain)
         elif name in ("exit", "return") and is_certain and not self.started:
             raise NotUnderstood(f"{name} before the program")
 
@@ -180,8 +170,11 @@ class _Run:
             raise NotUnderstood("what it starts only shows when it runs")
         self.started = shell.Call(tuple(found), environment, self._directory)
 
-    def _path(self, word: str) -> str:
-        return os.path.join(self._directory, self._value(word))
+    def _path(self, words: Sequence[str]) -> str:
+        path = os.path.join(self._directory, *map(self._value, words))
+        if len(words) != 1 or UNKNOWN in path:
+            raise NotUnderstood("a path that only shows when it runs")
+        return path
 
     def _value(self, word: str) -> str:
         return shell.value(word, self._lookup)
