@@ -116,21 +116,21 @@ def _apply(arguments: argparse.Namespace, means: Means) -> int:
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
     count.write_second_look()
-    return 0 if is_clean else 1
+    return 0 if is_clean and not means.failed else 1
 
 
 def _write_only(applying: Applying, means: Means) -> int:
     """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
     try:
         with alone(means.host, 0.0, means.pace):
-            outcome = applying.write_only()
+            waiting = applying.write_only()
     except Busy:
         tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
         return 0
-    if outcome.pending:
-        names = ", ".join(outcome.pending)
+    if waiting:
+        names = ", ".join(waiting)
         tell(Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
-    return 1 if outcome.failed else 0
+    return 1 if means.failed else 0
 
 
 def _restore(_: argparse.Namespace, means: Means) -> int:

@@ -39,11 +39,10 @@ def apply(
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
     run = Applying(used, settings, lambda: engine, retry=retry)
     with alone(machine.host, 60.0, used.pace):
-        outcome = run.run() if restart else run.write_only()
-    if not restart:
-        machine.said += [f"{unit} is pending" for unit in outcome.pending]
-        return not outcome.failed
-    return name_what_is_left(outcome, machine.tell)
+        outcome, waiting = (run.run(), []) if restart else (None, run.write_only())
+    machine.said += [f"{unit} is pending" for unit in waiting]
+    is_clean = outcome is None or name_what_is_left(outcome, machine.tell)
+    return is_clean and not used.failed
 
 
 def plan(machine: Machine) -> list[str]:

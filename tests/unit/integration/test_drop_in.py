@@ -166,7 +166,7 @@ def test_a_folder_appears_with_its_drop_in_and_goes_with_it(machine: Machine) ->
     files.withdraw(machine.host, UNIT, TEXT)
     assert not machine.exists(PATH)
     assert known(machine).ours[UNIT].withdrawn
-    files.remove(machine.host, UNIT, with_folder=True)
+    files.remove(machine.host, UNIT, True)
     assert before == machine.files()
 
 
@@ -176,7 +176,7 @@ def test_a_folder_with_somebody_elses_file_stays(machine: Machine, with_folder: 
     before = machine.files()
     files.install(machine.host, UNIT, TEXT)
     files.withdraw(machine.host, UNIT, TEXT)
-    files.remove(machine.host, UNIT, with_folder=with_folder)
+    files.remove(machine.host, UNIT, with_folder)
     assert before == machine.files()
 
 
@@ -184,7 +184,7 @@ def test_an_empty_folder_of_somebodys_stays(machine: Machine) -> None:
     (machine.root / FOLDER).mkdir()
     files.install(machine.host, UNIT, TEXT)
     files.withdraw(machine.host, UNIT, TEXT)
-    files.remove(machine.host, UNIT, with_folder=False)
+    files.remove(machine.host, UNIT, False)
     assert machine.files()[FOLDER] == "directory"
 
 
@@ -200,7 +200,7 @@ def test_one_that_was_written_since_it_was_withdrawn_stays(machine: Machine) -> 
     files.install(machine.host, UNIT, TEXT)
     files.withdraw(machine.host, UNIT, TEXT)
     machine.write(PATH, "# mine")
-    files.remove(machine.host, UNIT, with_folder=True)
+    files.remove(machine.host, UNIT, True)
     assert [PATH] == [path for path in machine.files() if path.startswith(f"{FOLDER}/")]
 
 
@@ -252,7 +252,7 @@ def test_a_disk_too_full_to_rename_is_no_obstacle_to_undoing(
     monkeypatch.setattr(Path, "replace", full)
     monkeypatch.setattr(Path, "rename", full)
     files.withdraw(machine.host, UNIT, TEXT)
-    files.remove(machine.host, UNIT, with_folder=True)
+    files.remove(machine.host, UNIT, True)
     assert not machine.exists(FOLDER)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,6 @@ from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Record
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.control_groups import Kind
 from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
-from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
@@ -81,7 +81,7 @@ def ours(*, withdrawn: bool = False, **changes: Any) -> Records:
 CLEAN = Findings(
     settings=IntegrationSettings(),
     driver="550.54.15",
-    packages=(Package("datacenter-gpu-manager-4-core", "1:4.5.3-1"),),
+    packages={"datacenter-gpu-manager-4-core": "1:4.5.3-1"},
     has_engine_program=True,
     engine=EngineAnswer(
         Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8, profiling=Profiling.WORKS
@@ -200,9 +200,8 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
     data = check_report.as_data(now, (), ())
-    assert not data["engine"]["port"]["taken"]
-    assert "localhost:5555" == data["local_engine"]["address"]
-    assert data["local_engine"]["port"]["taken"]
+    assert "gpu7:5555" == data["engine_address"]
+    assert data["engine_port"]["is_taken"]
 
 
 def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
@@ -215,7 +214,7 @@ def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
 
 def test_no_dcgm_is_one_problem() -> None:
     nothing = found(
-        packages=(), has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
+        packages={}, has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
         engine_unit=view("nvidia-dcgm.service", load_state="not-found"),
         engine_port=PortUse(False),
     )  # fmt: skip
@@ -243,8 +242,8 @@ def test_a_missing_profiling_module_is_installed_or_loaded() -> None:
     engine = replace(CLEAN.engine, profiling=Profiling.NOT_LOADED)
     problem = only(found(engine=engine))
     assert "apt install datacenter-gpu-manager-4-proprietary" == problem.remedy[0]
-    package = Package("datacenter-gpu-manager-4-proprietary", "1")
-    problem = only(found(engine=engine, packages=(*CLEAN.packages, package)))
+    package = "datacenter-gpu-manager-4-proprietary"
+    problem = only(found(engine=engine, packages={**CLEAN.packages, package: "1"}))
     assert ("systemctl restart nvidia-dcgm.service",) == problem.remedy
 
 
@@ -475,20 +474,17 @@ def test_a_wrong_configuration() -> None:
 # --- what is printed ---------------------------------------------------------------------
 
 KEYS = {
-    "": ["schema", "driver", "packages", "engine", "local_engine", "exporters",
-         "embedded_processes", "service", "health", "address", "endpoint",
-         "choice", "problems", "notices", "unseen"],
-    "engine": ["address", "condition", "reason", "version", "client_version", "fits", "gpus",
-               "profiling", "simulated", "unit", "choice", "port"],
-    "local_engine": ["address", "condition", "reason", "version", "client_version", "fits",
-                     "gpus", "profiling", "simulated", "port"],
-    "service": ["name", "load", "active", "enabled", "file"],
-    "address": ["port", "taken", "command", "pid", "unit"],
-    "endpoint": ["url", "reachable", "reason"],
+    "": ["schema", "driver", "packages", "engine", "local_engine", "engine_unit", "engine_port",
+         "own_port", "service", "health", "endpoint", "other_engines", "unseen",
+         "engine_address", "policy", "embedded_processes", "exporters", "mentions", "problems",
+         "notes"],
+    "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated"],
+    "engine_unit": ["name", "load_state", "active_state", "file_state", "fragment"],
+    "engine_port": ["is_taken", "holder", "unit"],
 }  # fmt: skip
-UNIT_KEYS = ["kind", "unit", "name", "how", "engine", "embedded", "changed", "would", "why",
-             "dcgm_major", "pids"]  # fmt: skip
-MENTION_KEYS = ["kind", "name", "how", "embedded", "pids", "place", "lines"]
+UNIT_KEYS = ["unit", "how", "engine", "library_major", "processes", "embedded", "drop_in",
+             "stopped", "goal", "why"]  # fmt: skip
+MENTION_KEYS = ["role", "name", "pids", "place", "lines"]
 FULL = Situation(
     replace(CLEAN, processes=Processes((process(),)), unseen=("docker: no answer in time",)),
     Exporters(
@@ -501,10 +497,12 @@ FULL = Situation(
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
     data = check_report.as_data(FULL, problems(FULL), notes(FULL))
-    assert 1 == data["schema"]
+    assert 2 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name
-    assert [UNIT_KEYS, MENTION_KEYS] == [list(one) for one in data["exporters"]]
+    assert [UNIT_KEYS] == [list(one) for one in data["exporters"]]
+    assert [MENTION_KEYS] == [list(one) for one in data["mentions"]]
+    assert data == json.loads(json.dumps(data))
     assert {"id", "what", "remedy"} == set(data["problems"][0])
     assert {"pid", "command", "of"} == set(data["embedded_processes"][0])
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import files
-from do_dcgm_exporter.integration.changing.changes import Changes
+from do_dcgm_exporter.integration.changing.changes import Change, carry_out
 from do_dcgm_exporter.integration.changing.running import Means
-from do_dcgm_exporter.integration.changing.undoing import carry_over
+from do_dcgm_exporter.integration.changing.undoing import carry_over, put_back
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import (
     Circumstances,
@@ -32,17 +32,12 @@ from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was decided and what else there is.
+    """What was decided, what else there is, and which records cannot be read."""
 
-    Units that ``failed`` are not as decided, and those ``pending`` are left to the next run.
-    """
-
+    choice: Choice
     decisions: tuple[Decision, ...]
     exporters: Exporters
-    failed: frozenset[str] = frozenset()
-    pending: tuple[str, ...] = ()
-    complaints: tuple[str, ...] = ()
-    leaves_all: bool = False
+    complaints: tuple[str, ...]
 
 
 class Applying:
@@ -85,39 +80,35 @@ class Applying:
         files.sweep(self._means.host)
         if carry_over(self._means, self._records):
             self._look()
-        failed = self._undo_strangers() | self._renew()
-        decisions, changes = self._decide(), self._changes()
-        changes.carry_out(decisions)
-        failed |= changes.failed
-        return Outcome(
-            decisions,
-            self._exporters,
-            frozenset(failed),
-            complaints=self._records.complaints,
-            leaves_all=self._now.choice is Choice.LEAVE,
-        )
+        self._undo_strangers()
+        self._renew()
+        decisions = self._decide()
+        carry_out(self._means, self._records, [self._change(made) for made in decisions])
+        return Outcome(self._now.choice, decisions, self._exporters, self._records.complaints)
 
-    def write_only(self) -> Outcome:
-        """Write the drop-ins of new clients; restart, undo and stop nothing."""
+    def write_only(self) -> list[str]:
+        """Write the drop-ins of new clients, and return the units that wait for the rest."""
         self._find = partial(self._find, with_containers=False)
         self._look()
-        decisions, changes = self._decide(), self._changes()
-        pending = [
-            made.unit for made in decisions if made.reason is Reason.ENGINE or changes.is_work(made)
+        changes = [self._change(made) for made in self._decide()]
+        waiting = [
+            one.unit for one in changes if one.is_needed or one.decision.reason is Reason.ENGINE
         ]
-        new = [made for made in decisions if made.text and made.unit not in self._records.stopped]
-        if [made for made in new if changes.write(made)]:
+        new = [one for one in changes if one.decision.text and one.stopped is None]
+        if [one for one in new if one.write()]:
             self._means.reload()
-        return Outcome(decisions, self._exporters, frozenset(changes.failed), tuple(pending))
+        return waiting
 
-    def _changes(self) -> Changes:
-        return Changes(self._means, self._records, self._exporters, self._now.address)
+    def _change(self, made: Decision) -> Change:
+        exporter = next(one for one in self._exporters.units if one.name == made.unit)
+        ours, stopped = self._records.ours.get(made.unit), self._records.stopped.get(made.unit)
+        return Change(self._means, made, exporter, self._now.address, ours, stopped)
 
     # Look
 
     def _read(self) -> None:
         self._records = records_in(look_at_our_files(self._means.host))
-        self._exporters = self._find((*self._records.ours, *self._records.stopped))
+        self._exporters = self._find(self._records.units)
 
     def _look(self) -> None:
         self._read()
@@ -129,14 +120,12 @@ class Applying:
         ours = self._records.ours.get(exporter.name)
         return ours is not None and ours.withdrawn == is_loaded(exporter)
 
-    def _undo_strangers(self) -> set[str]:
+    def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
         names = {exporter.name for exporter in self._exporters.units}
-        changes = self._changes()
         if strangers := [unit for unit in self._records.units if unit not in names]:
-            changes.undo(strangers)
+            put_back(self._means, self._records, strangers)
             self._look()
-        return changes.failed
 
     def _stale(self) -> list[str]:
         """Return the units whose drop-in has to be made anew."""
@@ -146,15 +135,14 @@ class Applying:
             if (ours := self._records.ours.get(one.name)) and is_stale(one, ours, self._now.address)
         ]
 
-    def _renew(self) -> set[str]:
+    def _renew(self) -> None:
         """See units whose drop-in has to be made anew as they are without it."""
-        stale, changes = self._stale(), self._changes()
+        stale = self._stale()
         if stale and self._answer().answers:
             for unit in stale:
-                changes.withdraw(unit)
+                self._means.attempt(unit, files.withdraw, self._records.ours[unit].text)
             self._means.reload()
             self._look()
-        return changes.failed
 
     # Decide
 
@@ -166,16 +154,13 @@ class Applying:
 
     def _answer(self) -> EngineAnswer:
         """Ask the engine, once."""
-        if self._now.engine is None:
-            engine = self._ask()
-            expected = engine.answers or self._is_expected()
-            self._now = replace(self._now, engine=engine, engine_is_expected=expected)
-            return engine
-        return self._now.engine
-
-    def _is_expected(self) -> bool:
+        if self._now.engine is not None:
+            return self._now.engine
+        engine = self._ask()
         try:
-            view = self._means.systemd.view(ENGINE_SERVICE)
+            view = None if engine.answers else self._means.systemd.view(ENGINE_SERVICE)
         except CommandFailed:
-            return True  # that is no sign of anything
-        return is_expected(view, self._settings.engine_unit)
+            view = None  # that is no sign of anything
+        expected = is_expected(view, self._settings.engine_unit)
+        self._now = replace(self._now, engine=engine, engine_is_expected=expected)
+        return engine

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.integration.changing.running import CannotChange
 from do_dcgm_exporter.integration.deciding.records import StoppedUnit, text_of
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
 from do_dcgm_exporter.integration.looking.our_files import (
@@ -25,10 +25,6 @@ from do_dcgm_exporter.integration.looking.our_files import (
 )
 
 _SCRATCH = ".do-dcgm-exporter"
-
-
-class CannotChange(ExporterError):
-    """Raised when a file cannot be written, renamed or removed."""
 
 
 @contextmanager
@@ -106,7 +102,7 @@ def withdraw(host: Host, unit: str, text: str) -> None:
             place.unlink()  # which a full disk takes anyhow
 
 
-def remove(host: Host, unit: str, *, with_folder: bool) -> None:
+def remove(host: Host, unit: str, with_folder: bool) -> None:
     """Remove a withdrawn drop-in, with its folder if that is empty then. Raises CannotChange."""
     folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
     with _told(unit):
@@ -154,16 +150,10 @@ def _empty(scratch: Path, folder: Path) -> None:
 # Units that are stopped, and units that would not be clients
 
 
-def remember(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Write down how a unit was before it is stopped. Raises CannotChange."""
+def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
+    """Write down how a unit is, then remove its links. Raises CannotChange."""
     with _told(unit):
         write_file(host.path(STOPPED / unit), text_of(stopped))
-
-
-def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Remove the links of a unit, once it is written down. Raises CannotChange."""
-    remember(host, unit, stopped)
-    with _told(unit):
         for path, _ in stopped.links:
             host.path(path).unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from types import FrameType
+from typing import TextIO
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, RUN_DIRECTORY, Host
@@ -21,6 +22,10 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _POLICY_FORBIDS = 101  # README.policy-rc.d of init-system-helpers
+
+
+class CannotChange(ExporterError):
+    """Raised when a file cannot be written, renamed or removed."""
 
 
 class Busy(ExporterError):
@@ -65,7 +70,7 @@ class Means:
     """What work on units needs, all of it replaceable.
 
     ``proof_seconds`` is how long a unit may take to come back as a client, ``settle_seconds``
-    when a unit that was started is looked at.
+    when a unit that was started is looked at; ``failed`` are units that are not as wished.
     """
 
     host: Host
@@ -75,6 +80,7 @@ class Means:
     pace: Pace = field(default_factory=Pace)
     proof_seconds: float = 120.0
     settle_seconds: float = 1.0
+    failed: set[str] = field(default_factory=set)
     reloading: threading.Lock = field(default_factory=threading.Lock)
 
     def reload(self) -> None:
@@ -89,6 +95,20 @@ class Means:
         except commands.CommandFailed:
             self.pace.sleep(0.0)  # it was ended together with us
             raise
+
+    def attempt(self, unit: str, change: Callable[..., object], *arguments: object) -> bool:
+        """Change a unit's files; return whether that worked, and say if not."""
+        try:
+            change(self.host, unit, *arguments)
+        except CannotChange as error:
+            return self.fail(unit, str(error))
+        return True
+
+    def fail(self, unit: str, what: str) -> bool:
+        """Say what is not as wished, and return False."""
+        self.failed.add(unit)
+        self.tell(Level.WARNING, what)
+        return False
 
 
 def in_parallel(jobs: Sequence[Callable[[], object]]) -> None:
@@ -146,23 +166,20 @@ def alone(
     path = host.path(RUN_DIRECTORY / "lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Root's alone: whoever may open a file may lock it.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         end = time.monotonic() + seconds
-        if not _is_locked_by_us(descriptor):
+        if not _locks(file):
             on_wait()
-        while not _is_locked_by_us(descriptor):
+        while not _locks(file):
             if time.monotonic() >= end:
                 raise Busy(f"another run has held {RUN_DIRECTORY}/lock for {seconds:g} s")
             pace.sleep(0.2)
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _is_locked_by_us(descriptor: int) -> bool:
+def _locks(file: TextIO) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -166,8 +166,7 @@ def _start_engine(found: Findings) -> tuple[str, ...]:
 def _of_profiling(found: Findings) -> Iterator[Problem]:
     restart = f"systemctl restart {ENGINE_SERVICE}"
     if found.engine.profiling is Profiling.NOT_LOADED:
-        names = {package.name for package in found.packages}
-        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names
+        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in found.packages
         install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
         what = "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics"
         yield Problem("no-profiling", what, _there(found, *install, restart))

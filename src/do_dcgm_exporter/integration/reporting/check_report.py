@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.deciding.exporter import Mention, UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import Goal, is_loaded
+from do_dcgm_exporter.integration.deciding.exporter import UnitExporter
+from do_dcgm_exporter.integration.deciding.plan import is_loaded
 from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
-SCHEMA = 1
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
@@ -48,7 +49,7 @@ def as_text(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -
 def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     settings, unit = found.settings, found.engine_unit
     yield "driver", found.driver or "not loaded"
-    packages = ", ".join(f"{package.name} {package.version}" for package in found.packages)
+    packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
     yield "DCGM", packages or ("not from a package" if found.has_engine_program else "none")
     alias = f" -> {unit.name}" if unit and unit.name != ENGINE_SERVICE else ""
     yield "engine", f"{ENGINE_SERVICE}{alias}, {_state(unit)} (engine = {settings.engine_unit})"
@@ -129,99 +130,54 @@ def _embedded(found: Findings) -> Iterator[str]:
         yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
 
 
-# JSON, whose keys are only ever added
+# JSON, whose keys are only ever added: the values themselves, of some kinds only a part
+
+_SHOWN: Mapping[type, str] = {
+    Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
+    " health endpoint other_engines unseen",
+    UnitView: "name load_state active_state file_state fragment",
+    DcgmProcess: "pid command",
+}
 
 
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
-    found, settings = now.found, now.found.settings
-    endpoint, processes = found.endpoint, found.processes.embedded
+    found, records = now.found, now.records
+    processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
     return {
-        "schema": SCHEMA,
-        "driver": found.driver or None,
-        "packages": [asdict(package) for package in found.packages],
-        "engine": {
-            **_engine_data(found.engine, str(settings.engine)),
-            "unit": _unit_data(found.engine_unit),
-            "choice": settings.engine_unit,
-            "port": _port_data(found.engine_port)
-            if settings.engine == settings.local_engine
-            else _port_data(PortUse(False)),
-        },
-        "local_engine": {
-            **_engine_data(found.local_engine, str(settings.local_engine)),
-            "port": _port_data(found.engine_port),
-        },
+        "schema": 2,
+        **_plain(found),
+        "engine_address": str(found.settings.engine),
+        "policy": found.settings.choice.value,
+        "embedded_processes": processes if found.knows_embedded else None,
         "exporters": [
-            *(_exporter_data(now, exporter) for exporter in now.exporters.units),
-            *(_mention_data(mention) for mention in now.exporters.mentions),
+            {
+                "unit": _plain(one.view),
+                "how": one.command.form.value,
+                "engine": one.command.remote,
+                "library_major": one.library_major,
+                "processes": _plain(one.processes),
+                "embedded": any(process.is_embedded for process in one.processes),
+                "drop_in": _plain(records.ours[one.name].record)
+                if one.name in records.ours
+                else None,
+                "stopped": one.name in records.stopped,
+                "goal": now.decisions[one.name].goal.value,
+                "why": now.decisions[one.name].why,
+            }
+            for one in now.exporters.units
         ],
-        "embedded_processes": [
-            {"pid": one.pid, "command": one.command, "of": owner_of(one)} for one in processes
-        ]
-        if found.knows_embedded
-        else None,
-        "service": _unit_data(found.service),
-        "health": asdict(found.health) if found.health else None,
-        "address": {"port": settings.address.port, **_port_data(found.own_port)},
-        "endpoint": {
-            "url": settings.forward_url or None,
-            "reachable": bool(endpoint.status) if endpoint else None,
-            "reason": endpoint.text if endpoint and not endpoint.status else "",
-        },
-        "choice": settings.choice.value,
-        "problems": [asdict(one) for one in problems],
-        "notices": list(notes),
-        "unseen": list(found.unseen),
+        "mentions": _plain(now.exporters.mentions),
+        "problems": _plain(problems),
+        "notes": list(notes),
     }
 
 
-def _engine_data(engine: EngineAnswer, address: str) -> dict[str, Any]:
-    fits = engine.condition in (Condition.ANSWERS, Condition.NO_DRIVER)
-    return {
-        "address": address, "condition": engine.condition.value, "reason": engine.reason,
-        "version": engine.engine or None, "client_version": engine.client or None, "fits": fits,
-        "gpus": engine.gpus, "profiling": engine.profiling.value, "simulated": engine.simulated,
-    }  # fmt: skip
-
-
-def _unit_data(view: UnitView | None) -> dict[str, Any] | None:
-    if view is None:
-        return None
-    return {
-        "name": view.name, "load": view.load_state, "active": view.active_state,
-        "enabled": view.file_state, "file": view.fragment or None,
-    }  # fmt: skip
-
-
-def _port_data(use: PortUse) -> dict[str, Any]:
-    return {
-        "taken": use.is_taken, "command": use.holder.command if use.holder else None,
-        "pid": use.holder.pid if use.holder else None, "unit": use.unit or None,
-    }  # fmt: skip
-
-
-def _exporter_data(now: Situation, exporter: UnitExporter) -> dict[str, Any]:
-    decision, records, name = now.decisions[exporter.name], now.records, exporter.name
-    changed = "refused" if name in records.refused else None
-    if name in records.stopped:
-        changed = "stopped"
-    elif name in records.ours:
-        changed = "rewritten" if records.ours[name].record.proven else "unproven"
-    would = decision.goal if decision.text or decision.goal is not Goal.CLIENT else Goal.UNTOUCHED
-    return {
-        "kind": "unit", "unit": _unit_data(exporter.view), "name": name,
-        "how": exporter.command.form.value, "engine": exporter.command.remote,
-        "embedded": any(process.is_embedded for process in exporter.processes),
-        "changed": changed, "would": would.value, "why": decision.why,
-        "dcgm_major": exporter.library_major or None,
-        "pids": [process.pid for process in exporter.processes],
-    }  # fmt: skip
-
-
-def _mention_data(mention: Mention) -> dict[str, Any]:
-    return {
-        "kind": "mention", "name": mention.name, "how": mention.role.value,
-        "embedded": bool(mention.pids), "pids": list(mention.pids),
-        "place": mention.place or None, "lines": list(mention.lines),
-    }  # fmt: skip
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        shown = _SHOWN.get(type(value), "").split()
+        names = shown or [field.name for field in fields(value)]
+        return {name: _plain(getattr(value, name)) for name in names}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -10,6 +10,7 @@ from do_dcgm_exporter.integration.changing.applying import Outcome
 from do_dcgm_exporter.integration.changing.running import Level, Tell
 from do_dcgm_exporter.integration.deciding.plan import HARMLESS, WISHED, Decision, Goal, Reason
 from do_dcgm_exporter.integration.host import COMMAND
+from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
@@ -59,10 +60,10 @@ def name_what_is_left(outcome: Outcome, tell: Tell) -> bool:
         if mention.pids:
             what = f"{mention.name} {mention.role.value}, with an embedded DCGM"
             how = f"it is never changed; '{COMMAND} check' says how to connect it"
-            (wished if outcome.leaves_all else wrong).append(f"{what}: {how}")
+            (wished if outcome.choice is Choice.LEAVE else wrong).append(f"{what}: {how}")
     for sentence in (*wrong, *wished):
         tell(Level.WARNING, sentence)
-    return not (wrong or outcome.failed)
+    return not wrong
 
 
 def planned(made: Decision) -> str:
