@@ -58,5 +58,5 @@ def read_bytes(path: str, limit: int) -> bytes:
         # Unbuffered: room for all of ``limit`` would be made first, for every small file.
         with open(path, "rb", buffering=0) as file:
             return file.read(limit) if status.st_size > limit else file.readall()[:limit]
-    except OSError:
+    except (OSError, ValueError):  # no path has a NUL in it
         return b""
