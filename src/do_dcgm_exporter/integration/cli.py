@@ -19,7 +19,7 @@ from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_st
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
-from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned, tell
+from do_dcgm_exporter.integration.reporting.messages import planned, tell
 from do_dcgm_exporter.output import write
 
 _LONGEST_RUN = 600.0
@@ -102,12 +102,11 @@ def _apply(arguments: argparse.Namespace, means: running.Means) -> int:
         return _write_only(applying, means)
     count = Count(means.host)
     with running.alone(means, _LONGEST_RUN):
-        outcome = applying.run()
-    is_clean = name_what_is_left(outcome, tell)
+        applying.run()
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
     count.write_second_look()
-    return 0 if is_clean and not means.failed else 1
+    return 1 if means.failed else 0
 
 
 def _write_only(applying: Applying, means: running.Means) -> int:

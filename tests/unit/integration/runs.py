@@ -13,7 +13,7 @@ from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
+from do_dcgm_exporter.integration.reporting.messages import planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 STATE = "var/lib/do-dcgm-exporter"
@@ -39,10 +39,9 @@ def apply(
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
     run = Applying(used, settings, lambda: engine, retry=retry)
     with alone(used, 60.0):
-        outcome, waiting = (run.run(), []) if restart else (None, run.write_only())
-    machine.said += [f"{unit} is pending" for unit in waiting]
-    is_clean = outcome is None or name_what_is_left(outcome, machine.tell)
-    return is_clean and not used.failed
+        waiting = run.run() if restart else run.write_only()
+    machine.said += [f"{unit} is pending" for unit in waiting or ()]
+    return not used.failed
 
 
 def plan(machine: Machine) -> list[str]:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.changes import Change, carry_out
-from do_dcgm_exporter.integration.changing.running import Means
+from do_dcgm_exporter.integration.changing.running import Level, Means
 from do_dcgm_exporter.integration.changing.undoing import carry_over, put_back
 from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was decided, what else there is, and which records cannot be read."""
-
-    choice: Choice
-    decisions: tuple[plan.Decision, ...]
-    exporters: Exporters
-    complaints: tuple[str, ...]
 
 
 class Applying:
@@ -66,8 +56,8 @@ class Applying:
             for made in self._decide()
         )
 
-    def run(self) -> Outcome:
-        """Change what has to be changed."""
+    def run(self) -> None:
+        """Change what has to be changed, and name what is not as it should be."""
         self._look()
         files.sweep(self._means.host)
         if carry_over(self._means, self._records):
@@ -76,7 +66,7 @@ class Applying:
         self._renew()
         decisions = self._decide()
         carry_out(self._means, self._records, [self._change(made) for made in decisions])
-        return Outcome(self._now.choice, decisions, self._exporters, self._records.complaints)
+        self._name_what_is_left(decisions)
 
     def write_only(self) -> list[str]:
         """Write the drop-ins of new clients, and return the units that wait for the rest."""
@@ -92,6 +82,25 @@ class Applying:
         if [one for one in new if one.write()]:
             self._means.reload()
         return waiting
+
+    def _name_what_is_left(self, decisions: tuple[plan.Decision, ...]) -> None:
+        fail, wished = self._means.fail, partial(self._means.tell, Level.WARNING)
+        for complaint in self._records.complaints:
+            fail(complaint)
+        for made in decisions:
+            unit, why = made.unit, made.why or f"journalctl -u {made.unit}"
+            if made.reason is plan.Reason.DOWN:
+                fail(f"{unit}, which is a client by our drop-in, does not run: {why}")
+            elif made.goal in plan.LEFT and made.reason in plan.WISHED:
+                wished(f"{unit} keeps its embedded DCGM: {why}")
+            elif made.goal in plan.LEFT and made.reason not in plan.HARMLESS:
+                fail(f"{unit} keeps its embedded DCGM: {why}")
+        for mention in self._exporters.mentions:
+            if mention.pids:
+                what = f"{mention.name} {mention.role.value}, with an embedded DCGM"
+                how = f"it is never changed; '{COMMAND} check' says how to connect it"
+                is_wished = self._now.choice is Choice.LEAVE
+                (wished if is_wished else fail)(f"{what}: {how}")
 
     def _change(self, made: plan.Decision) -> Change:
         exporter = next(one for one in self._exporters.units if one.name == made.unit)

@@ -58,7 +58,7 @@ class Means:
     """What work on units needs, all of it replaceable.
 
     ``proof_seconds`` is how long a unit may take to come back as a client, ``settle_seconds``
-    when a unit that was started is looked at; ``failed`` are units that are not as wished.
+    when a unit that was started is looked at; ``failed`` is what is not as wished.
     """
 
     host: Host
@@ -67,7 +67,7 @@ class Means:
     may_restart: Callable[[str], bool] = lambda _: True
     proof_seconds: float = 120.0
     settle_seconds: float = 1.0
-    failed: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
     interruption: threading.Event = field(default_factory=threading.Event)
     reloading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,12 +94,12 @@ class Means:
         try:
             change(self.host, unit, *arguments)
         except CannotChange as error:
-            return self.fail(unit, str(error))
+            return self.fail(str(error))
         return True
 
-    def fail(self, unit: str, what: str) -> bool:
+    def fail(self, what: str) -> bool:
         """Say what is not as wished, and return False."""
-        self.failed.add(unit)
+        self.failed.append(what)
         self.tell(Level.WARNING, what)
         return False
 

@@ -77,7 +77,7 @@ def notes(now: Situation) -> Iterator[str]:
 
 def _once_right(complaint: str) -> str:
     """Return how to be rid of a file that cannot be understood, by the complaint about it."""
-    return f"rm {complaint.split()[0]}  # once everything is as it should be"
+    return f"rm {complaint.split(maxsplit=1)[0]}  # once everything is as it should be"
 
 
 def _of_configuration(found: Findings) -> Iterator[Problem]:
