@@ -409,6 +409,14 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     assert check_report.as_data(now, (), ())["embedded_processes"] is None
 
 
+def test_without_an_engine_what_has_an_exporter_is_a_note() -> None:
+    now = with_mention(pids=(30,), place="root's crontab")
+    now = replace(now, found=replace(now.found, knows_embedded=False))
+    assert () == problems(now)
+    (note,) = notes(now)
+    assert note.startswith("cron.service has an exporter among its processes")
+
+
 def test_another_engine_is_a_note() -> None:
     now = found(other_engines={9: "lab.service", 10: ""})
     assert () == problems(now)

@@ -50,7 +50,7 @@ def problems(now: Situation) -> tuple[Problem, ...]:
         *engine,
         *_of_profiling(found),
         *(one for exporter in now.exporters.units for one in _of_exporter(now, exporter)),
-        *(_embedded_in(mention) for mention in now.exporters.mentions if mention.pids),
+        *(_embedded_in(one) for one in now.exporters.mentions if one.pids and found.knows_embedded),
         *(Problem("record", what, (_once_right(what),)) for what in now.records.complaints),
         *_of_the_snap(found),
         *port,
@@ -66,7 +66,8 @@ def notes(now: Situation) -> Iterator[str]:
         if decision.reason in _NOTED and not _is_embedded(exporter, decision):
             yield f"{exporter.name}: {decision.why}"
     for mention in now.exporters.mentions:
-        if not mention.pids:
+        # Without an engine nobody can be told from a client that waits for it.
+        if not (mention.pids and now.found.knows_embedded):
             yield f"{mention.name} {mention.role.value}{_where(mention)}"
     for pid, unit in now.found.other_engines.items():
         if unit != _SNAP_ENGINE:
