@@ -132,7 +132,7 @@ class GpmEntity:
             own.spans = deque(moved, maxlen=REMEMBERED)
 
     def span(self, field_id: int, time: int) -> Span | None:
-        """What the reading of a field at a time covers."""
+        """Return what the reading of a field at a time covers."""
         own = self.fields.get(field_id)
         spans = reversed(own.spans) if own else iter(())
         return next((span for span in spans if span.time <= time), None)

@@ -28,7 +28,7 @@ EVENT_NAMES = {
 
 
 def events_in(mask: int) -> Iterator[str]:
-    """The names of the bits set in ``mask``; unknown bits have none."""
+    """Return the names of the bits set in ``mask``; unknown bits have none."""
     return (name for bit, name in EVENT_NAMES.items() if mask & bit)
 
 
@@ -78,5 +78,5 @@ class ClockLog:
         return Tally(name for sample in recent for name in events_in(sample.mask))
 
     def started(self, entity: Entity) -> Tally[str]:
-        """How often each event has begun while it was looked at."""
+        """Return how often each event has begun while it was looked at."""
         return self._histories[entity].started

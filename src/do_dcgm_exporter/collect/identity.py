@@ -15,7 +15,7 @@ from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
 
 def entity_labels(topology: Topology, settings: Settings) -> Mapping[Entity, tuple[Label, ...]]:
-    """The identifying labels of every entity, in the order they are printed."""
+    """Return the identifying labels of every entity, in the order they are printed."""
     labels: dict[Entity, tuple[Label, ...]] = {}
     for gpu in topology.gpus:
         labels[gpu.entity] = _gpu_labels(gpu, settings)

@@ -65,25 +65,25 @@ class LabelBlocks:
                 self._blocks[entity] = _Block(values, info, names, plain)
 
     def of(self, entity: Entity) -> tuple[str, ...]:
-        """The blocks of ``entity``: one, or one per job."""
+        """Return the blocks of ``entity``: one, or one per job."""
         return self._blocks[entity].plain
 
     def with_labels(
         self, entity: Entity, labels: Sequence[Label] = (), attributes: Sequence[Label] = ()
     ) -> tuple[str, ...]:
-        """The blocks of ``entity`` with further ``labels`` and ``attributes`` (both sorted)."""
+        """Return the blocks of ``entity`` with more ``labels`` and ``attributes`` (both sorted)."""
         block = self._blocks[entity]
         own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
         return _render((*own, *attributes), block.jobs)
 
     def info_of(self, entity: Entity) -> str:
-        """The block of the info series of ``entity``: its labels without the jobs."""
+        """Return the block of the info series of ``entity``: its labels without the jobs."""
         return label_block(self.identities[entity] + self._blocks[entity].info_values)
 
     def _label_values(
         self, entity: Entity, readings: Readings
     ) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
-        """The label counters of ``entity`` on all of its series, and those on its info series."""
+        """Return the label counters on all series of ``entity``, and those on its info series."""
         found: list[Label] = []
         info: list[Label] = []
         for counter in self.label_counters:

@@ -32,7 +32,7 @@ class Losses:
     def judge(
         self, readings: Readings, gpus: Iterable[Gpu], told: frozenset[int]
     ) -> frozenset[int]:
-        """The GPUs that are lost now: those that the engine has ``told``, and the silent ones.
+        """Return the GPUs that are lost now: those the engine has ``told``, and the silent ones.
 
         A GPU that nobody has told the name of counts as lost until it is asked again: its
         samples would be in series of no UUID.

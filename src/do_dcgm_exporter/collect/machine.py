@@ -74,7 +74,7 @@ class Roster:
 
     @classmethod
     def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
-        """The roster of a selection; without ``keep`` no value is kept."""
+        """Return the roster of a selection; without ``keep`` no value is kept."""
         entities = selection.entities if keep else ()
         devices = tuple(entity for entity in entities if entity.kind in GPU_KINDS)
         return cls(
@@ -105,12 +105,12 @@ class MachineState:
     xids: tuple[SeenXid, ...] = ()
 
     def number(self, entity: Entity, field_id: int) -> int | float | None:
-        """A value of a device; None if it has none or its GPU is lost."""
+        """Return a value of a device, None if it has none or its GPU is lost."""
         value = self.values.get((entity, field_id))
         return value if isinstance(value, int | float) else None
 
     def number_of_gpu(self, gpu: Gpu, field_id: int) -> int | float | None:
-        """A value that a whole GPU has; under MIG the engine tells it of the instances."""
+        """Return a value of a whole GPU, which under MIG the engine reports for its instances."""
         parts = self.roster.parts.get(gpu.id, ())
         found = (self.number(entity, field_id) for entity in parts)
         return max((value for value in found if value is not None), default=None)
@@ -124,12 +124,12 @@ class MachineState:
         return whole if whole is None else round(whole)
 
     def stale(self, field_id: int) -> Iterator[Entity]:
-        """The devices whose value the engine has not updated."""
+        """Return the devices whose value the engine has not updated."""
         return (e for e in self.roster.devices if self.values.get((e, field_id)) is Absence.STALE)
 
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
-    """What ``readings`` say of those in ``roster``."""
+    """Return what ``readings`` say of those in ``roster``."""
     read = readings.values
     lost = {part for gpu_id in readings.lost_gpus for part in roster.parts.get(gpu_id, ())}
     return MachineState(

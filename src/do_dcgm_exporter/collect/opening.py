@@ -135,7 +135,7 @@ class _Scope:
         return self.configuration.settings.collect_interval
 
     def plans(self) -> Iterator[tuple[FieldPlan, tuple[Entity, ...]]]:
-        """A plan for every kind with selected entities, and those entities."""
+        """Yield a plan for every kind with selected entities, and those entities."""
         for kind in EntityKind:
             entities = of_kind(self.selection.entities, kind)
             if entities:
@@ -148,7 +148,7 @@ class _Scope:
         return {entity for watch in watches for entity in watch.entities}
 
     def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
-        """The GPUs in scope that are not among ``watched``."""
+        """Return the GPUs in scope that are not among ``watched``."""
         return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
 
     def watch_fields(self, watcher: Watcher) -> None:
@@ -212,7 +212,7 @@ class _Scope:
     def xid_collector(
         self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, watches: Sequence[Watch]
     ) -> XidCollector:
-        """The follower of field 230, which shows every GPU in scope."""
+        """Make the follower of field 230, which shows every GPU in scope."""
         shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
         zero_fill = self.configuration.settings.xid_zero_fill
         return XidCollector(engine, self.topology, labels, logs.xids, watches, shown, zero_fill)
@@ -226,7 +226,7 @@ class _Scope:
         xids: XidCollector,
         health: HealthCollector,
     ) -> tuple[Collector, ...]:
-        """The collectors, each with the entities it is about."""
+        """Make the collectors, each with the entities it is about."""
         topology, gpus = self.topology, self.selection.gpus
         carried = carriers(self.configuration.counters, self.selection.entities)
         collectors: tuple[Collector, ...] = (

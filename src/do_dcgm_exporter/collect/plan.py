@@ -57,7 +57,7 @@ class FieldPlan:
 
 
 def plan_fields(kind: EntityKind, counters: CounterSet) -> FieldPlan:
-    """The plan for entities of ``kind``.
+    """Plan the fields of entities of ``kind``.
 
     Field 230, and the life signs on GPUs, are left out: they are watched apart, and a
     connection holds one watch per entity and field.
@@ -73,7 +73,7 @@ def plan_fields(kind: EntityKind, counters: CounterSet) -> FieldPlan:
 
 
 def carries(kind: EntityKind, counter: Counter) -> bool:
-    """Whether ``counter`` has a value, or is a label, on entities of ``kind``.
+    """Return whether ``counter`` has a value, or is a label, on entities of ``kind``.
 
     A field of no level has one value for the machine: it labels every entity, but as a
     series it is shown on GPUs only, instead of once for each of a hundred cores.
@@ -87,12 +87,12 @@ def carries(kind: EntityKind, counter: Counter) -> bool:
 
 
 def counts_clock_events(counters: CounterSet) -> bool:
-    """Whether field 112 is needed although it may not be asked for itself."""
+    """Return whether field 112 is needed although it may not be asked for itself."""
     return any(counter.special in _CLOCK_SPECIALS for counter in counters.counters)
 
 
 def of_kind(entities: Sequence[Entity], kind: EntityKind) -> tuple[Entity, ...]:
-    """The entities of one kind, in their order."""
+    """Return the entities of one kind, in their order."""
     return tuple(entity for entity in entities if entity.kind is kind)
 
 

@@ -124,7 +124,7 @@ class ProfilingWatch:
         self.pace.renew()
 
     def wants_new_connection(self) -> bool:
-        """Whether what is offered has been missing for so long that it is watched anew.
+        """Return whether what is offered has been missing for so long that it is watched anew.
 
         Not on this connection: every attempt leaves a group in the engine, which has few.
         """
@@ -154,7 +154,7 @@ class ProfilingWatch:
         self._blank = gpu_ids
 
     def _can_have_values(self, entity: Entity) -> bool:
-        """Whether there is anything to measure: an instance is measured in its parts."""
+        """Return whether there is anything to measure: an instance is measured in its parts."""
         return entity.kind is not EntityKind.GPU_INSTANCE or any(
             part.gpu_instance_id == entity.id for part in self.topology.compute_instances
         )

@@ -51,7 +51,7 @@ class ProfilingValues:
                     self._last.pop((entity, field_id), None)
 
     def _remember(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
-        """Whether there is a value, which then is the last one."""
+        """Return whether there is a value, which then is the last one."""
         key = entity, field_id
         if not isinstance(readings.get(entity, field_id), int | float):
             return False
@@ -61,7 +61,7 @@ class ProfilingValues:
         return True
 
     def _stand_in(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
-        """Whether the last value takes the place of a blank one."""
+        """Return whether the last value takes the place of a blank one."""
         known = self._last.get((entity, field_id))
         if known is None or readings.get(entity, field_id) is not Absence.BLANK:
             return False

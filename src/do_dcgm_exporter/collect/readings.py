@@ -64,7 +64,7 @@ class Readings:
         return True
 
     def get(self, entity: Entity, field_id: int) -> Reading:
-        """The value of a field on an entity, or why there is none."""
+        """Return the value of a field on an entity, or why there is none."""
         found = self.values.get((entity, field_id))
         return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
 

@@ -28,7 +28,7 @@ class CollectorRunner:
         self.outcomes = []
 
     def run(self, name: str, collect: Callable[[], _Answer], nothing: _Answer) -> _Answer:
-        """What ``collect`` gives, or ``nothing`` if it fails.
+        """Return what ``collect`` gives, or ``nothing`` if it fails.
 
         Raises EngineUnavailable: that concerns everybody.
         """

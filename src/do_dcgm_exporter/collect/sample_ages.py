@@ -27,7 +27,7 @@ class SampleAges:
     _seen: dict[tuple[Entity, int], tuple[int, float]] = field(default_factory=dict)
 
     def at_least(self, key: tuple[Entity, int], timestamp: int, now: float) -> float:
-        """How long the sample of ``timestamp`` has been the newest of an entity's field.
+        """Return how long the sample of ``timestamp`` has been the newest of an entity's field.
 
         ``now`` is the time by the clock.
         """

@@ -54,7 +54,7 @@ class Collector(Protocol):
         """The ``collector`` label of its success and duration."""
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterable[Family]:
-        """The families of this source that ``counters`` ask for."""
+        """Return the families of this source that ``counters`` ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Whether other entities exist now than those this session was set up for."""
+        """Return whether other entities exist now than those this session was set up for."""
         if self.discovery.inventory() != self.inventory:
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Whether a GPU is there of which not all could be watched, or not told who it is.
+        """Return whether a GPU is there of which not all could be watched, or not told who it is.
 
         One that was lost is set up anew as soon as it answers.
         """

@@ -88,7 +88,7 @@ class XidLog:
         self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
 
     def of(self, entity: Entity) -> XidHistory:
-        """The history of ``entity``."""
+        """Return the history of ``entity``."""
         return self._histories[entity]
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
@@ -124,7 +124,7 @@ class XidLog:
             self._histories[entity].was_read = True
 
     def in_window(self, entity: Entity, now: float) -> Tally[int]:
-        """How often each XID came within the window before ``now`` (Unix seconds)."""
+        """Return how often each XID came within the window before ``now`` (Unix seconds)."""
         counted = self._histories[entity].counted
         # What is ahead by more than that is from before the clock was set back.
         while counted and _distance(counted[0], now) > max(self.window, _REMEMBERED):
@@ -132,7 +132,7 @@ class XidLog:
         return Tally(event.xid for event in counted if _distance(event, now) <= self.window)
 
     def newest(self, count: int) -> list[SeenXid]:
-        """The ``count`` XIDs seen last on all entities, the newest first."""
+        """Return the ``count`` XIDs seen last on all entities, the newest first."""
         seen = (
             SeenXid(timestamp, xid, entity, history.totals[xid])
             for entity, history in self._histories.items()
@@ -152,7 +152,7 @@ def _distance(event: XidEvent, now: float) -> float:
 
 
 def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
-    """Whether an XID that is reported twice was counted already; either report may come first."""
+    """Return whether an XID that is reported twice was counted before, by either report."""
     return event.xid in _REPORTED_TWICE and any(
         counted.xid == event.xid and abs(counted.timestamp - event.timestamp) <= _TWICE_WITHIN
         for counted in history.counted

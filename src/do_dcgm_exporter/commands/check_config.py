@@ -44,11 +44,11 @@ class Report:
         return any(judgement.verdict in _MISTAKES for judgement in self.judgements)
 
     def lines(self) -> str:
-        """The report for a program: a line per line."""
+        """Report to a program: one line per counter."""
         return "".join(f"{line}\n" for line in (*self.judgements, *self.conclusion))
 
     def tables(self, terminal: Terminal) -> str:
-        """The report for the person at ``terminal``: a table per file."""
+        """Report to the person at ``terminal``: a table per file."""
         style = "red" if self.has_mistakes else "green"
         files = groupby(self.judgements, key=lambda judgement: judgement.path)
         return "".join(

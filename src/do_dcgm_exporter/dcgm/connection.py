@@ -111,7 +111,7 @@ class HostEngine:
         self.supported_gpu_ids()
 
     def _engine_version(self) -> str:
-        """The engine's release; the bindings do not wrap this function."""
+        """Ask for the engine's release; the bindings do not wrap this function."""
         structs = self.bindings.structs
         answer = structs.c_dcgmVersionInfo_v2()
         answer.version = structs.dcgmVersionInfo_version2
@@ -137,7 +137,7 @@ class HostEngine:
         return int(self._call("dcgmGetGpuStatus", gpu_id))
 
     def device_identity(self, gpu_id: int) -> DeviceIdentity:
-        """Who GPU ``gpu_id`` is; parts the driver no longer tells are sentinel texts."""
+        """Return who GPU ``gpu_id`` is; parts the driver no longer tells are sentinel texts."""
         identifiers = self._call("dcgmGetDeviceAttributes", gpu_id).identifiers
         return DeviceIdentity(
             _text_of(identifiers, "uuid"),
@@ -159,7 +159,7 @@ class HostEngine:
         )
 
     def entity_ids(self, kind: EntityKind) -> tuple[int, ...]:
-        """The supported entities of ``kind``; CallRefused where the engine has no such kind."""
+        """Return the supported entities of ``kind``. Raises CallRefused if it has no such kind."""
         answer = self._call("dcgmGetEntityGroupEntities", int(kind), _SUPPORTED_ONLY)
         return tuple(answer)
 
@@ -207,7 +207,7 @@ class HostEngine:
         return 64 if self.versions.client_major < 4 else 1024
 
     def create_group(self, entities: Iterable[Entity]) -> tuple[Any, tuple[Entity, ...]]:
-        """A new group and the entities it took; it refuses lost and unsupported ones."""
+        """Make a group and return it with the entities it took, not lost or unsupported ones."""
         group = self._call("dcgmGroupCreate", self._constant("DCGM_GROUP_EMPTY"), _unique_name())
         taken = []
         for entity in entities:
@@ -223,7 +223,7 @@ class HostEngine:
         self._call("dcgmGroupDestroy", group)
 
     def create_field_group(self, field_ids: Sequence[int]) -> Any:
-        """A new field group; CallRefused when the engine does not know one of the ids."""
+        """Make a field group. Raises CallRefused when the engine does not know one of the ids."""
         return self._call("dcgmFieldGroupCreate", list(field_ids), _unique_name())
 
     def destroy_field_group(self, field_group: Any) -> None:
@@ -252,7 +252,7 @@ class HostEngine:
     # Reading
 
     def latest(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
-        """The newest cached value of every field on every entity."""
+        """Return the newest cached value of every field on every entity."""
         return self._latest(entities, field_ids, 0)
 
     def live(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
@@ -302,7 +302,7 @@ class HostEngine:
         self._call("dcgmHealthSet_v2", group, systems, int(interval * 1e6), keep_seconds)
 
     def health_incidents(self, group: Any) -> list[HealthIncident]:
-        """What the health watches of ``group`` have found."""
+        """Return what the health watches of ``group`` have found."""
         answer = self._call("dcgmHealthCheck", group)
         return [
             HealthIncident(
@@ -384,7 +384,7 @@ def _check_address(address: EngineAddress, versions: Versions) -> None:
 
 
 def _text_of(structure: Any, name: str) -> str:
-    """A char array as text; the bindings' own access decodes strictly and would raise."""
+    """Decode a char array; the bindings' own access decodes strictly and may raise."""
     descriptor = getattr(type(structure), name)
     raw = ctypes.string_at(ctypes.addressof(structure) + descriptor.offset, descriptor.size)
     return raw.split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -131,7 +131,7 @@ def decode_values(answer: ctypes.Array[Any], count: int) -> Iterator[RawValue]:
 
 @lru_cache(maxsize=4096)
 def _entity(kind: int, entity_id: int) -> Entity | None:
-    """The entity, None if it is of a kind that nobody asks for; cached for its many fields."""
+    """Return the entity, None if nobody asks for its kind; cached for its many fields."""
     return Entity(_KINDS[kind], entity_id) if kind in _KINDS else None
 
 
@@ -146,7 +146,7 @@ def _other_payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> f
 
 
 def read_value(raw: RawValue, now: float, max_age: float) -> Reading:
-    """What ``raw`` is worth at ``now`` (Unix seconds): its payload, or why it counts for nothing.
+    """Judge ``raw`` at ``now`` (Unix seconds): return its payload, or why there is no value.
 
     A value older than ``max_age`` seconds by its own timestamp is stale; pass
     ``math.inf`` for fields whose last value stands.

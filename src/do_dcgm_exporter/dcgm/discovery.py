@@ -61,7 +61,7 @@ class Discovery:
     _refused_at: dict[EntityKind, float] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
-        """Which entities exist now: four calls on a machine with GPUs alone."""
+        """Return which entities exist now: four calls on a machine with GPUs alone."""
         switch_ids = self._entity_ids(EntityKind.SWITCH)
         return Inventory(
             gpu_ids=self._gpu_ids(),
@@ -72,7 +72,7 @@ class Discovery:
         )
 
     def topology(self, inventory: Inventory) -> Topology:
-        """Who the entities of ``inventory`` are.
+        """Return who the entities of ``inventory`` are.
 
         What a lost GPU's driver no longer tells is taken from the GPUs known before.
         """
@@ -96,7 +96,7 @@ class Discovery:
         )
 
     def _gpu_ids(self) -> tuple[int, ...]:
-        """The supported GPUs and the lost ones, which 4.5 and later list no more (observed).
+        """Return the supported GPUs and the lost ones, which 4.5 and later no longer list.
 
         What else is not listed never was: a GPU that DCGM does not support.
         """
@@ -115,7 +115,7 @@ class Discovery:
             return False
 
     def answers(self, gpu_id: int) -> bool:
-        """Whether the driver tells who a GPU is, which it does not of a lost one."""
+        """Return whether the driver tells who a GPU is, which it does not of a lost one."""
         try:
             uuid = self.engine.device_identity(gpu_id).uuid
         except CallRefused:

@@ -80,7 +80,7 @@ _SKEW = (ReturnCode.VERSION_MISMATCH, ReturnCode.FUNCTION_NOT_FOUND)
 
 
 def engine_error(code: int, words: str, call: str) -> EngineError:
-    """The error of ours for DCGM's ``code``, met in ``call``."""
+    """Return our error for DCGM's ``code``, met in ``call``."""
     if code in _FATAL:
         return EngineUnavailable(f"{_FATAL[ReturnCode(code)]} ({call})", code)
     if code in _SKEW:

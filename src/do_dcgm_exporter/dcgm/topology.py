@@ -90,15 +90,15 @@ class Topology:
         return (*self.gpu_instances, *self.compute_instances)
 
     def gpu(self, gpu_id: int) -> Gpu:
-        """The GPU with DCGM's id ``gpu_id``."""
+        """Return the GPU with DCGM's id ``gpu_id``."""
         return next(gpu for gpu in self.gpus if gpu.id == gpu_id)
 
     def gpu_instance(self, instance_id: int) -> GpuInstance:
-        """The GPU instance with DCGM's entity id ``instance_id``."""
+        """Return the GPU instance with DCGM's entity id ``instance_id``."""
         return next(instance for instance in self.gpu_instances if instance.id == instance_id)
 
     def gpu_id_of(self, entity: Entity) -> int | None:
-        """The GPU that ``entity`` is or is cut from; None for other hardware."""
+        """Return the GPU that ``entity`` is or is cut from, None for other hardware."""
         if entity.kind is EntityKind.GPU:
             return entity.id
         if entity.kind is EntityKind.GPU_INSTANCE:
@@ -108,7 +108,7 @@ class Topology:
         return None
 
     def shown_entity(self, entity: Entity) -> Entity:
-        """The entity whose labels ``entity`` carries: a compute instance has its parent's."""
+        """Return the entity whose labels ``entity`` carries, for a compute instance its parent."""
         if entity.kind is EntityKind.COMPUTE_INSTANCE:
             return Entity(EntityKind.GPU_INSTANCE, self._parent_instance(entity.id))
         return entity

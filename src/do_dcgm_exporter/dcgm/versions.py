@@ -26,7 +26,7 @@ class Versions:
         return release(self.engine or self.client)
 
     def remedy(self) -> str:
-        """What to restart when the two do not fit together.
+        """Say what to restart when the two do not fit together.
 
         Packages restart neither side: whichever still runs the older release is the one.
         """
@@ -49,6 +49,6 @@ def release(version: str) -> Release:
 
 
 def version_in(build_information: str) -> str:
-    """The release out of DCGM's ``version:4.5.3;arch:x86_64;…``, empty when it is not there."""
+    """Return the release in DCGM's ``version:4.5.3;arch:x86_64;…``, empty if there is none."""
     match = re.search(r"version:([0-9.]+)", build_information)
     return match.group(1) if match else ""

@@ -132,7 +132,7 @@ class Watcher:
         return watches
 
     def _is_known(self, field_ids: Sequence[int]) -> bool:
-        """Whether the engine knows all of ``field_ids``; it refuses a group with any other.
+        """Return whether the engine knows all of ``field_ids``; it refuses a group with any other.
 
         Asked before watching, so that even many unknown fields cost no field groups.
         """

@@ -10,7 +10,7 @@ _TABLE = Path(__file__).with_name("xid-errors.json")
 
 
 def xid_text(xid: int) -> str:
-    """The meaning of ``xid``; ``Unknown Error`` for one that is not in the table."""
+    """Return the meaning of ``xid``, or ``Unknown Error`` for one that is not in the table."""
     return _texts().get(str(xid), "Unknown Error")
 
 

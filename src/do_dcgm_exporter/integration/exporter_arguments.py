@@ -42,7 +42,7 @@ def collect_interval(arguments: Sequence[str], environment: Mapping[str, str]) -
 
 
 def serves_tls(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether it has a web configuration, which may ask for TLS and passwords."""
+    """Return whether it has a web configuration, which may ask for TLS and passwords."""
     return bool(
         flag(arguments, ("web-config-file",)) or environment.get("DCGM_EXPORTER_WEB_CONFIG_FILE")
     )
@@ -70,11 +70,11 @@ def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def asks_only(arguments: Sequence[str]) -> bool:
-    """Whether it is asked for its version or for help, and then ends."""
+    """Return whether it is asked for its version or for help, and then ends."""
     return any(name in ("h", "help", "v", "version") for name, _ in flags(arguments))
 
 
 def is_local(remote: str, ports: Iterable[int]) -> bool:
-    """Whether an engine's address leads to one of these ports of this host."""
+    """Return whether an engine's address leads to one of these ports of this host."""
     match = re.fullmatch(r"(?:tcp://)?(localhost|127[.\d]*|\[::1\]|::1)(?::(\d+))?", remote)
     return match is not None and int(match[2] or 5555) in set(ports)

@@ -28,7 +28,7 @@ class Host:
     root: Path = Path("/")
 
     def path(self, absolute: Path | str) -> Path:
-        """Where ``absolute`` is, seen from here."""
+        """Return where ``absolute`` is, seen from here."""
         return self.root / str(absolute).lstrip("/")
 
     @property

@@ -13,7 +13,7 @@ _FRESH = 2.5
 
 
 def pause_after(interval: float, sample_age: float | None) -> float:
-    """How many seconds after the begin of a cycle the next one is due.
+    """Return how many seconds after the begin of a cycle the next one is due.
 
     ``sample_age`` is how old the newest samples were then, None where that is not known.
     """

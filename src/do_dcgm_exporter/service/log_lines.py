@@ -44,7 +44,7 @@ def _formatter(log_format: LogFormat) -> logging.Formatter:
 
 
 def _is_read_by_journal(stream: TextIO) -> bool:
-    """Whether the journal reads ``stream`` (systemd.exec(5), JOURNAL_STREAM).
+    """Return whether the journal reads ``stream`` (systemd.exec(5), JOURNAL_STREAM).
 
     The variable alone does not say so: a service's children inherit it, whatever their
     standard error is.

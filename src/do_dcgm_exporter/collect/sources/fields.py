@@ -80,7 +80,7 @@ class FieldCollector:
 
 
 def carriers(counters: CounterSet, entities: Iterable[Entity]) -> Mapping[str, Sequence[Entity]]:
-    """The entities that carry each field counter; the XID collector has field 230."""
+    """Return the entities that carry each field counter; the XID collector has field 230."""
     entities = tuple(entities)
     return {
         counter.name: tuple(entity for entity in entities if carries(entity.kind, counter))

@@ -68,7 +68,7 @@ class XidCollector:
     def _samples_of(
         self, counter: Counter, entities: Sequence[Entity], readings: Readings
     ) -> Iterator[Sample] | None:
-        """The samples of ``counter``, None if it is not about XIDs."""
+        """Return the samples of ``counter``, None if it is not about XIDs."""
         if counter.special is Special.XID_ERRORS_COUNT:
             return _each(entities, lambda entity: self._count_samples(entity, readings.now))
         if counter.special is Special.XID_ERRORS_TOTAL:
@@ -116,7 +116,7 @@ class XidCollector:
             self.log.hold(entity, _events_in(raw))
 
     def _latest(self, readings: Readings) -> Mapping[Entity, RawValue]:
-        """The newest event of each entity, where that is new."""
+        """Return the newest event of each entity that has a new one."""
         return {
             entity: raw
             for (entity, field_id), raw in readings.raw.items()
@@ -124,7 +124,7 @@ class XidCollector:
         }
 
     def _is_new(self, raw: RawValue) -> bool:
-        """Whether something came since; a blank, too, may stand before an XID.
+        """Return whether something came since; a blank, too, may stand before an XID.
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
@@ -191,7 +191,7 @@ class XidCollector:
             yield Sample(block, str(xid))
 
     def _answers_no_data(self, entity: Entity, readings: Readings) -> bool:
-        """Whether there is no XID to be had.
+        """Return whether there is no XID to be had.
 
         The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
         driver no more. Of a GPU that was lost before it was ever read, nothing is known.
@@ -236,7 +236,7 @@ class XidCollector:
 
 
 def _events_in(raw: RawValue) -> list[XidEvent]:
-    """The XID of a value of field 230; none for a blank or for no error."""
+    """Return the XID in a value of field 230; a blank and 0 are none."""
     if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []

@@ -77,7 +77,7 @@ def install(host: Host, unit: str, text: str) -> None:
 
 
 def is_there(host: Host, unit: str, text: str) -> bool:
-    """Whether a drop-in is as we know it."""
+    """Return whether a drop-in is as we know it."""
     return our_files.text_at(host.path(our_files.path_of(unit))) == text
 
 

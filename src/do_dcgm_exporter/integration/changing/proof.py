@@ -38,7 +38,7 @@ class Proof:
         self._restarts_before = 0
 
     def is_given(self) -> bool:
-        """Whether it is a client that serves metrics at this moment."""
+        """Return whether it is a client that serves metrics at this moment."""
         return not self._look(Served.METRICS)[0]
 
     def restart_and_wait(self, clock: Callable[[], float] = time.monotonic) -> str:

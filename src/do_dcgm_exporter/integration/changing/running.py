@@ -177,7 +177,7 @@ def _locks(file: TextIO) -> bool:
 
 
 def is_run_by_dpkg() -> bool:
-    """Whether a maintainer script runs us: dpkg(1), internal environment."""
+    """Return whether a maintainer script runs us: dpkg(1), internal environment."""
     return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
 
 

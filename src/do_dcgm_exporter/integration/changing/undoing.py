@@ -64,7 +64,7 @@ def _starts(means: Means, unit: str) -> bool:
 
 
 def _is_to_run(records: Records, view: UnitView) -> bool:
-    """Whether a unit has to be started, or started anew, to be as it was.
+    """Return whether a unit has to be started, or started anew, to be as it was.
 
     One that the admin has stopped meanwhile is left alone, and so is one that has not been
     started since it got its drop-in.

@@ -71,7 +71,7 @@ def exporters_in(
 
 
 def _is_run_by(run: ContainerRun, container: Container) -> bool:
-    """Whether a command runs a container, by Compose's file, by name, or by what is run."""
+    """Return whether a command runs a container, by Compose's file, by name, or by what is run."""
     if run.file:
         return run.file in container.labels.get(CONFIG_FILES, "").split(",")
     if run.command.container:
@@ -80,7 +80,7 @@ def _is_run_by(run: ContainerRun, container: Container) -> bool:
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:
-    """Whether a unit is an exporter by its type, and by its main process if it has one."""
+    """Return whether a unit is an exporter by its type, and by its main process if it has one."""
     if unit.view.type == "oneshot":
         return False
     if not unit.main:

@@ -86,19 +86,19 @@ class Circumstances:
 
 
 def needs_engine(exporter: UnitExporter, records: Records, now: Circumstances) -> bool:
-    """Whether a decision depends on what the engine answers."""
+    """Return whether a decision depends on what the engine answers."""
     fits = EngineAnswer(Condition.ANSWERS, engine=f"{exporter.library_major or 4}.0.0")
     asked, unasked = (decide(exporter, records, replace(now, engine=e)) for e in (fits, None))
     return asked != unasked
 
 
 def is_loaded(exporter: UnitExporter) -> bool:
-    """Whether the manager has read our drop-in."""
+    """Return whether the manager has read our drop-in."""
     return path_of(exporter.name) in exporter.view.drop_ins
 
 
 def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bool:
-    """Whether a drop-in was made for something else than what is there now.
+    """Return whether a drop-in was made for something else than what is there now.
 
     A variable goes on being right when the rest of the unit changes. A container's whole
     command stands in the drop-in, and a variable hides one that somebody has set since.

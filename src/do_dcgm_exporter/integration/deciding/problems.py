@@ -226,7 +226,7 @@ def _client_down(
 
 
 def _is_embedded(exporter: UnitExporter, decision: plan.Decision) -> bool:
-    """Whether it has an embedded DCGM, or will once it is started."""
+    """Return whether it has an embedded DCGM, or will once it is started."""
     if any(process.is_embedded for process in exporter.processes):
         return True
     view = exporter.view

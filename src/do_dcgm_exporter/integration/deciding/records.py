@@ -154,7 +154,7 @@ def with_record(text: str, record: Record) -> str:
 
 
 def is_sealed(text: str) -> bool:
-    """Whether a drop-in is as it was written."""
+    """Return whether a drop-in is as it was written."""
     seal = _SEAL.search(text)
     return seal is not None and sha256(text[: seal.start()] + text[seal.end() :]) == seal[1]
 

@@ -90,7 +90,7 @@ class _Run:
                 raise NotUnderstood(command.operator)
 
     def _succeeds(self, words: Sequence[str]) -> bool:
-        """Whether a command is known to succeed; of tests, that for a file that is there."""
+        """Return whether a command is known to succeed; of tests, that for a file that is there."""
         test = _FILE_TEST.fullmatch(" ".join(words))
         return bool(self._read(self._path([test[1]]))) if test else words[0] not in _TESTS
 

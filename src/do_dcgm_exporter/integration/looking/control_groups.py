@@ -77,7 +77,7 @@ def _group(proc: Path, process: str) -> str:
 
 
 def _is_in_other_namespace(proc: Path, process: str) -> bool:
-    """Whether a process has another id where it lives: proc_pid_status(5), NSpid."""
+    """Return whether a process has another id where it lives: proc_pid_status(5), NSpid."""
     for line in read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines():
         if line.startswith(b"NSpid:"):
             return len(line.split()) > 2

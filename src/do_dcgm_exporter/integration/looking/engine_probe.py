@@ -67,7 +67,7 @@ def _starts(systemd: Systemd) -> bool:
 
 
 def is_expected(view: UnitView | None, choice: str) -> bool:
-    """Whether an engine that is absent will come without anybody setting it up anew.
+    """Return whether an engine that is absent will come without anybody setting it up anew.
 
     ``view`` is that of the engine's unit, None where it could not be looked at, ``choice``
     the value of ``engine``: unless it is "none", our service pulls the unit in.

@@ -74,7 +74,7 @@ class Processes:
         return tuple(process for process in self.dcgm if process.is_embedded)
 
     def of_unit(self, unit: str) -> tuple[DcgmProcess, ...]:
-        """The processes of a unit."""
+        """Return the processes of a unit."""
         return tuple(process for process in self.dcgm if process.unit == unit)
 
 
@@ -130,7 +130,7 @@ def _library_major(proc: Path, process: str) -> int | None:
 
 
 def _is_ours(proc: Path, process: str) -> bool:
-    """Whether it is the exporter of this package, or a program that asks for it."""
+    """Return whether it is the exporter of this package, or a program that asks for it."""
     return unit_of(proc, process) == OWN_SERVICE or any(
         "do_dcgm_exporter" in word or os.path.basename(word).startswith("do-dcgm-exporter")
         for word in _arguments(proc, process)[:4]

@@ -79,7 +79,7 @@ class Programs:
         return self._known[path]
 
     def may_be_exporter(self, path: str) -> bool:
-        """Whether a program is an exporter or has the name of one."""
+        """Return whether a program is an exporter or has the name of one."""
         return _has_name(_SIMILAR_NAME, path) or self.identify(path).kind is Kind.EXPORTER
 
     def text(self, path: str) -> str:

@@ -14,7 +14,7 @@ _LARGEST_TABLE = 1 << 24
 
 
 def listens(proc: Path, port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Return whether somebody listens on a port of this machine."""
     return port in _table(proc, "self", _LISTENING, _LOCAL).values()
 
 

@@ -83,7 +83,7 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
 
 
 def _is_anybodys(view: UnitView) -> bool:
-    """Whether a unit is neither ours nor an engine's nor a snap's."""
+    """Return whether a unit is neither ours nor an engine's nor a snap's."""
     return not (_NEVER & {view.name, *view.names} or view.name.startswith("snap."))
 
 

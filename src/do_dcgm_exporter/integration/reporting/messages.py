@@ -31,7 +31,7 @@ def tell(level: Level, text: str) -> None:
 
 
 def _is_the_journals(stream: TextIO) -> bool:
-    """Whether the journal reads a stream: systemd.exec(5), JOURNAL_STREAM.
+    """Return whether the journal reads a stream: systemd.exec(5), JOURNAL_STREAM.
 
     The variable alone does not say so: a service may run apt, and that us.
     """

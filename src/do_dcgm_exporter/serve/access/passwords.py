@@ -52,7 +52,7 @@ class Passwords:
     """
 
     def __init__(self, hashes: Mapping[bytes, bytes]) -> None:
-        """Raises ConfigurationError if the library that checks hashes is missing."""
+        """Load the library that checks hashes. Raises ConfigurationError if it is missing."""
         try:
             import bcrypt  # only whoever has users needs the package
         except ImportError as error:

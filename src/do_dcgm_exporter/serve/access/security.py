@@ -40,7 +40,7 @@ class Security:
     def __init__(
         self, config: WebConfig, material: TlsMaterial | None, passwords: Passwords | None
     ) -> None:
-        """Raises ConfigurationError if OpenSSL does not take ``material``."""
+        """Take ``material``. Raises ConfigurationError if OpenSSL does not."""
         self.config = config
         self.headers = config.headers
         self.passwords = passwords
@@ -71,7 +71,7 @@ class Security:
         return TlsTransport(self._context, connection, self._is_welcome, misplaced)
 
     def speaks_like(self, other: Security | None) -> bool:
-        """Whether connections made under ``other`` may go on: passwords are asked each time."""
+        """Return whether connections made under ``other`` may go on."""
         return self._material == (other._material if other else None)
 
     def close(self) -> None:
