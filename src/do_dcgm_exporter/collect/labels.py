@@ -5,7 +5,7 @@ attributes such as ``hpc_job``. All but values of label counters and jobs stay t
 from cycle to cycle, so blocks are rendered anew only when one of those changes.
 
 With ``--label-fields-as-info`` the label counters of GPUs are on one series of their own
-instead (collectors/gpu_info.py), so that no other series ends when one of them changes.
+instead (sources/gpu_info.py), so that no other series ends when one of them changes.
 """
 
 from __future__ import annotations

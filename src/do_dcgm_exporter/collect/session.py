@@ -67,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A connection with all that was set up on it; ``session_setup.open_session`` makes one.
+    """A connection with all that was set up on it; ``opening.open_session`` makes one.
 
     ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
     was sampled of them before stays readable, so their life signs mean nothing.
