@@ -10,17 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.integration.changing import running
 from do_dcgm_exporter.integration.changing.applying import Applying
-from do_dcgm_exporter.integration.changing.running import (
-    Busy,
-    Level,
-    Means,
-    Pace,
-    alone,
-    interruptible,
-    is_run_by_dpkg,
-    may_restart,
-)
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 from do_dcgm_exporter.integration.looking.configuration import Choice, settings_of_service
@@ -28,7 +19,7 @@ from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_st
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
-from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned, tell
+from do_dcgm_exporter.integration.reporting.messages import planned, tell
 from do_dcgm_exporter.output import write
 
 _LONGEST_RUN = 600.0
@@ -44,10 +35,10 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Names of files and containers may be anything.
             stream.reconfigure(errors="backslashreplace")
-    host, pace = host or Host(), Pace()
-    means = Means(host, tell, may_restart=partial(may_restart, host), pace=pace)
+    host = host or Host()
+    means = running.Means(host, tell, may_restart=partial(running.may_restart, host))
     try:
-        with interruptible(pace):
+        with running.interruptible(means):
             status: int = arguments.run(arguments, means)
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
@@ -89,58 +80,57 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(arguments: argparse.Namespace, means: Means) -> int:
+def _check(arguments: argparse.Namespace, means: running.Means) -> int:
     return check(means.host, as_json=arguments.json)
 
 
-def _apply(arguments: argparse.Namespace, means: Means) -> int:
+def _apply(arguments: argparse.Namespace, means: running.Means) -> int:
     settings = settings_of_service(means.host, means.systemd, os.environ)
     if not means.host.runs_systemd:
-        tell(Level.INFO, "systemd does not run here, so nothing is changed")
+        tell(running.Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
     choice = Choice(arguments.choice) if arguments.choice else None
-    ask = partial(ask_starting_engine, settings, means.systemd, sleep=means.pace.sleep)
+    ask = partial(ask_starting_engine, settings, means.systemd, sleep=means.sleep)
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
     applying = Applying(means, settings, ask, choice, retry=arguments.retry)
     if arguments.dry_run:
-        lines = [planned(made) for made in applying.plan()]
+        lines = [planned(made) for made in applying.preview()]
         write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
         return 0
     if arguments.no_restart:
         return _write_only(applying, means)
     count = Count(means.host)
-    with alone(means.host, _LONGEST_RUN, means.pace, _say_that_it_waits):
-        outcome = applying.run()
-    is_clean = name_what_is_left(outcome, tell)
+    with running.alone(means, _LONGEST_RUN):
+        applying.run()
     if choice not in (None, settings.choice):
         _tell_how_long(choice)
     count.write_second_look()
-    return 0 if is_clean and not means.failed else 1
-
-
-def _write_only(applying: Applying, means: Means) -> int:
-    """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
-    try:
-        with alone(means.host, 0.0, means.pace):
-            waiting = applying.write_only()
-    except Busy:
-        tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
-        return 0
-    if waiting:
-        names = ", ".join(waiting)
-        tell(Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
     return 1 if means.failed else 0
 
 
-def _restore(_: argparse.Namespace, means: Means) -> int:
-    with alone(means.host, _LONGEST_RUN, means.pace, _say_that_it_waits):
+def _write_only(applying: Applying, means: running.Means) -> int:
+    """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
+    try:
+        with running.alone(means, 0.0):
+            waiting = applying.write_only()
+    except running.Busy:
+        tell(running.Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
+        return 0
+    if waiting:
+        names = ", ".join(waiting)
+        tell(running.Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
+    return 1 if means.failed else 0
+
+
+def _restore(_: argparse.Namespace, means: running.Means) -> int:
+    with running.alone(means, _LONGEST_RUN):
         worked = restore(means)
     try:
         chosen = settings_of_service(means.host, Systemd(), os.environ).choice
     except ConfigurationError:
         chosen = Choice.LEAVE  # what is wrong with it is no reason not to restore
-    if chosen is not Choice.LEAVE and not is_run_by_dpkg():
+    if chosen is not Choice.LEAVE and not running.is_run_by_dpkg():
         _tell_how_long(Choice.LEAVE)
     return 0 if worked else 1
 
@@ -149,8 +139,4 @@ def _tell_how_long(choice: Choice) -> None:
     """Tell that the configuration will be obeyed again."""
     how = f"set embedded-exporters = {choice.value} in {CONFIGURATION}"
     until = "until the next boot, or until a package brings an exporter"
-    tell(Level.INFO, f"this lasts {until}; to make it last, {how}")
-
-
-def _say_that_it_waits() -> None:
-    tell(Level.INFO, "waiting for another run to end")
+    tell(running.Level.INFO, f"this lasts {until}; to make it last, {how}")

@@ -10,49 +10,42 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 REMOTE_VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
-LISTEN_VARIABLE = "DCGM_EXPORTER_LISTEN"
-_INTERVAL_VARIABLE = "DCGM_EXPORTER_INTERVAL"
-_REMOTE = ("r", "remote-hostengine-info")
-LISTEN_FLAGS = ("a", "address")
-_INTERVAL = ("c", "collect-interval")
-_WEB = ("web-config-file",)
+# Flags without a value; all others have one.
 _SWITCHES = frozenset(
-    {
-        "debug", "disable-startup-validate", "dump-compression", "dump-enabled",
-        "enable-dcgm-log", "enable-exporter-metrics", "enable-gpu-bind-unbind-watch",
-        "enable-pprof", "fake-gpus", "h", "help", "k", "kubernetes", "kubernetes-enable-dra",
-        "kubernetes-enable-pod-labels", "kubernetes-enable-pod-uid", "kubernetes-virtual-gpus",
-        "n", "no-hostname", "o", "rbmn", "replace-blanks-in-model-name", "use-old-namespace",
-        "v", "version", "web-systemd-socket",
-    }
+    {"debug", "disable-startup-validate", "dump-compression", "dump-enabled", "enable-dcgm-log",
+     "enable-exporter-metrics", "enable-gpu-bind-unbind-watch", "enable-pprof", "fake-gpus", "h",
+     "help", "k", "kubernetes", "kubernetes-enable-dra", "kubernetes-enable-pod-labels",
+     "kubernetes-enable-pod-uid", "kubernetes-virtual-gpus", "n", "no-hostname", "o", "rbmn",
+     "replace-blanks-in-model-name", "use-old-namespace", "v", "version", "web-systemd-socket"}
 )  # fmt: skip
-
-DEFAULT_PORT = 9400
+_DEFAULT_PORT = 9400
 _DEFAULT_INTERVAL = 30.0
 
 
 def remote_engine(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """Return the engine that it is told to connect to, None if it will run its own."""
-    value = flag(arguments, _REMOTE)
+    value = flag(arguments, ("r", "remote-hostengine-info"))
     return environment.get(REMOTE_VARIABLE) if value is None else value
 
 
 def listen_address(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port that it serves on; no host means all."""
-    text = flag(arguments, LISTEN_FLAGS) or environment.get(LISTEN_VARIABLE) or ""
+    text = flag(arguments, ("a", "address")) or environment.get("DCGM_EXPORTER_LISTEN") or ""
     host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port) if port.isdigit() else DEFAULT_PORT
+    return host.strip("[]"), int(port) if port.isdigit() else _DEFAULT_PORT
 
 
 def collect_interval(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
     """Return its interval in seconds."""
-    text = flag(arguments, _INTERVAL) or environment.get(_INTERVAL_VARIABLE) or ""
-    return int(text) / 1000 if text.isdigit() else _DEFAULT_INTERVAL
+    text = flag(arguments, ("c", "collect-interval")) or environment.get("DCGM_EXPORTER_INTERVAL")
+    return int(text) / 1000 if text and text.isdigit() else _DEFAULT_INTERVAL
 
 
 def serves_tls(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether it has a web configuration, which may ask for TLS and passwords."""
-    return bool(flag(arguments, _WEB) or environment.get("DCGM_EXPORTER_WEB_CONFIG_FILE"))
+    return bool(
+        flag(arguments, ("web-config-file",)) or environment.get("DCGM_EXPORTER_WEB_CONFIG_FILE")
+    )
 
 
 def flag(arguments: Sequence[str], names: Sequence[str]) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 
 from do_dcgm_exporter.integration.deciding.exporter import Exporters
 from do_dcgm_exporter.integration.deciding.identity import exporters_in
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
-from do_dcgm_exporter.integration.looking.processes import Processes, scan
+from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.survey import Findings
 from do_dcgm_exporter.integration.looking.systemd import Systemd
@@ -32,16 +33,11 @@ def exporters_here(
     programs = Programs(host)
     processes = scan(host, address.port)
     units, _ = look_at_units(host, systemd, programs, processes, known)
-    containers = tuple(_containers(host, processes)) if with_containers else ()
+    containers: list[Container] = []
+    for runtime in RUNTIMES if with_containers else ():
+        with suppress(CommandFailed):  # "check" says what it cannot see
+            containers += find_containers(host, runtime, processes)
     return exporters_in(units, processes.dcgm, containers, programs, str(address))
-
-
-def _containers(host: Host, processes: Processes) -> Iterator[Container]:
-    for runtime in RUNTIMES:
-        try:
-            yield from find_containers(host, runtime, processes)
-        except CommandFailed:
-            continue  # nothing is changed of containers, and "check" says what it cannot see
 
 
 def exporters_of(host: Host, found: Findings) -> Exporters:

@@ -20,11 +20,6 @@ COMMAND = "do-dcgm-exporter-integrate"
 # Sorts behind everybody else's: systemd.unit(5) reads drop-ins in the order of their names.
 DROP_IN_NAME = "zz-do-dcgm-exporter.conf"
 
-# The program that is looked for, as a word: not in "do-dcgm-exporter", and neither in
-# "nvidia-dcgm-exporter.service".
-EXPORTER = "dcgm-exporter"
-EXPORTER_WORD = r"(?<![\w.-])dcgm-exporter(?![\w-])"
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -63,5 +58,5 @@ def read_bytes(path: str, limit: int) -> bytes:
         # Unbuffered: room for all of ``limit`` would be made first, for every small file.
         with open(path, "rb", buffering=0) as file:
             return file.read(limit) if status.st_size > limit else file.readall()[:limit]
-    except OSError:
+    except (OSError, ValueError):  # no path has a NUL in it
         return b""

@@ -13,7 +13,7 @@ from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.reporting.messages import name_what_is_left, planned
+from do_dcgm_exporter.integration.reporting.messages import planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 STATE = "var/lib/do-dcgm-exporter"
@@ -38,22 +38,21 @@ def apply(
     used = means(machine, may_restart=may_restart)
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
     run = Applying(used, settings, lambda: engine, retry=retry)
-    with alone(machine.host, 60.0, used.pace):
-        outcome, waiting = (run.run(), []) if restart else (None, run.write_only())
-    machine.said += [f"{unit} is pending" for unit in waiting]
-    is_clean = outcome is None or name_what_is_left(outcome, machine.tell)
-    return is_clean and not used.failed
+    with alone(used, 60.0):
+        waiting = run.run() if restart else run.write_only()
+    machine.said += [f"{unit} is pending" for unit in waiting or ()]
+    return not used.failed
 
 
 def plan(machine: Machine) -> list[str]:
     run = Applying(means(machine), IntegrationSettings(), lambda: ENGINE)
-    return [planned(made) for made in run.plan()]
+    return [planned(made) for made in run.preview()]
 
 
 def undo(machine: Machine) -> bool:
     machine.said.clear()
     used = means(machine)
-    with alone(machine.host, 60.0, used.pace):
+    with alone(used, 60.0):
         return restore(used)
 
 

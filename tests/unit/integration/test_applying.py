@@ -710,7 +710,7 @@ def test_left_exporters_are_named(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     assert apply(exporter, Choice.LEAVE)
     assert before == (exporter.files(), exporter.states())
-    assert f"{UNIT} keeps its embedded DCGM: embedded-exporters is leave" == told(exporter)
+    assert f"{UNIT} keeps its embedded DCGM: it is left by choice" == told(exporter)
 
 
 def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None:

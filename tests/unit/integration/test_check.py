@@ -17,7 +17,7 @@ from tests.unit.integration.conftest import ENGINE, ETC, LIB, UNIT, Machine
 
 import dcgm_simulator
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.changing.running import Pace, alone
+from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.cli import main
 from do_dcgm_exporter.integration.looking import survey
 from do_dcgm_exporter.settings import EngineAddress
@@ -212,7 +212,7 @@ def test_for_dpkg_drop_ins_are_written_and_nothing_is_restarted(
     assert 0 == run(with_engine, "apply", "--no-restart")
     service = "do-dcgm-exporter-integrate.service"
     assert f"{UNIT}: seen to in the background by {service}\n" == capsys.readouterr().out
-    with alone(with_engine.host, 1.0, Pace()):
+    with alone(Means(with_engine.host, with_engine.tell), 1.0):
         assert 0 == run(with_engine, "apply", "--no-restart")
     assert "another run is at work" in capsys.readouterr().out
     assert "embedded" == with_engine.engine_of(UNIT)
@@ -229,7 +229,7 @@ def test_a_choice_on_the_command_line(
     with_engine.systemctl("start", UNIT)
     assert 0 == run(with_engine, "apply", "--choice", "leave")
     said = capsys.readouterr()
-    assert "--choice is leave" in said.err
+    assert "it is left by choice" in said.err
     assert "until the next boot" in said.out
     assert 0 == run(with_engine, "apply", "--choice", "stop")
     assert "inactive" == with_engine.run_of(UNIT)["active"]

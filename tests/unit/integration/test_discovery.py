@@ -12,11 +12,10 @@ from tests.unit.integration.conftest import ETC, LIB, Machine
 
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.deciding.records import StoppedUnit
-from do_dcgm_exporter.integration.looking import libraries
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.our_files import links_of
 from do_dcgm_exporter.integration.looking.processes import scan
-from do_dcgm_exporter.integration.looking.programs import Kind, Programs
+from do_dcgm_exporter.integration.looking.programs import Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 
@@ -220,7 +219,7 @@ def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
         ("/opt/dcgm-exporter", "\x7fELF\0sleep", Kind.OTHER),
         ("/opt/dcgm-exporter", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.EXPORTER),
         ("/opt/odd", "\x7fELF\0DCGM_REMOTE_HOSTENGINE_INFO", Kind.OTHER),
-        ("/opt/odd", f"\x7fELF\0{NVIDIA}", Kind.EXPORTER),
+        ("/opt/odd", f"\x7fELF\0{NVIDIA}", Kind.OTHER),
         ("/opt/dcgm-exporter", "#!/bin/sh\n", Kind.SHELL_SCRIPT),
         ("/opt/dcgm-exporter", "#!/usr/bin/env bash\n", Kind.SHELL_SCRIPT),
         ("/opt/dcgm-exporter", "#!/usr/bin/python3\n", Kind.OTHER),
@@ -259,7 +258,7 @@ def test_a_program_tells_which_library_it_loads(machine: Machine) -> None:
     machine.write("three", "\x7fELF libdcgm.so.3 \0")
     machine.write("both", "libdcgm.so.3 libdcgm.so.4")
     machine.write("empty", "")
-    found = {name: libraries.major_of_program(machine.host, f"/{name}")
+    found = {name: Programs(machine.host).library_major(f"/{name}")
              for name in ("three", "both", "empty", "absent")}  # fmt: skip
     assert {"three": 3, "both": 0, "empty": 0, "absent": 0} == found
 
@@ -268,10 +267,10 @@ def test_the_library_path_tells_where_the_program_does_not(machine: Machine) -> 
     machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4", "")
     machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4.5.3", "")
     machine.write("three", "libdcgm.so.3")
-    found = [libraries.major_of_program(machine.host, name) for name in ("/absent", "/three")]
+    found = [Programs(machine.host).library_major(name) for name in ("/absent", "/three")]
     assert [4, 3] == found
     machine.write("usr/local/lib/libdcgm.so.3", "")
-    assert 0 == libraries.major_of_program(machine.host, "/absent")
+    assert 0 == Programs(machine.host).library_major("/absent")
 
 
 @pytest.mark.parametrize(
@@ -284,4 +283,4 @@ def test_the_library_path_tells_where_the_program_does_not(machine: Machine) -> 
     ],
 )
 def test_an_image_tells_by_its_tag(image: str, major: int) -> None:
-    assert major == libraries.major_of_image(image)
+    assert major == major_of_image(image)

@@ -63,20 +63,17 @@ def test_an_ipv6_engine_keeps_its_brackets() -> None:
     assert 'Environment="DCGM_REMOTE_HOSTENGINE_INFO=[::1]:5555"' in lines_of(text)
 
 
-def test_only_the_containers_command_gets_the_variable_and_before_all_else() -> None:
-    docker = "/usr/bin/docker"
-    commands = (
-        ExecCommand("/bin/sh", ("sh", "-c", "echo 50% of $HOME"), ("ignore-failure",)),
-        ExecCommand(docker, (docker, "run", "-e", "A=%i ${B}", "image", "word"), ("privileged",)),
-    )
-    found = ExporterCommand(Form.CONTAINER, position=1)
+def test_a_containers_command_gets_the_variable_before_all_else() -> None:
+    argv = ("docker", "run", "-e", "A=%i ${B}", "image", "50% of $HOME")
+    commands = (ExecCommand("/usr/bin/docker", argv, ("ignore-failure",)),)
+    found = ExporterCommand(Form.CONTAINER)
     text = drop_in.text_for(view(UNIT, commands=commands), found, RECORD)
     variable = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
+    own = '-e "A=%%i ${B}" image "50%% of $HOME"'
     assert [
         "ExecStart=",
-        'ExecStart=-@/bin/sh sh -c "echo 50%% of $HOME"',
-        f'ExecStart=+/usr/bin/docker run -e {variable} -e "A=%%i ${{B}}" image word',
-    ] == lines_of(text)[-3:]
+        f"ExecStart=-@/usr/bin/docker docker run -e {variable} {own}",
+    ] == lines_of(text)[-2:]
 
 
 # --- the record --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.integration.conftest import HEAD, LIB, LISTENS, UNIT, Machine
 from tests.unit.integration.runs import apply
 
-from do_dcgm_exporter.integration.changing.running import Pace, alone
+from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.reporting import embedded_count
 from do_dcgm_exporter.integration.reporting.embedded_count import Count, main
 
@@ -83,7 +83,7 @@ def test_what_is_unproven_is_proven_once_it_runs(
     if state in ("runs", "has failed"):
         machine.systemctl("start", UNIT)
     machine.forget_asked()
-    with alone(machine.host, 1.0, Pace()):
+    with alone(Means(machine.host, machine.tell), 1.0):
         assert 0 == main(machine.host)
     assert START not in machine.asked(), "another run is at work"
     assert 0 == main(machine.host)

@@ -170,11 +170,11 @@ def test_what_argv0_says_does_not_count(root: Path) -> None:
     assert ("-c", "5") == found.arguments
 
 
-def test_the_exporter_is_known_by_its_place_among_the_commands(root: Path) -> None:
+def test_an_exporter_is_found_among_several_commands(root: Path) -> None:
     commands = (ExecCommand("/bin/true", ("/bin/true",)), ExecCommand(PROGRAM, (PROGRAM,)))
     found = judge(replace(VIEW, commands=commands), {}, Programs(Host(root))).exporter
     assert found
-    assert 1 == found.position
+    assert PROGRAM == found.program
 
 
 # --- what it is told ---------------------------------------------------------------------
@@ -222,7 +222,7 @@ WRAPPERS = {
     "limits": f"#!/bin/sh\nulimit -n 4096\numask 022\nexport LANG=C\nexec nice {PROGRAM}\n",
     "output": f"#!/bin/sh\nexec >>/var/log/x 2>&1\necho starting\nexec {PROGRAM}\n",
     "if": (
-        '#!/bin/sh\nif [ -n "$PORT" ]; then\n  A=":$PORT"\nelif [ -e /nothing ]; then A=:1\n'
+        '#!/bin/sh\nif [ -n "$PORT" ]; then\n  A=":$PORT"\n'
         f'else A=:9400; fi\nexec {PROGRAM} -a "$A"\n'
     ),
     "nothing without it": f"#!/bin/sh\n[ -x {PROGRAM} ] || exit 0\nexec {PROGRAM}\n",
@@ -285,6 +285,22 @@ def test_a_script_that_does_more_is_none(root: Path, name: str) -> None:
     assert found.role is None or found.script == "/opt/start"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"exec /opt/$(uname -m)/{PROGRAM}",
+        "exec sh $HOME/start",
+        ". $HOME/settings",
+        "[ -r $HOME/settings ] && . $HOME/settings",
+        "docker compose -f /srv/$HOME/compose.yaml up",
+        "exec $NOTHING",
+        "&& exec dcgm-exporter",
+    ],
+)
+def test_what_only_shows_when_it_runs_is_no_exporter(root: Path, text: str) -> None:
+    assert run_script(root, f"#!/bin/sh\n{text}\n").exporter is None
+
+
 @pytest.mark.parametrize("name", ["before it", "beside it", "loop", "trap", "after a test"])
 def test_a_script_that_starts_one_among_other_things_is_named(root: Path, name: str) -> None:
     assert Role.SCRIPT is run_script(root, f"#!/bin/bash\n{SCRIPTS_THAT_DO_MORE[name]}\n").role
@@ -343,6 +359,7 @@ def test_docker_run_with_the_hosts_network_is_an_exporter(root: Path, options: s
         f"/usr/bin/docker run --rm {IMAGE}",
         f"/usr/bin/docker run -d --net host {IMAGE}",
         f"/usr/bin/docker run -itd --net host {IMAGE}",
+        f"/usr/bin/docker run -dp 9400:9400 --net host {IMAGE}",
         f"/usr/bin/docker run --detach --net host {IMAGE}",
         f"/usr/bin/docker -H tcp://gpu7:2375 run --net host {IMAGE}",
         f"/usr/bin/sudo /usr/bin/docker run --net host {IMAGE}",
@@ -387,6 +404,11 @@ def test_other_containers_of_exporters_are_named(root: Path, line: str) -> None:
 def test_containers_of_others_are_nothing(root: Path, line: str) -> None:
     put(root, "/srv/other.yaml", "services: {}\n")
     assert Judged() == judged(root, line)
+
+
+def test_a_container_whose_run_stands_in_a_variable_cannot_be_rewritten(root: Path) -> None:
+    found = judged(root, "/usr/bin/docker $RUN", RUN=f"run --net host {IMAGE}")
+    assert (None, Role.CONTAINER) == (found.exporter, found.role)
 
 
 def test_a_file_of_compose_is_told(root: Path) -> None:

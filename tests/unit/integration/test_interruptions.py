@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.unit.integration.conftest import UNIT, Machine
-from tests.unit.integration.runs import CLIENT, apply, restarts, undo
+from tests.unit.integration.runs import CLIENT, apply, means, restarts, undo
 
-from do_dcgm_exporter.integration.changing.running import Busy, Pace, alone
+from do_dcgm_exporter.integration.changing.running import Busy, alone
 from do_dcgm_exporter.integration.looking.configuration import Choice
 
 # The child touches nothing of the threads that serve pages here.
@@ -119,14 +119,13 @@ def test_putting_back_what_did_not_come_back_can_be_killed_at_any_point(refuser:
 
 
 def test_a_second_run_waits_for_the_first(exporter: Machine) -> None:
-    waited = threading.Event()
     with (
-        alone(exporter.host, 1.0, Pace()),
+        alone(means(exporter), 1.0),
         pytest.raises(Busy, match="another run has held"),
-        alone(exporter.host, 0.3, Pace(), waited.set),
+        alone(means(exporter), 0.3),
     ):
         raise AssertionError("both hold the lock")
-    assert waited.is_set()
+    assert ["waiting for another run to end"] == exporter.said
     runs = [threading.Thread(target=apply, args=(exporter,)) for _ in range(2)]
     exporter.forget_asked()
     for run in runs:

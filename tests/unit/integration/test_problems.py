@@ -25,7 +25,6 @@ from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Record
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.control_groups import Kind
 from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
-from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
@@ -82,7 +81,7 @@ def ours(*, withdrawn: bool = False, **changes: Any) -> Records:
 CLEAN = Findings(
     settings=IntegrationSettings(),
     driver="550.54.15",
-    packages=(Package("datacenter-gpu-manager-4-core", "1:4.5.3-1"),),
+    packages={"datacenter-gpu-manager-4-core": "1:4.5.3-1"},
     has_engine_program=True,
     engine=EngineAnswer(
         Condition.ANSWERS, client="4.5.3", engine="4.5.3", gpus=8, profiling=Profiling.WORKS
@@ -215,7 +214,7 @@ def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
 
 def test_no_dcgm_is_one_problem() -> None:
     nothing = found(
-        packages=(), has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
+        packages={}, has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),
         engine_unit=view("nvidia-dcgm.service", load_state="not-found"),
         engine_port=PortUse(False),
     )  # fmt: skip
@@ -243,8 +242,8 @@ def test_a_missing_profiling_module_is_installed_or_loaded() -> None:
     engine = replace(CLEAN.engine, profiling=Profiling.NOT_LOADED)
     problem = only(found(engine=engine))
     assert "apt install datacenter-gpu-manager-4-proprietary" == problem.remedy[0]
-    package = Package("datacenter-gpu-manager-4-proprietary", "1")
-    problem = only(found(engine=engine, packages=(*CLEAN.packages, package)))
+    package = "datacenter-gpu-manager-4-proprietary"
+    problem = only(found(engine=engine, packages={**CLEAN.packages, package: "1"}))
     assert ("systemctl restart nvidia-dcgm.service",) == problem.remedy
 
 
@@ -386,6 +385,7 @@ def test_an_engine_that_is_down_is_one_problem_and_not_its_clients_as_well() -> 
 def test_a_record_that_cannot_be_read_is_a_problem() -> None:
     now = Situation(CLEAN, records=Records(complaints=("x cannot be understood",)))
     assert ("record", "x cannot be understood") == (only(now).id, only(now).what)
+    assert ("rm x  # once everything is as it should be",) == only(now).remedy
 
 
 def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect_it() -> None:
@@ -407,6 +407,14 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     assert () == problems(now)
     assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
     assert check_report.as_data(now, (), ())["embedded_processes"] is None
+
+
+def test_without_an_engine_what_has_an_exporter_is_a_note() -> None:
+    now = with_mention(pids=(30,), place="root's crontab")
+    now = replace(now, found=replace(now.found, knows_embedded=False))
+    assert () == problems(now)
+    (note,) = notes(now)
+    assert note.startswith("cron.service has an exporter among its processes")
 
 
 def test_another_engine_is_a_note() -> None:

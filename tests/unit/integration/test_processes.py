@@ -20,7 +20,7 @@ from do_dcgm_exporter.integration.looking.processes import (
     program_of,
     scan,
 )
-from do_dcgm_exporter.integration.looking.sockets import socket_inodes, tcp_table
+from do_dcgm_exporter.integration.looking.sockets import ports_at_other_ends, ports_of
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
@@ -242,15 +242,14 @@ def test_a_library_that_is_really_mapped_is_found(tmp_path: Path) -> None:
     assert [4] == [process.library_major for process in found]
 
 
-def test_the_tcp_table_is_read() -> None:
+def test_ports_of_this_process_are_known() -> None:
+    proc = Path("/proc")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            table = tcp_table(Path("/proc"))
-            own = set(socket_inodes(Path("/proc"), "self"))
-            assert port in {table.listening.get(inode) for inode in own}
-            assert port in {table.connected.get(inode) for inode in own}
-            assert os.fstat(client.fileno()).st_ino in own
+        assert port not in ports_at_other_ends(proc, "self")
+        with socket.create_connection(("127.0.0.1", port)):
+            assert port in ports_at_other_ends(proc, "self")
+            assert port in ports_of(proc, "self")
 
 
 # --- the report --------------------------------------------------------------------------

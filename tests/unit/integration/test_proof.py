@@ -10,7 +10,7 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
 from do_dcgm_exporter.integration.changing.proof import Proof
-from do_dcgm_exporter.integration.changing.running import Interrupted, Means, Pace
+from do_dcgm_exporter.integration.changing.running import Interrupted, Means
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.web import Served, scrape
@@ -67,17 +67,17 @@ def test_a_page_without_tls_is_nothing_to_who_expects_it(serve: Serve) -> None:
     assert Served.NOTHING is scrape("127.0.0.1", serve([METRICS]), tls=True)
 
 
-class Clock(Pace):
-    """Time that passes by sleeping."""
+class Clock(threading.Event):
+    """Time that passes by waiting."""
 
     now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        super().sleep(0.0)
+    def wait(self, timeout: float | None = None) -> bool:
         self.now += 10.0
+        return self.is_set()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Proof:
     machine.put_unit(UNIT, port, told, *more)
     machine.systemctl("start", UNIT)
     (exporter,) = exporters_here(machine.host, Systemd(), EngineAddress()).units
-    return Proof(Means(machine.host, machine.tell, pace=clock), exporter, 5555)
+    return Proof(Means(machine.host, machine.tell, interruption=clock), exporter, 5555)
 
 
 def test_a_client_that_serves_is_back_at_once(machine: Machine, serve: Serve, clock: Clock) -> None:
@@ -184,6 +184,6 @@ def test_nobody_waits_once_the_run_is_interrupted(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     one = watched(machine, serve([EMPTY]), clock)
-    clock.stopped.set()
+    clock.set()
     with pytest.raises(Interrupted):
         one.restart_and_wait(clock)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from do_dcgm_exporter.integration.deciding.launchers import without_launchers
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, NotUnderstood
-from do_dcgm_exporter.integration.deciding.wrapper_script import Caller, started_by
+from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
+from do_dcgm_exporter.integration.deciding.wrapper_script import started_by
 
 VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
 # Writes down how it was called, and what else was.
@@ -73,18 +73,15 @@ def really_started(shell: str, place: Path, script: str) -> list[str]:
     return told.read_text().splitlines()
 
 
-def understood(place: Path, script: str) -> list[list[str]]:
-    """Return what each way through a script is understood to start."""
-    caller = Caller("./script", ("one", "t w o"), {"A": "a", "B": "b b"}, str(place))
+def understood(place: Path, script: str) -> list[str]:
+    """Return what a script is understood to start."""
+    caller = Call(("./script", "one", "t w o"), {"A": "a", "B": "b b"}, str(place))
 
     def read(path: str) -> str:
         return Path(path).read_text() if os.path.isfile(path) else ""
 
-    found = []
-    for started in started_by(script, caller, read):
-        words, environment = without_launchers(started.words, started.environment)
-        found.append(["exporter", environment.get(VARIABLE, ""), *words[1:]])
-    return found
+    started = without_launchers(started_by(script, caller, read))
+    return ["exporter", started.environment.get(VARIABLE, ""), *started.words[1:]]
 
 
 @pytest.mark.parametrize("shell", [shell for shell in ("dash", "bash") if shutil.which(shell)])
@@ -92,19 +89,19 @@ def understood(place: Path, script: str) -> list[list[str]]:
 @given(script=scripts)
 def test_a_script_that_is_understood_does_just_that(place: Path, shell: str, script: str) -> None:
     try:
-        ways = understood(place, script)
+        expected = understood(place, script)
     except NotUnderstood:
         return
-    if any(UNKNOWN in word for way in ways for word in way):
+    if any(UNKNOWN in word for word in expected):
         return
     # One that ends before, or that set -e ends, starts nothing.
-    assert really_started(shell, place, script) in [*ways, []]
+    assert really_started(shell, place, script) in (expected, [])
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(alphabet="ab$(){}'\"\\`#;&|<>=\n -[]!1", max_size=60))
 def test_whatever_the_text_it_is_understood_or_refused(text: str) -> None:
     try:
-        started_by(text, Caller("x", ("1",), {}), lambda _: "")
+        started_by(text, Call(("x", "1"), {}), lambda _: "")
     except NotUnderstood:
         return

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.changes import Change, carry_out
-from do_dcgm_exporter.integration.changing.running import Means
+from do_dcgm_exporter.integration.changing.running import Level, Means
 from do_dcgm_exporter.integration.changing.undoing import carry_over, put_back
+from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import (
-    Circumstances,
-    Decision,
-    Reason,
-    decide,
-    is_loaded,
-    is_stale,
-    needs_engine,
-)
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was decided, what else there is, and which records cannot be read."""
-
-    choice: Choice
-    decisions: tuple[Decision, ...]
-    exporters: Exporters
-    complaints: tuple[str, ...]
 
 
 class Applying:
@@ -58,14 +40,14 @@ class Applying:
         self._means = means
         self._settings = settings
         self._ask = ask
-        self._now = Circumstances(choice or settings.choice, settings.local_engine, retry=retry)
-        if choice:
-            self._now = replace(self._now, chosen_by="--choice")
+        self._now = plan.Circumstances(
+            choice or settings.choice, settings.local_engine, retry=retry
+        )
         self._records = Records()
         self._exporters = Exporters()
         self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
 
-    def plan(self) -> tuple[Decision, ...]:
+    def preview(self) -> tuple[plan.Decision, ...]:
         """Return what would be done, without changing anything."""
         self._read()
         stale = self._stale()
@@ -74,8 +56,8 @@ class Applying:
             for made in self._decide()
         )
 
-    def run(self) -> Outcome:
-        """Change what has to be changed."""
+    def run(self) -> None:
+        """Change what has to be changed, and name what is not as it should be."""
         self._look()
         files.sweep(self._means.host)
         if carry_over(self._means, self._records):
@@ -84,7 +66,7 @@ class Applying:
         self._renew()
         decisions = self._decide()
         carry_out(self._means, self._records, [self._change(made) for made in decisions])
-        return Outcome(self._now.choice, decisions, self._exporters, self._records.complaints)
+        self._name_what_is_left(decisions)
 
     def write_only(self) -> list[str]:
         """Write the drop-ins of new clients, and return the units that wait for the rest."""
@@ -92,14 +74,35 @@ class Applying:
         self._look()
         changes = [self._change(made) for made in self._decide()]
         waiting = [
-            one.unit for one in changes if one.is_needed or one.decision.reason is Reason.ENGINE
+            one.unit
+            for one in changes
+            if one.is_needed or one.decision.reason is plan.Reason.ENGINE
         ]
         new = [one for one in changes if one.decision.text and one.stopped is None]
         if [one for one in new if one.write()]:
             self._means.reload()
         return waiting
 
-    def _change(self, made: Decision) -> Change:
+    def _name_what_is_left(self, decisions: tuple[plan.Decision, ...]) -> None:
+        fail, wished = self._means.fail, partial(self._means.tell, Level.WARNING)
+        for complaint in self._records.complaints:
+            fail(complaint)
+        for made in decisions:
+            unit, why = made.unit, made.why or f"journalctl -u {made.unit}"
+            if made.reason is plan.Reason.DOWN:
+                fail(f"{unit}, which is a client by our drop-in, does not run: {why}")
+            elif made.goal in plan.LEFT and made.reason in plan.WISHED:
+                wished(f"{unit} keeps its embedded DCGM: {why}")
+            elif made.goal in plan.LEFT and made.reason not in plan.HARMLESS:
+                fail(f"{unit} keeps its embedded DCGM: {why}")
+        for mention in self._exporters.mentions:
+            if mention.pids:
+                what = f"{mention.name} {mention.role.value}, with an embedded DCGM"
+                how = f"it is never changed; '{COMMAND} check' says how to connect it"
+                is_wished = self._now.choice is Choice.LEAVE
+                (wished if is_wished else fail)(f"{what}: {how}")
+
+    def _change(self, made: plan.Decision) -> Change:
         exporter = next(one for one in self._exporters.units if one.name == made.unit)
         ours, stopped = self._records.ours.get(made.unit), self._records.stopped.get(made.unit)
         return Change(self._means, made, exporter, self._now.address, ours, stopped)
@@ -118,7 +121,7 @@ class Applying:
 
     def _is_unread(self, exporter: UnitExporter) -> bool:
         ours = self._records.ours.get(exporter.name)
-        return ours is not None and ours.withdrawn == is_loaded(exporter)
+        return ours is not None and ours.withdrawn == plan.is_loaded(exporter)
 
     def _undo_strangers(self) -> None:
         """Undo what was done to units that are gone, or are no exporters any more."""
@@ -132,7 +135,8 @@ class Applying:
         return [
             one.name
             for one in self._exporters.units
-            if (ours := self._records.ours.get(one.name)) and is_stale(one, ours, self._now.address)
+            if (ours := self._records.ours.get(one.name))
+            and plan.is_stale(one, ours, self._now.address)
         ]
 
     def _renew(self) -> None:
@@ -146,11 +150,11 @@ class Applying:
 
     # Decide
 
-    def _decide(self) -> tuple[Decision, ...]:
+    def _decide(self) -> tuple[plan.Decision, ...]:
         units = self._exporters.units
-        if any(needs_engine(one, self._records, self._now) for one in units):
+        if any(plan.needs_engine(one, self._records, self._now) for one in units):
             self._answer()
-        return tuple(decide(one, self._records, self._now) for one in units)
+        return tuple(plan.decide(one, self._records, self._now) for one in units)
 
     def _answer(self) -> EngineAnswer:
         """Ask the engine, once."""

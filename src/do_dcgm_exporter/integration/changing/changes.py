@@ -71,7 +71,7 @@ class Change:
         try:
             self._stop() if self.decision.goal is Goal.STOPPED else self._prove()
         except CannotChange as error:
-            self.means.fail(self.unit, str(error))
+            self.means.fail(str(error))
 
     def _prove(self) -> None:
         """Have a unit run as a client; one that does not is put back."""
@@ -110,7 +110,7 @@ class Change:
             self.remember_refusal(obstacle)
             how = "runs as before, with an embedded DCGM" if runs else "does not run"
             what = f"{obstacle}; its drop-in was taken back and it {how}"
-            self.means.fail(self.unit, f"{self.unit}: {what}")
+            self.means.fail(f"{self.unit}: {what}")
 
     def remember_refusal(self, why: str) -> None:
         """Remember that a unit would not be a client."""
@@ -120,19 +120,19 @@ class Change:
     def _stop(self) -> None:
         means, unit, triggers = self.means, self.unit, " ".join(self.exporter.view.triggered_by)
         if not means.may_restart(unit):
-            means.fail(unit, f"{unit}: policy-rc.d forbids to stop it")
+            means.fail(f"{unit}: policy-rc.d forbids to stop it")
             return
         try:
             means.ask(partial(means.systemd.stop, unit))
         except CommandFailed as error:
-            means.fail(unit, f"{unit}: cannot be stopped: {error}")
+            means.fail(f"{unit}: cannot be stopped: {error}")
             return
         if self.ours:
             files.remove(means.host, unit, self.ours.record.made_folder)
         self._tell("is stopped and disabled")
         if triggers:
             how = f"systemctl disable --now {triggers}"
-            means.fail(unit, f"{unit}: {triggers} may start it again: {how}")
+            means.fail(f"{unit}: {triggers} may start it again: {how}")
 
     def _tell(self, what: str, level: Level = Level.INFO) -> None:
         self.means.tell(level, f"{self.unit}: {what}")

@@ -15,14 +15,7 @@ from pathlib import Path
 from do_dcgm_exporter.integration.changing.running import CannotChange
 from do_dcgm_exporter.integration.deciding.records import StoppedUnit, text_of
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
-from do_dcgm_exporter.integration.looking.our_files import (
-    REFUSED,
-    STOPPED,
-    WITHDRAWN_NAME,
-    folder_of,
-    path_of,
-    text_at,
-)
+from do_dcgm_exporter.integration.looking import our_files
 
 _SCRATCH = ".do-dcgm-exporter"
 
@@ -64,9 +57,11 @@ def _write_synced(path: Path, text: str) -> None:
 
 def install(host: Host, unit: str, text: str) -> None:
     """Put a drop-in into the folder of a unit. Raises CannotChange, with nothing changed."""
-    folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
+    folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
     if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
-        raise CannotChange(f"{unit}: {folder_of(unit)} is not a folder, so it gets no drop-in")
+        raise CannotChange(
+            f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
+        )
     with _told(unit):
         try:
             scratch.mkdir(exist_ok=True)
@@ -74,7 +69,7 @@ def install(host: Host, unit: str, text: str) -> None:
             _write_synced(scratch / DROP_IN_NAME, text)
             if folder.is_dir():
                 (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
-                (folder / WITHDRAWN_NAME).unlink(missing_ok=True)
+                (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
             else:
                 scratch.rename(folder)
         finally:
@@ -83,19 +78,21 @@ def install(host: Host, unit: str, text: str) -> None:
 
 def is_there(host: Host, unit: str, text: str) -> bool:
     """Whether a drop-in is as we know it."""
-    return text_at(host.path(path_of(unit))) == text
+    return our_files.text_at(host.path(our_files.path_of(unit))) == text
 
 
 def withdraw(host: Host, unit: str, text: str) -> None:
     """Hide a drop-in from systemd, its record still there. Raises CannotChange."""
-    place = host.path(path_of(unit))
+    place = host.path(our_files.path_of(unit))
     if not os.path.lexists(place):
         return  # an earlier run has got as far
     if not is_there(host, unit, text):
-        raise CannotChange(f"{unit}: {path_of(unit)} has just been edited: it is yours and stays")
+        raise CannotChange(
+            f"{unit}: {our_files.path_of(unit)} has just been edited: it is yours and stays"
+        )
     with _told(unit):
         try:
-            place.replace(place.with_name(WITHDRAWN_NAME))
+            place.replace(place.with_name(our_files.WITHDRAWN_NAME))
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -104,13 +101,17 @@ def withdraw(host: Host, unit: str, text: str) -> None:
 
 def remove(host: Host, unit: str, with_folder: bool) -> None:
     """Remove a withdrawn drop-in, with its folder if that is empty then. Raises CannotChange."""
-    folder, scratch = host.path(folder_of(unit)), _scratch(host, unit)
+    folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
     with _told(unit):
-        goes = with_folder and folder.is_dir() and set(os.listdir(folder)) <= {WITHDRAWN_NAME}
+        goes = (
+            with_folder
+            and folder.is_dir()
+            and set(os.listdir(folder)) <= {our_files.WITHDRAWN_NAME}
+        )
         if goes and _is_renamed(folder, scratch):
             _empty(scratch, folder)
             return
-        (folder / WITHDRAWN_NAME).unlink(missing_ok=True)
+        (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
         if goes:
             folder.rmdir()
 
@@ -128,7 +129,7 @@ def sweep(host: Host) -> None:
     for scratch in host.path(UNIT_DIRECTORY).glob(f".*.service.d{_SCRATCH}"):
         unit = scratch.name[1 : -len(f".d{_SCRATCH}")]
         with _told(unit):
-            _empty(scratch, host.path(folder_of(unit)))
+            _empty(scratch, host.path(our_files.folder_of(unit)))
 
 
 def _scratch(host: Host, unit: str) -> Path:
@@ -139,7 +140,7 @@ def _empty(scratch: Path, folder: Path) -> None:
     """Remove a scratch folder; what somebody has put there meanwhile goes back."""
     if not scratch.is_dir():
         return
-    for name in (DROP_IN_NAME, WITHDRAWN_NAME):
+    for name in (DROP_IN_NAME, our_files.WITHDRAWN_NAME):
         (scratch / name).unlink(missing_ok=True)
     if not os.listdir(scratch):
         scratch.rmdir()
@@ -153,7 +154,7 @@ def _empty(scratch: Path, folder: Path) -> None:
 def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
     """Write down how a unit is, then remove its links. Raises CannotChange."""
     with _told(unit):
-        write_file(host.path(STOPPED / unit), text_of(stopped))
+        write_file(host.path(our_files.STOPPED / unit), text_of(stopped))
         for path, _ in stopped.links:
             host.path(path).unlink(missing_ok=True)
 
@@ -177,7 +178,7 @@ def enable(host: Host, unit: str, stopped: StoppedUnit) -> None:
 def remember_refusal(host: Host, unit: str, tried: str, reason: str) -> None:
     """Write down that a unit would not be a client, if the disk takes it."""
     try:
-        write_file(host.path(REFUSED / unit), f"{tried}\n{reason}")
+        write_file(host.path(our_files.REFUSED / unit), f"{tried}\n{reason}")
     except OSError:
         pass  # it costs the unit one more attempt
 
@@ -185,5 +186,5 @@ def remember_refusal(host: Host, unit: str, tried: str, reason: str) -> None:
 def forget(host: Host, unit: str) -> None:
     """Remove what was written down of a unit. Raises CannotChange."""
     with _told(unit):
-        host.path(STOPPED / unit).unlink(missing_ok=True)
-        host.path(REFUSED / unit).unlink(missing_ok=True)
+        host.path(our_files.STOPPED / unit).unlink(missing_ok=True)
+        host.path(our_files.REFUSED / unit).unlink(missing_ok=True)

@@ -6,13 +6,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from do_dcgm_exporter.integration import exporter_arguments
 from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
-from do_dcgm_exporter.integration.exporter_arguments import (
-    collect_interval,
-    listen_address,
-    serves_tls,
-)
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
 from do_dcgm_exporter.integration.looking.sockets import ports_of
@@ -33,10 +29,12 @@ class Proof:
         self._engine_port = engine_port
         arguments, environment = exporter.command.arguments, exporter.command.environment
         self._is_container = exporter.command.form is Form.CONTAINER
-        self._address, self._port = listen_address(arguments, environment)
-        self._tls = serves_tls(arguments, environment)
+        self._address, self._port = exporter_arguments.listen_address(arguments, environment)
+        self._tls = exporter_arguments.serves_tls(arguments, environment)
         # Release 3 has an empty page for an interval.
-        self._is_slow = 2 * collect_interval(arguments, environment) > means.proof_seconds
+        self._is_slow = (
+            2 * exporter_arguments.collect_interval(arguments, environment) > means.proof_seconds
+        )
         self._restarts_before = 0
 
     def is_given(self) -> bool:
@@ -62,7 +60,7 @@ class Proof:
             obstacle, is_final = self._look(in_the_end if late else Served.METRICS)
             if late or is_final:
                 return obstacle
-            means.pace.sleep(_POLL_SECONDS)
+            means.sleep(_POLL_SECONDS)
 
     def _look(self, enough: Served) -> tuple[str, bool]:
         """Say what speaks against it, nothing if it is back; and whether waiting is in vain."""

@@ -53,35 +53,28 @@ class Level(Enum):
 Tell = Callable[[Level, str], None]
 
 
-class Pace:
-    """Lets time pass, until the run is interrupted."""
-
-    def __init__(self) -> None:
-        self.stopped = threading.Event()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait. Raises Interrupted."""
-        if self.stopped.wait(seconds):
-            raise Interrupted
-
-
 @dataclass(frozen=True, slots=True)
 class Means:
     """What work on units needs, all of it replaceable.
 
     ``proof_seconds`` is how long a unit may take to come back as a client, ``settle_seconds``
-    when a unit that was started is looked at; ``failed`` are units that are not as wished.
+    when a unit that was started is looked at; ``failed`` is what is not as wished.
     """
 
     host: Host
     tell: Tell
     systemd: Systemd = field(default_factory=Systemd)
     may_restart: Callable[[str], bool] = lambda _: True
-    pace: Pace = field(default_factory=Pace)
     proof_seconds: float = 120.0
     settle_seconds: float = 1.0
-    failed: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+    interruption: threading.Event = field(default_factory=threading.Event)
     reloading: threading.Lock = field(default_factory=threading.Lock)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait. Raises Interrupted."""
+        if self.interruption.wait(seconds):
+            raise Interrupted
 
     def reload(self) -> None:
         """Have the manager read the unit files anew, once at a time."""
@@ -93,7 +86,7 @@ class Means:
         try:
             job()
         except commands.CommandFailed:
-            self.pace.sleep(0.0)  # it was ended together with us
+            self.sleep(0.0)  # it was ended together with us
             raise
 
     def attempt(self, unit: str, change: Callable[..., object], *arguments: object) -> bool:
@@ -101,12 +94,12 @@ class Means:
         try:
             change(self.host, unit, *arguments)
         except CannotChange as error:
-            return self.fail(unit, str(error))
+            return self.fail(str(error))
         return True
 
-    def fail(self, unit: str, what: str) -> bool:
+    def fail(self, what: str) -> bool:
         """Say what is not as wished, and return False."""
-        self.failed.add(unit)
+        self.failed.append(what)
         self.tell(Level.WARNING, what)
         return False
 
@@ -140,13 +133,13 @@ def in_parallel(jobs: Sequence[Callable[[], object]]) -> None:
 
 
 @contextmanager
-def interruptible(pace: Pace) -> Iterator[None]:
+def interruptible(means: Means) -> Iterator[None]:
     """Raise Interrupted at the first Ctrl-C or SIGTERM, and ignore the others."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        pace.stopped.set()
+        means.interruption.set()
         commands.end_all()
         raise Interrupted
 
@@ -159,21 +152,19 @@ def interruptible(pace: Pace) -> Iterator[None]:
 
 
 @contextmanager
-def alone(
-    host: Host, seconds: float, pace: Pace, on_wait: Callable[[], None] = lambda: None
-) -> Iterator[None]:
+def alone(means: Means, seconds: float) -> Iterator[None]:
     """Be the only run that changes anything. Raises Busy after ``seconds``."""
-    path = host.path(RUN_DIRECTORY / "lock")
+    path = means.host.path(RUN_DIRECTORY / "lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Root's alone: whoever may open a file may lock it.
     with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         end = time.monotonic() + seconds
-        if not _locks(file):
-            on_wait()
+        if seconds and not _locks(file):
+            means.tell(Level.INFO, "waiting for another run to end")
         while not _locks(file):
             if time.monotonic() >= end:
                 raise Busy(f"another run has held {RUN_DIRECTORY}/lock for {seconds:g} s")
-            pace.sleep(0.2)
+            means.sleep(0.2)
         yield
 
 

@@ -51,16 +51,16 @@ def run_as_before(means: Means, records: Records, unit: str) -> bool:
 
 def _starts(means: Means, unit: str) -> bool:
     if not means.may_restart(unit):
-        return means.fail(unit, f"{unit}: policy-rc.d forbids to restart it")
+        return means.fail(f"{unit}: policy-rc.d forbids to restart it")
     try:
         means.ask(partial(means.systemd.restart, unit))
-        means.pace.sleep(means.settle_seconds)
+        means.sleep(means.settle_seconds)
         if means.systemd.view(unit).is_running:
             return True
         why = f"it ends at once: journalctl -u {unit}"
     except CommandFailed as error:
         why = str(error)
-    return means.fail(unit, f"{unit}: does not run as before: {why}")
+    return means.fail(f"{unit}: does not run as before: {why}")
 
 
 def _is_to_run(records: Records, view: UnitView) -> bool:

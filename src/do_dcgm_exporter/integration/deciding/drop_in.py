@@ -37,13 +37,11 @@ def text_for(view: UnitView, command: ExporterCommand, record: Record) -> str:
     variable = f"{REMOTE_VARIABLE}={record.engine}"
     lines = [f"Environment={quoted(variable)}"]
     if command.form is Form.CONTAINER:
+        (run,) = view.commands  # only a oneshot has several: systemd.service(5)
         # Not with -r at the end: Go's flags end at the first word that is none.
-        place = view.commands[command.position].argv.index("run") + 1
-        lines = ["ExecStart="]
-        for position, each in enumerate(view.commands):
-            more = ("-e", variable) if position == command.position else ()
-            words = (*each.argv[:place], *more, *each.argv[place:])
-            lines.append(f"ExecStart={_exec_start(each, words)}")
+        place = run.argv.index("run") + 1
+        words = (*run.argv[:place], "-e", variable, *run.argv[place:])
+        lines = ["ExecStart=", f"ExecStart={_exec_start(run, words)}"]
     return sealed(header, record, _SETTINGS + "\n".join(lines) + "\n")
 
 

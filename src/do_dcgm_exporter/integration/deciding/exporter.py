@@ -24,8 +24,7 @@ class ExporterCommand:
     """The command of an exporter.
 
     ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
-    container it is the runtime, and ``image`` and ``container`` are its names. ``position``
-    is the command's among the unit's ``ExecStart=``.
+    container it is the runtime, and ``image`` and ``container`` are its names.
     """
 
     form: Form
@@ -34,7 +33,6 @@ class ExporterCommand:
     program: str = ""
     image: str = ""
     container: str = ""
-    position: int = 0
 
     @property
     def remote(self) -> str | None:
@@ -70,7 +68,6 @@ class Role(Enum):
 
     ONESHOT = "starts an exporter and is a oneshot"
     SCRIPT = "starts an exporter by a script that does more"
-    LAUNCHER = "starts an exporter in a way that cannot be followed"
     PARENT = "has an exporter among its processes"
     CONTAINER = "runs an exporter in a container"
     USER_UNIT = "is a user's unit"

@@ -1,22 +1,57 @@
-"""Where a person tells an exporter of the engine, by what it was started by."""
+"""Where a person tells an exporter of the engine, by what started it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from do_dcgm_exporter.integration.deciding.exporter import Role
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
+from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # Where Compose says which files describe a container.
 CONFIG_FILES = "com.docker.compose.project.config_files"
-# How the labels begin that makers of containers leave. Swarm's may have one of Compose, too.
-_KUBERNETES, _NOMAD, _ECS = "io.kubernetes.", "com.hashicorp.nomad.", "com.amazonaws.ecs."
-_SWARM, _COMPOSE = "com.docker.swarm.service.name", "com.docker.compose.service"
-_MAKERS = (_KUBERNETES, _NOMAD, _ECS, _SWARM, _COMPOSE)
 
-# Where those that start other people's programs are told of them.
+# Lines to write. In them, %(engine)s is the engine; other names are of a container's labels.
+_SETTING = f"{REMOTE_VARIABLE}=%(engine)s"
+_ARGUMENTS = ("dcgm-exporter -r %(engine)s  # and its other options",)
+_EXPORT = (f"export {_SETTING}",)
+_SERVICE = ("[Service]", f"Environment={_SETTING}")
+_QUADLET = ("[Container]", "Network=host", f"Environment={_SETTING}")
+_RUN_OPTIONS = (f"--network host -e {_SETTING}",)
+_COMPOSE = (
+    "services:",
+    "  %(service)s:",
+    "    network_mode: host",
+    "    environment:",
+    f"      {REMOTE_VARIABLE}: %(engine)s",
+)
+_POD = (
+    "hostNetwork: true",
+    "containers:",
+    "- env:",
+    f"  - name: {REMOTE_VARIABLE}",
+    "    value: %(engine)s",
+)
+_NOMAD = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "%(engine)s" }}')
+_ECS_VARIABLE = f'{{"name": "{REMOTE_VARIABLE}", "value": "%(engine)s"}}'
+_ECS = ('"networkMode": "host"', f'"environment": [{_ECS_VARIABLE}]')
+_SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
+
+# How the labels of a container's maker begin, what describes the container there, and the
+# lines to write in it. One of Swarm may have labels of Compose, too.
+_MAKERS = (
+    ("io.kubernetes.", "what describes the pod %(pod.name)s", _POD),
+    ("com.hashicorp.nomad.", "the job %(job_name)s of Nomad, task %(task_name)s", _NOMAD),
+    ("com.amazonaws.ecs.", "the task definition of ECS, %(task-definition-family)s", _ECS),
+    ("com.docker.swarm.", "the service %(service.name)s of Swarm", _SWARM),
+    ("com.docker.compose.", "the Compose file %(project.config_files)s", _COMPOSE),
+)
+
+# Where services that start other people's programs are told of them.
 _OF_UNITS: Mapping[str, str] = {
     "amazon-ssm-agent.service": "the document that SSM runs",
     "anacron.service": "/etc/anacrontab",
@@ -28,94 +63,58 @@ _OF_UNITS: Mapping[str, str] = {
     "slurmd.service": "the script of the job, or Prolog= in slurm.conf",
     "supervisor.service": "/etc/supervisor/conf.d",
 }
+_OF_OWNERS: Mapping[Kind, tuple[Role, str, Sequence[str]]] = {
+    Kind.CONTAINER: (Role.CONTAINER, "what describes it", _RUN_OPTIONS),
+    Kind.GUEST: (Role.GUEST, "the guest", ()),
+    Kind.NOTHING: (Role.PROCESS, "", _ARGUMENTS),
+    Kind.SESSION: (Role.SESSION, "", _ARGUMENTS),
+    Kind.UNIT: (Role.PARENT, "", _ARGUMENTS),
+    Kind.USER_UNIT: (Role.USER_UNIT, "that user's unit: systemctl --user edit", _SERVICE),
+}
+
+# A file, or what a person knows it by, and the lines to write there.
+Place = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A file, or what a person knows it by, and the lines to write there."""
+class Places:
+    """The places where exporters are told to use ``engine`` (HOST:PORT)."""
 
-    place: str
-    lines: tuple[str, ...]
+    engine: str
 
+    def of_unit(self, view: UnitView, role: Role, script: str, compose_file: str) -> Place:
+        """Return where a unit's exporter is set up: another file that it uses, or its own."""
+        own = view.source_path or view.fragment
+        if compose_file:
+            return self._place(compose_file, _COMPOSE)
+        if own.endswith(".container"):
+            return self._place(own, _QUADLET)
+        if role is Role.CONTAINER:
+            return self._place(script or own, _RUN_OPTIONS)
+        if role is Role.PARENT:
+            return self._place(_OF_UNITS.get(view.name) or script or own, _ARGUMENTS)
+        return self._place(script, _EXPORT) if script else self._place(own, _SERVICE)
 
-def place_of_unit(view: UnitView, script: str, engine: str) -> Place:
-    """Return where a unit's exporter is set up: a script, a Quadlet file, or the unit itself."""
-    if script:
-        return Place(script, (f"export {REMOTE_VARIABLE}={engine}",))
-    variable = f"Environment={REMOTE_VARIABLE}={engine}"
-    if view.source_path.endswith(".container"):
-        return Place(view.source_path, ("[Container]", "Network=host", variable))
-    return Place(view.source_path or view.fragment, ("[Service]", variable))
+    def of_container(self, container: Container) -> Place:
+        """Return where a container is described, by the labels that its maker leaves."""
+        for prefix, where, lines in _MAKERS:
+            labels = {
+                label.removeprefix(prefix): value
+                for label, value in container.labels.items()
+                if label.startswith(prefix)
+            }
+            if labels:
+                values = defaultdict(lambda: container.name, labels, engine=self.engine)
+                return where % values, tuple(line % values for line in lines)
+        return self._place(f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
 
+    def of_process(self, owner: Owner) -> tuple[Role, Place]:
+        """Return what a process is that belongs to nothing that was seen, and its place."""
+        role, where, lines = _OF_OWNERS[owner.kind]
+        if owner.pod:
+            where, lines = "what describes its pod", _POD
+        return role, self._place(where, lines)
 
-def place_in_users_unit(engine: str) -> Place:
-    """Return where a unit of a user's manager is set up."""
-    lines = ("[Service]", f"Environment={REMOTE_VARIABLE}={engine}")
-    return Place("that user's unit: systemctl --user edit", lines)
-
-
-def place_of_child(view: UnitView, script: str, engine: str) -> Place:
-    """Return where an exporter among the processes of another unit is set up."""
-    if view.name in _OF_UNITS:
-        return Place(_OF_UNITS[view.name], arguments(engine))
-    if script:
-        return place_of_unit(view, script, engine)
-    return Place(view.source_path or view.fragment, arguments(engine))
-
-
-def arguments(engine: str) -> tuple[str, ...]:
-    """Return what to add to a command line."""
-    return (f"dcgm-exporter -r {engine}  # and its other options",)
-
-
-def compose_lines(service: str, engine: str) -> tuple[str, ...]:
-    """Return what to add to a file of Compose."""
-    return (
-        "services:",
-        f"  {service}:",
-        "    network_mode: host",
-        "    environment:",
-        f"      {REMOTE_VARIABLE}: {engine}",
-    )
-
-
-def run_options(engine: str) -> tuple[str, ...]:
-    """Return what to add to ``docker run``."""
-    return (f"--network host -e {REMOTE_VARIABLE}={engine}",)
-
-
-def pod_lines(engine: str) -> tuple[str, ...]:
-    """Return what to add to the description of a pod."""
-    return (
-        "hostNetwork: true",
-        "containers:",
-        "- env:",
-        f"  - name: {REMOTE_VARIABLE}",
-        f"    value: {engine}",
-    )
-
-
-def place_of_container(container: Container, engine: str) -> Place:
-    """Return where a container is described, by the labels that its maker leaves."""
-    labels, name = container.labels, container.name
-    maker = next((made for made in _MAKERS if any(label.startswith(made) for label in labels)), "")
-    if maker == _KUBERNETES:
-        pod = labels.get("io.kubernetes.pod.name", name)
-        return Place(f"what describes the pod {pod}", pod_lines(engine))
-    if maker == _NOMAD:
-        task = labels.get("com.hashicorp.nomad.task_name", name)
-        job = labels.get("com.hashicorp.nomad.job_name", "")
-        lines = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "{engine}" }}')
-        return Place(f"the job {job} of Nomad, task {task}".replace(" job  ", " job "), lines)
-    if maker == _ECS:
-        family = labels.get("com.amazonaws.ecs.task-definition-family", name)
-        variable = f'{{"name": "{REMOTE_VARIABLE}", "value": "{engine}"}}'
-        lines = ('"networkMode": "host"', f'"environment": [{variable}]')
-        return Place(f"the task definition of ECS, {family}", lines)
-    if maker == _SWARM:
-        command = f"docker service update --env-add {REMOTE_VARIABLE}={engine} {labels[_SWARM]}"
-        return Place(f"the service {labels[_SWARM]} of Swarm", (command,))
-    if maker == _COMPOSE:
-        files = labels.get(CONFIG_FILES, "") or "its file of Compose"
-        return Place(files, compose_lines(labels[_COMPOSE], engine))
-    return Place(f"the command that made it: {container.runtime} run", run_options(engine))
+    def _place(self, where: str, lines: Sequence[str]) -> Place:
+        values = {"engine": self.engine, "service": "dcgm-exporter"}
+        return where, tuple(line % values for line in lines)

@@ -48,6 +48,8 @@ class Reason(Enum):
 
 # The admin wants a second engine.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
+# The unit runs as it is without us.
+LEFT = frozenset({Goal.UNTOUCHED, Goal.ORIGINAL})
 # No second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.DOWN})
 
@@ -73,14 +75,13 @@ class Circumstances:
     """What all decisions depend on. ``engine`` is None while it has not been asked.
 
     ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
-    ``chosen_by`` is where the choice was made, ``retry`` whether refusals are forgotten.
+    ``retry`` is whether refusals are forgotten.
     """
 
     choice: Choice
     address: EngineAddress
     engine: EngineAnswer | None = None
     engine_is_expected: bool = True
-    chosen_by: str = "embedded-exporters"
     retry: bool = False
 
 
@@ -147,7 +148,7 @@ class _Judge:
             )
             return self._give_up(reason, f"told to use {remote or 'an engine'}")
         if self.now.choice is Choice.LEAVE:
-            return self._give_up(Reason.CHOSEN, f"{self.now.chosen_by} is leave")
+            return self._give_up(Reason.CHOSEN, "it is left by choice")
         if self.now.choice is Choice.STOP:
             return self.goal(Goal.STOPPED)
         return self._keep(ours) if ours else self._rewrite()
@@ -192,9 +193,9 @@ class _Judge:
             return self._give_up(Reason.UNKNOWN_VERSION, why)
         if not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
-        tried, why = self.records.refused.get(exporter.name, ("", ""))
+        tried, *reason = self.records.refused.get(exporter.name, [""])
         if tried == tried_with(exporter, self.now.address) and not self.now.retry:
-            return self._give_up(Reason.REFUSED, why)
+            return self._give_up(Reason.REFUSED, "".join(reason))
         text = text_for(exporter.view, exporter.command, self._record())
         restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
         return Decision(exporter.name, Goal.CLIENT, text=text, restart=restart)

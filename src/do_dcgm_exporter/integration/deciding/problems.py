@@ -7,15 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, Profiling
+from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, Form, Mention, UnitExporter
-from do_dcgm_exporter.integration.deciding.plan import (
-    HARMLESS,
-    Decision,
-    Goal,
-    Reason,
-    is_loaded,
-    is_stale,
-)
 from do_dcgm_exporter.integration.deciding.records import Records
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.our_files import path_of
@@ -23,9 +16,10 @@ from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 
 _APPLY = f"{COMMAND} apply"
 _CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
+_PACKAGE = "datacenter-gpu-manager-4-core"
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 _SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
-_NOTED = (Reason.EDITED, Reason.FORBIDDEN)
+_NOTED = (plan.Reason.EDITED, plan.Reason.FORBIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class Situation:
     found: Findings
     exporters: Exporters = field(default_factory=Exporters)
     records: Records = field(default_factory=Records)
-    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    decisions: Mapping[str, plan.Decision] = field(default_factory=dict)
 
 
 def problems(now: Situation) -> tuple[Problem, ...]:
@@ -56,8 +50,8 @@ def problems(now: Situation) -> tuple[Problem, ...]:
         *engine,
         *_of_profiling(found),
         *(one for exporter in now.exporters.units for one in _of_exporter(now, exporter)),
-        *(_embedded_in(mention) for mention in now.exporters.mentions if mention.pids),
-        *(Problem("record", what, (f"{COMMAND} restore",)) for what in now.records.complaints),
+        *(_embedded_in(one) for one in now.exporters.mentions if one.pids and found.knows_embedded),
+        *(Problem("record", what, (_once_right(what),)) for what in now.records.complaints),
         *_of_the_snap(found),
         *port,
         *(() if port else _of_service(found, is_known=bool(engine))),
@@ -72,13 +66,19 @@ def notes(now: Situation) -> Iterator[str]:
         if decision.reason in _NOTED and not _is_embedded(exporter, decision):
             yield f"{exporter.name}: {decision.why}"
     for mention in now.exporters.mentions:
-        if not mention.pids:
+        # Without an engine nobody can be told from a client that waits for it.
+        if not (mention.pids and now.found.knows_embedded):
             yield f"{mention.name} {mention.role.value}{_where(mention)}"
     for pid, unit in now.found.other_engines.items():
         if unit != _SNAP_ENGINE:
             who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
             port = now.found.settings.local_engine.port
             yield f"another nv-hostengine runs ({who}), not on port {port}"
+
+
+def _once_right(complaint: str) -> str:
+    """Return how to be rid of a file that cannot be understood, by the complaint about it."""
+    return f"rm {complaint.split(maxsplit=1)[0]}  # once everything is as it should be"
 
 
 def _of_configuration(found: Findings) -> Iterator[Problem]:
@@ -100,34 +100,35 @@ def _there(found: Findings, *commands: str) -> tuple[str, ...]:
 
 
 def _of_engine(found: Findings) -> Iterator[Problem]:
-    engine, settings = found.engine, found.settings
-    here, missing = settings.engine_is_local, {Condition.NO_CLIENT}
+    engine, settings, here = found.engine, found.settings, found.settings.engine_is_local
+    reason, condition = engine.reason, engine.condition
     # An engine that knows GPUs has a driver, be it in another place or simulated.
     if here and not found.driver and not engine.gpus:
         load = ("modprobe nvidia", f"systemctl restart {ENGINE_SERVICE}")
         yield Problem("no-driver", "no NVIDIA driver is loaded: install it, or load it", load)
-    if here:
-        missing |= {Condition.ABSENT, Condition.FAILED}
-    if not (found.packages or found.has_engine_program) and engine.condition in missing:
-        install = ("apt install datacenter-gpu-manager-4-core",)
-        yield Problem("no-dcgm", "DCGM is not installed", install)
+    missing = {Condition.NO_CLIENT} | ({Condition.ABSENT, Condition.FAILED} if here else set())
+    if not (found.packages or found.has_engine_program) and condition in missing:
+        yield Problem("no-dcgm", "DCGM is not installed", (f"apt install {_PACKAGE}",))
         return
     restart = _there(found, f"systemctl restart {ENGINE_SERVICE}")
-    reason, condition = engine.reason, engine.condition
-    if condition is Condition.HUNG:
-        yield Problem("engine-hung", f"the engine at {settings.engine} hangs: {reason}", restart)
-    elif condition is Condition.DOES_NOT_FIT:
-        ours = (f"systemctl restart {OWN_SERVICE}",)
-        is_ours = "restart do-dcgm-exporter" in reason
-        yield Problem("engine-does-not-fit", reason, ours if is_ours else restart)
-    elif condition is Condition.NO_DRIVER:
-        yield Problem("engine-without-driver", reason, _there(found, "modprobe nvidia") + restart)
-    elif condition is Condition.NO_CLIENT:
-        install = ("apt install --reinstall datacenter-gpu-manager-4-core",)
-        yield Problem("no-client-library", reason, install)
-    elif condition is Condition.FAILED:
-        again = restart if here else ("do-dcgm-exporter --check-config",)
-        yield Problem("engine-not-asked", f"the engine: {reason}", again)
+    again = restart if here else ("do-dcgm-exporter --check-config",)
+    ours = (f"systemctl restart {OWN_SERVICE}",)
+    fit = ours if "restart do-dcgm-exporter" in reason else restart
+    what = {
+        Condition.HUNG: (
+            "engine-hung", f"the engine at {settings.engine} hangs: {reason}", restart
+        ),
+        Condition.DOES_NOT_FIT: ("engine-does-not-fit", reason, fit),
+        Condition.NO_DRIVER: (
+            "engine-without-driver", reason, _there(found, "modprobe nvidia") + restart
+        ),
+        Condition.NO_CLIENT: (
+            "no-client-library", reason, (f"apt install --reinstall {_PACKAGE}",)
+        ),
+        Condition.FAILED: ("engine-not-asked", f"the engine: {reason}", again),
+    }  # fmt: skip
+    if condition in what:
+        yield Problem(*what[condition])
     elif condition is Condition.ABSENT:
         yield _absent(found)
 
@@ -166,8 +167,7 @@ def _start_engine(found: Findings) -> tuple[str, ...]:
 def _of_profiling(found: Findings) -> Iterator[Problem]:
     restart = f"systemctl restart {ENGINE_SERVICE}"
     if found.engine.profiling is Profiling.NOT_LOADED:
-        names = {package.name for package in found.packages}
-        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in names
+        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in found.packages
         install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
         what = "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics"
         yield Problem("no-profiling", what, _there(found, *install, restart))
@@ -197,9 +197,11 @@ def _of_exporter(now: Situation, exporter: UnitExporter) -> Iterator[Problem]:
     address = now.found.settings.local_engine
     if ours and ours.withdrawn:
         yield Problem("interrupted", f"{name}: an earlier run was interrupted", again)
-    elif exporter.view.is_in_trouble and (ours or decision.reason is Reason.CLIENT):
+    elif exporter.view.is_in_trouble and (ours or decision.reason is plan.Reason.CLIENT):
         yield from _client_down(now, exporter, decision)
-    elif ours and exporter.command.form is Form.CONTAINER and is_stale(exporter, ours, address):
+    elif (
+        ours and exporter.command.form is Form.CONTAINER and plan.is_stale(exporter, ours, address)
+    ):
         what = f"{name}: its own command has changed, and its drop-in still runs the old one"
         yield Problem("stale-drop-in", what, again)
     elif ours and not ours.record.proven and exporter.view.is_running:
@@ -208,9 +210,11 @@ def _of_exporter(now: Situation, exporter: UnitExporter) -> Iterator[Problem]:
         yield _embedded(now, exporter, decision)
 
 
-def _client_down(now: Situation, exporter: UnitExporter, decision: Decision) -> Iterator[Problem]:
+def _client_down(
+    now: Situation, exporter: UnitExporter, decision: plan.Decision
+) -> Iterator[Problem]:
     what, found = f"{exporter.name}, a client of the engine, does not run", now.found
-    if decision.goal is Goal.ORIGINAL:
+    if decision.goal is plan.Goal.ORIGINAL:
         yield Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
     elif found.local_engine.answers:
         start = f"systemctl start {exporter.name}"
@@ -221,32 +225,38 @@ def _client_down(now: Situation, exporter: UnitExporter, decision: Decision) -> 
         yield Problem("client-down", f"{what}: {reason}", _usable_engine(found))
 
 
-def _is_embedded(exporter: UnitExporter, decision: Decision) -> bool:
+def _is_embedded(exporter: UnitExporter, decision: plan.Decision) -> bool:
     """Whether it has an embedded DCGM, or will once it is started."""
     if any(process.is_embedded for process in exporter.processes):
         return True
     view = exporter.view
-    if decision.reason in HARMLESS or decision.reason in _NOTED or decision.goal is Goal.STOPPED:
+    if (
+        decision.reason in plan.HARMLESS
+        or decision.reason in _NOTED
+        or decision.goal is plan.Goal.STOPPED
+    ):
         return False
     if not (view.is_running or view.file_state.startswith("enabled")):
         return False
-    return decision.goal is not Goal.CLIENT or (bool(decision.text) and not is_loaded(exporter))
+    return decision.goal is not plan.Goal.CLIENT or (
+        bool(decision.text) and not plan.is_loaded(exporter)
+    )
 
 
-def _embedded(now: Situation, exporter: UnitExporter, decision: Decision) -> Problem:
+def _embedded(now: Situation, exporter: UnitExporter, decision: plan.Decision) -> Problem:
     name = exporter.name
     when = "runs" if exporter.view.is_running else "will, when it is started, run"
     restart, stop = f"systemctl restart {name}", f"systemctl disable --now {name}"
-    remedies: dict[Reason, tuple[str, ...]] = {
-        Reason.CHOSEN: (_CHOOSE_AGAIN,),
-        Reason.ENGINE: (*_usable_engine(now.found), _APPLY),
-        Reason.VERSION: (stop,),
-        Reason.REFUSED: (f"{_APPLY} --retry", f"{stop}  # or"),
-        Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
-        Reason.EDITED: (f"systemctl edit {name}", restart),
-        Reason.FORBIDDEN: (f"rm {path_of(name)}", _APPLY),
-        Reason.CLIENT: (restart,),
-        Reason.ELSEWHERE: (restart,),
+    remedies: dict[plan.Reason, tuple[str, ...]] = {
+        plan.Reason.CHOSEN: (_CHOOSE_AGAIN,),
+        plan.Reason.ENGINE: (*_usable_engine(now.found), _APPLY),
+        plan.Reason.VERSION: (stop,),
+        plan.Reason.REFUSED: (f"{_APPLY} --retry", f"{stop}  # or"),
+        plan.Reason.UNKNOWN_VERSION: (f"systemctl start {name}", _APPLY),
+        plan.Reason.EDITED: (f"systemctl edit {name}", restart),
+        plan.Reason.FORBIDDEN: (f"rm {path_of(name)}", _APPLY),
+        plan.Reason.CLIENT: (restart,),
+        plan.Reason.ELSEWHERE: (restart,),
     }
     why = f": {decision.why}" if decision.why else ""
     what = f"{name} {when} an embedded DCGM{why}"

@@ -9,18 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from do_dcgm_exporter.integration.looking.our_files import (
-    OLD_STATE,
-    STOPPED,
-    Link,
-    OurFiles,
-    path_of,
-)
+from do_dcgm_exporter.integration.looking import our_files
 
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
@@ -72,7 +66,7 @@ class StoppedUnit:
     """A unit that was stopped and disabled: whether it ran, and the links that enabled it."""
 
     was_active: bool = True
-    links: tuple[Link, ...] = ()
+    links: tuple[our_files.Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,7 @@ class Records:
     ours: Mapping[str, DropIn] = field(default_factory=dict)
     foreign: Mapping[str, Foreign] = field(default_factory=dict)
     stopped: Mapping[str, StoppedUnit] = field(default_factory=dict)
-    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    refused: Mapping[str, list[str]] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
     complaints: tuple[str, ...] = ()
     is_old: bool = False
@@ -100,10 +94,11 @@ class Records:
         return tuple(dict.fromkeys([*self.ours, *self.stopped]))
 
 
-def records_in(files: OurFiles) -> Records:
+def records_in(files: our_files.OurFiles) -> Records:
     """Understand the files."""
     complaints: list[str] = []
     old, by_hand = _old_units(files.old_state or '{"format": 1}', complaints)
+    is_old = files.old_state is not None and not complaints
     found = {unit: _drop_in(unit, text, old) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
         found.setdefault(unit, _drop_in(unit, text, old, withdrawn=True))
@@ -112,23 +107,17 @@ def records_in(files: OurFiles) -> Records:
         try:
             stopped[unit] = _stopped(_data(text))
         except NotUnderstood as error:
-            complaints.append(f"{STOPPED}/{unit} cannot be understood ({error})")
+            complaints.append(f"{our_files.STOPPED}/{unit} cannot be understood ({error})")
     return Records(
         {unit: one for unit, one in found.items() if isinstance(one, DropIn)},
         {unit: one for unit, one in found.items() if isinstance(one, Foreign)},
         stopped,
-        {unit: (tried, why) for unit, tried, why in _refusals(files)},
+        {unit: text.split("\n", 1) for unit, text in files.refused.items()},
         files.folders,
         tuple(complaints),
-        files.old_state is not None and not complaints,
+        is_old,
         by_hand,
     )
-
-
-def _refusals(files: OurFiles) -> Iterator[tuple[str, str, str]]:
-    for unit, text in files.refused.items():
-        tried, _, why = text.partition("\n")
-        yield unit, tried, why
 
 
 def _drop_in(
@@ -137,7 +126,7 @@ def _drop_in(
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.
-    if not is_sealed(text) or path_of(unit) not in text:
+    if not is_sealed(text) or our_files.path_of(unit) not in text:
         return Foreign.EDITED
     if unit in old and not _RECORD.search(text):
         record = _old_record(old[unit])
@@ -226,7 +215,7 @@ def _old_units(text: str, complaints: list[str]) -> tuple[Mapping[str, Any], str
         others = [one["kept_as"] for one in data.get("containers", ())]
         others += ["the engine of the snap dcgm"] if data.get("snap") else []
     except (NotUnderstood, KeyError, TypeError, AttributeError) as error:
-        complaints.append(f"{OLD_STATE} cannot be understood ({error})")
+        complaints.append(f"{our_files.OLD_STATE} cannot be understood ({error})")
         return {}, ""
     return units, ", ".join(others)
 

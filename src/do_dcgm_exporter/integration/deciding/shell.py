@@ -8,58 +8,70 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 # Stands in a word for what only shows when the script runs.
 UNKNOWN = "\0"
 
-# Programs in $( ) that change nothing.
-_HARMLESS = frozenset(
-    {"basename", "cat", "dirname", "echo", "hostname", "nproc", "printf", "pwd", "readlink",
-     "realpath", "uname"}
-)  # fmt: skip
-_SUBSTITUTION = r"""\$\((?!\()(?:[^()"'`|;&<>]|"(?:[^"\\`]|\\.)*"|'[^']*')*\)"""
-_BRACES = r"""\$\{\w+(?::?-[^{}$"'`]*)?\}"""
-_VARIABLE = r"\$(?:\w+|[@*#?$!-])"
-_PART = rf"""'[^']*'|"(?:[^"\\$`]|\\.|{_SUBSTITUTION}|{_BRACES}|{_VARIABLE})*"|\\[^\n]"""
-_PART += rf"""|{_SUBSTITUTION}|{_BRACES}|{_VARIABLE}|[^\s;&|()<>'"\\`$]"""
+_NAME = r"(?:[A-Za-z_]\w*|\d)"
+_VARIABLE = rf"""\$(?:{_NAME}|[@*#?$!-]|\{{{_NAME}(?:-|:-[^{{}}$"'`\\]*)?\}})"""
+# Programs that change nothing.
+_SUBSTITUTION = (
+    r"\$\((?:basename|cat|dirname|echo|hostname|nproc|printf|pwd|readlink|realpath|uname)"
+    r"""(?:[ ]+(?:[^\s()"'`|;&<>\\]+|"[^()"`\\]*"|'[^']*'))*\)"""
+)
+_PART = rf"""'[^']*'|"(?:[^"\\$`]|\\.|{_SUBSTITUTION}|{_VARIABLE})*"|\\[^\n]"""
+_PART += rf"""|{_SUBSTITUTION}|{_VARIABLE}|[^\s;&|()<>'"\\`$]"""
+_FLAGS = re.VERBOSE | re.DOTALL | re.ASCII
 _TOKEN = re.compile(
-    rf"""(?:[ \t\r]|\\\n)+|\#[^\n]*
+    rf"""(?:[ \t]|\\\n)+|\#[^\n]*
     |(?P<redirection>(?:\d*|&)(?:>>|>&|<&|>|<)(?!<))
     |(?P<operator>&&|\|\||;;|[\n;&|()])
     |(?P<word>(?:{_PART})+)""",
-    re.VERBOSE | re.DOTALL,
+    _FLAGS,
 )
-_PARTS = re.compile(_PART, re.DOTALL)
-_EXPANSIONS = re.compile(rf"{_SUBSTITUTION}|{_BRACES}|{_VARIABLE}|\\(.)", re.DOTALL)
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_PARTS = re.compile(_PART, _FLAGS)
+_EXPANSIONS = re.compile(rf"{_SUBSTITUTION}|{_VARIABLE}|\\.", _FLAGS)
+_HARMLESS_TARGETS = frozenset({"/dev/null", "1", "2", "-"})
+_OWN_DIRECTORY = re.compile(r'\$\(dirname +"?\$0"?\)')
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 
+# Returns the value of a variable, nothing of one that is not set.
 Lookup = Callable[[str], str]
+# Returns the text of a file, nothing of one that is not there.
+ReadText = Callable[[str], str]
 
 
 class NotUnderstood(Exception):
-    """Raised for shell text that is more than a plain wrapper."""
+    """Raised for a command that does more than to start a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A program and its arguments, its environment, and the directory that it starts in."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command: its words as they are written, and the operator that follows it."""
+    """A simple command: its words as they are written, and the operator that follows it.
+
+    ``is_redirected`` is whether it reads or writes a file.
+    """
 
     words: tuple[str, ...]
-    redirections: tuple[tuple[str, str], ...]
+    is_redirected: bool
     operator: str
-
-    def without_first(self) -> Command:
-        """Return what follows the first word."""
-        return Command(self.words[1:], self.redirections, self.operator)
 
 
 def commands(text: str) -> Iterator[Command]:
     """Yield the simple commands of a script. Raises NotUnderstood where it cannot go on."""
     words: list[str] = []
-    redirections: list[tuple[str, str]] = []
-    waiting = ""
+    is_redirected = is_target = False
     position = 0
     while position < len(text):
         token = _TOKEN.match(text, position)
@@ -67,22 +79,16 @@ def commands(text: str) -> Iterator[Command]:
             raise NotUnderstood(text[position:].partition("\n")[0])
         position = token.end()
         if token["redirection"]:
-            waiting = token["redirection"]
-        elif token["word"] and waiting:
-            redirections.append((waiting, token["word"]))
-            waiting = ""
+            is_target = True
+        elif token["word"] and is_target:
+            is_redirected = is_redirected or token["word"] not in _HARMLESS_TARGETS
+            is_target = False
         elif token["word"]:
             words.append(token["word"])
         elif token["operator"]:
-            yield Command(tuple(words), tuple(redirections), token["operator"])
-            words, redirections = [], []
-    yield Command(tuple(words), tuple(redirections), "\n")
-
-
-def assignment(word: str) -> tuple[str, str] | None:
-    """Return name and value, as written, of a word that assigns a variable."""
-    match = _ASSIGNMENT.fullmatch(word)
-    return (match[1], match[2]) if match else None
+            yield Command(tuple(words), is_redirected, token["operator"])
+            words, is_redirected = [], False
+    yield Command(tuple(words), is_redirected, "\n")
 
 
 def value(word: str, lookup: Lookup) -> str:
@@ -90,26 +96,25 @@ def value(word: str, lookup: Lookup) -> str:
     return "".join(_text(part[0], lookup) for part in _PARTS.finditer(word))
 
 
-def fields(word: str, lookup: Lookup, positional: tuple[str, ...] = ()) -> list[str]:
+def fields(word: str, lookup: Lookup, positional: Sequence[str]) -> list[str]:
     """Return the words that a word becomes. Raises NotUnderstood if that cannot be known."""
     if word == '"$@"':
         return list(positional)
     if "$@" in word and word != "$@":
         raise NotUnderstood(word)
-    found, is_open = [""], False
+    found, is_quoted = [""], False
     for part in _PARTS.finditer(word):
         text = _text(part[0], lookup)
-        if part[0][0] == "$":
-            if UNKNOWN in text:
-                raise NotUnderstood(part[0])
-            pieces = re.split(r"\s+", text)
-            found[-1] += pieces[0]
-            found += pieces[1:]
-            is_open = is_open or bool(text.strip())
-        else:
+        if part[0][0] != "$":
             found[-1] += text
-            is_open = True
-    return [one for one in found if one] if len(found) > 1 or not is_open else found
+            is_quoted = True
+        elif UNKNOWN in text:
+            raise NotUnderstood(part[0])
+        else:
+            first, *others = re.split(r"\s+", text)
+            found[-1] += first
+            found += others
+    return [one for one in found if one] or ([""] if is_quoted else [])
 
 
 def _text(part: str, lookup: Lookup) -> str:
@@ -117,29 +122,18 @@ def _text(part: str, lookup: Lookup) -> str:
         return part[1:-1]
     if part[0] == "\\":
         return part[1:]
-    inner = part[1:-1] if part[0] == '"' else part
-    return _EXPANSIONS.sub(lambda match: _expansion(match, lookup, part[0] == '"'), inner)
+    if part[0] == '"':
+        return _EXPANSIONS.sub(lambda match: _expanded(match[0], lookup), part[1:-1])
+    return _expanded(part, lookup) if part[0] == "$" else part
 
 
-def _expansion(match: re.Match[str], lookup: Lookup, in_quotes: bool) -> str:
-    text = match[0]
+def _expanded(text: str, lookup: Lookup) -> str:
+    """Expand a variable, a substitution, or a backslash in double quotes."""
     if text[0] == "\\":
-        # In double quotes a backslash takes the meaning from these only.
-        return text[1:] if not in_quotes or text[1] in '$`"\\' else text.replace("\\\n", "")
+        return text[1:] if text[1] in '$`"\\' else text.replace("\\\n", "")
     if text.startswith("$("):
-        return _substituted(text[2:-1], lookup)
+        return os.path.dirname(lookup("0")) or "." if _OWN_DIRECTORY.fullmatch(text) else UNKNOWN
     name, dash, default = text.strip("${}").partition("-")
     if dash and name:
         return lookup(name.rstrip(":")) or default
     return lookup(name or text[1:])
-
-
-def _substituted(text: str, lookup: Lookup) -> str:
-    """Return what a harmless command in $( ) prints, as far as that can be known."""
-    (command,) = commands(text)
-    words = [value(word, lookup) for word in command.words]
-    if not words or words[0] not in _HARMLESS:
-        raise NotUnderstood(text)
-    if words[0] == "dirname" and len(words) == 2 and UNKNOWN not in words[1]:
-        return os.path.dirname(words[1]) or "."
-    return UNKNOWN

@@ -1,316 +1,187 @@
 """Shell scripts that start one program and nothing else.
 
-Only that is understood: variables, ``if`` and tests that choose their values, files of
-variables, and the program as the last command. Whatever else a script does might be done
-again by a restart, so it is refused.
+These statements are understood; any other might be done again by a restart, and is refused:
+
+    NAME=WORD   export NAME=WORD   set -OPTION   cd DIRECTORY   . FILE   echo WORD   exit
+    TEST && STATEMENT   TEST || STATEMENT   if TEST; then STATEMENTS; else STATEMENTS; fi
+    PROGRAM ARGUMENTS   as the last one, in all cases
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from itertools import takewhile
 
 from do_dcgm_exporter.integration.deciding import shell
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Command, NotUnderstood
+from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, NotUnderstood
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 
-# Returns the text of a file, nothing of one that is not there.
-ReadText = Callable[[str], str]
-
-_MOST_WAYS = 32
 _DEEPEST = 3
-_TESTS = frozenset({"[", "[[", "test"})
-_OF_THE_SHELL = frozenset(
-    {":", "true", "echo", "printf", "ulimit", "umask", "shopt", "export", "readonly", "set", "cd",
-     ".", "source", "exit", "return"}
+_ENDS = frozenset({"\n", ";"})
+_BRANCHES = frozenset({"if", "then", "else", "fi"})
+RESERVED = _BRANCHES | frozenset(
+    {"!", "{", "}", "case", "do", "done", "elif", "esac", "for", "function", "select", "time",
+     "until", "while"}
 )  # fmt: skip
+_TESTS = frozenset({"[", "[[", "command", "test"})
+_FILE_TEST = re.compile(r"(?:test|\[\[?) -[efrs] (\S+)(?: \]\]?)?")
+_OF_THE_SHELL = _TESTS | {
+    ":", "true", "echo", "printf", "ulimit", "umask", "shopt", "export", "set", "cd", ".", "source",
+    "exit", "return",
+}  # fmt: skip
+_SET_OPTION = re.compile(r"[-+][aefuxEo]+|errexit|nounset|pipefail")
 # Variables that systemd and the shell set: systemd.exec(5), "Environment Variables Set".
 _OF_THE_SYSTEM = frozenset(
     {"CREDENTIALS_DIRECTORY", "HOME", "HOSTNAME", "LANG", "LOGNAME", "MAINPID", "PATH", "PPID",
      "PWD", "RANDOM", "RUNTIME_DIRECTORY", "SHELL", "STATE_DIRECTORY", "UID", "USER",
      "#", "?", "$", "!", "-"}
 )  # fmt: skip
-_HARMLESS_TARGETS = frozenset({"/dev/null", "1", "2", "-"})
-# Words that begin or end something else than a simple command.
-_OTHER_SYNTAX = frozenset(
-    {"!", "{", "}", "case", "do", "done", "esac", "for", "function", "select", "time", "until",
-     "while"}
-)  # fmt: skip
-_EXPANDED = frozenset("$`")
-_RESERVED = _OTHER_SYNTAX | {"if", "then", "else", "elif", "fi"}
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What a script starts, as it would be called, and where."""
-
-    words: tuple[str, ...]
-    environment: Mapping[str, str]
-    directory: str
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """How a script is called: ``$0``, its arguments, its environment and directory."""
-
-    name: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    directory: str = "/"
-
-
-def started_by(text: str, caller: Caller, read: ReadText) -> tuple[Started, ...]:
-    """Return the one command that a script starts, once for each way through it.
+def started_by(text: str, caller: shell.Call, read: shell.ReadText) -> shell.Call:
+    """Return the one command that a script starts; ``caller`` is how the script is called.
 
     Raises NotUnderstood if it does more, or less.
     """
-    commands = tuple(shell.commands(text))
-    ways: list[tuple[bool, ...]] = [()]
-    found: list[Started] = []
-    while ways:
-        way = ways.pop()
-        if len(ways) + len(found) >= _MOST_WAYS:
-            raise NotUnderstood("too many ways through it")
-        run = _Run(caller, read, way)
-        try:
-            run.script(commands)
-        except _Undecided:
-            ways += [(*way, False), (*way, True)]
-        else:
-            found += [run.started] if run.started else []
-    if not found:
+    run = _Run(caller, read)
+    run.script(text)
+    if run.started is None:
         raise NotUnderstood("it starts nothing")
-    return tuple(found)
-
-
-def commands_in(text: str) -> Iterator[list[str]]:
-    """Yield the commands of a script, whatever it does; what is not known is ``UNKNOWN``."""
-    try:
-        for command in shell.commands(text):
-            words = [word for word in command.words if word not in _RESERVED]
-            yield [UNKNOWN if set(word) & _EXPANDED else _plain(word) for word in words]
-    except NotUnderstood:
-        return
-
-
-def _plain(word: str) -> str:
-    return shell.value(word, lambda _: UNKNOWN)
-
-
-class _Undecided(Exception):
-    """Raised where the way through a script depends on what only shows when it runs."""
+    return run.started
 
 
 class _Run:
-    """One way through a script; ``way`` answers the tests that cannot be decided here."""
+    """A run of a script. What it may do or not leaves unknown values behind."""
 
-    def __init__(self, caller: Caller, read: ReadText, way: Sequence[bool]) -> None:
-        self.started: Started | None = None
+    def __init__(self, caller: shell.Call, read: shell.ReadText) -> None:
+        self.started: shell.Call | None = None
         self._caller = caller
         self._read = read
-        self._way = list(way)
-        self._depth = 0
         self._variables = dict(caller.environment)
         self._exported = set(caller.environment)
         self._exports_all = False
         self._directory = caller.directory
-        self._has_ended = False
-        # What is not taken has no effect, but has to be understood all the same.
-        self._is_taken = True
-        self._is_conditional = False
+        self._depth = 0  # of files that are read
 
-    def script(self, commands: Sequence[Command]) -> None:
+    def script(self, text: str) -> None:
         """Go through all commands."""
-        rest = list(commands)
-        self._list(rest, frozenset())
-        if rest:
-            raise NotUnderstood(" ".join(rest[0].words))
-
-    def _list(self, commands: list[Command], ends: frozenset[str]) -> None:
-        """Take commands, up to one that begins with a word of ``ends``."""
-        while commands and not (commands[0].words and commands[0].words[0] in ends):
-            first = commands[0]
-            if not first.words:
-                _refuse_effects(commands.pop(0))
-            elif first.words[0] == "if":
-                commands[0] = first.without_first()
-                self._if(commands)
-            else:
-                self._chain(commands)
-
-    def _if(self, commands: list[Command]) -> None:
-        before = self._is_taken, self._is_conditional
-        is_open, self._is_conditional = self._is_taken, True
-        word = "if"
-        while word != "fi":
-            outcome = True
-            if word != "else":
-                self._is_taken = is_open
-                outcome = self._chain(commands)
-                _take_word(commands, "then")
-            self._is_taken = is_open and outcome
-            self._list(commands, frozenset({"elif", "else", "fi"}))
-            is_open = is_open and not outcome
-            word = _take_word(commands, "elif", "else", "fi")
-        self._is_taken, self._is_conditional = before
-
-    def _chain(self, commands: list[Command]) -> bool:
-        """Take commands that are tied by ``&&`` and ``||``; return whether they succeed."""
-        before = self._is_taken, self._is_conditional
-        command = commands.pop(0)
-        outcome = self._command(command)
-        while command.operator in ("&&", "||"):
-            self._is_conditional = self._is_conditional or _is_test(command)
-            self._is_taken = self._is_taken and outcome is (command.operator == "&&")
-            while commands and not commands[0].words:
-                _refuse_effects(commands.pop(0))
-            if not commands:
+        ifs: list[bool] = []  # of each that is open, whether its branch is taken for certain
+        before, is_certain = "\n", True
+        for command in shell.commands(text):
+            words = list(command.words)
+            while before in _ENDS and words and words[0] in _BRANCHES:
+                word = words.pop(0)
+                if word == "if":
+                    ifs.append(False)
+                elif word == "then":
+                    ifs[-1:] = [is_certain]
+                elif word == "else":
+                    ifs[-1:] = [False]
+                else:
+                    ifs[-1:] = []
+            if words:
+                is_certain = is_certain or before in _ENDS
+                self._command(words, command, is_certain and all(ifs))
+                before = command.operator
+                is_certain = is_certain and before != "||" and self._succeeds(words)
+            elif command.operator not in _ENDS or command.is_redirected:
                 raise NotUnderstood(command.operator)
-            command = commands.pop(0)
-            followed = self._command(command)
-            outcome = followed if self._is_taken else outcome
-            self._is_taken = before[0]
-        self._is_taken, self._is_conditional = before
-        if command.operator not in ("\n", ";"):
-            raise NotUnderstood(command.operator)
-        return outcome
 
-    def _command(self, command: Command) -> bool:
-        words = list(command.words)
-        own = []
-        while words and (pair := shell.assignment(words[0])):
-            own.append((pair[0], shell.value(pair[1], self._value)))
-            words.pop(0)
-        name = words[0] if words else ""
-        for word in words:
-            shell.value(word, self._value)  # refuses a $( ) that does something
+    def _succeeds(self, words: Sequence[str]) -> bool:
+        """Whether a command is known to succeed; of tests, that for a file that is there."""
+        test = _FILE_TEST.fullmatch(" ".join(words))
+        return bool(self._read(self._path([test[1]]))) if test else words[0] not in _TESTS
+
+    def _command(self, words: list[str], command: shell.Command, is_certain: bool) -> None:
+        own = list(takewhile(shell.ASSIGNMENT.match, words))
+        name, *arguments = words[len(own) :] or [""]
+        is_program = bool(name) and name not in _OF_THE_SHELL
+        if command.operator not in _ENDS | {"&&", "||"} or name in RESERVED:
+            raise NotUnderstood(f"{name} {command.operator}")
         if self.started and name != "exit":
             raise NotUnderstood(f"it goes on after the program: {name}")
-        if name in _OTHER_SYNTAX or name == "if":
-            raise NotUnderstood(name)
-        if _is_test(command):
-            return self._test(words)
-        if _is_program(words):
-            self._start(words, dict(own))
-            return True
-        if words != ["exec"]:
-            _refuse_redirections(command)
-        if self._is_taken and not self._has_ended:
-            self._do(name, words[1:], own)
-        return True
+        if not is_certain and (is_program or name == "cd"):
+            raise NotUnderstood(f"it does {name} in some cases")
+        if words == ["exec"]:
+            return  # what it redirects is the program's
+        if is_program:
+            self._start([name, *arguments], own)
+        elif command.is_redirected or (name and own):
+            raise NotUnderstood(f"what is done to {name}")
+        else:
+            self._assign(own, is_certain, export=self._exports_all)
+            self._do(name, arguments, is_certain)
 
-    def _do(self, name: str, words: Sequence[str], own: Sequence[tuple[str, str]]) -> None:
-        """Do what a command of the shell itself does, if it is one without a side effect."""
-        if name in ("export", "readonly"):
-            pairs = [shell.assignment(word) or (word, "") for word in words]
-            own = [(key, shell.value(text, self._value)) for key, text in pairs if "=" in words[0]]
-            self._exported |= {key for key, _ in pairs} if name == "export" else set()
-        for key, text in own:
-            self._variables[key] = text
-            if self._exports_all:
-                self._exported.add(key)
-        if name == "set":
-            self._set(words)
+    def _do(self, name: str, words: Sequence[str], is_certain: bool) -> None:
+        """Do what a command of the shell itself does, if it is one with an effect."""
+        if name == "export":
+            self._assign(words, is_certain, export=True)
+        elif name == "set":
+            self._set(words, is_certain)
         elif name == "cd":
-            self._directory = self._path(words[0]) if len(words) == 1 else UNKNOWN
+            self._directory = self._path(words)
         elif name in (".", "source"):
-            self._source(words)
-        elif name in ("exit", "return"):
-            self._has_ended = True
+            self._source(self._path(words), is_certain)
+        elif name in ("exit", "return") and is_certain and not self.started:
+            raise NotUnderstood(f"{name} before the program")
 
-    def _set(self, words: Sequence[str]) -> None:
+    def _assign(self, words: Sequence[str], is_certain: bool, *, export: bool) -> None:
         for word in words:
-            if not word.startswith(("-", "+")) and word not in ("pipefail", "allexport"):
-                raise NotUnderstood("set")
-            if word in ("--", "-", "+"):
-                raise NotUnderstood("set --")
-            if word == "allexport" or (word[0] == "-" and "a" in word):
-                self._exports_all = True
+            name, equals, text = word.partition("=")
+            if not name.isidentifier():
+                raise NotUnderstood(word)
+            before = self._variables.get(name, "")
+            after = self._value(text) if equals else before
+            is_news = after != before or (export and name not in self._exported)
+            self._variables[name] = after if is_certain or not is_news else UNKNOWN
+            if export:
+                self._exported.add(name)
 
-    def _source(self, words: Sequence[str]) -> None:
+    def _set(self, words: Sequence[str], is_certain: bool) -> None:
+        for word in words:
+            exports_all = word[0] in "-+" and "a" in word
+            if not _SET_OPTION.fullmatch(word) or (exports_all and not is_certain):
+                raise NotUnderstood(f"set {word}")
+            if exports_all:
+                self._exports_all = word[0] == "-"
+
+    def _source(self, path: str, is_certain: bool) -> None:
+        """Read a file of variables, in some cases only if there is nothing in it."""
+        text = self._read(path)
         self._depth += 1
-        if len(words) != 1 or self._depth > _DEEPEST:
-            raise NotUnderstood("source")
-        before = self._has_ended, self._is_conditional
-        self._is_conditional = True  # a program in it is not the script's last command
-        self.script(tuple(shell.commands(self._read(self._path(words[0])))))
-        self._has_ended, self._is_conditional = before
+        if self._depth > _DEEPEST or (text and not is_certain):
+            raise NotUnderstood(f"it reads {path} in some cases")
+        self.script(text)
         self._depth -= 1
+        if self.started:
+            raise NotUnderstood(f"{path} starts it")
 
-    def _start(self, words: Sequence[str], own: Mapping[str, str]) -> None:
-        if self._is_conditional or not self._is_taken:
-            raise NotUnderstood(f"it starts {words[0]} in some cases")
-        if self._has_ended:
-            return
-        found = [
-            field
-            for word in words
-            for field in shell.fields(word, self._value, self._caller.arguments)
-        ]
+    def _start(self, words: Sequence[str], own: Sequence[str]) -> None:
+        given = self._caller.words[1:]
+        found = [field for word in words for field in shell.fields(word, self._lookup, given)]
         for before, word in zip(["", *found], found, strict=False):
             if word.startswith(UNKNOWN) and not before.startswith("-"):
                 raise NotUnderstood(f"what {words[0]} is told only shows when it runs")
-        environment = {key: self._variables.get(key, "") for key in self._exported}
-        self.started = Started(tuple(found), {**environment, **own}, self._directory)
+        self._assign(own, is_certain=True, export=True)
+        environment = {name: self._variables.get(name, "") for name in self._exported}
+        if not found or UNKNOWN in environment.get(REMOTE_VARIABLE, ""):
+            raise NotUnderstood("what it starts only shows when it runs")
+        self.started = shell.Call(tuple(found), environment, self._directory)
 
-    def _test(self, words: Sequence[str]) -> bool:
-        """Answer a test, by the way through the script if nothing else tells."""
-        if not self._is_taken or self._has_ended:
-            return False
-        terms = [shell.value(word, self._value) for word in words[1:]]
-        if words[0] != "test" and words[0] != "command":
-            if terms[-1:] not in (["]"], ["]]"]):
-                raise NotUnderstood(words[0])
-            terms.pop()
-        if len(terms) == 2 and terms[0] in ("-e", "-f", "-r", "-s") and self._read(terms[1]):
-            return True
-        if UNKNOWN not in "".join(terms):
-            if len(terms) == 2 and terms[0] in ("-n", "-z"):
-                return (terms[0] == "-n") is bool(terms[1])
-            if len(terms) == 3 and terms[1] in ("=", "==", "!="):
-                return (terms[0] == terms[2]) is (terms[1] != "!=")
-        if not self._way:
-            raise _Undecided
-        return self._way.pop(0)
+    def _path(self, words: Sequence[str]) -> str:
+        path = os.path.join(self._directory, *map(self._value, words))
+        if len(words) != 1 or UNKNOWN in path:
+            raise NotUnderstood("a path that only shows when it runs")
+        return path
 
-    def _path(self, word: str) -> str:
-        return os.path.join(self._directory, shell.value(word, self._value))
+    def _value(self, word: str) -> str:
+        return shell.value(word, self._lookup)
 
-    def _value(self, name: str) -> str:
+    def _lookup(self, name: str) -> str:
         if name in ("@", "*"):
-            return " ".join(self._caller.arguments)
+            return " ".join(self._caller.words[1:])
         if name.isdigit():
-            return "".join([self._caller.name, *self._caller.arguments][int(name) : int(name) + 1])
-        if name in _OF_THE_SYSTEM:
-            return self._variables.get(name, UNKNOWN)
-        return self._variables.get(name, "")
-
-
-def _is_test(command: Command) -> bool:
-    return command.words[:2] == ("command", "-v") or command.words[:1] in [(t,) for t in _TESTS]
-
-
-def _is_program(words: Sequence[str]) -> bool:
-    return bool(words) and words != ["exec"] and words[0] not in _OF_THE_SHELL
-
-
-def _take_word(commands: list[Command], *words: str) -> str:
-    """Take one of ``words`` away that has to be the next."""
-    if not commands or commands[0].words[:1] not in [(word,) for word in words]:
-        raise NotUnderstood(f"no {words[0]}")
-    word = commands[0].words[0]
-    commands[0] = commands[0].without_first()
-    return word
-
-
-def _refuse_effects(command: Command) -> None:
-    """Refuse an operator or a redirection without a command."""
-    if command.operator not in ("\n", ";"):
-        raise NotUnderstood(command.operator)
-    _refuse_redirections(command)
-
-
-def _refuse_redirections(command: Command) -> None:
-    for operator, target in command.redirections:
-        if target not in _HARMLESS_TARGETS:
-            raise NotUnderstood(f"{operator}{target}")
+            return "".join(self._caller.words[int(name) : int(name) + 1])
+        return self._variables.get(name, UNKNOWN if name in _OF_THE_SYSTEM else "")

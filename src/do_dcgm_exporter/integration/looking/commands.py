@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -25,11 +24,6 @@ class CommandTimedOut(CommandFailed):
 
 # Those that run now, for whoever cannot wait for them.
 _running: set[subprocess.Popen[str]] = set()
-
-
-def is_installed(program: str) -> bool:
-    """Whether there is such a program."""
-    return shutil.which(program) is not None
 
 
 def run(*command: str, timeout: float) -> str:

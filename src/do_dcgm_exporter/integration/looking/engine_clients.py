@@ -14,15 +14,11 @@ _ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
 
 
 def main(host: Host | None = None) -> int:
-    """Print their names, one a line."""
-    for unit in client_units(host or Host()):
-        print(unit)
-    return 0
-
-
-def client_units(host: Host) -> tuple[str, ...]:
-    """Return the services that are connected to an engine, without ours and without drop-in."""
-    found = {process.unit for process in scan(host, _ENGINE_PORT).dcgm if process.is_client}
+    """Print the services that are clients, without ours and those with a drop-in, one a line."""
+    host = host or Host()
+    clients = {process.unit for process in scan(host, _ENGINE_PORT).dcgm if process.is_client}
     drop_ins = look_at_our_files(host).drop_ins
     ours = {unit for unit, text in drop_ins.items() if not text.startswith("->")}
-    return tuple(sorted(found - ours - {"", OWN_SERVICE, ENGINE_SERVICE}))
+    for unit in sorted(clients - ours - {"", OWN_SERVICE, ENGINE_SERVICE}):
+        print(unit)
+    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import run
@@ -13,14 +12,6 @@ _PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator")
 _ANSWER_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """An installed package."""
-
-    name: str
-    version: str
-
-
 def driver_version(host: Host) -> str:
     """Return the version of the loaded NVIDIA driver, nothing without one."""
     first = host.text("/proc/driver/nvidia/version").partition("\n")[0]
@@ -28,10 +19,10 @@ def driver_version(host: Host) -> str:
     return match[1] if match else ""
 
 
-def dcgm_packages() -> tuple[Package, ...]:
-    """Return the installed packages of DCGM. Raises CommandFailed."""
+def dcgm_packages() -> dict[str, str]:
+    """Return the versions of the installed packages of DCGM, by name. Raises CommandFailed."""
     form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
     # Without a pattern: one that matches nothing is an error.
     lines = run("dpkg-query", "--show", "-f", form, timeout=_ANSWER_SECONDS).splitlines()
     fields = (line.split("\t") for line in lines if line.startswith("ii"))
-    return tuple(Package(name, version) for _, name, version in fields if _PACKAGES.match(name))
+    return {name: version for _, name, version in fields if _PACKAGES.match(name)}

@@ -12,12 +12,7 @@ from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, rem
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
 from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import (
-    TcpTable,
-    ports_of,
-    socket_inodes,
-    tcp_table,
-)
+from do_dcgm_exporter.integration.looking.sockets import ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"
@@ -101,44 +96,18 @@ def scan(host: Host, engine_port: int) -> Processes:
             continue
         if major is not None and not _is_ours(proc, process):
             majors[process] = major
-    clients = _Clients(proc, {engine_port}.union(*engines.values()))
-    return Processes(tuple(_dcgm_processes(host, majors, clients)), engines, unseen)
-
-
-class _Clients:
-    """The processes that are connected to an engine's port.
-
-    Each network namespace has a table, which is read once.
-    """
-
-    def __init__(self, proc: Path, ports: set[int]) -> None:
-        self._proc = proc
-        self._ports = ports
-        self._tables: dict[str, TcpTable] = {}
-
-    def __contains__(self, process: str) -> bool:
-        connected = self._table(process).connected
-        inodes = socket_inodes(self._proc, process)
-        return any(connected.get(inode) in self._ports for inode in inodes)
-
-    def _table(self, process: str) -> TcpTable:
-        try:
-            namespace = os.readlink(f"{self._proc}/{process}/ns/net")
-        except OSError:
-            namespace = process
-        if namespace not in self._tables:
-            self._tables[namespace] = tcp_table(self._proc, process)
-        return self._tables[namespace]
+    ports = {engine_port}.union(*engines.values())
+    return Processes(tuple(_dcgm_processes(host, majors, ports)), engines, unseen)
 
 
 def _dcgm_processes(
-    host: Host, majors: Mapping[str, int], clients: _Clients
+    host: Host, majors: Mapping[str, int], engine_ports: set[int]
 ) -> Iterator[DcgmProcess]:
     for process, major in majors.items():
         program, owner = program_of(host.proc, process), owner_of(host.proc, process)
         told = _told(host, process, program)
         try:
-            is_client = process in clients
+            is_client = not engine_ports.isdisjoint(ports_at_other_ends(host.proc, process))
         except OSError:
             continue  # it has ended
         yield DcgmProcess(int(process), program, owner, major, is_client, told)

@@ -6,13 +6,13 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import BinaryIO
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import Host, read_bytes
-from do_dcgm_exporter.integration.looking import libraries
 
 # Where systemd and shells look for a program by its name alone: systemd.service(5).
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -33,8 +33,13 @@ _SIMILAR_NAME = re.compile(
 # What "go version -m" prints: the main package of a program, and the module that it is in if
 # the package was named by its files. The modules it depends on are called "dep".
 _PACKAGE = re.compile(rb"\bpath\t(?!command-line-arguments)(\S+)|\bmod\t(\S+)")
-_PACKAGE_OF_NVIDIA = b"github.com/NVIDIA/dcgm-exporter/cmd/dcgm-exporter"
 _OF_EXPORTER = re.compile(rb"\S*/dcgm[-_]exporter")
+
+# dcgm-exporter opens DCGM's library by its full name, which therefore stands in it.
+_LIBRARY = re.compile(rb"libdcgm\.so\.(\d)")
+_LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
+# nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04 has DCGM 4.2.3.
+_TAG = re.compile(r":v?(\d+)\.[\d.]+-\d")
 
 
 class Kind(Enum):
@@ -74,12 +79,8 @@ class Programs:
         return self._known[path]
 
     def may_be_exporter(self, path: str) -> bool:
-        """Whether a program has an exporter's name or main package, for little reading."""
-        place = str(self._host.path(path))
-        if is_named_like_exporter(os.path.basename(path)):
-            return True
-        is_binary = not path.startswith(_NO_PROGRAMS) and read_bytes(place, 4) == b"\x7fELF"
-        return is_binary and _go_package_is_exporter(place) is True
+        """Whether a program is an exporter or has the name of one."""
+        return _has_name(_SIMILAR_NAME, path) or self.identify(path).kind is Kind.EXPORTER
 
     def text(self, path: str) -> str:
         """Return the text of a script or of a file of variables, nothing of a program."""
@@ -89,39 +90,62 @@ class Programs:
         return "" if b"\0" in content else content.decode("utf-8", "replace")
 
     def library_major(self, path: str) -> int:
-        """Return the major release of DCGM that a program loads, 0 if it is not known."""
-        return libraries.major_of_program(self._host, path)
+        """Return the major release of DCGM that a program loads, 0 if it is not known.
+
+        One that does not tell loads what is installed.
+        """
+        try:
+            with _mapped(str(self._host.path(path))) as content:
+                named = {int(major) for major in _LIBRARY.findall(content)}
+        except (OSError, ValueError):
+            named = set()
+        return _only(named) or _only(set(self._installed_majors()))
+
+    def _installed_majors(self) -> Iterator[int]:
+        for directory in map(self._host.path, _LIBRARY_DIRECTORIES):
+            for pattern in ("libdcgm.so.*", "*-linux-gnu/libdcgm.so.*"):
+                for path in directory.glob(pattern):
+                    if match := _LIBRARY.match(path.name.encode()):
+                        yield int(match[1])
 
     def _identify(self, path: str) -> Program:
         place = str(self._host.path(path))
         if not path.startswith("/") or path.startswith(_NO_PROGRAMS):
-            return Program(_kind_if(_is_exporters_name(path)))
+            return _program_if(_has_name(_NAME, path))
         names = (path, os.path.realpath(place))
+        is_named = all(_has_name(_NAME, name) for name in names)
         start = read_bytes(place, 4)
         if start == b"\x7fELF":
-            is_similar = any(is_named_like_exporter(os.path.basename(name)) for name in names)
-            return Program(_kind_if(_binary_is_exporter(place, is_similar)))
+            return _program_if(
+                _is_built_as_exporter(
+                    place, is_similar=any(_has_name(_SIMILAR_NAME, name) for name in names)
+                )
+            )
         if start[:2] != b"#!":
-            return Program(_kind_if(not start and all(map(_is_exporters_name, names))))
+            return _program_if(not start and is_named)
         text = self.text(path)
         if _is_for_shell(text):
             return Program(Kind.SHELL_SCRIPT, text)
         # What does not know the variable would not obey it.
-        knows_variable = REMOTE_VARIABLE in text
-        return Program(_kind_if(knows_variable and all(map(_is_exporters_name, names))))
+        return _program_if(is_named and REMOTE_VARIABLE in text)
 
 
-def is_named_like_exporter(name: str) -> bool:
-    """Whether a file's name is an exporter's, perhaps with something before it."""
-    return _SIMILAR_NAME.fullmatch(name) is not None
+def major_of_image(image: str) -> int:
+    """Return the major release of DCGM in one of NVIDIA's images, by its tag."""
+    match = _TAG.search(image)
+    return int(match[1]) if match else 0
 
 
-def _is_exporters_name(path: str) -> bool:
-    return _NAME.fullmatch(os.path.basename(path)) is not None
+def _has_name(pattern: re.Pattern[str], path: str) -> bool:
+    return pattern.fullmatch(os.path.basename(path)) is not None
 
 
-def _kind_if(is_exporter: bool) -> Kind:
-    return Kind.EXPORTER if is_exporter else Kind.OTHER
+def _program_if(is_exporter: bool) -> Program:
+    return Program(Kind.EXPORTER if is_exporter else Kind.OTHER)
+
+
+def _only(majors: set[int]) -> int:
+    return min(majors) if len(majors) == 1 else 0
 
 
 def _is_for_shell(script: str) -> bool:
@@ -129,45 +153,38 @@ def _is_for_shell(script: str) -> bool:
     return next((word for word in words if word != "env"), "") in SHELLS
 
 
-def _binary_is_exporter(place: str, is_similar: bool) -> bool:
-    """Judge an ELF file by its main package; without one by its name and what it reads."""
-    is_exporter = _go_package_is_exporter(place)
-    if is_exporter is not None:
-        return is_exporter
+def _is_built_as_exporter(place: str, *, is_similar: bool) -> bool:
+    """Judge an ELF file by its main package; one without by its name and what it reads."""
     try:
-        with open(place, "rb") as file, _mapped(file) as content:
-            # Some compilers and packers leave no section for the package.
-            return content.find(_PACKAGE_OF_NVIDIA) >= 0 or (
-                is_similar and content.find(REMOTE_VARIABLE.encode()) >= 0
-            )
+        with _mapped(place) as content:
+            package = _PACKAGE.search(_go_build_information(content))
+            if package:
+                return _OF_EXPORTER.fullmatch(package[1] or package[2]) is not None
+            return is_similar and content.find(REMOTE_VARIABLE.encode()) >= 0
     except (OSError, ValueError):
         return False
 
 
-def _mapped(file: BinaryIO) -> mmap.mmap:
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _go_package_is_exporter(place: str) -> bool | None:
-    """Whether the main package of a program of Go is an exporter, None if it is none of Go."""
-    try:
-        with open(place, "rb") as file, _mapped(file) as content:
-            package = _PACKAGE.search(_go_build_information(content))
-    except (OSError, ValueError, struct.error):
-        return None
-    return _OF_EXPORTER.fullmatch(package[1] or package[2]) is not None if package else None
+@contextmanager
+def _mapped(place: str) -> Iterator[mmap.mmap]:
+    """Map a file. Raises OSError if it cannot be read, ValueError if it is empty."""
+    with open(place, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
 
 
 def _go_build_information(content: mmap.mmap) -> bytes:
     """Return the section .go.buildinfo of a 64-bit ELF file, nothing without one: elf(5)."""
     if content[4:6] != b"\x02\x01":  # ELFCLASS64, ELFDATA2LSB
         return b""
-    (table,) = struct.unpack_from("<Q", content, 0x28)
-    size, count, names = struct.unpack_from("<HHH", content, 0x3A)
-    sections = [
-        struct.unpack_from("<IIQQQQ", content, table + index * size)
-        for index in range(min(count, _MOST_SECTIONS))
-    ]
+    try:
+        (table,) = struct.unpack_from("<Q", content, 0x28)
+        size, count, names = struct.unpack_from("<HHH", content, 0x3A)
+        sections = [
+            struct.unpack_from("<IIQQQQ", content, table + index * size)
+            for index in range(min(count, _MOST_SECTIONS))
+        ]
+    except struct.error:
+        return b""  # it is cut off
     if names >= len(sections):
         return b""
     for name, _, _, _, offset, length in sections:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 # What may stand in a word without quotes, and means nothing to systemd.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=:,./+-]+")
-_NAMED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f", "\v": "\\v"}
+# Undecodable bytes of a path come as surrogates (PEP 383).
+_ESCAPED = re.compile(r'[\\"]|([\x00-\x1f\x7f\ud800-\udfff])')
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\})")
 _SPECIALS = re.compile(r"\\(.)", re.DOTALL)
 
@@ -25,18 +26,13 @@ def command_line(words: Sequence[str]) -> str:
 def quoted(word: str) -> str:
     """Write one word with specifiers and quotes escaped."""
     word = word.replace("%", "%%")
-    if _PLAIN.fullmatch(word):
-        return word
-    return '"' + "".join(_escaped(character) for character in word) + '"'
+    return word if _PLAIN.fullmatch(word) else f'"{_ESCAPED.sub(_escaped, word)}"'
 
 
-def _escaped(character: str) -> str:
-    if character in _NAMED:
-        return _NAMED[character]
-    # Undecodable bytes of a path come as surrogates (PEP 383).
-    if ord(character) < 32 or ord(character) == 127 or "\ud800" <= character <= "\udfff":
-        return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
-    return character
+def _escaped(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return "\\" + match[0]
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
 def expanded(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
@@ -57,13 +53,9 @@ def expanded(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
 
 def environment_file(text: str) -> dict[str, str]:
     """Read the assignments of an ``EnvironmentFile=``."""
-    found = {}
-    for line in text.replace("\\\n", "").splitlines():
-        name, equals, value = line.strip().partition("=")
-        if not equals or line.lstrip().startswith(("#", ";")):
-            continue
-        found[name.strip()] = _unquoted(value.strip())
-    return found
+    lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
+    assignments = (line.partition("=") for line in lines if not line.startswith(("#", ";")))
+    return {name.strip(): _unquoted(value.strip()) for name, equals, value in assignments if equals}
 
 
 def _unquoted(value: str) -> str:

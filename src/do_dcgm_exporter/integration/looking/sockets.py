@@ -4,54 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from do_dcgm_exporter.integration.host import read_bytes
 
-_ESTABLISHED = b"01"
-_LISTENING = b"0A"
+_ESTABLISHED, _LISTENING = b"01", b"0A"
+_LOCAL, _REMOTE, _STATE, _INODE = 1, 2, 3, 9  # columns
 _LARGEST_TABLE = 1 << 24
-
-
-@dataclass(frozen=True, slots=True)
-class TcpTable:
-    """The TCP sockets of one network namespace, by inode.
-
-    ``connected`` gives the port at the other end, ``listening`` the own one.
-    """
-
-    connected: Mapping[int, int]
-    listening: Mapping[int, int]
-
-
-def tcp_table(proc: Path, process: str = "self") -> TcpTable:
-    """Read the table of the network namespace that a process lives in."""
-    connected: dict[int, int] = {}
-    listening: dict[int, int] = {}
-    for table in ("tcp", "tcp6"):
-        for line in read_bytes(f"{proc}/{process}/net/{table}", _LARGEST_TABLE).splitlines()[1:]:
-            columns = line.split()
-            if len(columns) < 10:
-                continue
-            if columns[3] == _ESTABLISHED:
-                connected[int(columns[9])] = _port(columns[2])
-            elif columns[3] == _LISTENING:
-                listening[int(columns[9])] = _port(columns[1])
-    return TcpTable(connected, listening)
-
-
-def _port(address: bytes) -> int:
-    return int(address.rpartition(b":")[2], 16)
 
 
 def listens(proc: Path, port: int) -> bool:
     """Whether somebody listens on a port of this machine."""
-    return port in tcp_table(proc).listening.values()
+    return port in _table(proc, "self", _LISTENING, _LOCAL).values()
 
 
-def socket_inodes(proc: Path, process: str) -> Iterator[int]:
-    """Yield the inodes of a process's sockets. Raises OSError if it may not be looked into."""
+def ports_of(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process listens on, none of one that may not be looked into."""
+    try:
+        return _ports(proc, process, _table(proc, process, _LISTENING, _LOCAL))
+    except OSError:
+        return set()
+
+
+def ports_at_other_ends(proc: Path, process: str) -> set[int]:
+    """Return the ports that a process is connected to.
+
+    Raises OSError if it has ended or may not be looked into.
+    """
+    return _ports(proc, process, _table(proc, process, _ESTABLISHED, _REMOTE))
+
+
+def _ports(proc: Path, process: str, table: Mapping[int, int]) -> set[int]:
+    return {table[inode] for inode in _inodes(proc, process) if inode in table}
+
+
+def _table(proc: Path, process: str, state: bytes, end: int) -> dict[int, int]:
+    """Return the ports at one end of all sockets in a state, by inode.
+
+    They are those of the network namespace that the process lives in.
+    """
+    ports = {}
+    for table in ("tcp", "tcp6"):
+        for line in read_bytes(f"{proc}/{process}/net/{table}", _LARGEST_TABLE).splitlines()[1:]:
+            columns = line.split()
+            if len(columns) > _INODE and columns[_STATE] == state:
+                ports[int(columns[_INODE])] = int(columns[end].rpartition(b":")[2], 16)
+    return ports
+
+
+def _inodes(proc: Path, process: str) -> Iterator[int]:
+    """Yield the inodes of a process's sockets."""
     directory = f"{proc}/{process}/fd"
     for descriptor in os.listdir(directory):
         try:
@@ -60,13 +62,3 @@ def socket_inodes(proc: Path, process: str) -> Iterator[int]:
             continue  # closed meanwhile
         if target.startswith("socket:["):
             yield int(target[8:-1])
-
-
-def ports_of(proc: Path, process: str) -> set[int]:
-    """Return the ports that a process listens on, none of one that may not be looked into."""
-    try:
-        inodes = set(socket_inodes(proc, process))
-    except OSError:
-        return set()
-    listening = tcp_table(proc, process).listening
-    return {listening[inode] for inode in inodes if inode in listening}

@@ -15,7 +15,6 @@ from do_dcgm_exporter.integration.looking import commands, machine, web
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings, read_as_service
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.machine import Package
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.sockets import listens
@@ -53,7 +52,7 @@ class Findings:
     settings: IntegrationSettings
     configuration_error: str = ""
     driver: str = ""
-    packages: tuple[Package, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
     has_engine_program: bool = False
     engine: EngineAnswer = _NOBODY
     local_engine: EngineAnswer = _NOBODY
@@ -94,7 +93,7 @@ def survey(
         settings=settings,
         configuration_error=wrong,
         driver=machine.driver_version(host),
-        packages=looks.seen("packages", ()),
+        packages=looks.seen("packages", {}),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         engine=engine,
         local_engine=engine if address == settings.engine else looks.seen("local engine", _NOBODY),

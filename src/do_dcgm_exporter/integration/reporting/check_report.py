@@ -49,7 +49,7 @@ def as_text(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -
 def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     settings, unit = found.settings, found.engine_unit
     yield "driver", found.driver or "not loaded"
-    packages = ", ".join(f"{package.name} {package.version}" for package in found.packages)
+    packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
     yield "DCGM", packages or ("not from a package" if found.has_engine_program else "none")
     alias = f" -> {unit.name}" if unit and unit.name != ENGINE_SERVICE else ""
     yield "engine", f"{ENGINE_SERVICE}{alias}, {_state(unit)} (engine = {settings.engine_unit})"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from do_dcgm_exporter.embedded_dcgm import REPORT
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_file
-from do_dcgm_exporter.integration.changing.running import Busy, Pace, alone
+from do_dcgm_exporter.integration.changing.running import Busy, Means, alone
 from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
@@ -75,7 +75,7 @@ def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
     unproven = {unit: one.record for unit, one in ours.items() if not one.record.proven}
     if any(_is_due(systemd.view(unit), record) for unit, record in unproven.items()):
         try:
-            with alone(host, 0.0, Pace()):
+            with alone(Means(host, lambda *_: None), 0.0):
                 systemd.start_later(f"{COMMAND}.service")
         except Busy:
             pass

@@ -6,11 +6,9 @@ import os
 import sys
 from typing import TextIO
 
-from do_dcgm_exporter.integration.changing.applying import Outcome
-from do_dcgm_exporter.integration.changing.running import Level, Tell
-from do_dcgm_exporter.integration.deciding.plan import HARMLESS, WISHED, Decision, Goal, Reason
+from do_dcgm_exporter.integration.changing.running import Level
+from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.host import COMMAND
-from do_dcgm_exporter.integration.looking.configuration import Choice
 from do_dcgm_exporter.output import give_up
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
@@ -43,27 +41,6 @@ def _is_the_journals(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return False  # it is no file at all
     return journal == f"{status.st_dev}:{status.st_ino}"
-
-
-def name_what_is_left(outcome: Outcome, tell: Tell) -> bool:
-    """Name every exporter that is not as it should be; return whether there is none."""
-    wrong: list[str] = list(outcome.complaints)
-    wished: list[str] = []
-    for made in outcome.decisions:
-        if made.reason is Reason.DOWN:
-            why = made.why or f"journalctl -u {made.unit}"
-            wrong.append(f"{made.unit}, which is a client by our drop-in, does not run: {why}")
-        elif made.goal in (Goal.UNTOUCHED, Goal.ORIGINAL) and made.reason not in HARMLESS:
-            what = f"{made.unit} keeps its embedded DCGM: {made.why}"
-            (wished if made.reason in WISHED else wrong).append(what)
-    for mention in outcome.exporters.mentions:
-        if mention.pids:
-            what = f"{mention.name} {mention.role.value}, with an embedded DCGM"
-            how = f"it is never changed; '{COMMAND} check' says how to connect it"
-            (wished if outcome.choice is Choice.LEAVE else wrong).append(f"{what}: {how}")
-    for sentence in (*wrong, *wished):
-        tell(Level.WARNING, sentence)
-    return not wrong
 
 
 def planned(made: Decision) -> str:
