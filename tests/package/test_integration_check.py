@@ -78,13 +78,17 @@ def stopped(system: System, unit: str) -> Iterator[None]:
 
 @contextmanager
 def a_docker_that_hangs(system: System) -> Iterator[None]:
+    """Have a container with a DCGM in it, and a docker that does not tell of it."""
     exporters.put_tool(system, "docker")
-    system.run("docker", "version")
+    system.run("docker", "run", "-d", "--name", "gpu-metrics", "-p", "9500:9400", IMAGE)
+    assert system.becomes(lambda: bool(check(system).data["embedded_processes"]), 15.0)
     system.write("/var/log/stand-in/docker/hangs", "")
     try:
         yield
     finally:
-        system.run("rm", "/usr/bin/docker", "/var/log/stand-in/docker/hangs")
+        system.run("rm", "/var/log/stand-in/docker/hangs")
+        system.run("docker", "rm", "--force", "gpu-metrics")
+        system.run("rm", "/usr/bin/docker", "/run/docker.pid")
 
 
 @contextmanager
@@ -189,8 +193,8 @@ def test_an_endpoint_that_hangs_is_named(machine: System) -> None:
 
 def test_everything_may_hang_at_once(machine: System) -> None:
     with ExitStack() as hanging:
-        hanging.enter_context(an_endpoint_that_hangs(machine))
         hanging.enter_context(a_docker_that_hangs(machine))
+        hanging.enter_context(an_endpoint_that_hangs(machine))
         hanging.enter_context(stopped(machine, EXPORTER))
         hanging.enter_context(stopped(machine, NAME))
         found = check(machine)
