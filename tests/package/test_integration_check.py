@@ -115,7 +115,7 @@ def test_on_a_clean_machine_nothing_is_wrong(machine: System) -> None:
     assert engine["profiling"] == "works"
     assert found.data["engine_port"]["unit"] == NAME
     assert found.data["own_port"]["unit"] == EXPORTER
-    assert found.data["packages"][0]["name"] == "datacenter-gpu-manager-4-core"
+    assert "datacenter-gpu-manager-4-core" in found.data["packages"]
     assert found.data["embedded_processes"] == []
 
 
