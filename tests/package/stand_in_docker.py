@@ -277,6 +277,8 @@ def main() -> None:
     HOME.mkdir(parents=True, exist_ok=True)
     if NAME == "podman":  # whatever it is asked
         Path("/var/lib/containers/storage").mkdir(parents=True, exist_ok=True)
+    elif NAME == "docker":  # starts its daemon
+        Path("/run/docker.pid").touch()
     with ASKED.open("a") as asked:
         asked.write(json.dumps(arguments) + "\n")
     if HANGS.exists():

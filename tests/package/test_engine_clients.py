@@ -18,21 +18,12 @@ OLD_PROGRAM = "/opt/old/dcgm-exporter"
 # ... and a release 4.x when it is scraped next.
 EXITS_LATER = "exits-at-the-next-scrape.service"
 PORTS = {EXITS: 9400, EXITS_LATER: 9410}
-# One that systemd stops with the engine, and never starts by itself.
-BOUND = "needs-its-engine.service"
-UNITS = (EXITS, EXITS_LATER, BOUND)
-
-HOLDER = """\
-import socket
-with socket.create_connection(("localhost", 5555)) as connection:
-    while connection.recv(4096):
-        pass
-"""
+UNITS = tuple(PORTS)
 
 
-def unit(command: str, *more: str) -> str:
+def unit(command: str) -> str:
     return "\n".join([
-        "[Unit]", "Wants=nvidia-dcgm.service", "After=nvidia-dcgm.service", *more,
+        "[Unit]", "Wants=nvidia-dcgm.service", "After=nvidia-dcgm.service",
         "[Service]", f"ExecStart={command}", "Restart=on-abort",
         "[Install]", "WantedBy=multi-user.target", "",
     ])  # fmt: skip
@@ -46,11 +37,9 @@ def others(new_system: System) -> System:
     assert system.becomes(lambda: is_served(system, 5555), 30.0)
     put_program(system)
     put_program(system, OLD_PROGRAM, "3.3.9-3.6.1")
-    system.write("/opt/holder.py", HOLDER)
     texts = {
         EXITS: unit(f"{OLD_PROGRAM} -r {ENGINE} -a :{PORTS[EXITS]} -c 500"),
         EXITS_LATER: unit(f"/usr/bin/dcgm-exporter -r {ENGINE} -a :{PORTS[EXITS_LATER]}"),
-        BOUND: unit("/usr/bin/python3 /opt/holder.py", f"BindsTo={NAME}"),
     }
     for name, text in texts.items():
         system.write(f"{ETC}/{name}", text)
@@ -69,8 +58,8 @@ def are_clients(system: System) -> bool:
 
 
 def starts(system: System) -> list[int]:
-    """Return how often each exporter was started; systemd itself restarts what is bound."""
-    return [system.journal(name).count("Started ") for name in PORTS]
+    """Return how often each was started."""
+    return [system.journal(name).count("Started ") for name in UNITS]
 
 
 def command_in(said: str) -> str:
