@@ -133,6 +133,28 @@ def test_a_container_in_a_unit_with_the_hosts_network_is_one(machine: Machine) -
     assert (process,) == found.units[0].processes
 
 
+@pytest.mark.parametrize(
+    ("options", "inside"),
+    [
+        ("docker run", [Container("docker", "x", IMAGE), Container("docker", "y", IMAGE)]),
+        ("docker run", [Container("docker", "x", IMAGE, labels={"com.amazonaws.ecs.cluster": ""})]),
+        ("docker run --name a", [Container("docker", "x", IMAGE)]),
+        ("docker run", [Container("docker", "named-by-b", IMAGE)]),
+        ("ctr run", [Container("docker", "x", IMAGE)]),
+    ],
+    ids=["two alike", "a scheduler's", "another name", "another unit's", "another runtime"],
+)
+def test_a_container_that_may_be_somebody_elses_is_not_a_units(
+    machine: Machine, options: str, inside: Sequence[Container]
+) -> None:
+    run = f"/usr/bin/docker run --name named-by-b {IMAGE}"
+    write_unit(machine, "a.service", f"ExecStart=/usr/bin/{options} {IMAGE}")
+    write_unit(machine, "b.service", f"ExecStart={run}")
+    mentioned = {mention.name for mention in found_on(machine, *inside).mentions}
+    others = {f"container {one.name} (docker)" for one in inside if one.name != "named-by-b"}
+    assert {"a.service", "b.service", *others} == mentioned
+
+
 # --- units that are none -----------------------------------------------------------------
 
 STRANGERS: Mapping[str, Sequence[str]] = {

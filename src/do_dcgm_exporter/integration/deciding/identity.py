@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from do_dcgm_exporter.integration.deciding.container_run import ContainerRun
 from do_dcgm_exporter.integration.deciding.exporter import (
@@ -15,7 +15,7 @@ from do_dcgm_exporter.integration.deciding.exporter import (
     UnitExporter,
 )
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
-from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, Place, Places
+from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, MAKERS_LABELS, Place, Places
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.control_groups import Kind as OwnerKind
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
@@ -43,9 +43,10 @@ def exporters_in(
     mentions: list[Mention] = []
     left = list(containers)
     places = Places(engine)
-    for unit in units:
-        judged = judge(unit.view, unit.environment, programs)
-        inside = [one for one in left if judged.run and _is_run_by(judged.run, one)]
+    judgements = [(unit, judge(unit.view, unit.environment, programs)) for unit in units]
+    names = {judged.run.command.container for _, judged in judgements if judged.run}
+    for unit, judged in judgements:
+        inside = _run_by(judged.run, left, names) if judged.run else []
         left = [one for one in left if one not in inside]
         own = {one.pid: one for one in unit.processes}
         own |= {one.pid: one for container in inside for one in container.processes}
@@ -70,13 +71,35 @@ def exporters_in(
     return Exporters(tuple(exporters), tuple(mentions))
 
 
-def _is_run_by(run: ContainerRun, container: Container) -> bool:
-    """Return whether a command runs a container, by Compose's file, by name, or by what is run."""
+def _run_by(
+    run: ContainerRun, containers: Iterable[Container], names: Collection[str]
+) -> list[Container]:
+    """Return the containers that a command runs, by Compose's file, by name, or by what is run.
+
+    ``names`` are those that commands give. A container without one cannot be told from others
+    of the same image and arguments, so it has to be the only one.
+    """
     if run.file:
-        return run.file in container.labels.get(CONFIG_FILES, "").split(",")
+        return [one for one in containers if run.file in _compose_files(one)]
+    plain = [one for one in containers if not any(map(_is_makers, one.labels))]
     if run.command.container:
-        return run.command.container == container.name
-    return (run.command.image, run.command.arguments) == (container.image, container.arguments)
+        return [one for one in plain if one.name == run.command.container]
+    runtime = os.path.basename(run.command.program).removeprefix("nvidia-")
+    what = (runtime, run.command.image, run.command.arguments)
+    alike = [
+        one
+        for one in plain
+        if one.name not in names and what == (one.runtime, one.image, one.arguments)
+    ]
+    return alike if len(alike) == 1 else []
+
+
+def _compose_files(container: Container) -> Sequence[str]:
+    return container.labels.get(CONFIG_FILES, "").split(",")
+
+
+def _is_makers(label: str) -> bool:
+    return label.startswith(MAKERS_LABELS)
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:

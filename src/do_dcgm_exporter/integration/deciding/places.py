@@ -51,6 +51,9 @@ _MAKERS = (
     ("com.docker.compose.", "the Compose file %(project.config_files)s", _COMPOSE),
 )
 
+# Containers with such labels are nobody's who only says "run".
+MAKERS_LABELS = tuple(prefix for prefix, _, _ in _MAKERS)
+
 # Where services that start other people's programs are told of them.
 _OF_UNITS: Mapping[str, str] = {
     "amazon-ssm-agent.service": "the document that SSM runs",
