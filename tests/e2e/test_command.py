@@ -476,7 +476,14 @@ def test_ctrl_c_ends_once_with_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         process = subprocess.Popen(
-            [*COMMAND, *flags_for(f"127.0.0.1:{silent.getsockname()[1]}"), "--once"],
+            # A shell has what it puts in the background ignore the signal, and so would this.
+            [
+                "env",
+                "--default-signal=INT",
+                *COMMAND,
+                *flags_for(f"127.0.0.1:{silent.getsockname()[1]}"),
+                "--once",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
