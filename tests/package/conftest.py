@@ -1,6 +1,7 @@
 """Systems for the tests of the Debian package: bookworm and trixie, really booted.
 
-They need root on Debian or Ubuntu; elsewhere they are skipped.
+They need root on Debian, or on Ubuntu told of an archive (DEBIAN_ARCHIVE=URL); elsewhere they are
+skipped.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.package import packages
 from tests.package.archive import PORT, archives
-from tests.package.layers import CACHE, clean_system, made_once, system_with_dependencies
+from tests.package.layers import (
+    CACHE,
+    clean_system,
+    debian_archive,
+    made_once,
+    system_with_dependencies,
+)
 from tests.package.leftovers import remove_leftovers
 from tests.package.machine import Machine, Root, booted
 from tests.package.packages import CLONE
@@ -47,7 +55,9 @@ def why_not() -> str:
     """Say what the tests lack, if they lack something."""
     if not Path("/etc/debian_version").exists():
         return "need Debian or Ubuntu"
-    return "" if os.geteuid() == 0 else "need root"
+    if os.geteuid() != 0:
+        return "need root"
+    return "" if debian_archive() else "need DEBIAN_ARCHIVE=URL where apt has no sources of Debian"
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +198,8 @@ def system_over(layers: Sequence[Path]) -> Iterator[System]:
 def system_with_apt(layers: Sequence[Path], **repositories: Path) -> Iterator[System]:
     """Boot a system whose apt reaches the distribution's archive, and these at PORT/NAME."""
     with system_over(layers) as system, archives(system.machine, **repositories):
-        proxy = f'Acquire::http::Proxy::deb.debian.org "http://127.0.0.1:{PORT}";\n'
+        host = urlsplit(debian_archive()).hostname
+        proxy = f'Acquire::http::Proxy::{host} "http://127.0.0.1:{PORT}";\n'
         system.write("/etc/apt/apt.conf.d/80test", proxy)
         yield system
 

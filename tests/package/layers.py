@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
+import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +16,6 @@ from tests.package.machine import Root
 from tests.package.packages import CLONE
 
 CACHE = CLONE / "build" / "package"
-MIRROR = "http://deb.debian.org/debian"
 EDITION = "2"  # of what is done below; another number makes all layers anew
 
 # What a cloud image has at least, and curl.
@@ -23,9 +25,30 @@ DEPENDENCIES = ("python3", "python3-configargparse", "python3-prometheus-client"
                 "python3-requests")  # fmt: skip
 
 
+@functools.cache
+def debian_archive() -> str:
+    """Return where to take Debian from: as this machine's own apt does, or DEBIAN_ARCHIVE says.
+
+    "" if it is no Debian and is not told.
+    """
+    if told := os.environ.get("DEBIAN_ARCHIVE"):
+        return told
+    release = platform.freedesktop_os_release()
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"]
+    said = subprocess.run(
+        [*command, "Created-By: Packages", "Component: main"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    found = (line.split() for line in said.splitlines())
+    suites = (release.get("VERSION_CODENAME"), "stable")
+    uris = [uri for uri, suite in found if release["ID"] == "debian" and suite in suites]
+    return uris[0].rstrip("/") if uris else ""
+
+
 def clean_system(distribution: str) -> list[Path]:
     """Return the layers of a small system as the distribution has it."""
-    return [_cached(f"{distribution}-clean", (distribution, MIRROR, EDITION, *CLEAN), _bootstrap)]
+    recipe = (distribution, debian_archive(), EDITION, *CLEAN)
+    return [_cached(f"{distribution}-clean", recipe, _bootstrap)]
 
 
 def system_with_dependencies(distribution: str) -> list[Path]:
@@ -55,13 +78,13 @@ def system_with(distribution: str, *packages: str) -> list[Path]:
 
 
 def _bootstrap(layer: Path, recipe: tuple[str, ...]) -> None:
-    distribution, mirror, _, *packages = recipe
+    distribution, archive, _, *packages = recipe
     new = layer.with_name(f"{layer.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     # As in an image: manuals and translations of others are of no interest here.
     command += ["--dpkgopt=path-exclude=/usr/share/locale/*"]
-    subprocess.run([*command, distribution, str(new), mirror], check=True)
+    subprocess.run([*command, distribution, str(new), archive], check=True)
     _name_localhost(new)
     new.rename(layer)
 

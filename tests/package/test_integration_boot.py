@@ -76,6 +76,8 @@ def test_looking_costs_little(rebooted: System) -> None:
     system = rebooted
     assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
     system.becomes(lambda: not system.is_active(SERVICE), 60.0)
-    system.run("systemctl", "start", SERVICE)  # once more, with nothing to do
-    # 0.3 s are allowed; the machine that tests run on may be slow and is shared.
-    assert int(system.property(SERVICE, "CPUUsageNSec")) < 1_000_000_000
+    costs = []
+    for _ in range(5):  # a busy machine only ever adds to what a run costs
+        system.run("systemctl", "start", SERVICE)  # once more, with nothing to do
+        costs.append(int(system.property(SERVICE, "CPUUsageNSec")))
+    assert min(costs) < 300_000_000, costs

@@ -70,12 +70,20 @@ class Fault:
     in_the_end: Callable[[System], bool] = field(default=is_well)
 
 
+# Of the engine's package, whose modules are private to it.
+CONTROL = f"""\
+import sys
+sys.path.insert(0, {HOME!r})
+from dcgm_simulator.cli import main
+sys.exit(main())
+"""
+
+
 def control(*command: str) -> Callable[[System], None]:
     """Tell the engine to misbehave."""
 
     def cause(system: System) -> None:
-        run = ("python3", "-m", "dcgm_simulator", "control", *command)
-        system.run(*run, environ={"PYTHONPATH": HOME})
+        system.run("python3", "-c", CONTROL, "control", *command)
 
     return cause
 

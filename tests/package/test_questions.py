@@ -20,12 +20,14 @@ ESCAPE = "\033"
 DOWN = "\033[B"
 CLEAR = "\x7f" * 40
 NEXT = "\t"
+PATIENCE = 60.0  # seconds; only ever waited out by a failure
 
 
 class Terminal:
     """dpkg-reconfigure on a terminal of its own, and who sits before it."""
 
     def __init__(self, system: System, frontend: str) -> None:
+        self._system = system
         self._outside, inside = pty.openpty()
         command = ("dpkg-reconfigure", "--priority=low", "do-dcgm-exporter")
         environ = {"TERM": "linux", "DEBIAN_FRONTEND": frontend}
@@ -41,7 +43,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until the text is to be seen, after what was seen before."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         while text not in plain(self.said):
             assert time.monotonic() < end, f"no {text!r} in {plain(self.said)}"
             self._read(0.2)
@@ -62,7 +64,7 @@ class Terminal:
 
     def finish(self) -> str:
         """Wait for the end of the program and return what it said last."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while self._process.poll() is None and time.monotonic() < end:
             self._read(0.2)
         self._read(0.2)
@@ -70,10 +72,14 @@ class Terminal:
         return plain(self.said)
 
     def close(self) -> None:
-        """Leave."""
+        """Leave, and wait until debconf has left, which keeps its database locked to its end."""
         self._process.kill()
         self._process.wait()
         os.close(self._outside)
+        unlocked = ("flock", "--nonblock", "/var/cache/debconf/config.dat", "true")
+        assert self._system.becomes(
+            lambda: self._system.run(*unlocked, check=False).returncode == 0, PATIENCE
+        )
 
     def _read(self, seconds: float) -> None:
         while select.select([self._outside], [], [], seconds)[0]:
@@ -243,10 +249,6 @@ def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
         screen.answer("What should happen to it?", f"3{ENTER}")
         assert "installed: nvidia-dcgm-exporter.service" in screen.all_said
         screen.wait_for("Address to serve the metrics on:")
-    # Whoever closes the terminal ends the program on it.
-    assert installed.becomes(
-        lambda: not any("debconf" in command for command, _ in installed.machine.processes()), 10.0
-    )
     installed.write(f"/etc/systemd/system/{Path(unit).name}.d/mine.conf", REMOTE)
     with questions(installed, "readline") as screen:
         screen.wait_for("Address to serve the metrics on:")
