@@ -112,7 +112,7 @@ def test_ended_at_any_point_restore_suffices(three: System) -> None:
             early = f"ExecMainCode=2\nExecMainStatus={NUMBER[signal]}"
             allowed = ["ExecMainCode=1\nExecMainStatus=130", "ExecMainCode=1\nExecMainStatus=0"]
             if moment == "at once":
-                # One this early was lost once, on a busy machine; restore has to suffice all the same.
+                # One this early was lost once, on a busy machine; restore has to do all the same.
                 allowed.append("ExecMainCode=1\nExecMainStatus=1")
             assert how in (*allowed, early), (command, moment, three.journal("run.service"))
         forget(three)
