@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -160,13 +159,7 @@ class World:
             )
             for room in (agent, supervisor, forwarder):
                 put(room, threading=threads)
-            time = SimpleNamespace(monotonic=self.clocks.monotonic)
-            put(
-                forward_attempt,
-                threading=threads,
-                time=time,
-                stop_thread=lambda thread: thread.raise_soon(forward_attempt.Stopped),
-            )
+            put(forward_attempt, threading=threads)
             put(urllib3.util.connection, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
