@@ -30,7 +30,7 @@ from do_dcgm_exporter.config.counters import CounterType
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 VERSIONS = ("3.3.9", "4.2.3", "4.6.0")
-PATIENCE = 60  # seconds; only ever waited out by a failure
+PATIENCE = 180  # seconds; only ever waited out by a failure
 
 _VARIABLE = (
     (r'\b(Hostname)="[^"]*"', r'\1="<host>"'),

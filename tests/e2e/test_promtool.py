@@ -75,7 +75,9 @@ def test_the_exporters_own_metrics_give_no_cause_for_complaint() -> None:
 
 def test_an_older_release_under_mig(stage: Stage) -> None:
     engine = stage.engine("h100x8-mig", "3.3.9")
-    exporter = stage.exporter(engine, environ={"DCGM_SIMULATOR_VERSION": "3.3.9"})
+    exporter = stage.exporter(
+        engine, environ={"DCGM_SIMULATOR_VERSION": "3.3.9"}, collect_interval=5000
+    )
     exporter.wait_until_up()
     check(exporter)
 
@@ -126,6 +128,8 @@ def test_with_label_values_of_any_kind(stage: Stage) -> None:
 
 @pytest.mark.parametrize("counters", ["168-counters.csv", "odd-help.csv"])
 def test_with_counters_of_the_user(stage: Stage, counters: str) -> None:
-    exporter = stage.exporter(stage.engine("hgx"), default_counters=DATA / counters)
+    exporter = stage.exporter(
+        stage.engine("hgx"), default_counters=DATA / counters, collect_interval=10_000
+    )
     exporter.wait_until_up()
     complaints(exporter.get().text)  # names and help are the user's own

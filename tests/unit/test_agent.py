@@ -28,7 +28,7 @@ from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
 
 StartBench = Callable[..., Bench]
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE"
 TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"

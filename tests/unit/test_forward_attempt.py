@@ -16,7 +16,7 @@ import pytest
 from do_dcgm_exporter.forward.endpoint import Endpoint
 from do_dcgm_exporter.page.forwarding import ForwardResult
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TIMEOUT = 0.3
 PAGE = b"DCGM_FI_DEV_GPU_TEMP 42\n" * 4000
 Behaviour = Callable[[socket.socket, "StubEndpoint"], None]

@@ -16,7 +16,7 @@ import pytest
 from do_dcgm_exporter.forward.forwarder import Forwarder, ForwardStatistics
 from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 INTERVAL = 20
 
 

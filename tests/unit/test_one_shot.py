@@ -21,7 +21,7 @@ from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable, NvmlNotLoaded
 
 StartBench = Callable[..., Bench]
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
 SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"
 
