@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.config.environment import PREFIX
-from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS, Option
+from do_dcgm_exporter.config.option import Option
+from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS
 from do_dcgm_exporter.errors import ConfigurationError, hint
 
 _DEVICES = (
