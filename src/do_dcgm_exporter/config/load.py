@@ -1,4 +1,4 @@
-"""From command line, environment and file to a Configuration, alike at start and at reload."""
+"""Turn command line, environment and file into a Configuration, at start and at reload."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def load_settings(
 def option_values(
     argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC
 ) -> dict[str, Any]:
-    """Return the value of every option by its name; None has to be worked out.
+    """Return the value of every option by its name; None is yet to be worked out.
 
-    Flags beat the environment, which beats the file, which beats the defaults. Raises
+    Flags override the environment, which overrides the file, which overrides the defaults. Raises
     ConfigurationError.
     """
     command_line = parse_command_line(argv)
@@ -55,7 +55,7 @@ def option_values(
     values = {option.name: option.default_value for option in OPTIONS}
     for place in reversed(places):
         values.update(place)
-    # A log level beats the debug of a lower place.
+    # A log level overrides the debug of a lower place.
     decisive = next((place for place in places if {"debug", "log-level"} & place.keys()), {})
     if decisive.get("debug"):
         values["log-level"] = "debug"
@@ -75,7 +75,7 @@ def _file_values(
 def _work_out(values: dict[str, Any], etc: Path, dmi: Path) -> None:
     """Replace values that depend on others or on the machine."""
     values["default-counters"] = values["default-counters"] or default_counters(etc)
-    # The user's counters first: of two lines for one field the first stands.
+    # The user's counters first: of two lines for one field the first counts.
     values["collectors"] = (
         *(values["collectors"] or default_collectors(etc)),
         *group_files(values["counter-groups"] or ()),

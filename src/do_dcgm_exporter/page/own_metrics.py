@@ -196,7 +196,7 @@ def _nvlink_family(states: tuple[tuple[tuple[int, int], int], ...]) -> Family:
     return _family(
         _gauge(
             "nvlink_state",
-            "State of a GPU's NvLink: 1 disabled, 2 down, 3 up.",
+            "State of a GPU's NVLink: 1 disabled, 2 down, 3 up.",
             [((str(gpu), str(link)), state) for (gpu, link), state in states],
             ["gpu", "nvlink"],
         )

@@ -48,8 +48,8 @@ _GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.E
 class MetricsServer:
     """Serves ``publication`` on ``address`` from a thread of its own.
 
-    Without ``security`` everybody who can connect is answered, in the clear. It is replaced
-    whole by ``secure``.
+    Without ``security``, anyone who can connect is answered, unencrypted. ``secure`` replaces
+    it as a whole.
     """
 
     def __init__(

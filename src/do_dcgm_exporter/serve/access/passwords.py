@@ -57,7 +57,7 @@ class Passwords:
             import bcrypt  # only whoever has users needs the package
         except ImportError as error:
             raise ConfigurationError(
-                "basic_auth_users: checking passwords takes the package python3-bcrypt,"
+                "basic_auth_users: checking passwords requires the package python3-bcrypt,"
                 " which is not installed"
             ) from error
         self._bcrypt = bcrypt

@@ -1,4 +1,4 @@
-"""How clients come in: what a web configuration makes of the server."""
+"""Put a web configuration to work: who may connect, and how."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Security:
     def __init__(
         self, config: WebConfig, material: TlsMaterial | None, passwords: Passwords | None
     ) -> None:
-        """Take ``material``. Raises ConfigurationError if OpenSSL does not."""
+        """Use ``material``. Raises ConfigurationError if OpenSSL refuses it."""
         self.config = config
         self.headers = config.headers
         self.passwords = passwords
@@ -71,7 +71,7 @@ class Security:
         return TlsTransport(self._context, connection, self._is_welcome, misplaced)
 
     def speaks_like(self, other: Security | None) -> bool:
-        """Return whether connections made under ``other`` may go on."""
+        """Return whether connections made under ``other`` may continue."""
         return self._material == (other._material if other else None)
 
     def close(self) -> None:

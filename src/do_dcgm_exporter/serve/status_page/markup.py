@@ -64,5 +64,5 @@ def measure(value: float | None, limit: float | None, unit: str, warns_from: flo
 
 
 def temperature(value: float | None, limit: float | None) -> str:
-    """Return a temperature in °C against that at which the device slows itself down."""
+    """Return a temperature in °C against the device's slowdown temperature."""
     return measure(value, limit, "°C", _HOT)
