@@ -73,7 +73,7 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        # The name is whatever the file says: without control characters, and not a novel.
+        # The name can be anything: escape control characters and cap its length.
         name = self.name if self.name.isprintable() else ascii(self.name)
         subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"

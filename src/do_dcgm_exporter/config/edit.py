@@ -135,7 +135,7 @@ def _insert(lines: list[str], key: str, setting: str) -> None:
 
 
 def _replace(path: Path, content: bytes, like: os.stat_result | None) -> None:
-    """Write a new file and rename it into place, so that nobody sees half of it."""
+    """Write a new file and rename it into place, so that no reader sees half of it."""
     new = path.with_name(f"{path.name}.new")
     try:
         with new.open("wb") as file:

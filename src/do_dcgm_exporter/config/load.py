@@ -22,7 +22,7 @@ _DROPLET_VENDOR = "DigitalOcean"
 
 
 def load_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
-    """Read settings and counters anew. Raises ConfigurationError."""
+    """Read settings and counters. Raises ConfigurationError."""
     settings = load_settings(argv, environ)
     counters = read_counter_set(settings.default_counters, settings.collectors)
     _refuse_label_twice(settings, counters)
@@ -32,7 +32,7 @@ def load_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Confi
 def load_settings(
     argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC, dmi: Path = _DMI
 ) -> Settings:
-    """Read the settings anew. Raises ConfigurationError."""
+    """Read the settings. Raises ConfigurationError."""
     values = option_values(argv, environ, etc)
     _work_out(values, etc, dmi)
     return Settings(**{option.field: values[option.name] for option in OPTIONS if option.field})

@@ -152,8 +152,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--counter-groups",),
-            f"ready-made counters, added to all others: {', '.join(GROUP_NAMES)}; may be given"
-            " several times",
+            f"ready-made group of additional counters: {', '.join(GROUP_NAMES)}; may be repeated",
             f"({NO_GROUP})",
             OneOf(NO_GROUP, *GROUP_NAMES),
             "GROUP",
@@ -289,8 +288,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Forwarding": (
         Option(
             ("--forward", "--no-forward", "--forward-auto"),
-            "post the DCGM metrics to DigitalOcean; auto does so on a droplet, and to"
-            " a forward-url other than the default",
+            "post the DCGM metrics to DigitalOcean; auto: only on a droplet, or to your own"
+            " forward-url",
             "auto",
         ),
         Option(
@@ -344,8 +343,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--embedded-exporters",),
-            "what the package does with an NVIDIA exporter that has an engine of its own:"
-            " rewrite, stop or leave it",
+            "what the package does with NVIDIA exporters that run their own DCGM:"
+            " rewrite, stop or leave",
             "rewrite",
             OneOf("rewrite", "stop", "leave"),
             "WHAT",

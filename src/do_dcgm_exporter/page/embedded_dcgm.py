@@ -1,4 +1,4 @@
-"""Read how many other programs on this machine run a DCGM of their own.
+"""Read how many other programs on this machine run their own DCGM.
 
 The exporter cannot see other processes (ProtectProc=invisible). A root oneshot of the package
 looks at boot and every five minutes, and leaves its findings in a file.

@@ -86,7 +86,7 @@ class Site:
         return self._refusal(refused.status, refused.reason)
 
     def fail(self, error: BaseException) -> Answer:
-        """Report a fault of ours and return the answer that tells of it."""
+        """Report a fault of ours and return the answer to its request."""
         self._report({"message": "a request could not be answered", "exception": error})
         return self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 

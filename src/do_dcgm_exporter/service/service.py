@@ -47,7 +47,7 @@ Load = Callable[[], Configuration]
 
 
 def run(configuration: Configuration, load: Load) -> int:
-    """Serve until SIGTERM or SIGINT; ``load`` reads all configuration anew on SIGHUP.
+    """Serve until SIGTERM or SIGINT; ``load`` reads the whole configuration again on SIGHUP.
 
     Raises CannotListen when the address cannot be listened on.
     """

@@ -32,7 +32,7 @@ _MOST_SESSIONS = 500
 
 
 class Security:
-    """One web configuration at work; a reload replaces it whole.
+    """One web configuration in use; a reload replaces it as a whole.
 
     All methods but ``wait`` are the event loop's.
     """
@@ -94,7 +94,7 @@ class Security:
 
     @property
     def sends_passwords_in_the_clear(self) -> bool:
-        """Whether passwords are asked for without TLS, so that the network can read them."""
+        """Whether passwords are sent without TLS, so that anyone on the network can read them."""
         return self.passwords is not None and self._material is None
 
     def __str__(self) -> str:

@@ -67,8 +67,8 @@ class WebConfigWatch:
     def start(self, take: Callable[[Security], None], tell: Callable[[str], None]) -> None:
         """Begin to look, on another thread, which calls ``take`` and ``tell``.
 
-        ``take`` gets a new configuration; ``tell`` is told why one is wrong, and "" once it
-        is right again.
+        ``take`` gets a new configuration; ``tell`` gets why one is wrong, and "" once it is
+        right again.
         """
         self._take = take
         self._tell = tell

@@ -111,7 +111,7 @@ def absent(file: str, key: str) -> Part:
 def read_yaml(content: bytes, file: str) -> Part:
     """Parse ``content``; complaints call it ``file``."""
     try:
-        import yaml  # only whoever has such a file needs the package
+        import yaml  # only needed with such a file
     except ImportError as error:
         raise ConfigurationError(
             f"{file}: reading it requires the package python3-yaml, which is not installed"

@@ -18,7 +18,7 @@ NOTHING = '<span class="quiet">–</span>'
 
 
 def text(anything: object) -> str:
-    """Escape what somebody else wrote: an engine, a configuration, a client."""
+    """Escape text from elsewhere: an engine, a configuration, a client."""
     return escape(str(anything))
 
 
