@@ -185,7 +185,7 @@ def test_when_all_is_well_every_station_tells_so() -> None:
         ("Driver", "550.90.07", Flow.FLOWS, "answers for 2 GPUs"),
         ("Engine", "DCGM 4.6.0", Flow.FLOWS, "answers at localhost:5555"),
         ("Prometheus", "", Flow.FLOWS, "scraped just now"),
-        ("DigitalOcean", "", Flow.FLOWS, "accepted a page 4 seconds ago"),
+        ("DigitalOcean", "", Flow.FLOWS, "got a page 4 seconds ago"),
     ] == [
         (s.name, s.version, s.flow, s.joint)
         for s in data_path(desk.page.view())

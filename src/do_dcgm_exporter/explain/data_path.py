@@ -98,7 +98,7 @@ def _forwarding(view: View) -> Station:
     if forwarding.last_success is None:
         return Station(name, "", Flow.UNKNOWN, "no page has been sent yet")
     ago = words.ago(max(0.0, view.now - forwarding.last_success))
-    return Station(name, "", Flow.FLOWS, f"accepted a page {ago}")
+    return Station(name, "", Flow.FLOWS, f"got a page {ago}")
 
 
 def broken_ends(view: View) -> Iterator[str]:
