@@ -108,7 +108,7 @@ class Fleet:
 
 
 def broken_bindings(directory: Path) -> Path:
-    """Bindings in which asking for the state of the NvLinks is an error in the program."""
+    """Bindings in which asking for the state of the NVLinks is an error in the program."""
     shutil.copytree(dcgm_simulator.bindings_directory(), directory)
     with (directory / "dcgm_agent.py").open("a") as module:
         module.write("\n\ndef dcgmGetNvLinkLinkStatus(*_):\n    raise RuntimeError('broken')\n")

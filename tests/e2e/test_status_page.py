@@ -59,7 +59,7 @@ def test_it_tells_who_takes_the_data(
     exporter.wait_until_up()
     exporter.get(headers={"User-Agent": "Prometheus/2.53.0"})
     endpoint.wait_for_posts(1)
-    wait_until(lambda: "✓ took a page" in exporter.get("/").text, "the endpoint's joint")
+    wait_until(lambda: "✓ got a page" in exporter.get("/").text, "the endpoint's joint")
     assert "✓ scraped" in exporter.get("/").text
     endpoint.behaviour = answering("503 Busy")
     wait_for_headline(exporter, r"Forwarding fails: the endpoint .* answered 503\.")

@@ -244,7 +244,7 @@ def test_a_configuration_that_only_root_can_read_is_named_with_what_opens_it(
     file = f"/etc/do-dcgm-exporter/{name}"
     installed.run("chmod", "600", file)
     installed.run("systemctl", "restart", EXPORTER, check=False)
-    assert f"{file}: the user do-dcgm-exporter may not; allow it by: chmod 644 {file}" in (
+    assert f"{file}: the user do-dcgm-exporter may not; to allow it, run chmod 644 {file}" in (
         installed.journal(EXPORTER)
     )
     assert installed.property(EXPORTER, "ExecMainStatus") == "2"

@@ -55,7 +55,7 @@ def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
     )
     notes = (
         "no profiling metrics on GPU 0: x",
-        "left out for now, because the engine fails on them: fields 3, 81",
+        "fields left out for now because the engine fails on them: 3, 81",
         "collectors that failed: xid",
     )
     assert Health(True, notes=notes) == found
@@ -63,4 +63,4 @@ def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
 
 def test_what_the_engine_would_not_watch_is_a_note() -> None:
     (note,) = health_of(result(unwatched_gpus=(1, 2)), MACHINE).notes
-    assert "the engine would not watch all of GPU 1, 2, and is asked again" == note
+    assert "the engine refuses to watch all of GPU 1, 2; trying again" == note

@@ -1,4 +1,4 @@
-"""The states of GPUs' own NvLinks."""
+"""The states of GPUs' own NVLinks."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_what_may_have_no_series_yet_is_not_unsupported(bench: StartBench) -> No
 
 def test_a_special_that_a_machine_cannot_tell_is_named(bench: StartBench) -> None:
     found = unsupported(bench("h100x1"), "DCGM_EXP_P2P_STATUS, gauge, x")
-    assert {"DCGM_EXP_P2P_STATUS": "this machine or its DCGM cannot tell it"} == found
+    assert {"DCGM_EXP_P2P_STATUS": "this machine or its DCGM does not have it"} == found
 
 
 def test_a_field_that_an_engine_does_not_know_has_its_words(

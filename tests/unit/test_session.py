@@ -172,7 +172,7 @@ def test_a_quiet_cycle_makes_few_other_calls(bench: StartBench, version: str) ->
     started.read(session)
     before = started.calls.calls
     started.read(session)
-    assert 2 == started.calls.calls - before  # latest values, NvLink states
+    assert 2 == started.calls.calls - before  # latest values, NVLink states
 
 
 @pytest.mark.parametrize("version", ["3.3.9", "4.6.0"])

@@ -14,7 +14,7 @@ from do_dcgm_exporter.dcgm.call_count import CallCount
 def unsupported_fields(configuration: Configuration, tell: Tell | None = None) -> Mapping[str, str]:
     """Return why each counter that gave no sample gave none, by the counter's name.
 
-    ``tell`` is told what is being waited for. Raises ExporterError when no engine answers.
+    ``tell`` takes what is being waited for. Raises ExporterError when no engine answers.
     """
     found = read_once(configuration, CallCount(), tell=tell)
     present = {family.name for family in found.result.snapshot.families}
@@ -26,7 +26,7 @@ def unsupported_fields(configuration: Configuration, tell: Tell | None = None) -
 
 
 def _should_be_present(counter: Counter) -> bool:
-    """Labels are not families, and families about XIDs may wait for the first XID."""
+    """Labels are not families, and XID families may only appear with the first XID."""
     if counter.field is None:
         return counter.special in (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS)
     return counter.type is not CounterType.LABEL
@@ -34,7 +34,7 @@ def _should_be_present(counter: Counter) -> bool:
 
 def _reason(counter: Counter, found: OneShot) -> str:
     if counter.field is None:
-        return "this machine or its DCGM cannot tell it"
+        return "this machine or its DCGM does not have it"
     unknown = found.session.unknown_fields.get(counter.field.id)
     if unknown:
         return unknown

@@ -28,7 +28,7 @@ class CounterType(Enum):
 
 
 class Special(Enum):
-    """The families that the exporter derives from what the engine says."""
+    """The families that the exporter derives from what the engine reports."""
 
     XID_ERRORS_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
     CLOCK_EVENTS_COUNT = "DCGM_EXP_CLOCK_EVENTS_COUNT"
@@ -73,7 +73,7 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        # The name is whatever the file says: without control characters, and not a novel.
+        # The name can be anything: escape control characters and cap its length.
         name = self.name if self.name.isprintable() else ascii(self.name)
         subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"
@@ -116,7 +116,7 @@ def read_counter_set(default: Path, additional: Sequence[Path]) -> CounterSet:
     """Read the default counters, then the user's.
 
     Raises ConfigurationError when a file cannot be read. The first definition of a
-    field stands, so the user's files cannot redefine a default counter.
+    field counts, so the user's files cannot redefine a default counter.
     """
     counters: list[Counter] = []
     judgements: list[Judgement] = []
@@ -159,7 +159,7 @@ def _counter(line: bytes, path: Path, number: int) -> Counter:
     name, field, special = _resolve(columns.name)
     type_ = _TYPES.get(columns.type.lower())
     if type_ is None:
-        message = f"type {columns.type!r} is none of {', '.join(_TYPES)}"
+        message = f"type {columns.type!r} is not one of {', '.join(_TYPES)}"
         raise _RejectedError(Verdict.MALFORMED, name, message)
     reason = _why_unsupported(type_, field)
     if reason:
@@ -212,7 +212,7 @@ def _reject_duplicate(counter: Counter, first: dict[object, Counter]) -> None:
     place = f"{previous.path}:{previous.line}"
     spelling = "" if previous.name == counter.name else f" as {previous.name}"
     rule = (
-        "the first line stands"
+        "the first line counts"
         if previous.path == counter.path
         else "a file cannot redefine a counter of an earlier one"
     )

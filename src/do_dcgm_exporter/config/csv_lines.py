@@ -2,8 +2,8 @@
 
 The grammar is that of NVIDIA's dcgm-exporter, read generously: white space and quotes anywhere
 around a column, comments after white space, commas and quotes in an unquoted help text, a byte
-order mark, any line ending. A quoted text ends with its line, so that a stray quote does not
-swallow the rest of the file.
+order mark, any line ending. A quoted text ends with its line, so a stray quote cannot swallow the
+rest of the file.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Metrics": (
         Option(
             ("-f", "--collectors"),
-            "the user's counters, added to the default ones; may be given several times",
+            "your counters, in addition to the default ones; may be repeated",
             "(/etc/do-dcgm-exporter/collectors.csv if it exists)",
             parse_path,
             "FILE",
@@ -52,8 +52,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--counter-groups",),
-            f"ready-made counters, added to all others: {', '.join(GROUP_NAMES)}; may be given"
-            " several times",
+            f"ready-made group of additional counters: {', '.join(GROUP_NAMES)}; may be repeated",
             f"({NO_GROUP})",
             OneOf(NO_GROUP, *GROUP_NAMES),
             "GROUP",
@@ -62,21 +61,21 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("-c", "--collect-interval"),
-            "time between two readings",
+            "time between readings",
             "20000",
             milliseconds(100, 3_600_000),
             "MS",
         ),
         Option(
             ("--stale-after",),
-            "a value older than this is not shown",
+            "leave out values older than this",
             "(3 times the collect interval)",
             milliseconds(100, 86_400_000),
             "MS",
         ),
         Option(
             ("-x", "--xid-count-window-size"),
-            "time over which DCGM_EXP_XID_ERRORS_COUNT counts",
+            "window of DCGM_EXP_XID_ERRORS_COUNT",
             "20000",
             milliseconds(1000, 600_000),
             "MS",
@@ -84,7 +83,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--clock-events-count-window-size",),
-            "time over which DCGM_EXP_CLOCK_EVENTS_COUNT counts",
+            "window of DCGM_EXP_CLOCK_EVENTS_COUNT",
             "20000",
             milliseconds(1000, 600_000),
             "MS",
@@ -92,12 +91,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--xid-zero-fill", "--no-xid-zero-fill"),
-            "show XID 0 for a device that never had one, so that the series exists",
+            "show XID 0 for devices that have not had an XID",
             "on",
         ),
         Option(
             ("--hpc-job-mapping-dir",),
-            "directory with a file of job ids per GPU, for the label hpc_job",
+            "directory with one file of job ids per GPU, for the label hpc_job",
             "(none)",
             parse_directory,
             "DIR",
@@ -132,16 +131,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Labels": (
         Option(
             ("--hostname", "--no-hostname", "-n"),
-            "label every series with the host",
+            "label every series with the host's name",
             "on",
             setting="show_hostname",
         ),
-        Option(
-            ("--hostname-label",), "the name of that label", "Hostname", parse_label_name, "NAME"
-        ),
+        Option(("--hostname-label",), "name of that label", "Hostname", parse_label_name, "NAME"),
         Option(
             ("--replace-blanks-in-model-name", "--no-replace-blanks-in-model-name"),
-            "write the model name with dashes instead of blanks",
+            "replace blanks in the model name with dashes",
             "off",
         ),
         Option(
@@ -177,13 +174,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--status-page", "--no-status-page"),
-            "show the GPUs at /, instead of links alone",
+            "show the GPUs at / rather than links only",
             "on",
         ),
         Option(
             ("--web-config-file",),
             "TLS and passwords, in the format of Prometheus' exporter-toolkit",
-            "(none: everybody who can connect is answered, in the clear)",
+            "(none: anyone who can connect can read everything, unencrypted)",
             parse_path,
             "FILE",
         ),
@@ -191,8 +188,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Forwarding": (
         Option(
             ("--forward", "--no-forward", "--forward-auto"),
-            "post the DCGM metrics to DigitalOcean; auto does so on a droplet, and to"
-            " a forward-url other than the default",
+            "post the DCGM metrics to DigitalOcean; auto: only on a droplet, or to your own"
+            " forward-url",
             "auto",
         ),
         Option(
@@ -204,14 +201,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--forward-interval",),
-            "time between two posts",
+            "time between posts",
             "20000",
             milliseconds(100, 3_600_000),
             "MS",
         ),
         Option(
             ("--forward-timeout",),
-            "time that one post may take",
+            "time limit of one post",
             "5000",
             milliseconds(100, 60_000),
             "MS",
@@ -246,8 +243,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             ("--embedded-exporters",),
-            "what the package does with an NVIDIA exporter that has an engine of its own:"
-            " rewrite, stop or leave it",
+            "what the package does with NVIDIA exporters that run their own DCGM:"
+            " rewrite, stop or leave",
             "rewrite",
             OneOf("rewrite", "stop", "leave"),
             "WHAT",

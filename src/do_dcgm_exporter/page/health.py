@@ -39,10 +39,10 @@ def _notes(result: CycleResult) -> list[str]:
         notes.append(result.profiling_reason)
     if result.unwatched_gpus:
         gpus = ", ".join(map(str, result.unwatched_gpus))
-        notes.append(f"the engine would not watch all of GPU {gpus}, and is asked again")
+        notes.append(f"the engine refuses to watch all of GPU {gpus}; trying again")
     if result.poisoned_fields:
         fields = ", ".join(str(field_id) for field_id in sorted(result.poisoned_fields))
-        notes.append(f"left out for now, because the engine fails on them: fields {fields}")
+        notes.append(f"fields left out for now because the engine fails on them: {fields}")
     failed = [outcome.name for outcome in result.outcomes if not outcome.succeeded]
     if failed:
         notes.append(f"collectors that failed: {', '.join(failed)}")

@@ -1,4 +1,4 @@
-"""Wire the rooms into a running service; obey signals, reload, stop.
+"""Wire the rooms into a running service; handle signals, reload, stop.
 
 The main thread only waits for signals. All other threads are daemons, so that the process can
 end while one of them is blocked in a DCGM call.
@@ -47,7 +47,7 @@ Load = Callable[[], Configuration]
 
 
 def run(configuration: Configuration, load: Load) -> int:
-    """Serve until SIGTERM or SIGINT; ``load`` reads all configuration anew on SIGHUP.
+    """Serve until SIGTERM or SIGINT; ``load`` reads the whole configuration again on SIGHUP.
 
     Raises CannotListen when the address cannot be listened on.
     """
@@ -111,7 +111,7 @@ class Service:
         refusal = self._take(load)
         self._telemetry.last_reload_successful = not refusal
         self._publisher.refresh()
-        # Logged last, so that whoever reads it finds a page that agrees.
+        # Logged last, so that the page agrees by the time somebody reads it.
         if refusal:
             _log.error("the new configuration is refused, the old one stays in force: %s", refusal)
         else:
@@ -163,7 +163,7 @@ class Service:
             security = self._web_config.security
             _log.info("web configuration: %s", security)
             if security.sends_passwords_in_the_clear:
-                _log.warning("passwords are asked for without TLS: the network can read them")
+                _log.warning("passwords are sent without TLS: anyone on the network can read them")
             self._web_config.start(self._server.secure, self._tell_web_config)
 
     def _stop_web_config(self) -> None:
@@ -205,7 +205,7 @@ def _read_web_config(
     """Read the web configuration, if the settings name one; raises ConfigurationError."""
     if settings.web_config_file is None:
         return None
-    # Only who asks for TLS or passwords pays for them: 0.7 MB and 50 ms of CPU.
+    # Only those who ask for TLS or passwords pay for them: 0.7 MB and 50 ms of CPU.
     from do_dcgm_exporter.serve.access.watch import WebConfigWatch
 
     return WebConfigWatch(settings.web_config_file, before)

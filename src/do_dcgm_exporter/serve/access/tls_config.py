@@ -93,7 +93,7 @@ def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
     key = _pem(section, parts, "key", directory)
     for name, value in (("cert_file", certificate), ("key_file", key)):
         if value is None:
-            raise section.wrong(f"{name} is missing: TLS takes a certificate and its key")
+            raise section.wrong(f"{name} is missing: TLS needs a certificate and its key")
     assert certificate is not None, "raised above"
     assert key is not None, "raised above"
     auth, authority = _client_auth(section, parts, directory)
@@ -162,7 +162,7 @@ def _cipher_suites(parts: Mapping[str, Part], lowest: TlsVersion) -> tuple[str, 
         return _MODERN_SUITES
     if not _SUITES.keys() | _SUITES_OF_1_3 >= set(names):
         allowed = ", ".join((*_SUITES, *sorted(_SUITES_OF_1_3)))
-        raise part.wrong(f"one of these is not a suite that is allowed: {allowed}")
+        raise part.wrong(f"one of these suites is unknown or not allowed; allowed are {allowed}")
     suites = tuple(_SUITES[name] for name in names if name in _SUITES)
     if not suites and lowest is TlsVersion.TLS12:
         raise part.wrong("none of these is for TLS 1.2; write min_version: TLS13 as well")
@@ -173,8 +173,8 @@ def _curve(parts: Mapping[str, Part]) -> str:
     names = parts["curve_preferences"].texts() if "curve_preferences" in parts else []
     if len(names) > 1 or not set(names) <= _CURVES.keys():
         raise parts["curve_preferences"].wrong(
-            f"this is nothing, or a list of one of {', '.join(_CURVES)}:"
-            " Python cannot order several"
+            f"this is a list of one of {', '.join(_CURVES)}, or left out:"
+            " Python cannot rank several"
         )
     return _CURVES[names[0]] if names else ""
 
