@@ -32,7 +32,7 @@ from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.integration.reporting import check_report
-from do_dcgm_exporter.serve.port import Holder
+from do_dcgm_exporter.sockets import Holder
 
 UNIT = "nvidia-dcgm-exporter.service"
 

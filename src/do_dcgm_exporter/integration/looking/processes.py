@@ -12,7 +12,7 @@ from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, rem
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
 from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import ports_at_other_ends, ports_of
+from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"

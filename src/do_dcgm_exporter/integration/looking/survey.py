@@ -17,11 +17,10 @@ from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container,
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 from do_dcgm_exporter.integration.looking.web import Answer
-from do_dcgm_exporter.serve.port import Holder, find_holder
+from do_dcgm_exporter.sockets import Holder, find_holder, listens
 
 # All of "check" has five seconds: one look comes before all others, which depend on it.
 _LONGEST_FIRST_LOOK = 0.8

@@ -18,9 +18,9 @@ from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
-from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.page.embedded_dcgm import REPORT
+from do_dcgm_exporter.sockets import listens
 
 _ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
