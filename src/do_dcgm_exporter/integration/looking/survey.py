@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
-from do_dcgm_exporter.integration.looking import commands, machine, web
+from do_dcgm_exporter.integration.looking import commands, web
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings, read_as_service
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
@@ -27,7 +30,8 @@ _LONGEST_FIRST_LOOK = 0.8
 _LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
-_OWN_SERVICE = "own service, so its drop-ins are not known"
+_DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
+_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +80,38 @@ def survey(
 
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
-    first = _Looks()
-    if host.runs_systemd:
-        first.start(_OWN_SERVICE, systemd.view, OWN_SERVICE)
-    unseen = first.wait(_LONGEST_FIRST_LOOK)
-    service: UnitView | None = first.seen(_OWN_SERVICE)
+    service, unseen = _own_service(host, systemd)
     settings, wrong = _configuration(host, service, environ)
     address = settings.local_engine
     processes = scan(host, address.port)
-    looks = _start(host, systemd, settings, processes, known)
-    unseen += looks.wait(_LONGEST_LOOK)
-    engine = looks.seen("engine", _NOBODY)
-    units, odd_units = looks.seen("services", ((), ()))
+    looks = _looks(host, systemd, settings, processes, known)
+    seen, failures = _take(looks, _LONGEST_LOOK)
+    units, odd_units = seen.pop("services", ((), ()))
+    containers = [one for runtime in RUNTIMES for one in seen.pop(runtime, ())]
+    if address == settings.engine and "engine" in seen:
+        seen["local_engine"] = seen["engine"]
     return Findings(
         settings=settings,
         configuration_error=wrong,
-        driver=machine.driver_version(host),
-        packages=looks.seen("packages", {}),
+        driver=_driver_version(host),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
-        engine=engine,
-        local_engine=engine if address == settings.engine else looks.seen("local engine", _NOBODY),
-        engine_unit=looks.seen("engine's unit"),
-        engine_port=looks.seen("engine's port", PortUse(False)),
-        own_port=looks.seen("own port", PortUse(False)),
         processes=processes,
         knows_embedded=listens(host.proc, address.port),
         units=units,
-        containers=tuple(one for runtime in RUNTIMES for one in looks.seen(runtime, ())),
+        containers=tuple(containers),
         other_engines=_other_engines(host, processes, address.port),
         service=service,
-        health=looks.seen("health"),
-        endpoint=looks.seen("endpoint"),
-        unseen=(*unseen, *odd_units, *_hidden(host, processes)),
+        unseen=(*unseen, *failures, *odd_units, *_hidden(host, processes)),
+        **seen,
     )
+
+
+def _own_service(host: Host, systemd: Systemd) -> tuple[UnitView | None, tuple[str, ...]]:
+    try:
+        view = systemd.view(OWN_SERVICE, _LONGEST_FIRST_LOOK) if host.runs_systemd else None
+    except CommandFailed as error:
+        return None, (f"own service, so its drop-ins are not known: {error}",)
+    return view, ()
 
 
 def _configuration(
@@ -120,64 +123,76 @@ def _configuration(
         return IntegrationSettings(), str(error)
 
 
-def _start(
+def _looks(
     host: Host,
     systemd: Systemd,
     settings: IntegrationSettings,
     processes: Processes,
     known: Iterable[str],
-) -> _Looks:
-    looks, address = _Looks(), settings.local_engine
-    looks.start("engine", ask_engine, settings.engine, settings.bindings)
-    if address != settings.engine:
-        looks.start("local engine", ask_engine, address, settings.bindings)
-    looks.start("packages", machine.dcgm_packages)
-    looks.start("health", web.health, settings.address)
-    if settings.forward_url:
-        looks.start("endpoint", web.endpoint, settings.forward_url)
-    looks.start("engine's port", _port_use, host, address.port)
-    looks.start("own port", _port_use, host, settings.address.port)
-    if host.runs_systemd:
-        looks.start("engine's unit", systemd.view, ENGINE_SERVICE)
-        looks.start("services", look_at_units, host, systemd, Programs(host), processes, known)
+) -> dict[str, Callable[[], Any]]:
+    """Return what is to be looked at, by the names that people know or that Findings has."""
+    address = settings.local_engine
+    looks: dict[str, Callable[[], Any]] = {
+        "engine": partial(ask_engine, settings.engine, settings.bindings),
+        "packages": _dcgm_packages,
+        "health": partial(web.health, settings.address),
+        "engine_port": partial(_port_use, host, address.port),
+        "own_port": partial(_port_use, host, settings.address.port),
+    }
     for runtime in RUNTIMES:
-        looks.start(runtime, find_containers, host, runtime, processes)
+        looks[runtime] = partial(find_containers, host, runtime, processes)
+    if address != settings.engine:
+        looks["local_engine"] = partial(ask_engine, address, settings.bindings)
+    if settings.forward_url:
+        looks["endpoint"] = partial(web.endpoint, settings.forward_url)
+    if host.runs_systemd:
+        looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE)
+        looks["services"] = partial(look_at_units, host, systemd, Programs(host), processes, known)
     return looks
 
 
-class _Looks:
-    """Several looks at once, each on a thread of its own, which nobody has to wait for."""
+def _take(
+    looks: Mapping[str, Callable[[], Any]], seconds: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Take several looks at once, each on a thread that nobody has to wait for.
 
-    def __init__(self) -> None:
-        self._looks: dict[str, Future[Any]] = {}
+    Return what was seen, and what could not be looked at, one sentence each.
+    """
+    futures: dict[str, Future[Any]] = {name: Future() for name in looks}
 
-    def start(self, name: str, look: Callable[..., Any], *arguments: Any) -> None:
-        """Begin a look; ``name`` says what at."""
-        seen: Future[Any] = Future()
+    def run(name: str) -> None:
+        try:
+            futures[name].set_result(looks[name]())
+        except ExporterError as error:
+            futures[name].set_exception(error)
 
-        def run() -> None:
-            try:
-                seen.set_result(look(*arguments))
-            except ExporterError as error:
-                seen.set_exception(error)
+    for name in looks:
+        threading.Thread(target=run, args=(name,), daemon=True).start()
+    late = wait(futures.values(), seconds).not_done
+    commands.end_all()
+    seen, failures = {}, []
+    for name, future in futures.items():
+        if error := "no answer in time" if future in late else future.exception():
+            failures.append(f"{name.replace('_', ' ')}: {error}")
+        else:
+            seen[name] = future.result()
+    return seen, failures
 
-        self._looks[name] = seen
-        threading.Thread(target=run, name=name, daemon=True).start()
 
-    def wait(self, seconds: float) -> tuple[str, ...]:
-        """Wait for all of them, but no longer, and say what could not be looked at."""
-        done, late = wait(self._looks.values(), seconds)
-        commands.end_all()
-        failed = {name: look.exception() for name, look in self._looks.items() if look in done}
-        return (
-            *(f"{name}: {error}" for name, error in failed.items() if error),
-            *(f"{name}: no answer in time" for name, look in self._looks.items() if look in late),
-        )
+def _driver_version(host: Host) -> str:
+    """Return the version of the loaded NVIDIA driver, nothing without one."""
+    first = host.text("/proc/driver/nvidia/version").partition("\n")[0]
+    match = _DRIVER.search(first) or _DRIVER.search(host.text("/sys/module/nvidia/version"))
+    return match[1] if match else ""
 
-    def seen(self, name: str, otherwise: Any = None) -> Any:
-        """Return what a look has found."""
-        look = self._looks.get(name)
-        return otherwise if look is None or not look.done() or look.exception() else look.result()
+
+def _dcgm_packages() -> dict[str, str]:
+    """Return the versions of the installed packages of DCGM, by name. Raises CommandFailed."""
+    form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
+    # Without a pattern: one that matches nothing is an error.
+    lines = commands.run("dpkg-query", "--show", "-f", form, timeout=_LONGEST_LOOK).splitlines()
+    fields = (line.split("\t") for line in lines if line.startswith("ii"))
+    return {name: version for _, name, version in fields if _PACKAGES.match(name)}
 
 
 def _other_engines(host: Host, processes: Processes, port: int) -> dict[int, str]:
