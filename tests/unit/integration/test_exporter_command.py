@@ -415,7 +415,7 @@ def test_a_file_of_compose_is_told(root: Path) -> None:
     put(root, "/srv/gpu.yaml", f"image: {IMAGE}")
     found = judged(root, "/usr/bin/docker compose -f /srv/gpu.yaml up")
     assert found.run
-    assert "/srv/gpu.yaml" == found.run.file
+    assert "/srv/gpu.yaml" == found.run.compose_file
 
 
 @pytest.mark.parametrize(

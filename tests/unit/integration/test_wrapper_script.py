@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.integration.deciding.launchers import without_launchers
+from do_dcgm_exporter.integration.deciding.exporter_command import without_launchers
 from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
 from do_dcgm_exporter.integration.deciding.wrapper_script import started_by
 

@@ -24,7 +24,9 @@ class ExporterCommand:
     """The command of an exporter.
 
     ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
-    container it is the runtime, and ``image`` and ``container`` are its names.
+    container it is the runtime, ``image`` and ``container`` are its names, ``compose_file``
+    describes it if Compose runs it, and ``is_plain`` is whether the command is nothing but
+    ``docker run`` that stays in the foreground and has the host's network.
     """
 
     form: Form
@@ -33,6 +35,8 @@ class ExporterCommand:
     program: str = ""
     image: str = ""
     container: str = ""
+    compose_file: str = ""
+    is_plain: bool = False
 
     @property
     def remote(self) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Sequence
 
-from do_dcgm_exporter.integration.deciding.container_run import ContainerRun
 from do_dcgm_exporter.integration.deciding.exporter import (
     ExporterCommand,
     Exporters,
@@ -44,7 +43,7 @@ def exporters_in(
     left = list(containers)
     places = Places(engine)
     judgements = [(unit, judge(unit.view, unit.environment, programs)) for unit in units]
-    names = {judged.run.command.container for _, judged in judgements if judged.run}
+    names = {judged.run.container for _, judged in judgements if judged.run}
     for unit, judged in judgements:
         inside = _run_by(judged.run, left, names) if judged.run else []
         left = [one for one in left if one not in inside]
@@ -56,8 +55,7 @@ def exporters_in(
             own |= {one.pid: one for one in processes if one.pid in main}
             exporters.append(_exporter(unit, judged.exporter, tuple(own.values()), programs))
         elif role := _role(unit, judged):
-            file = judged.run.file if judged.run else ""
-            place = places.of_unit(unit.view, role, judged.script, file)
+            place = places.of_unit(unit.view, role, judged)
             mentions.append(_mention(role, unit.view.name, own.values(), place))
     for one in left:
         name = f"container {one.name} ({one.runtime})"
@@ -72,34 +70,30 @@ def exporters_in(
 
 
 def _run_by(
-    run: ContainerRun, containers: Iterable[Container], names: Collection[str]
+    run: ExporterCommand, containers: Iterable[Container], names: Collection[str]
 ) -> list[Container]:
     """Return the containers that a command runs, by Compose's file, by name, or by what is run.
 
     ``names`` are those that commands give. A container without one cannot be told from others
     of the same image and arguments, so it has to be the only one.
     """
-    if run.file:
-        return [one for one in containers if run.file in _compose_files(one)]
-    plain = [one for one in containers if not any(map(_is_makers, one.labels))]
-    if run.command.container:
-        return [one for one in plain if one.name == run.command.container]
-    runtime = os.path.basename(run.command.program).removeprefix("nvidia-")
-    what = (runtime, run.command.image, run.command.arguments)
+    if file := run.compose_file:
+        return [one for one in containers if file in one.labels.get(CONFIG_FILES, "").split(",")]
+    plain = [
+        one
+        for one in containers
+        if not any(label.startswith(MAKERS_LABELS) for label in one.labels)
+    ]
+    if run.container:
+        return [one for one in plain if one.name == run.container]
+    runtime = os.path.basename(run.program).removeprefix("nvidia-")
+    what = (runtime, run.image, run.arguments)
     alike = [
         one
         for one in plain
         if one.name not in names and what == (one.runtime, one.image, one.arguments)
     ]
     return alike if len(alike) == 1 else []
-
-
-def _compose_files(container: Container) -> Sequence[str]:
-    return container.labels.get(CONFIG_FILES, "").split(",")
-
-
-def _is_makers(label: str) -> bool:
-    return label.startswith(MAKERS_LABELS)
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:
@@ -114,7 +108,7 @@ def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -
             return True  # another user's: /proc may hide them
         if command.form is Form.CONTAINER:
             return name in {os.path.basename(command.program), *_STARTERS}
-        kind = programs.identify(program).kind
+        kind = programs.identify(program)
         if kind is Kind.EXPORTER:
             return True
         if name not in _WAITING and kind is not Kind.SHELL_SCRIPT:

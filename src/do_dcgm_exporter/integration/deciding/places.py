@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.deciding.exporter import Role
+from do_dcgm_exporter.integration.deciding.exporter_command import Judged
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner
@@ -85,11 +86,11 @@ class Places:
 
     engine: str
 
-    def of_unit(self, view: UnitView, role: Role, script: str, compose_file: str) -> Place:
+    def of_unit(self, view: UnitView, role: Role, judged: Judged) -> Place:
         """Return where a unit's exporter is set up: another file that it uses, or its own."""
-        own = view.source_path or view.fragment
-        if compose_file:
-            return self._place(compose_file, _COMPOSE)
+        own, script = view.source_path or view.fragment, judged.script
+        if judged.run and judged.run.compose_file:
+            return self._place(judged.run.compose_file, _COMPOSE)
         if own.endswith(".container"):
             return self._place(own, _QUADLET)
         if role is Role.CONTAINER:

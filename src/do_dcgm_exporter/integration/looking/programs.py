@@ -8,7 +8,6 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
@@ -50,20 +49,12 @@ class Kind(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A program by its file; ``text`` is a shell script's."""
-
-    kind: Kind
-    text: str = ""
-
-
 class Programs:
     """The programs of a machine, each looked at once."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._known: dict[str, Program] = {}
+        self._known: dict[str, Kind] = {}
 
     def find(self, name: str, directory: str = "/") -> str:
         """Return the path of a program as a command calls it; it need not be there."""
@@ -72,7 +63,7 @@ class Programs:
         places = (f"{place}/{name}" for place in SEARCH_PATH)
         return next((path for path in places if self._host.path(path).exists()), name)
 
-    def identify(self, path: str) -> Program:
+    def identify(self, path: str) -> Kind:
         """Say what a program is, by its content where that tells, else by its name."""
         if path not in self._known:
             self._known[path] = self._identify(path)
@@ -80,7 +71,7 @@ class Programs:
 
     def may_be_exporter(self, path: str) -> bool:
         """Return whether a program is an exporter or has the name of one."""
-        return _has_name(_SIMILAR_NAME, path) or self.identify(path).kind is Kind.EXPORTER
+        return _has_name(_SIMILAR_NAME, path) or self.identify(path) is Kind.EXPORTER
 
     def text(self, path: str) -> str:
         """Return the text of a script or of a file of variables, nothing of a program."""
@@ -108,26 +99,23 @@ class Programs:
                     if match := _LIBRARY.match(path.name.encode()):
                         yield int(match[1])
 
-    def _identify(self, path: str) -> Program:
+    def _identify(self, path: str) -> Kind:
         place = str(self._host.path(path))
         if not path.startswith("/") or path.startswith(_NO_PROGRAMS):
-            return _program_if(_has_name(_NAME, path))
+            return _exporter_if(_has_name(_NAME, path))
         names = (path, os.path.realpath(place))
         is_named = all(_has_name(_NAME, name) for name in names)
         start = read_bytes(place, 4)
         if start == b"\x7fELF":
-            return _program_if(
-                _is_built_as_exporter(
-                    place, is_similar=any(_has_name(_SIMILAR_NAME, name) for name in names)
-                )
-            )
+            is_similar = any(_has_name(_SIMILAR_NAME, name) for name in names)
+            return _exporter_if(_is_built_as_exporter(place, is_similar=is_similar))
         if start[:2] != b"#!":
-            return _program_if(not start and is_named)
+            return _exporter_if(not start and is_named)
         text = self.text(path)
         if _is_for_shell(text):
-            return Program(Kind.SHELL_SCRIPT, text)
+            return Kind.SHELL_SCRIPT
         # What does not know the variable would not obey it.
-        return _program_if(is_named and REMOTE_VARIABLE in text)
+        return _exporter_if(is_named and REMOTE_VARIABLE in text)
 
 
 def major_of_image(image: str) -> int:
@@ -140,8 +128,8 @@ def _has_name(pattern: re.Pattern[str], path: str) -> bool:
     return pattern.fullmatch(os.path.basename(path)) is not None
 
 
-def _program_if(is_exporter: bool) -> Program:
-    return Program(Kind.EXPORTER if is_exporter else Kind.OTHER)
+def _exporter_if(is_exporter: bool) -> Kind:
+    return Kind.EXPORTER if is_exporter else Kind.OTHER
 
 
 def _only(majors: set[int]) -> int:
