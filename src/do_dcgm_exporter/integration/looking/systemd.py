@@ -71,11 +71,6 @@ class UnitView:
         return self.load_state in ("loaded", "error", "bad-setting")
 
     @property
-    def is_masked(self) -> bool:
-        """Whether the admin forbids it to run."""
-        return self.load_state == "masked"
-
-    @property
     def is_running(self) -> bool:
         """Whether it is active, or about to be; not if it only waits for its next restart."""
         return self.active_state in ("active", "reloading", "activating") and (
