@@ -106,8 +106,8 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
     restart = _there(found, _RESTART_ENGINE)
     # An engine that knows GPUs has a driver, be it in another place or simulated.
     if here and not found.driver and not engine.gpus:
-        load = ("modprobe nvidia", _RESTART_ENGINE)
-        yield Problem("no-driver", "no NVIDIA driver is loaded: install it, or load it", load)
+        what = "no NVIDIA driver is loaded: install it, or load it"
+        yield Problem("no-driver", what, ("modprobe nvidia", _RESTART_ENGINE))
     missing = {Condition.NO_CLIENT} | ({Condition.ABSENT, Condition.FAILED} if here else set())
     if not (found.packages or found.has_engine_program) and condition in missing:
         yield Problem("no-dcgm", "DCGM is not installed", (f"apt install {_PACKAGE}",))

@@ -73,10 +73,6 @@ class Processes:
         """The processes with an engine of their own."""
         return tuple(process for process in self.dcgm if process.is_embedded)
 
-    def of_unit(self, unit: str) -> tuple[DcgmProcess, ...]:
-        """Return the processes of a unit."""
-        return tuple(process for process in self.dcgm if process.unit == unit)
-
 
 def scan(host: Host, engine_port: int) -> Processes:
     """Look at all processes; ``engine_port`` leads to an engine even where none is seen."""
@@ -89,13 +85,15 @@ def scan(host: Host, engine_port: int) -> Processes:
             engines[int(process)] = ports_of(proc, process)
             continue
         try:
-            major = _library_major(proc, process)
+            library = _LIBRARY.search((proc / process / "maps").read_bytes())
         except PermissionError:
             # Threads of the kernel have no command line.
             unseen += bool(read_bytes(f"{proc}/{process}/cmdline", 1))
             continue
-        if major is not None and not _is_ours(proc, process):
-            majors[process] = major
+        except OSError:
+            continue  # it has ended
+        if library and not _is_ours(proc, process):
+            majors[process] = int(library[1] or 0)
     ports = {engine_port}.union(*engines.values())
     return Processes(tuple(_dcgm_processes(host, majors, ports)), engines, unseen)
 
@@ -113,22 +111,6 @@ def _dcgm_processes(
         yield DcgmProcess(int(process), program, owner, major, is_client, told)
 
 
-def _library_major(proc: Path, process: str) -> int | None:
-    """Return the major release of the mapped libdcgm, None without one, 0 if it does not tell.
-
-    Raises PermissionError.
-    """
-    try:
-        with open(f"{proc}/{process}/maps", "rb", buffering=0) as file:
-            maps = file.readall()
-    except PermissionError:
-        raise
-    except OSError:
-        return None  # it has ended
-    match = _LIBRARY.search(maps)
-    return int(match[1] or 0) if match else None
-
-
 def _is_ours(proc: Path, process: str) -> bool:
     """Return whether it is the exporter of this package, or a program that asks for it."""
     return unit_of(proc, process) == OWN_SERVICE or any(
@@ -139,7 +121,9 @@ def _is_ours(proc: Path, process: str) -> bool:
 
 def _told(host: Host, process: str, program: str) -> str | None:
     """Return the engine that an exporter was told of."""
-    environment = environment_of(host.proc, process)
+    text = read_bytes(f"{host.proc}/{process}/environ", 1 << 20).decode("utf-8", "surrogateescape")
+    assignments = (line.partition("=") for line in text.split("\0"))
+    environment = {name: value for name, _, value in assignments}
     if not Programs(host).may_be_exporter(program):
         return environment.get(REMOTE_VARIABLE)
     words = _arguments(host.proc, process)
@@ -160,15 +144,12 @@ def program_of(proc: Path, process: str) -> str:
     except OSError:
         return words[0] or command  # it is another user's, or a thread of the kernel
     paths = (program, *words[1:])
-    return next((path for path in paths if _command_for(path) == command), program)
+    names = (os.path.basename(path)[:_LONGEST_COMMAND] for path in paths)
+    return next((path for path, name in zip(paths, names) if name == command), program)
 
 
 def _command(proc: Path, process: str) -> str:
     return read_bytes(f"{proc}/{process}/comm", 64).decode("utf-8", "replace").rstrip("\n")
-
-
-def _command_for(path: str) -> str:
-    return os.path.basename(path)[:_LONGEST_COMMAND]
 
 
 def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
@@ -191,12 +172,6 @@ def unit_of(proc: Path, process: str) -> str:
     """Return the system's service unit of a process, nothing of a container's or a user's."""
     owner = owner_of(proc, process)
     return owner.name if owner.kind is Kind.UNIT else ""
-
-
-def environment_of(proc: Path, process: str) -> dict[str, str]:
-    """Return the environment a process was started with, nothing of one that is hidden."""
-    text = read_bytes(f"{proc}/{process}/environ", 1 << 20).decode("utf-8", "surrogateescape")
-    return {name: value for name, _, value in (line.partition("=") for line in text.split("\0"))}
 
 
 def _numbers(proc: Path) -> Iterator[str]:

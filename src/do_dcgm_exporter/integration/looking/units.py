@@ -112,7 +112,7 @@ def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
         hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest(),
         REMOTE_VARIABLE in source,
         tuple(only_children(host.proc, view.main_pid)) if view.main_pid else (),
-        processes.of_unit(view.name),
+        tuple(process for process in processes.dcgm if process.unit == view.name),
     )
 
 

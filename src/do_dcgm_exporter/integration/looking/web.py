@@ -36,7 +36,8 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
     """Ask what an exporter serves at ``address``; whether it is the right one is not asked."""
     scheme = "https" if tls else "http"
     context = ssl._create_unverified_context() if tls else None
-    answer = _get(f"{scheme}://{_bracketed(address)}:{port}/metrics", _EXPORTER_SECONDS, context)
+    url = f"{scheme}://{ListenAddress(address, port)}/metrics"
+    answer = _get(url, _EXPORTER_SECONDS, context)
     if answer.status == http.client.UNAUTHORIZED:
         return Served.METRICS  # one that asks for a password serves
     if answer.status != http.client.OK:
@@ -48,16 +49,12 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
 def health(address: ListenAddress) -> Answer:
     """Ask our own exporter how it is."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-    return _get(f"http://{_bracketed(host)}:{address.port}/health", _SECONDS)
+    return _get(f"http://{ListenAddress(host, address.port)}/health", _SECONDS)
 
 
 def endpoint(url: str) -> Answer:
     """Ask whether the endpoint is there; any answer will do, and nothing is posted."""
     return _get(url, _SECONDS)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _get(url: str, seconds: float, context: ssl.SSLContext | None = None) -> Answer:
