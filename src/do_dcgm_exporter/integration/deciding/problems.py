@@ -95,13 +95,13 @@ def _of_configuration(found: Findings) -> Iterator[Problem]:
 
 def _there(found: Findings, *commands: str) -> tuple[str, ...]:
     """Return commands as they are typed here; what is done to an engine is done on its host."""
-    if found.settings.engine_is_local:
+    if found.settings.engine.is_local:
         return commands
     return tuple(f"ssh {found.settings.engine.host} {command}" for command in commands)
 
 
 def _of_engine(found: Findings) -> Iterator[Problem]:
-    engine, address, here = found.engine, found.settings.engine, found.settings.engine_is_local
+    engine, address, here = found.engine, found.settings.engine, found.settings.engine.is_local
     reason, condition = engine.reason, engine.condition
     restart = _there(found, _RESTART_ENGINE)
     # An engine that knows GPUs has a driver, be it in another place or simulated.
@@ -131,7 +131,7 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
 
 def _absent(found: Findings) -> Problem:
     address, port = found.settings.engine, found.engine_port
-    if not found.settings.engine_is_local:
+    if not found.settings.engine.is_local:
         remedy: tuple[str, ...] = (f"curl -v telnet://{address} # from here",)
     elif address.socket_path:
         remedy = (f"systemctl cat {ENGINE_SERVICE}", _RESTART_ENGINE)
@@ -163,7 +163,7 @@ def _start_engine(found: Findings) -> tuple[str, ...]:
 def _of_profiling(found: Findings) -> Iterator[Problem]:
     engine, health = found.engine, found.health
     if engine.profiling is Profiling.NOT_LOADED:
-        is_installed = found.settings.engine_is_local and _PROFILING_PACKAGE in found.packages
+        is_installed = found.settings.engine.is_local and _PROFILING_PACKAGE in found.packages
         install = () if is_installed else (f"apt install {_PROFILING_PACKAGE}",)
         what = "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics"
         yield Problem("no-profiling", what, _there(found, *install, _RESTART_ENGINE))

@@ -23,7 +23,6 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import environment_of
 
 _PROGRAM = "do-dcgm-exporter"
-_LOCAL = ("localhost", "::1")
 
 
 class Choice(Enum):
@@ -49,20 +48,13 @@ class IntegrationSettings:
     forward_url: str = ""
 
     @property
-    def engine_is_local(self) -> bool:
-        """Whether the engine is one of this machine."""
-        host = self.engine.host
-        return bool(self.engine.socket_path) or host in _LOCAL or host.startswith("127.")
-
-    @property
     def local_engine(self) -> EngineAddress:
         """The engine of this machine that other exporters can use: over TCP, that is all they know.
 
         Ours may be on another machine, or behind a socket.
         """
-        if self.engine_is_local and not self.engine.socket_path:
-            return self.engine
-        return EngineAddress()
+        is_usable = self.engine.is_local and not self.engine.socket_path
+        return self.engine if is_usable else EngineAddress()
 
 
 def settings_of_service(
