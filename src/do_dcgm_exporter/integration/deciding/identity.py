@@ -16,7 +16,6 @@ from do_dcgm_exporter.integration.deciding.exporter import (
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
 from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, MAKERS_LABELS, Place, Places
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.control_groups import Kind as OwnerKind
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.units import SeenUnit
@@ -53,19 +52,19 @@ def exporters_in(
             # One with a PID namespace of its own is in the unit's group and not of the unit.
             main = {pid for pid, _ in unit.main}
             own |= {one.pid: one for one in processes if one.pid in main}
-            exporters.append(_exporter(unit, judged.exporter, tuple(own.values()), programs))
+            major = _library_major(judged.exporter, own.values(), programs)
+            made = (judged.exporter, tuple(own.values()), unit.source, unit.names_engine, major)
+            exporters.append(UnitExporter(unit.view, *made))
         elif role := _role(unit, judged):
             place = places.of_unit(unit.view, role, judged)
-            mentions.append(_mention(role, unit.view.name, own.values(), place))
+            mentions.append(_mention(role, unit.view.name, place, own.values()))
     for one in left:
-        name = f"container {one.name} ({one.runtime})"
-        mentions.append(_mention(Role.CONTAINER, name, one.processes, places.of_container(one)))
+        name, place = f"container {one.name} ({one.runtime})", places.of_container(one)
+        mentions.append(_mention(Role.CONTAINER, name, place, one.processes))
     named = {pid for mention in mentions for pid in mention.pids}
     named |= {process.pid for exporter in exporters for process in exporter.processes}
-    for process in processes:
-        if process.is_embedded and process.pid not in named:
-            role, place = places.of_process(process.owner)
-            mentions.append(_mention(role, _name(process), (process,), place))
+    unnamed = (one for one in processes if one.is_embedded and one.pid not in named)
+    mentions += [_mention(*places.of_process(one), (one,)) for one in unnamed]
     return Exporters(tuple(exporters), tuple(mentions))
 
 
@@ -127,30 +126,16 @@ def _role(unit: SeenUnit, judged: Judged) -> Role | None:
     return judged.role
 
 
-def _exporter(
-    unit: SeenUnit,
-    command: ExporterCommand,
-    processes: tuple[DcgmProcess, ...],
-    programs: Programs,
-) -> UnitExporter:
+def _library_major(
+    command: ExporterCommand, processes: Iterable[DcgmProcess], programs: Programs
+) -> int:
     majors = {process.library_major for process in processes} - {0}
     if len(majors) == 1:
-        major = majors.pop()
-    elif command.image:
-        major = major_of_image(command.image)
-    else:
-        major = programs.library_major(command.program)
-    return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
+        return majors.pop()
+    image, program = command.image, command.program
+    return major_of_image(image) if image else programs.library_major(program)
 
 
-def _mention(role: Role, name: str, processes: Iterable[DcgmProcess], place: Place) -> Mention:
+def _mention(role: Role, name: str, place: Place, processes: Iterable[DcgmProcess]) -> Mention:
     pids = tuple(process.pid for process in processes if process.is_embedded)
     return Mention(role, name, pids, *place)
-
-
-def _name(process: DcgmProcess) -> str:
-    if process.owner.kind is OwnerKind.NOTHING:
-        return f"{process.command} (pid {process.pid})"
-    if process.owner.kind is OwnerKind.CONTAINER:
-        return f"container {process.owner.name[:12]}"
-    return process.owner.name

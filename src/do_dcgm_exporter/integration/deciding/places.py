@@ -10,7 +10,8 @@ from do_dcgm_exporter.integration.deciding.exporter import Role
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner
+from do_dcgm_exporter.integration.looking.control_groups import Kind
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # Where Compose says which files describe a container.
@@ -112,12 +113,14 @@ class Places:
                 return where % values, tuple(line % values for line in lines)
         return self._place(f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
 
-    def of_process(self, owner: Owner) -> tuple[Role, Place]:
-        """Return what a process is that belongs to nothing that was seen, and its place."""
-        role, where, lines = _OF_OWNERS[owner.kind]
-        if owner.pod:
+    def of_process(self, process: DcgmProcess) -> tuple[Role, str, Place]:
+        """Return what a process is that belongs to nothing that was seen, its name and place."""
+        role, where, lines = _OF_OWNERS[process.owner.kind]
+        if process.owner.pod:
             where, lines = "what describes its pod", _POD
-        return role, self._place(where, lines)
+        name = f"{process.command} (pid {process.pid})"
+        name = process.belongs_to if process.owner.name else name
+        return role, name, self._place(where, lines)
 
     def _place(self, where: str, lines: Sequence[str]) -> Place:
         values = {"engine": self.engine, "service": "dcgm-exporter"}

@@ -75,12 +75,8 @@ class _Run:
                 word = words.pop(0)
                 if word == "if":
                     ifs.append(False)
-                elif word == "then":
-                    ifs[-1:] = [is_certain]
-                elif word == "else":
-                    ifs[-1:] = [False]
                 else:
-                    ifs[-1:] = []
+                    ifs[-1:] = [] if word == "fi" else [word == "then" and is_certain]
             if words:
                 is_certain = is_certain or before in _ENDS
                 self._command(words, command, is_certain and all(ifs))

@@ -52,6 +52,13 @@ class DcgmProcess:
         return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
 
     @property
+    def belongs_to(self) -> str:
+        """What it belongs to: a unit, a session, a container, or nothing but itself."""
+        if self.container:
+            return f"container {self.container[:12]}"
+        return self.owner.name or self.command
+
+    @property
     def is_embedded(self) -> bool:
         """Whether it runs an engine of its own; a client between two engines does not."""
         return not self.is_client and self.told is None

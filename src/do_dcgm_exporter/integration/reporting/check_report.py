@@ -16,7 +16,6 @@ from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
@@ -127,7 +126,7 @@ def _embedded(found: Findings) -> Iterator[str]:
     elif not embedded:
         yield "none that can be seen" if found.processes.unseen else "none"
     for process in embedded:
-        yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
+        yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
 
 # JSON, whose keys are only ever added: the values themselves, of some kinds only a part
@@ -143,7 +142,7 @@ _SHOWN: Mapping[type, str] = {
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     found, records = now.found, now.records
-    processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
+    processes = [{**_plain(one), "of": one.belongs_to} for one in found.processes.embedded]
     return {
         "schema": 2,
         **_plain(found),
