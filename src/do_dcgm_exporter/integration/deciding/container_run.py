@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
-from do_dcgm_exporter.integration.deciding.shell import Call, ReadText
+from do_dcgm_exporter.integration.deciding.wrapper_script import Call, ReadText
 
 _RUNTIMES = frozenset(
     {"ctr", "docker", "docker-compose", "nerdctl", "nvidia-docker", "podman", "podman-compose"}

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from getopt import GetoptError, getopt
 from itertools import dropwhile
 
-from do_dcgm_exporter.integration.deciding import shell
+from do_dcgm_exporter.integration.deciding import wrapper_script as shell
 from do_dcgm_exporter.integration.deciding.container_run import container_run
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form, Role
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
-from do_dcgm_exporter.integration.deciding.wrapper_script import RESERVED, started_by
+from do_dcgm_exporter.integration.deciding.wrapper_script import UNKNOWN, Call, NotUnderstood
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, asks_only
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs
 from do_dcgm_exporter.integration.looking.systemd import UnitView
@@ -124,7 +123,7 @@ class _Judge:
             return _NOTHING
         inside = _Judge(self.programs, path, self.depth + 1)
         try:
-            return inside.judge(started_by(text, caller, self.programs.text))
+            return inside.judge(shell.started_by(text, caller, self.programs.text))
         except NotUnderstood:
             return inside.mentioned(text, caller.directory)
 
@@ -133,7 +132,7 @@ class _Judge:
         inside = replace(self, depth=_DEEPEST)
         with suppress(NotUnderstood):
             for command in shell.commands(text):
-                words = [word for word in command.words if word not in RESERVED]
+                words = [word for word in command.words if word not in shell.RESERVED]
                 words = list(dropwhile(shell.ASSIGNMENT.match, words))
                 values = tuple(shell.value(word, lambda _: UNKNOWN) for word in words)
                 judged = inside.judge(Call(values, {}, directory))

@@ -7,7 +7,6 @@ from enum import Enum
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.deciding.drop_in import text_for
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import (
     DropIn,
@@ -15,6 +14,7 @@ from do_dcgm_exporter.integration.deciding.records import (
     Record,
     Records,
     settings_of,
+    text_for,
 )
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
