@@ -192,23 +192,20 @@ class _Judge:
         tried, *reason = self.records.refused.get(exporter.name, [""])
         if tried == tried_with(exporter, self.now.address) and not self.now.retry:
             return self._give_up(Reason.REFUSED, "".join(reason))
-        text = text_for(exporter.view, exporter.command, self._record())
+        old = self.ours.record if self.ours else self._fresh_record()
+        address, source = str(self.now.address), exporter.source
+        record = replace(old, engine=address, source=source, proven=False)
+        text = text_for(exporter.view, exporter.command, record)
         restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
         return Decision(exporter.name, Goal.CLIENT, text=text, restart=restart)
 
-    def _record(self) -> Record:
+    def _fresh_record(self) -> Record:
         name, view = self.exporter.name, self.exporter.view
         stopped = self.records.stopped.get(name)
-        fresh = Record(
+        return Record(
             invocation=view.invocation,
             was_active=view.is_running or (stopped is not None and stopped.was_active),
             made_folder=name not in self.records.folders,
-        )
-        return replace(
-            self.ours.record if self.ours else fresh,
-            engine=str(self.now.address),
-            source=self.exporter.source,
-            proven=False,
         )
 
     def _unusable(self) -> str:

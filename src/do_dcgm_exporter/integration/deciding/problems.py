@@ -44,20 +44,34 @@ class Situation:
 
 def problems(now: Situation) -> tuple[Problem, ...]:
     """Return what is wrong: the cause, not its consequences as well."""
+    return tuple(_problems(now))
+
+
+def _problems(now: Situation) -> Iterator[Problem]:
     found = now.found
-    engine, port = tuple(_of_engine(found)), tuple(_of_port(found))
-    return (
-        *_of_configuration(found),
-        *engine,
-        *_of_profiling(found),
-        *(one for exporter in now.exporters.units for one in _of_exporter(now, exporter)),
-        *(_embedded_in(one) for one in now.exporters.mentions if one.pids and found.knows_embedded),
-        *map(_of_record, now.records.complaints),
-        *_of_the_snap(found),
-        *port,
-        *(() if port else _of_service(found, is_known=bool(engine))),
-        *_of_endpoint(found),
-    )
+    if error := found.configuration_error:
+        look = "do-dcgm-exporter --check-config"
+        look = f"systemctl cat {OWN_SERVICE}" if error.startswith(OWN_SERVICE) else look
+        yield Problem("configuration", f"the configuration is wrong: {error}", (look,))
+    engine = tuple(_of_engine(found))
+    yield from (*engine, *_of_profiling(found))
+    for exporter in now.exporters.units:
+        yield from _of_exporter(now, exporter)
+    for mention in now.exporters.mentions:
+        if mention.pids and found.knows_embedded:
+            pids = ", ".join(map(str, mention.pids))
+            what = f"{mention.name} {mention.role.value}, with an embedded DCGM (pid {pids})"
+            yield Problem("embedded-dcgm", f"{what}{_where(mention)}", mention.lines)
+    for complaint in now.records.complaints:
+        remove = f"rm {complaint.split(maxsplit=1)[0]}  # once everything is as it should be"
+        yield Problem("record", complaint, (remove,))
+    if _SNAP_ENGINE in found.other_engines.values():
+        what = "the snap dcgm runs an engine of its own, beside the one on the engine's port"
+        port = f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}"
+        stop, restart = "snap stop --disable dcgm.nv-hostengine", "snap restart dcgm.dcgm-exporter"
+        yield Problem("second-engine", what, (stop, port, restart))
+    yield from _of_service(found, is_known=bool(engine))
+    yield from _of_endpoint(found)
 
 
 def notes(now: Situation) -> Iterator[str]:
@@ -75,19 +89,6 @@ def notes(now: Situation) -> Iterator[str]:
             who = f"pid {pid}, {unit}" if unit else f"pid {pid}"
             port = now.found.settings.local_engine.port
             yield f"another nv-hostengine runs ({who}), not on port {port}"
-
-
-def _of_record(complaint: str) -> Problem:
-    path = complaint.split(maxsplit=1)[0]
-    return Problem("record", complaint, (f"rm {path}  # once everything is as it should be",))
-
-
-def _of_configuration(found: Findings) -> Iterator[Problem]:
-    if error := found.configuration_error:
-        look = "do-dcgm-exporter --check-config"
-        if error.startswith(OWN_SERVICE):
-            look = f"systemctl cat {OWN_SERVICE}"
-        yield Problem("configuration", f"the configuration is wrong: {error}", (look,))
 
 
 # The engine
@@ -175,14 +176,6 @@ def _of_profiling(found: Findings) -> Iterator[Problem]:
                 yield Problem("profiling-blank", f"{OWN_SERVICE}: {note}", resume)
 
 
-def _of_the_snap(found: Findings) -> Iterator[Problem]:
-    if _SNAP_ENGINE in found.other_engines.values():
-        what = "the snap dcgm runs an engine of its own, beside the one on the engine's port"
-        port = f"snap set dcgm nv-hostengine-port={found.settings.local_engine.port}"
-        stop, restart = "snap stop --disable dcgm.nv-hostengine", "snap restart dcgm.dcgm-exporter"
-        yield Problem("second-engine", what, (stop, port, restart))
-
-
 # Exporters
 
 
@@ -248,27 +241,12 @@ def _embedded(found: Findings, exporter: UnitExporter, decision: plan.Decision) 
     return Problem("embedded-dcgm", what, remedies.get(decision.reason, (_APPLY,)))
 
 
-def _embedded_in(mention: Mention) -> Problem:
-    pids = ", ".join(map(str, mention.pids))
-    what = f"{mention.name} {mention.role.value}, with an embedded DCGM (pid {pids})"
-    return Problem("embedded-dcgm", f"{what}{_where(mention)}", mention.lines)
-
-
 def _where(mention: Mention) -> str:
     """Say where a person connects it."""
     return f"; to connect it, see {mention.place}" if mention.place else ""
 
 
 # Ourselves
-
-
-def _of_port(found: Findings) -> Iterator[Problem]:
-    port, number = found.own_port, found.settings.address.port
-    if port.is_taken and not _is_ours(found):
-        holder = port.holder or "a program that cannot be seen"
-        what = f"port {number}, that of do-dcgm-exporter, is taken by {holder}"
-        other = f"{_CHOOSE_AGAIN}  # to have another port"
-        yield Problem("port-taken", what, (_who_it_is(port, number), other))
 
 
 def _who_it_is(port: PortUse, number: int) -> str:
@@ -278,7 +256,27 @@ def _who_it_is(port: PortUse, number: int) -> str:
     return f"ss --listening --tcp --processes 'sport = {number}'"
 
 
+def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
+    view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
+    port, number, is_ours = found.own_port, found.settings.address.port, _is_ours(found)
+    if port.is_taken and not is_ours:
+        holder = port.holder or "a program that cannot be seen"
+        what = f"port {number}, that of do-dcgm-exporter, is taken by {holder}"
+        other = f"{_CHOOSE_AGAIN}  # to have another port"
+        yield Problem("port-taken", what, (_who_it_is(port, number), other))
+    elif view is None or not view.is_there:
+        return
+    elif not view.is_running:
+        how = "has failed" if view.active_state == "failed" else "does not run"
+        start = f"systemctl enable --now {OWN_SERVICE}"
+        yield Problem("service-down", f"{OWN_SERVICE} {how}", (start, log))
+    elif health and health.status != 200 and not is_known and is_ours:
+        what = health.text.strip().partition("\n")[0]
+        yield Problem("service-unhealthy", f"{OWN_SERVICE}: {what}", (log,))
+
+
 def _is_ours(found: Findings) -> bool:
+    """Return whether our own service listens on our port."""
     port = found.own_port
     if port.unit:
         return port.unit == OWN_SERVICE
@@ -286,19 +284,6 @@ def _is_ours(found: Findings) -> bool:
         return port.holder.command.startswith("do-dcgm-exporte")  # as long as names can be
     # Others' processes cannot be seen without being root.
     return found.service is not None and found.service.is_running
-
-
-def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
-    view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
-    if view is None or not view.is_there:
-        return
-    if not view.is_running:
-        how = "has failed" if view.active_state == "failed" else "does not run"
-        start = f"systemctl enable --now {OWN_SERVICE}"
-        yield Problem("service-down", f"{OWN_SERVICE} {how}", (start, log))
-    elif health and health.status != 200 and not is_known and _is_ours(found):
-        what = health.text.strip().partition("\n")[0]
-        yield Problem("service-unhealthy", f"{OWN_SERVICE}: {what}", (log,))
 
 
 def _of_endpoint(found: Findings) -> Iterator[Problem]:

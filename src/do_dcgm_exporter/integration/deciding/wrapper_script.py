@@ -238,22 +238,18 @@ class _Run:
             self._start([name, *arguments], own)
         elif command.is_redirected or (name and own):
             raise NotUnderstood(f"what is done to {name}")
-        else:
-            self._assign(own, is_certain, export=self._exports_all)
-            self._do(name, arguments, is_certain)
-
-    def _do(self, name: str, words: Sequence[str], is_certain: bool) -> None:
-        """Do what a command of the shell itself does, if it is one with an effect."""
-        if name == "export":
-            self._assign(words, is_certain, export=True)
+        elif name == "export":
+            self._assign(arguments, is_certain, export=True)
         elif name == "set":
-            self._set(words, is_certain)
+            self._set(arguments, is_certain)
         elif name == "cd":
-            self._directory = self._path(words)
+            self._directory = self._path(arguments)
         elif name in (".", "source"):
-            self._source(self._path(words), is_certain)
+            self._source(self._path(arguments), is_certain)
         elif name in ("exit", "return") and is_certain and not self.started:
             raise NotUnderstood(f"{name} before the program")
+        else:
+            self._assign(own, is_certain, export=self._exports_all)
 
     def _assign(self, words: Sequence[str], is_certain: bool, *, export: bool) -> None:
         for word in words:

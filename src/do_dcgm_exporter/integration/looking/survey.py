@@ -81,7 +81,10 @@ def survey(
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
     service, unseen = _own_service(host, systemd)
-    settings, wrong = _configuration(host, service, environ)
+    try:
+        settings, wrong = read_as_service(host, service, environ), ""
+    except ConfigurationError as error:
+        settings, wrong = IntegrationSettings(), str(error)
     address = settings.local_engine
     processes = scan(host, address.port)
     looks = _looks(host, systemd, settings, processes, known)
@@ -99,7 +102,7 @@ def survey(
         knows_embedded=listens(host.proc, address.port),
         units=units,
         containers=tuple(containers),
-        other_engines=_other_engines(host, processes, address.port),
+        other_engines=dict(_other_engines(host, processes, address.port)),
         service=service,
         unseen=(*unseen, *failures, *odd_units, *_hidden(host, processes)),
         **seen,
@@ -112,15 +115,6 @@ def _own_service(host: Host, systemd: Systemd) -> tuple[UnitView | None, tuple[s
     except CommandFailed as error:
         return None, (f"own service, so its drop-ins are not known: {error}",)
     return view, ()
-
-
-def _configuration(
-    host: Host, service: UnitView | None, environ: Mapping[str, str]
-) -> tuple[IntegrationSettings, str]:
-    try:
-        return read_as_service(host, service, environ), ""
-    except ConfigurationError as error:
-        return IntegrationSettings(), str(error)
 
 
 def _looks(
@@ -195,20 +189,18 @@ def _dcgm_packages() -> dict[str, str]:
     return {name: version for _, name, version in fields if _PACKAGES.match(name)}
 
 
-def _other_engines(host: Host, processes: Processes, port: int) -> dict[int, str]:
-    """Return the units of engines that are not on our engine's port, by process."""
-    if processes.unseen:
-        return {}  # whose ports are whose cannot be seen
-    others = sorted(pid for pid, ports in processes.engines.items() if port not in ports)
-    return {pid: unit_of(host.proc, str(pid)) for pid in others}
+def _other_engines(host: Host, processes: Processes, port: int) -> Iterator[tuple[int, str]]:
+    """Yield process and unit of engines that are not on our engine's port."""
+    for pid, ports in sorted(processes.engines.items()):
+        # Whose ports are whose cannot be seen where processes cannot.
+        if port not in ports and not processes.unseen:
+            yield pid, unit_of(host.proc, str(pid))
 
 
 def _port_use(host: Host, port: int) -> PortUse:
-    """Say who listens on a port."""
-    if not listens(host.proc, port):
-        return PortUse(False)
     holder = find_holder(port, host.proc)
-    return PortUse(True, holder, unit_of(host.proc, str(holder.pid)) if holder else "")
+    unit = unit_of(host.proc, str(holder.pid)) if holder else ""
+    return PortUse(listens(host.proc, port), holder, unit)
 
 
 def _hidden(host: Host, processes: Processes) -> Iterator[str]:

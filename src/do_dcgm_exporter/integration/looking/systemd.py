@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 from do_dcgm_exporter.integration.looking.quoting import expanded
@@ -97,7 +96,7 @@ class Systemd:
             "org.freedesktop.DBus.Properties", "GetAll", "s", "",
             timeout=timeout,
         )  # fmt: skip
-        return _view(unit, _properties(answer, unit))
+        return _view(unit, answer)
 
     def services(self) -> Iterator[tuple[str, str]]:
         """Yield names of all services, with their commands and variables as systemctl prints them.
@@ -153,16 +152,12 @@ def _escaped(unit: str) -> str:
     )
 
 
-def _properties(answer: str, unit: str) -> Mapping[str, Any]:
+def _view(unit: str, answer: str) -> UnitView:
     try:
         (properties,) = json.loads(answer)["data"]
-        return {name: value["data"] for name, value in properties.items()}
+        get = {name: value["data"] for name, value in properties.items()}.get
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandFailed(("busctl", unit), "its answer cannot be understood") from error
-
-
-def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
-    get = properties.get
     assignments = (text.partition("=") for text in get("Environment") or ())
     return UnitView(
         name=get("Id") or unit,

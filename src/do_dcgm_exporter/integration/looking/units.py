@@ -20,7 +20,7 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
-_NEVER = frozenset({OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"})
+_OURS_AND_ENGINES = frozenset({OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"})
 _WORD = re.compile(r"dcgm[-_]exporter")
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
@@ -68,7 +68,11 @@ def look_at_units(
         answers = list(pool.map(partial(_view, systemd), sorted(names)))
     views = [answer for answer in answers if isinstance(answer, UnitView)]
     return (
-        tuple(_seen(host, view, processes) for view in views if _is_anybodys(view)),
+        tuple(
+            _seen(host, view, processes)
+            for view in views
+            if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names}) and not view.name.startswith("snap.")
+        ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
 
@@ -80,11 +84,6 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
         raise
     except CommandFailed as error:
         return CommandFailed((name,), error.reason)
-
-
-def _is_anybodys(view: UnitView) -> bool:
-    """Return whether a unit is neither ours nor an engine's nor a snap's."""
-    return not (_NEVER & {view.name, *view.names} or view.name.startswith("snap."))
 
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
