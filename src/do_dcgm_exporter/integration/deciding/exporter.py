@@ -49,9 +49,8 @@ class UnitExporter:
     """A unit that is an exporter.
 
     ``processes`` are those of its control group, or of its container, that have DCGM's
-    library mapped. ``source`` is a fingerprint of the files that say how the unit
-    runs, without our drop-in, and ``names_engine`` is whether one of them has the engine's
-    variable. ``library_major`` is 0 where it is not known.
+    library mapped. ``source`` and ``names_engine`` are those of SeenUnit; ``library_major`` is
+    0 where it is not known.
     """
 
     view: UnitView

@@ -53,8 +53,8 @@ def exporters_in(
             main = {pid for pid, _ in unit.main}
             own |= {one.pid: one for one in processes if one.pid in main}
             major = _library_major(judged.exporter, own.values(), programs)
-            made = (judged.exporter, tuple(own.values()), unit.source, unit.names_engine, major)
-            exporters.append(UnitExporter(unit.view, *made))
+            found = (judged.exporter, tuple(own.values()), unit.source, unit.names_engine, major)
+            exporters.append(UnitExporter(unit.view, *found))
         elif role := _role(unit, judged):
             place = places.of_unit(unit.view, role, judged)
             mentions.append(_mention(role, unit.view.name, place, own.values()))

@@ -103,12 +103,10 @@ def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bo
     A variable goes on being right when the rest of the unit changes. A container's whole
     command stands in the drop-in, and a variable hides one that somebody has set since.
     """
-    if not is_loaded(exporter):
-        return False
-    if not ours.record.engine == str(address) == exporter.command.remote:
-        return True
-    hides = exporter.command.form is Form.CONTAINER or exporter.names_engine
-    return hides and ours.record.source != exporter.source
+    is_right = ours.record.engine == str(address) == exporter.command.remote
+    if exporter.command.form is Form.CONTAINER or exporter.names_engine:
+        is_right = is_right and ours.record.source == exporter.source
+    return is_loaded(exporter) and not is_right
 
 
 def tried_with(exporter: UnitExporter, address: EngineAddress) -> str:

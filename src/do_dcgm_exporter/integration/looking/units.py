@@ -20,7 +20,9 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
-_OURS_AND_ENGINES = frozenset({OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"})
+_OURS_AND_ENGINES = frozenset(
+    {OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"}
+)
 _WORD = re.compile(r"dcgm[-_]exporter")
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
@@ -71,7 +73,8 @@ def look_at_units(
         tuple(
             _seen(host, view, processes)
             for view in views
-            if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names}) and not view.name.startswith("snap.")
+            if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names})
+            and not view.name.startswith("snap.")
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
