@@ -10,11 +10,11 @@ from itertools import pairwise
 
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
 from do_dcgm_exporter.integration.deciding.wrapper_script import Call, ReadText
+from do_dcgm_exporter.integration.exporter_arguments import WORD
 
 _RUNTIMES = frozenset(
     {"ctr", "docker", "docker-compose", "nerdctl", "nvidia-docker", "podman", "podman-compose"}
 )
-_WORD = re.compile(r"dcgm[-_]exporter")
 # What follows the last slash of an image's name: the name itself, a tag, a digest.
 _IMAGE = re.compile(r"(?:^|/)[\w.-]*dcgm[-_]exporter[\w.-]*(?:[:@].*)?$")
 _COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -41,7 +41,7 @@ def container_run(call: Call, read: ReadText) -> ExporterCommand | None:
     if names[place].endswith("-compose") or rest[:1] == ("compose",):
         return _composed(rest, call.directory, read) if {"up", "start"} & set(rest) else None
     if "run" not in rest:
-        named = next((word for word in rest if _WORD.search(word)), "")
+        named = next((word for word in rest if WORD.search(word)), "")
         is_started = named and "start" in rest
         return replace(_UNKNOWN, container=named) if is_started else None
     verb = rest.index("run")
@@ -54,8 +54,8 @@ def _composed(words: Sequence[str], directory: str, read: ReadText) -> ExporterC
     given = [file for option, file in pairwise(words) if option in ("-f", "--file")]
     given += [word.removeprefix("--file=") for word in words if word.startswith("--file=")]
     paths = [os.path.join(directory, file) for file in given or _COMPOSE_FILES]
-    file = next((path for path in paths if _WORD.search(read(path))), "")
-    is_exporter = file or any(map(_WORD.search, words))
+    file = next((path for path in paths if WORD.search(read(path))), "")
+    is_exporter = file or any(map(WORD.search, words))
     return replace(_UNKNOWN, compose_file=file) if is_exporter else None
 
 
@@ -67,7 +67,7 @@ def _run(
         return None
     image, *arguments = rest
     for word in arguments[:2]:
-        if _WORD.search(os.path.basename(word)) and not word.startswith("-"):
+        if WORD.search(os.path.basename(word)) and not word.startswith("-"):
             arguments = arguments[arguments.index(word) + 1 :]  # what it is called with
             break
     variables = {}

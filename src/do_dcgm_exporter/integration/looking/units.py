@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
@@ -23,7 +23,6 @@ _AT_ONCE = 4
 _OURS_AND_ENGINES = frozenset(
     {OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"}
 )
-_WORD = re.compile(r"dcgm[-_]exporter")
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
 _DEEPEST = 3
@@ -91,7 +90,7 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
     """Whether a text has the word in it, or names a program or a file that leads to an exporter."""
-    return _WORD.search(text) is not None or any(
+    return WORD.search(text) is not None or any(
         _leads_to_exporter(path, programs, known, depth)
         for path in set(_PATH.findall(text) if depth else ())
     )
