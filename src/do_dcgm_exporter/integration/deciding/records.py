@@ -118,11 +118,12 @@ class Records:
 def records_in(files: our_files.OurFiles) -> Records:
     """Understand the files."""
     complaints: list[str] = []
-    old, stopped, by_hand = _old_state(files.old_state or '{"format": 1}', complaints)
+    old, by_hand = _old_units(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
     found = {unit: _drop_in(unit, text, old) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
         found.setdefault(unit, _drop_in(unit, text, old, withdrawn=True))
+    stopped = {unit: _stopped(one) for unit, one in old.items() if one["change"] == "stopped"}
     for unit, text in files.stopped.items():
         try:
             stopped[unit] = _stopped(_data(text))
@@ -141,18 +142,21 @@ def records_in(files: our_files.OurFiles) -> Records:
 
 
 def _drop_in(
-    unit: str, text: str, old: Mapping[str, Record], *, withdrawn: bool = False
+    unit: str, text: str, old: Mapping[str, Any], *, withdrawn: bool = False
 ) -> DropIn | Foreign:
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.
     if not is_sealed(text) or our_files.path_of(unit) not in text:
         return Foreign.EDITED
-    try:
-        is_old = unit in old and not _RECORD.search(text)
-        return DropIn(text, old[unit] if is_old else record_of(text), withdrawn)
-    except NotUnderstood:
-        return Foreign.NEWER
+    if unit in old and not _RECORD.search(text):
+        record = _old_record(old[unit])
+    else:
+        try:
+            record = record_of(text)
+        except NotUnderstood:
+            return Foreign.NEWER
+    return DropIn(text, record, withdrawn)
 
 
 # Drop-ins
@@ -247,24 +251,23 @@ def _data(text: str) -> Mapping[str, Any]:
     return data
 
 
-def _old_state(
-    text: str, complaints: list[str]
-) -> tuple[Mapping[str, Record], dict[str, StoppedUnit], str]:
+def _old_units(text: str, complaints: list[str]) -> tuple[Mapping[str, Any], str]:
     """Return what version 0.1.0 remembered of units, and what else it has stopped."""
     try:
         data = _data(text)
-        units = {one["unit"]: one for one in data.get("units", ())}
-        records = {
-            unit: Record(
-                one["engine"], one["source"], was_active=one["was_active"], proven=one["settled"],
-                made_folder=(one["drop_in"] or {}).get("made_directory", False),
-            )
-            for unit, one in units.items()
-        }  # fmt: skip
-        stopped = {u: _stopped(one) for u, one in units.items() if one["change"] == "stopped"}
+        units = {entry["unit"]: entry for entry in data.get("units", ())}
+        for entry in units.values():
+            _stopped(entry), _old_record(entry), entry["change"]
         others = [one["kept_as"] for one in data.get("containers", ())]
         others += ["the engine of the snap dcgm"] if data.get("snap") else []
     except (NotUnderstood, KeyError, TypeError, AttributeError) as error:
         complaints.append(f"{our_files.OLD_STATE} cannot be understood ({error})")
-        return {}, {}, ""
-    return records, stopped, ", ".join(others)
+        return {}, ""
+    return units, ", ".join(others)
+
+
+def _old_record(entry: Mapping[str, Any]) -> Record:
+    return Record(
+        entry["engine"], entry["source"], was_active=entry["was_active"],
+        made_folder=(entry["drop_in"] or {}).get("made_directory", False), proven=entry["settled"],
+    )  # fmt: skip
