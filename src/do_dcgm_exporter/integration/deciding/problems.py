@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -71,7 +70,6 @@ def _problems(now: Situation) -> Iterator[Problem]:
         stop, restart = "snap stop --disable dcgm.nv-hostengine", "snap restart dcgm.dcgm-exporter"
         yield Problem("second-engine", what, (stop, port, restart))
     yield from _of_service(found, is_known=bool(engine))
-    yield from _of_endpoint(found)
 
 
 def notes(now: Situation) -> Iterator[str]:
@@ -284,11 +282,3 @@ def _is_ours(found: Findings) -> bool:
         return port.holder.command.startswith("do-dcgm-exporte")  # as long as names can be
     # Others' processes cannot be seen without being root.
     return found.service is not None and found.service.is_running
-
-
-def _of_endpoint(found: Findings) -> Iterator[Problem]:
-    url, answer = found.settings.forward_url, found.endpoint
-    if url and answer is not None and not answer.status:
-        what = f"the endpoint {url} cannot be reached: {answer.text}"
-        ask = shlex.join(["curl", "--verbose", "--max-time", "5", url])
-        yield Problem("endpoint-unreachable", what, (ask,))

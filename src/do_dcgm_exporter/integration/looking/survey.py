@@ -69,7 +69,6 @@ class Findings:
     other_engines: Mapping[int, str] = field(default_factory=dict)
     service: UnitView | None = None
     health: Answer | None = None
-    endpoint: Answer | None = None
     unseen: tuple[str, ...] = ()
 
 
@@ -137,8 +136,6 @@ def _looks(
         looks[runtime] = partial(find_containers, host, runtime, processes)
     if address != settings.engine:
         looks["local_engine"] = partial(ask_engine, address, settings.bindings)
-    if settings.forward_url:
-        looks["endpoint"] = partial(web.endpoint, settings.forward_url)
     if host.runs_systemd:
         looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE)
         looks["services"] = partial(look_at_units, host, systemd, Programs(host), processes, known)

@@ -1,4 +1,4 @@
-"""Ask web servers: exporters, our own, and the endpoint."""
+"""Ask web servers: exporters, and our own."""
 
 from __future__ import annotations
 
@@ -50,11 +50,6 @@ def health(address: ListenAddress) -> Answer:
     """Ask our own exporter how it is."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
     return _get(f"http://{ListenAddress(host, address.port)}/health", _SECONDS)
-
-
-def endpoint(url: str) -> Answer:
-    """Ask whether the endpoint is there; any answer will do, and nothing is posted."""
-    return _get(url, _SECONDS)
 
 
 def _get(url: str, seconds: float, context: ssl.SSLContext | None = None) -> Answer:
