@@ -57,11 +57,15 @@ def settings_of_service(
     host: Host, systemd: Systemd, environ: Mapping[str, str]
 ) -> IntegrationSettings:
     """Read the configuration as our service does. Raises ConfigurationError."""
+    return read_as_service(host, own_service(host, systemd)[0], environ)
+
+
+def own_service(host: Host, systemd: Systemd, seconds: float = 3.0) -> tuple[UnitView | None, str]:
+    """Look at our own unit; return it, or why it could not be looked at."""
     try:
-        view = systemd.view(OWN_SERVICE) if host.runs_systemd else None
-    except CommandFailed:
-        view = None
-    return read_as_service(host, view, environ)
+        return systemd.view(OWN_SERVICE, seconds) if host.runs_systemd else None, ""
+    except CommandFailed as error:
+        return None, f"own service, so its drop-ins are not known: {error}"
 
 
 def read_as_service(

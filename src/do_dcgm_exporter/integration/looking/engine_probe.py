@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
@@ -50,16 +51,12 @@ def ask_starting_engine(
     end = clock() + _LONGEST_START
     while True:
         answer = ask_engine(settings.local_engine, settings.bindings)
-        if answer.condition is not Condition.ABSENT or clock() >= end or not _starts(systemd):
-            return answer
-        sleep(0.5)
-
-
-def _starts(systemd: Systemd) -> bool:
-    try:
-        return systemd.view(ENGINE_SERVICE).will_run
-    except CommandFailed:
-        return False
+        with suppress(CommandFailed):
+            is_absent = answer.condition is Condition.ABSENT
+            if is_absent and clock() < end and systemd.view(ENGINE_SERVICE).will_run:
+                sleep(0.5)
+                continue
+        return answer
 
 
 def is_expected(view: UnitView | None, choice: str) -> bool:

@@ -112,7 +112,8 @@ class Programs:
         if start[:2] != b"#!":
             return _exporter_if(not start and is_named)
         text = self.text(path)
-        if _is_for_shell(text):
+        interpreter = map(os.path.basename, text.partition("\n")[0][2:].split())
+        if next((word for word in interpreter if word != "env"), "") in SHELLS:
             return Kind.SHELL_SCRIPT
         # What does not know the variable would not obey it.
         return _exporter_if(is_named and REMOTE_VARIABLE in text)
@@ -134,11 +135,6 @@ def _exporter_if(is_exporter: bool) -> Kind:
 
 def _only(majors: set[int]) -> int:
     return min(majors) if len(majors) == 1 else 0
-
-
-def _is_for_shell(script: str) -> bool:
-    words = map(os.path.basename, script.partition("\n")[0][2:].split())
-    return next((word for word in words if word != "env"), "") in SHELLS
 
 
 def _is_built_as_exporter(place: str, *, is_similar: bool) -> bool:

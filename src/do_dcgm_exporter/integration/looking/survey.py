@@ -12,10 +12,13 @@ from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
 from do_dcgm_exporter.integration.looking import commands, web
-from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings, read_as_service
+from do_dcgm_exporter.integration.looking.configuration import (
+    IntegrationSettings,
+    own_service,
+    read_as_service,
+)
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
@@ -79,7 +82,7 @@ def survey(
 
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
-    service, unseen = _own_service(host, systemd)
+    service, unseen = own_service(host, systemd, _LONGEST_FIRST_LOOK)
     try:
         settings, wrong = read_as_service(host, service, environ), ""
     except ConfigurationError as error:
@@ -103,17 +106,9 @@ def survey(
         containers=tuple(containers),
         other_engines=dict(_other_engines(host, processes, address.port)),
         service=service,
-        unseen=(*unseen, *failures, *odd_units, *_hidden(host, processes)),
+        unseen=(*filter(None, [unseen]), *failures, *odd_units, *_hidden(host, processes)),
         **seen,
     )
-
-
-def _own_service(host: Host, systemd: Systemd) -> tuple[UnitView | None, tuple[str, ...]]:
-    try:
-        view = systemd.view(OWN_SERVICE, _LONGEST_FIRST_LOOK) if host.runs_systemd else None
-    except CommandFailed as error:
-        return None, (f"own service, so its drop-ins are not known: {error}",)
-    return view, ()
 
 
 def _looks(

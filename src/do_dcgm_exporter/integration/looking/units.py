@@ -106,7 +106,10 @@ def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], de
 
 
 def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
-    source = _source(host, view)
+    # Paths and texts of the files that say how it runs, ours left out.
+    drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
+    paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
+    source = "\0".join(f"{path}\0{host.text(path)}" for path in paths)
     return SeenUnit(
         view,
         environment_of(host, view),
@@ -136,10 +139,3 @@ def _environment_files(host: Host, view: UnitView) -> Iterator[str]:
                 yield "/" + path.removeprefix(str(host.root)).lstrip("/")
         else:
             yield pattern
-
-
-def _source(host: Host, view: UnitView) -> str:
-    """Return paths and texts of the files that say how a unit runs, ours left out."""
-    drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
-    paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
-    return "\0".join(f"{path}\0{host.text(path)}" for path in paths)
