@@ -98,9 +98,9 @@ class _Judge:
         if kind is Kind.OTHER or asks_only(call.words[1:]):
             return _NOTHING
         form = Form.SCRIPT if self.depth else Form.PROGRAM
-        environment = {name: _shown(text) for name, text in call.environment.items()}
-        arguments = tuple(map(_shown, call.words[1:]))
-        return Judged(ExporterCommand(form, arguments, environment, path), script=self.script)
+        shown = {name: text.replace(UNKNOWN, "?") for name, text in call.environment.items()}
+        arguments = tuple(word.replace(UNKNOWN, "?") for word in call.words[1:])
+        return Judged(ExporterCommand(form, arguments, shown, path), script=self.script)
 
     def _shell(self, call: Call) -> Judged:
         """Judge ``sh -c TEXT NAME ARGUMENT…`` and ``sh FILE ARGUMENT…``."""
@@ -139,10 +139,6 @@ class _Judge:
                 if judged != _NOTHING:
                     return replace(judged, exporter=None, role=judged.role or Role.SCRIPT)
         return _NOTHING
-
-
-def _shown(text: str) -> str:
-    return text.replace(UNKNOWN, "?")
 
 
 def without_launchers(call: Call) -> Call:

@@ -136,9 +136,9 @@ class _Judge:
             return Decision(name, Goal.UNTOUCHED, reason, foreign.value.format(path_of(name)))
         ours = self.ours if is_loaded(self.exporter) else None
         if remote is not None and not ours:
-            is_ours = is_local(remote, {self.now.address.port})
-            reason = Reason.CLIENT if is_ours else Reason.ELSEWHERE
-            return self._give_up(reason, f"told to use {remote or 'an engine'}")
+            is_here = is_local(remote, {self.now.address.port})
+            why = f"told to use {remote or 'an engine'}"
+            return self._give_up(Reason.CLIENT if is_here else Reason.ELSEWHERE, why)
         if self.now.choice is Choice.LEAVE:
             return self._give_up(Reason.CHOSEN, "it is left by choice")
         if self.now.choice is Choice.STOP:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,21 +102,14 @@ def scan(host: Host, engine_port: int) -> Processes:
             continue  # it has ended
         if library and not _is_ours(proc, process):
             majors[process] = int(library[1] or 0)
-    ports = {engine_port}.union(*engines.values())
-    return Processes(tuple(_dcgm_processes(host, majors, ports)), engines, unseen)
-
-
-def _dcgm_processes(
-    host: Host, majors: Mapping[str, int], engine_ports: set[int]
-) -> Iterator[DcgmProcess]:
+    ports, found = {engine_port}.union(*engines.values()), []
     for process, major in majors.items():
-        program, owner = program_of(host.proc, process), owner_of(host.proc, process)
+        program, owner = program_of(proc, process), owner_of(proc, process)
         told = _told(host, process, program)
-        try:
-            is_client = not engine_ports.isdisjoint(ports_at_other_ends(host.proc, process))
-        except OSError:
-            continue  # it has ended
-        yield DcgmProcess(int(process), program, owner, major, is_client, told)
+        with suppress(OSError):  # it has ended
+            is_client = not ports.isdisjoint(ports_at_other_ends(proc, process))
+            found.append(DcgmProcess(int(process), program, owner, major, is_client, told))
+    return Processes(tuple(found), engines, unseen)
 
 
 def _is_ours(proc: Path, process: str) -> bool:
