@@ -256,7 +256,10 @@ def _who_it_is(port: PortUse, number: int) -> str:
 
 def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
     view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
-    port, number, is_ours = found.own_port, found.settings.address.port, _is_ours(found)
+    port, number = found.own_port, found.settings.address.port
+    # Others' processes cannot be seen without being root.
+    runs = view is not None and view.is_running
+    is_ours = port.unit == OWN_SERVICE if port.unit or port.holder else runs
     if port.is_taken and not is_ours:
         holder = port.holder or "a program that cannot be seen"
         what = f"port {number}, that of do-dcgm-exporter, is taken by {holder}"
@@ -264,21 +267,10 @@ def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
         yield Problem("port-taken", what, (_who_it_is(port, number), other))
     elif view is None or not view.is_there:
         return
-    elif not view.is_running:
+    elif not runs:
         how = "has failed" if view.active_state == "failed" else "does not run"
         start = f"systemctl enable --now {OWN_SERVICE}"
         yield Problem("service-down", f"{OWN_SERVICE} {how}", (start, log))
     elif health and health.status != 200 and not is_known and is_ours:
         what = health.text.strip().partition("\n")[0]
         yield Problem("service-unhealthy", f"{OWN_SERVICE}: {what}", (log,))
-
-
-def _is_ours(found: Findings) -> bool:
-    """Return whether our own service listens on our port."""
-    port = found.own_port
-    if port.unit:
-        return port.unit == OWN_SERVICE
-    if port.holder:
-        return port.holder.command.startswith("do-dcgm-exporte")  # as long as names can be
-    # Others' processes cannot be seen without being root.
-    return found.service is not None and found.service.is_running

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -144,25 +144,25 @@ def _take(
 
     Return what was seen, and what could not be looked at, one sentence each.
     """
-    futures: dict[str, Future[Any]] = {name: Future() for name in looks}
+    seen: dict[str, Any] = {}
+    failures = dict.fromkeys(looks, "no answer in time")
 
-    def run(name: str) -> None:
+    def look(name: str) -> None:
         try:
-            futures[name].set_result(looks[name]())
+            seen[name] = looks[name]()
         except ExporterError as error:
-            futures[name].set_exception(error)
+            failures[name] = str(error)
 
-    for name in looks:
-        threading.Thread(target=run, args=(name,), daemon=True).start()
-    late = wait(futures.values(), seconds).not_done
+    threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
     commands.end_all()
-    seen, failures = {}, []
-    for name, future in futures.items():
-        if error := "no answer in time" if future in late else future.exception():
-            failures.append(f"{name.replace('_', ' ')}: {error}")
-        else:
-            seen[name] = future.result()
-    return seen, failures
+    in_time = seen.copy()
+    missing = [name for name in looks if name not in in_time]
+    return in_time, [f"{name.replace('_', ' ')}: {failures[name]}" for name in missing]
 
 
 def _driver_version(host: Host) -> str:

@@ -55,7 +55,6 @@ class UnitView:
     commands: tuple[ExecCommand, ...]
     environment: Mapping[str, str]
     environment_files: tuple[str, ...]
-    unset: tuple[str, ...]
     restarts: int
     triggered_by: tuple[str, ...] = ()
     main_pid: int = 0
@@ -175,7 +174,6 @@ def _view(unit: str, answer: str) -> UnitView:
         ),
         environment={name: value for name, _, value in assignments},
         environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
-        unset=tuple(get("UnsetEnvironment") or ()),
         restarts=get("NRestarts") or 0,
         triggered_by=tuple(get("TriggeredBy") or ()),
         main_pid=get("MainPID") or 0,

@@ -125,10 +125,6 @@ def environment_of(host: Host, view: UnitView) -> dict[str, str]:
     environment = dict(view.environment)
     for path in _environment_files(host, view):
         environment |= environment_file(host.text(path))
-    for unset in view.unset:
-        name, equals, value = unset.partition("=")
-        if not equals or environment.get(name) == value:
-            environment.pop(name, None)
     return environment
 
 
