@@ -90,7 +90,10 @@ class Programs:
                 named = {int(major) for major in _LIBRARY.findall(content)}
         except (OSError, ValueError):
             named = set()
-        return _only(named) or _only(set(self._installed_majors()))
+        for majors in (named, set(self._installed_majors())):
+            if len(majors) == 1:
+                return majors.pop()
+        return 0
 
     def _installed_majors(self) -> Iterator[int]:
         for directory in map(self._host.path, _LIBRARY_DIRECTORIES):
@@ -131,10 +134,6 @@ def _has_name(pattern: re.Pattern[str], path: str) -> bool:
 
 def _exporter_if(is_exporter: bool) -> Kind:
     return Kind.EXPORTER if is_exporter else Kind.OTHER
-
-
-def _only(majors: set[int]) -> int:
-    return min(majors) if len(majors) == 1 else 0
 
 
 def _is_built_as_exporter(place: str, *, is_similar: bool) -> bool:
