@@ -202,7 +202,7 @@ def test_a_program_of_go_tells_by_its_main_package(
     machine.write(path, "")
     (machine.root / path[1:]).write_bytes(go_program(text))
     programs = Programs(machine.host)
-    assert kind is programs.identify(path).kind
+    assert kind is programs.identify(path)
     assert programs.may_be_exporter(path) is (kind is Kind.EXPORTER or "dcgm-exporter" in path)
 
 
@@ -210,7 +210,7 @@ def test_a_program_of_go_tells_by_its_main_package(
 def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
     machine.write("opt/dcgm-exporter", "")
     (machine.root / "opt/dcgm-exporter").write_bytes(go_program("path\tlab/x\n")[:cut])
-    assert Kind.OTHER is Programs(machine.host).identify("/opt/dcgm-exporter").kind
+    assert Kind.OTHER is Programs(machine.host).identify("/opt/dcgm-exporter")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_file_is_told_by_its_content_before_its_name(
 ) -> None:
     if text:
         machine.write(path, text)
-    assert kind is Programs(machine.host).identify(path).kind
+    assert kind is Programs(machine.host).identify(path)
 
 
 def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
@@ -247,7 +247,7 @@ def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
     machine.link("opt/dcgm-exporter", "dcgm-exporter-4.5.3")
     machine.link("srv/dcgm-exporter", "../opt/sleep")
     programs = Programs(machine.host)
-    kinds = [programs.identify(f"/{place}/dcgm-exporter").kind for place in ("opt", "srv")]
+    kinds = [programs.identify(f"/{place}/dcgm-exporter") for place in ("opt", "srv")]
     assert [Kind.EXPORTER, Kind.OTHER] == kinds
 
 

@@ -14,7 +14,6 @@ from tests.unit.integration.test_problems import view
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.files import CannotChange
 from do_dcgm_exporter.integration.changing.running import may_restart
-from do_dcgm_exporter.integration.deciding import drop_in
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
 from do_dcgm_exporter.integration.deciding.records import (
     Foreign,
@@ -27,6 +26,7 @@ from do_dcgm_exporter.integration.deciding.records import (
     records_in,
     settings_of,
     sha256,
+    text_for,
     text_of,
     with_record,
 )
@@ -37,7 +37,7 @@ UNIT = "a.service"
 FOLDER = f"{ETC}/{UNIT}.d"
 PATH = f"{FOLDER}/zz-do-dcgm-exporter.conf"
 RECORD = Record("localhost:5555", "s", "i", was_active=True, made_folder=True, proven=False)
-TEXT = drop_in.text_for(view(UNIT), ExporterCommand(Form.PROGRAM), RECORD)
+TEXT = text_for(view(UNIT), ExporterCommand(Form.PROGRAM), RECORD)
 
 
 def lines_of(text: str) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_program_is_told_by_its_environment() -> None:
 
 def test_an_ipv6_engine_keeps_its_brackets() -> None:
     record = replace(RECORD, engine="[::1]:5555")
-    text = drop_in.text_for(view(UNIT), ExporterCommand(Form.PROGRAM), record)
+    text = text_for(view(UNIT), ExporterCommand(Form.PROGRAM), record)
     assert 'Environment="DCGM_REMOTE_HOSTENGINE_INFO=[::1]:5555"' in lines_of(text)
 
 
@@ -67,7 +67,7 @@ def test_a_containers_command_gets_the_variable_before_all_else() -> None:
     argv = ("docker", "run", "-e", "A=%i ${B}", "image", "50% of $HOME")
     commands = (ExecCommand("/usr/bin/docker", argv, ("ignore-failure",)),)
     found = ExporterCommand(Form.CONTAINER)
-    text = drop_in.text_for(view(UNIT, commands=commands), found, RECORD)
+    text = text_for(view(UNIT, commands=commands), found, RECORD)
     variable = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
     own = '-e "A=%%i ${B}" image "50%% of $HOME"'
     assert [

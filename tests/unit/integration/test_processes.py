@@ -20,8 +20,8 @@ from do_dcgm_exporter.integration.looking.processes import (
     program_of,
     scan,
 )
-from do_dcgm_exporter.integration.looking.sockets import ports_at_other_ends, ports_of
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
+from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
 EXPORTER = {"comm": "dcgm-exporter\n", "cmdline": "/usr/bin/dcgm-exporter\0", "environ": ""}

@@ -11,9 +11,8 @@ from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
-from do_dcgm_exporter.integration.looking.sockets import ports_of
 from do_dcgm_exporter.integration.looking.web import Served, scrape
-from do_dcgm_exporter.serve.port import find_holder
+from do_dcgm_exporter.sockets import find_holder, ports_of
 
 _POLL_SECONDS = 0.5
 # Restarted by systemd so often, it will not stay up.

@@ -14,13 +14,34 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking import our_files
+from do_dcgm_exporter.integration.looking.quoting import command_line, quoted
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView
 
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
 _SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
 # Of version 0.1.0, whose drop-ins have a seal and no record.
 _ENGINE = re.compile(r'^Environment="?DCGM_REMOTE_HOSTENGINE_INFO=([^"\n]*)', re.MULTILINE)
+
+# An engine that restarts is back in seconds; one that stays away is asked six times a minute.
+_SETTINGS = f"""\
+[Unit]
+After={ENGINE_SERVICE}
+# A client exits when its engine is away or restarts, so systemd starts it again.
+StartLimitIntervalSec=0
+
+[Service]
+Restart=always
+RestartSec=10
+"""
+_PREFIXES = {
+    "ignore-failure": "-", "no-env-expand": ":", "privileged": "+", "no-setuid": "!",
+    "ambient": "!!",
+}  # fmt: skip
 
 
 class NotUnderstood(ValueError):
@@ -139,6 +160,31 @@ def _drop_in(
 
 
 # Drop-ins
+
+
+def text_for(view: UnitView, command: ExporterCommand, record: Record) -> str:
+    """Return the drop-in that makes a unit's exporter a client of ``record.engine``."""
+    header = (
+        f"# Written by {COMMAND}; '{COMMAND} restore' removes it.\n"
+        "# Once you edit it, it is yours and stays. To forbid it:\n"
+        f"# ln -sf /dev/null {our_files.path_of(view.name)}\n"
+    )
+    variable = f"{REMOTE_VARIABLE}={record.engine}"
+    lines = [f"Environment={quoted(variable)}"]
+    if command.form is Form.CONTAINER:
+        (run,) = view.commands  # only a oneshot has several: systemd.service(5)
+        # Not with -r at the end: Go's flags end at the first word that is none.
+        place = run.argv.index("run") + 1
+        words = (*run.argv[:place], "-e", variable, *run.argv[place:])
+        lines = ["ExecStart=", f"ExecStart={_exec_start(run, words)}"]
+    return sealed(header, record, _SETTINGS + "\n".join(lines) + "\n")
+
+
+def _exec_start(command: ExecCommand, words: tuple[str, ...]) -> str:
+    prefix = "".join(_PREFIXES.get(flag, "") for flag in command.flags)
+    if command.argv[:1] != (command.path,):
+        prefix, words = prefix + "@", (command.path, *words)
+    return prefix + command_line(words)
 
 
 def sealed(header: str, record: Record, settings: str) -> str:

@@ -6,13 +6,14 @@ import json
 import os
 
 from do_dcgm_exporter.commands.output import write
+from do_dcgm_exporter.integration.deciding.identity import exporters_in
 from do_dcgm_exporter.integration.deciding.plan import Circumstances, decide
 from do_dcgm_exporter.integration.deciding.problems import Situation, notes, problems
 from do_dcgm_exporter.integration.deciding.records import records_in
-from do_dcgm_exporter.integration.exporters_here import exporters_of
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
+from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.survey import survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check_report import as_data, as_text
@@ -37,8 +38,8 @@ def check(host: Host, *, as_json: bool) -> int:
 def _situation(host: Host) -> Situation:
     records = records_in(look_at_our_files(host))
     found = survey(host, Systemd(), os.environ, records.units)
-    settings = found.settings
-    exporters = exporters_of(host, found)
+    settings, seen = found.settings, (found.units, found.processes.dcgm, found.containers)
+    exporters = exporters_in(*seen, Programs(host), str(settings.local_engine))
     expected = is_expected(found.engine_unit, settings.engine_unit)
     now = Circumstances(settings.choice, settings.local_engine, found.local_engine, expected)
     decisions = {one.name: decide(one, records, now) for one in exporters.units}

@@ -16,7 +16,6 @@ from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
 _NARROWEST = 16
 _WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
@@ -61,7 +60,6 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     answered = f", /health {found.health.status}" if found.health and found.health.status else ""
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{answered}"
     yield f"port {settings.address.port}", _holder(found.own_port)
-    yield "endpoint", _endpoint(found)
     yield "policy", f"embedded-exporters = {settings.choice.value}"
 
 
@@ -87,15 +85,6 @@ def _engine(engine: EngineAnswer) -> str:
     simulated = " (simulated)" if engine.simulated else ""
     fit = f"our library {engine.client} fits"
     return f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs, {fit}"
-
-
-def _endpoint(found: Findings) -> str:
-    url, answer = found.settings.forward_url, found.endpoint
-    if not url:
-        return "nothing is sent"
-    if answer is None:
-        return f"{url}, not asked"
-    return f"{url}, {f'answers ({answer.status})' if answer.status else answer.text}"
 
 
 def _exporters(now: Situation) -> Iterator[str]:
@@ -127,14 +116,14 @@ def _embedded(found: Findings) -> Iterator[str]:
     elif not embedded:
         yield "none that can be seen" if found.processes.unseen else "none"
     for process in embedded:
-        yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
+        yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
 
 # JSON, whose keys are only ever added: the values themselves, of some kinds only a part
 
 _SHOWN: Mapping[type, str] = {
     Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
-    " health endpoint other_engines unseen",
+    " health other_engines unseen",
     UnitView: "name load_state active_state file_state fragment",
     DcgmProcess: "pid command",
 }
@@ -143,7 +132,7 @@ _SHOWN: Mapping[type, str] = {
 def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     found, records = now.found, now.records
-    processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
+    processes = [{**_plain(one), "of": one.belongs_to} for one in found.processes.embedded]
     return {
         "schema": 2,
         **_plain(found),

@@ -18,9 +18,9 @@ from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
-from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.page.embedded_dcgm import REPORT
+from do_dcgm_exporter.sockets import listens
 
 _ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
@@ -45,7 +45,7 @@ class Count:
         """Look again, and write who has an embedded DCGM both times."""
         second, before = self._look(), {process.pid for process in self._first or ()}
         processes = [
-            {"pid": one.pid, "command": one.command, "of": owner_of(one)}
+            {"pid": one.pid, "command": one.command, "of": one.belongs_to}
             for one in second or ()
             if one.pid in before
         ]
@@ -57,13 +57,6 @@ class Count:
         processes = scan(self._host, _ENGINE_PORT)
         is_known = processes.engines or listens(self._host.proc, _ENGINE_PORT)
         return list(processes.embedded) if is_known else None
-
-
-def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: a unit, a session, a container, or nothing but itself."""
-    if process.container:
-        return f"container {process.container[:12]}"
-    return process.owner.name or process.command
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
