@@ -271,14 +271,10 @@ def test_everything_may_hang(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         listens(with_engine, port, 7)
-        configure(
-            with_engine, f"localhost:{port}",
-            forward="true", forward_url=f"http://127.0.0.1:{port}/v1/gpu_metrics",
-        )  # fmt: skip
+        configure(with_engine, f"localhost:{port}")
         status, data = checked(with_engine, capsys)
     assert 1 == status
-    assert ["no-driver", "engine-hung", "endpoint-unreachable"] == identities(data)
-    assert "no answer within 2 s" in data["endpoint"]["text"]
+    assert ["no-driver", "engine-hung"] == identities(data)
     unseen = " ".join(data["unseen"])
     for name in ("services", "docker", "podman", "packages", "own service"):
         assert name in unseen, name

@@ -466,15 +466,6 @@ def test_our_own_service() -> None:
     assert () == problems(found(service=absent, own_port=PortUse(False)))
 
 
-def test_the_endpoint() -> None:
-    settings = IntegrationSettings(forward_url="http://169.254.169.254/v1/gpu_metrics")
-    hangs = found(settings=settings, endpoint=Answer(0, "no answer within 2 s"))
-    problem = only(hangs)
-    assert "endpoint-unreachable" == problem.id
-    assert "no answer within 2 s" in problem.what
-    assert () == problems(found(settings=settings, endpoint=Answer(405, "")))
-
-
 def test_a_wrong_configuration() -> None:
     problem = only(found(configuration_error="x.conf:3: engine: 'mine' is not allowed"))
     assert "x.conf:3" in problem.what
@@ -484,7 +475,7 @@ def test_a_wrong_configuration() -> None:
 
 KEYS = {
     "": ["schema", "driver", "packages", "engine", "local_engine", "engine_unit", "engine_port",
-         "own_port", "service", "health", "endpoint", "other_engines", "unseen",
+         "own_port", "service", "health", "other_engines", "unseen",
          "engine_address", "policy", "embedded_processes", "exporters", "mentions", "problems",
          "notes"],
     "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated"],

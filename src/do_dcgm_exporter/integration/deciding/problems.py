@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -55,7 +54,6 @@ def problems(now: Situation) -> tuple[Problem, ...]:
         *_of_the_snap(found),
         *port,
         *(() if port else _of_service(found, is_known=bool(engine))),
-        *_of_endpoint(found),
     )
 
 
@@ -314,11 +312,3 @@ def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
     elif health and health.status != 200 and not is_known and _is_ours(found):
         what = health.text.strip().partition("\n")[0]
         yield Problem("service-unhealthy", f"{OWN_SERVICE}: {what}", (log,))
-
-
-def _of_endpoint(found: Findings) -> Iterator[Problem]:
-    url, answer = found.settings.forward_url, found.endpoint
-    if url and answer is not None and not answer.status:
-        what = f"the endpoint {url} cannot be reached: {answer.text}"
-        ask = shlex.join(["curl", "--verbose", "--max-time", "5", url])
-        yield Problem("endpoint-unreachable", what, (ask,))

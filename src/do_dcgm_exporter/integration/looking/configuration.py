@@ -36,17 +36,13 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntegrationSettings:
-    """The part of the configuration that is looked at here.
-
-    ``forward_url`` is empty when nothing is forwarded.
-    """
+    """The part of the configuration that is looked at here."""
 
     choice: Choice = Choice.REWRITE
     engine: EngineAddress = field(default_factory=EngineAddress)
     engine_unit: str = "nvidia"
     address: ListenAddress = field(default_factory=lambda: ListenAddress("", 9401))
     bindings: Path | None = None
-    forward_url: str = ""
 
     @property
     def engine_is_local(self) -> bool:
@@ -118,5 +114,4 @@ def _read(
         engine_unit=values["engine"],
         address=settings.address,
         bindings=settings.dcgm_bindings,
-        forward_url=settings.forward_url if settings.forward else "",
     )

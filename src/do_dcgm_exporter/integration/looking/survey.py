@@ -66,7 +66,6 @@ class Findings:
     other_engines: Mapping[int, str] = field(default_factory=dict)
     service: UnitView | None = None
     health: Answer | None = None
-    endpoint: Answer | None = None
     unseen: tuple[str, ...] = ()
 
 
@@ -107,7 +106,6 @@ def survey(
         other_engines=_other_engines(host, processes, address.port),
         service=service,
         health=looks.seen("health"),
-        endpoint=looks.seen("endpoint"),
         unseen=(*unseen, *odd_units, *_hidden(host, processes)),
     )
 
@@ -134,8 +132,6 @@ def _start(
         looks.start("local engine", ask_engine, address, settings.bindings)
     looks.start("packages", machine.dcgm_packages)
     looks.start("health", web.health, settings.address)
-    if settings.forward_url:
-        looks.start("endpoint", web.endpoint, settings.forward_url)
     looks.start("engine's port", _port_use, host, address.port)
     looks.start("own port", _port_use, host, settings.address.port)
     if host.runs_systemd:

@@ -1,4 +1,4 @@
-"""Ask web servers: exporters, our own, and the endpoint."""
+"""Ask web servers: exporters, and our own."""
 
 from __future__ import annotations
 
@@ -49,11 +49,6 @@ def health(address: ListenAddress) -> Answer:
     """Ask our own exporter how it is."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
     return _get(f"http://{_bracketed(host)}:{address.port}/health", _SECONDS)
-
-
-def endpoint(url: str) -> Answer:
-    """Ask whether the endpoint is there; any answer will do, and nothing is posted."""
-    return _get(url, _SECONDS)
 
 
 def _bracketed(host: str) -> str:

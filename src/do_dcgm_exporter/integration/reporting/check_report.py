@@ -61,7 +61,6 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     answered = f", /health {found.health.status}" if found.health and found.health.status else ""
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{answered}"
     yield f"port {settings.address.port}", _holder(found.own_port)
-    yield "endpoint", _endpoint(found)
     yield "policy", f"embedded-exporters = {settings.choice.value}"
 
 
@@ -87,15 +86,6 @@ def _engine(engine: EngineAnswer) -> str:
     simulated = " (simulated)" if engine.simulated else ""
     fit = f"our library {engine.client} fits"
     return f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs, {fit}"
-
-
-def _endpoint(found: Findings) -> str:
-    url, answer = found.settings.forward_url, found.endpoint
-    if not url:
-        return "nothing is sent"
-    if answer is None:
-        return f"{url}, not asked"
-    return f"{url}, {f'answers ({answer.status})' if answer.status else answer.text}"
 
 
 def _exporters(now: Situation) -> Iterator[str]:
@@ -134,7 +124,7 @@ def _embedded(found: Findings) -> Iterator[str]:
 
 _SHOWN: Mapping[type, str] = {
     Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
-    " health endpoint other_engines unseen",
+    " health other_engines unseen",
     UnitView: "name load_state active_state file_state fragment",
     DcgmProcess: "pid command",
 }
