@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from do_dcgm_exporter.commands.output import write
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.changing import running
 from do_dcgm_exporter.integration.changing.applying import Applying
@@ -20,7 +19,7 @@ from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_st
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
 from do_dcgm_exporter.integration.reporting.embedded_count import Count
-from do_dcgm_exporter.integration.reporting.messages import planned, tell
+from do_dcgm_exporter.integration.reporting.messages import tell
 
 _LONGEST_RUN = 600.0
 _IN_BACKGROUND = f"{COMMAND}.service"
@@ -62,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "show what is on this machine and what is wrong with it",
          {"json": "as JSON"}),
         ("apply", _apply, "connect, stop or leave the exporters, as configured",
-         {"dry-run": "only say what would be done",
-          "retry": "also try exporters that failed as clients before",
+         {"retry": "also try exporters that failed as clients before",
           "no-restart": "only write drop-ins; restart nothing"}),
         ("restore", _restore, "put everything back as it was", {}),
     ):  # fmt: skip
@@ -94,10 +92,6 @@ def _apply(arguments: argparse.Namespace, means: running.Means) -> int:
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
     applying = Applying(means, settings, ask, choice, retry=arguments.retry)
-    if arguments.dry_run:
-        lines = [planned(made) for made in applying.preview()]
-        write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
-        return 0
     if arguments.no_restart:
         return _write_only(applying, means)
     count = Count(means.host)

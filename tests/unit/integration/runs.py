@@ -13,7 +13,6 @@ from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.reporting.messages import planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 STATE = "var/lib/do-dcgm-exporter"
@@ -42,11 +41,6 @@ def apply(
         waiting = run.run() if restart else run.write_only()
     machine.said += [f"{unit} is pending" for unit in waiting or ()]
     return not used.failed
-
-
-def plan(machine: Machine) -> list[str]:
-    run = Applying(means(machine), IntegrationSettings(), lambda: ENGINE)
-    return [planned(made) for made in run.preview()]
 
 
 def undo(machine: Machine) -> bool:

@@ -101,9 +101,6 @@ def test_an_exporter_before_and_after(
     assert [UNIT] == [process["of"] for process in data["embedded_processes"]]
     assert "rewrite" == data["exporters"][0]["goal"]
 
-    assert 0 == run(with_engine, "apply", "--dry-run")
-    assert "would be made a client" in capsys.readouterr().out
-    assert not with_engine.exists(f"{ETC}/{UNIT}.d")
     assert 0 == run(with_engine, "apply")
     status, data = checked(with_engine, capsys)
     assert (0, [], []) == (status, data["problems"], data["embedded_processes"])

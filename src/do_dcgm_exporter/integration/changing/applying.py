@@ -47,15 +47,6 @@ class Applying:
         self._exporters = Exporters()
         self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
 
-    def preview(self) -> tuple[plan.Decision, ...]:
-        """Return what would be done, without changing anything."""
-        self._read()
-        stale = self._stale()
-        return tuple(
-            replace(made, why="its drop-in would be written anew") if made.unit in stale else made
-            for made in self._decide()
-        )
-
     def run(self) -> None:
         """Change what has to be changed, and name what is not as it should be."""
         self._look()

@@ -8,7 +8,6 @@ from typing import TextIO
 
 from do_dcgm_exporter.commands.output import give_up
 from do_dcgm_exporter.integration.changing.running import Level
-from do_dcgm_exporter.integration.deciding.plan import Decision, Goal
 from do_dcgm_exporter.integration.host import COMMAND
 
 # sd-daemon(3): the journal reads the importance at the beginning of a line.
@@ -41,15 +40,3 @@ def _is_the_journals(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return False  # it is no file at all
     return journal == f"{status.st_dev}:{status.st_ino}"
-
-
-def planned(made: Decision) -> str:
-    """Say what would be done with a service."""
-    what = f"stays as it is ({made.why or 'its drop-in is to be proven'})"
-    if made.goal is Goal.CLIENT and made.text:
-        what = f"would be made a client, by this drop-in\n\n{made.text}"
-    elif made.goal is Goal.STOPPED:
-        what = "would be stopped and disabled"
-    elif made.goal is Goal.ORIGINAL:
-        what = f"would be put back as it was ({made.why})"
-    return f"{made.unit}: {what}"
