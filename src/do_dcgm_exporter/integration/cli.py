@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, means: running.Means) -> int:
-    return check(means.host, as_json=arguments.json)
+    return check(means.host, in_json=arguments.json)
 
 
 def _apply(arguments: argparse.Namespace, means: running.Means) -> int:
