@@ -422,12 +422,24 @@ def test_policy_may_forbid_a_removal_to_restart_anything(
     exporter: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(exporter)
-    exporter.write("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+    forbids = "#!/bin/sh\necho policy-rc.d forbids to $1 $2 >&2; exit 1\n"
+    exporter.write("usr/share/do-dcgm-exporter/bin/may-act", forbids, 0o755)
     monkeypatch.setenv("DPKG_MAINTSCRIPT_PACKAGE", "do-dcgm-exporter")
     assert not undo(exporter)
-    assert [f"{UNIT}: policy-rc.d forbids to restart it"] == exporter.said
+    why = f"policy-rc.d forbids to restart {UNIT}"
+    assert [f"{UNIT}: does not run as before: {why}"] == exporter.said
     assert not exporter.exists(DROP_IN)
     assert CLIENT == exporter.engine_of(UNIT)
+
+
+def test_where_policy_forbids_nothing_a_removal_restarts_what_ran(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(exporter)
+    exporter.write("usr/share/do-dcgm-exporter/bin/may-act", "#!/bin/sh\n", 0o755)
+    monkeypatch.setenv("DPKG_MAINTSCRIPT_PACKAGE", "do-dcgm-exporter")
+    assert undo(exporter)
+    assert "embedded" == exporter.engine_of(UNIT)
 
 
 # --- what is written now and proven later ---------------------------------------------------

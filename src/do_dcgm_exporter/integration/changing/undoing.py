@@ -8,7 +8,6 @@ disk is no obstacle.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +20,12 @@ from do_dcgm_exporter.integration.deciding.records import (
     StoppedUnit,
     records_in,
 )
-from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
 
-_POLICY_FORBIDS = 101  # README.policy-rc.d of init-system-helpers
+# Asks the machine's policy, which counts for maintainer scripts: what an admin wants is done.
+_MAY_ACT = "/usr/share/do-dcgm-exporter/bin/may-act"
+_POLICY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +79,22 @@ class Undoing:
 
     def _starts(self) -> bool:
         means, unit = self.means, self.unit
-        if not may_restart(means.host, unit):
-            return means.fail(f"{unit}: policy-rc.d forbids to restart it")
         try:
+            if is_run_by_dpkg():
+                run(str(means.host.path(_MAY_ACT)), "restart", unit, timeout=_POLICY_SECONDS)
             means.systemd.restart(unit)
             means.sleep(means.settle_seconds)
             if means.systemd.view(unit).is_running:
                 return True
             why = f"it ends at once: journalctl -u {unit}"
         except CommandFailed as error:
-            why = str(error)
+            why = error.reason
         return means.fail(f"{unit}: does not run as before: {why}")
 
 
 def is_run_by_dpkg() -> bool:
     """Return whether a maintainer script runs us: dpkg(1), internal environment."""
     return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
-
-
-def may_restart(host: Host, unit: str) -> bool:
-    """Ask policy-rc.d, if a maintainer script runs us; what an admin asks for is done."""
-    program = host.path("/usr/sbin/policy-rc.d")
-    if not is_run_by_dpkg() or not os.access(program, os.X_OK):
-        return True
-    command = (program, unit.removesuffix(".service"), "restart")
-    return subprocess.run(command, capture_output=True, check=False).returncode != _POLICY_FORBIDS
 
 
 def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
