@@ -135,10 +135,10 @@ def _write_only(means: Means, applying: Applying) -> int:
 
 def _restore(_: argparse.Namespace, means: Means) -> int:
     with alone(means):
-        worked = restore(means)
+        restore(means)
     if not is_run_by_dpkg():
         _tell_how_long(Choice.LEAVE)
-    return 0 if worked else 1
+    return 1 if means.failed else 0
 
 
 def _tell_how_long(choice: Choice) -> None:

@@ -48,7 +48,8 @@ def undo(machine: Machine) -> bool:
     machine.said.clear()
     used = means(machine)
     with alone(used):
-        return restore(used)
+        restore(used)
+    return not used.failed
 
 
 def told(machine: Machine) -> str:

@@ -277,9 +277,10 @@ def test_contents_are_on_the_disk_before_their_name(
     machine: Machine, synced: list[tuple[str, list[str]]]
 ) -> None:
     files.install(machine.host, UNIT, TEXT)
-    ((name, there),) = synced
-    assert "zz-do-dcgm-exporter.conf" == name
+    (contents, there), (folder, _) = synced
+    assert ".zz-do-dcgm-exporter.conf.new" == contents
     assert PATH not in there
+    assert f".{UNIT}.d.do-dcgm-exporter" == folder
     assert PATH in names(machine)
 
 

@@ -25,22 +25,17 @@ def write_file(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # A fixed name: what an interrupted run has left is overwritten by the next.
     temporary = path.with_name(f".{path.name}.new")
-    _write_synced(temporary, text)
+    with open(temporary, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    """Write a file in its place; its contents are on the disk before its name may change."""
-    with open(path, "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text.encode("utf-8", "surrogateescape"))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # Drop-ins
@@ -54,9 +49,8 @@ def install(host: Host, unit: str, text: str) -> None:
             f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
         )
     try:
-        scratch.mkdir(exist_ok=True)
+        write_file(scratch / DROP_IN_NAME, text)
         scratch.chmod(0o755)
-        _write_synced(scratch / DROP_IN_NAME, text)
         if folder.is_dir():
             (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
             (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
@@ -120,7 +114,7 @@ def _empty(scratch: Path, folder: Path) -> None:
     """Remove a scratch folder; what somebody has put there meanwhile goes back."""
     if not scratch.is_dir():
         return
-    for name in (DROP_IN_NAME, our_files.WITHDRAWN_NAME):
+    for name in (DROP_IN_NAME, f".{DROP_IN_NAME}.new", our_files.WITHDRAWN_NAME):
         (scratch / name).unlink(missing_ok=True)
     if not os.listdir(scratch):
         scratch.rmdir()

@@ -1,4 +1,4 @@
-"""A run: what it needs, several units at once, alone on the machine, until it is interrupted."""
+"""A run: what it needs, alone on the machine, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,9 +33,6 @@ class Level(Enum):
     WARNING = "<4>"
 
 
-Tell = Callable[[Level, str], None]
-
-
 @dataclass(frozen=True, slots=True)
 class Means:
     """What work on units needs, all of it replaceable.
@@ -46,7 +42,7 @@ class Means:
     """
 
     host: Host
-    tell: Tell
+    tell: Callable[[Level, str], None]
     systemd: Systemd = field(default_factory=Systemd)
     sleep: Callable[[float], object] = time.sleep
     proof_seconds: float = 120.0
@@ -75,13 +71,6 @@ class Means:
         self.failed.append(what)
         self.tell(Level.WARNING, what)
         return False
-
-
-def in_parallel(jobs: Sequence[Callable[[], object]]) -> None:
-    """Run jobs at once and wait until all have ended. Raises the first error."""
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        for started in [pool.submit(job) for job in jobs]:
-            started.result()
 
 
 def end_when_interrupted() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.changing import files
-from do_dcgm_exporter.integration.changing.running import Level, Means, in_parallel
+from do_dcgm_exporter.integration.changing.running import Level, Means
 from do_dcgm_exporter.integration.deciding.records import (
     DropIn,
     Foreign,
@@ -98,11 +99,16 @@ def is_run_by_dpkg() -> bool:
 
 
 def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
-    """Write the files of all, then finish all side by side; return whether there was anything."""
+    """Write the files of all, then finish all side by side; return whether there was anything.
+
+    Raises the first error, once all have ended.
+    """
     written = [one for one in works if means.attempt(one.unit, one.write)]
     if means.host.runs_systemd and written:
         means.reload()
-        in_parallel([one.finish for one in written])
+        with ThreadPoolExecutor(len(written)) as pool:
+            for started in [pool.submit(one.finish) for one in written]:
+                started.result()
     else:
         for one in written:
             one.forget()
@@ -116,8 +122,8 @@ def undoings(means: Means, records: Records, units: Iterable[str]) -> list[Undoi
     ]
 
 
-def restore(means: Means) -> bool:
-    """Undo everything; return whether nothing of ours is left. The caller holds the lock."""
+def restore(means: Means) -> None:
+    """Undo everything, and say what cannot be undone. The caller holds the lock."""
     files.sweep(means.host)
     records = records_in(look_at_our_files(means.host))
     carry_out(means, undoings(means, records, records.units))
@@ -129,7 +135,6 @@ def restore(means: Means) -> bool:
             means.fail(why.value.format(path_of(unit)))
     for complaint in records.complaints:
         means.fail(f"{complaint}; what it was about stays as it is")
-    return not means.failed
 
 
 def carry_over(means: Means, records: Records) -> None:
