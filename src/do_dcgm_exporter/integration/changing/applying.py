@@ -10,9 +10,9 @@ from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.changes import Change
 from do_dcgm_exporter.integration.changing.running import Level, Means
-from do_dcgm_exporter.integration.changing.undoing import carry_out, carry_over, undoings
+from do_dcgm_exporter.integration.changing.undoing import Undoing, carry_out, carry_over
 from do_dcgm_exporter.integration.deciding import plan
-from do_dcgm_exporter.integration.deciding.exporter import Exporters
+from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
@@ -42,14 +42,11 @@ class Applying:
         carry_over(self._means, self._records)
         self._ask_engine()
         self._renew()
-        changes = self._changes()
-        # Units that are gone, or are no exporters any more, are none of ours.
+        changes = [self._change(one) for one in self._exporters.units]
+        # What is gone, or is no exporter any more, gets back what was done to it.
         strangers = set(self._records.units).difference(one.unit for one in changes)
-        works = [
-            *undoings(self._means, self._records, strangers),
-            *(one for one in changes if one.is_needed),
-        ]
-        if carry_out(self._means, works):
+        works = [Undoing(self._means, unit, *self._records.of(unit)) for unit in strangers]
+        if carry_out(self._means, works + [one for one in changes if one.is_needed]):
             self._means.reload()  # what was proven stands in the drop-ins
         self._name_what_is_left([one.decision for one in changes])
 
@@ -58,7 +55,7 @@ class Applying:
         self._find = partial(self._find, with_containers=False)
         self._look()
         self._ask_engine()
-        changes = self._changes()
+        changes = [self._change(one) for one in self._exporters.units]
         new = [one for one in changes if one.decision.text and one.stopped is None]
         if [one for one in new if self._means.attempt(one.unit, one.write)]:
             self._means.reload()
@@ -68,15 +65,10 @@ class Applying:
             if one.is_needed or one.decision.reason is plan.Reason.ENGINE
         ]
 
-    def _changes(self) -> list[Change]:
+    def _change(self, one: UnitExporter) -> Change:
         records, now = self._records, self._now
-        return [
-            Change(
-                self._means, one.name, records.ours.get(one.name), records.stopped.get(one.name),
-                plan.decide(one, records, now), one, now.address,
-            )
-            for one in self._exporters.units
-        ]  # fmt: skip
+        decision = plan.decide(one, records, now)
+        return Change(self._means, one.name, *records.of(one.name), decision, one, now.address)
 
     def _name_what_is_left(self, decisions: Sequence[plan.Decision]) -> None:
         fail, wished = self._means.fail, partial(self._means.tell, Level.WARNING)

@@ -8,7 +8,7 @@ disk is no obstacle.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -115,18 +115,11 @@ def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
     return bool(written)
 
 
-def undoings(means: Means, records: Records, units: Iterable[str]) -> list[Undoing]:
-    """Return what undoes that which the records say was done to units."""
-    return [
-        Undoing(means, unit, records.ours.get(unit), records.stopped.get(unit)) for unit in units
-    ]
-
-
 def restore(means: Means) -> None:
     """Undo everything, and say what cannot be undone. The caller holds the lock."""
     files.sweep(means.host)
     records = records_in(look_at_our_files(means.host))
-    carry_out(means, undoings(means, records, records.units))
+    carry_out(means, [Undoing(means, unit, *records.of(unit)) for unit in records.units])
     files.forget_refusals(means.host)
     if not means.failed:
         _forget_old_state(means, records)

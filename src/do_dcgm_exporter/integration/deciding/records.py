@@ -93,6 +93,10 @@ class Records:
         """The units that something was done to."""
         return tuple(dict.fromkeys([*self.ours, *self.stopped]))
 
+    def of(self, unit: str) -> tuple[DropIn | None, StoppedUnit | None]:
+        """Return what was done to a unit."""
+        return self.ours.get(unit), self.stopped.get(unit)
+
 
 def records_in(files: our_files.OurFiles) -> Records:
     """Understand the files."""
