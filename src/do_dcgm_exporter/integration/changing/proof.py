@@ -94,7 +94,5 @@ class Proof:
     def _pids(self) -> tuple[str, ...]:
         """Return its processes; those of a container are another unit's."""
         pids = processes_of_unit(self._means.host, self._unit)
-        holder = None
-        if self._is_container:
-            holder = find_holder(self._port, self._means.host.proc)
+        holder = find_holder(self._port, self._means.host.proc) if self._is_container else None
         return (*pids, str(holder.pid)) if holder else pids
