@@ -199,7 +199,7 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     text = check_report.as_text(now, (), ())
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
-    data = check_report.as_data(now, (), ())
+    data = json.loads(check_report.as_json(now, (), ()))
     assert "gpu7:5555" == data["engine_address"]
     assert data["engine_port"]["is_taken"]
 
@@ -406,7 +406,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     now = found(processes=Processes((process(30),)), knows_embedded=False)
     assert () == problems(now)
     assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
-    assert check_report.as_data(now, (), ())["embedded_processes"] is None
+    assert json.loads(check_report.as_json(now, (), ()))["embedded_processes"] is None
 
 
 def test_without_an_engine_what_has_an_exporter_is_a_note() -> None:
@@ -496,7 +496,7 @@ FULL = Situation(
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_report.as_data(FULL, problems(FULL), notes(FULL))
+    data = json.loads(check_report.as_json(FULL, problems(FULL), tuple(notes(FULL))))
     assert 2 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from do_dcgm_exporter.integration import exporter_arguments
 from do_dcgm_exporter.integration.changing.running import Means
@@ -50,7 +49,7 @@ class Proof:
         if self._is_slow or self._served() is not Served.METRICS:
             in_the_end = Served.EMPTY_PAGE
         try:
-            means.ask(partial(means.systemd.restart, self._unit, means.proof_seconds))
+            means.systemd.restart(self._unit, means.proof_seconds)
             self._restarts_before = means.systemd.view(self._unit).restarts
         except CommandFailed as error:
             return str(error)
@@ -94,7 +93,5 @@ class Proof:
     def _pids(self) -> tuple[str, ...]:
         """Return its processes; those of a container are another unit's."""
         pids = processes_of_unit(self._means.host, self._unit)
-        holder = None
-        if self._is_container:
-            holder = find_holder(self._port, self._means.host.proc)
+        holder = find_holder(self._port, self._means.host.proc) if self._is_container else None
         return (*pids, str(holder.pid)) if holder else pids

@@ -75,21 +75,12 @@ class Circumstances:
     """What all decisions depend on. ``engine`` is None while it has not been asked.
 
     ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
-    ``retry`` is whether refusals are forgotten.
     """
 
     choice: Choice
     address: EngineAddress
     engine: EngineAnswer | None = None
     engine_is_expected: bool = True
-    retry: bool = False
-
-
-def needs_engine(exporter: UnitExporter, records: Records, now: Circumstances) -> bool:
-    """Return whether a decision depends on what the engine answers."""
-    fits = EngineAnswer(Condition.ANSWERS, engine=f"{exporter.library_major or 4}.0.0")
-    asked, unasked = (decide(exporter, records, replace(now, engine=e)) for e in (fits, None))
-    return asked != unasked
 
 
 def is_loaded(exporter: UnitExporter) -> bool:
@@ -154,7 +145,8 @@ class _Judge:
     def _keep(self, ours: DropIn) -> Decision:
         """Keep a client, unless the engine has become one of another release."""
         engine, view, record = self.now.engine, self.exporter.view, ours.record
-        if engine and engine.answers and engine.major and not self._fits(engine):
+        is_down = not view.is_running
+        if is_down and engine and engine.answers and engine.major and not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
         if view.is_in_trouble:
             return self._in_trouble(record)
@@ -188,7 +180,7 @@ class _Judge:
         if not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
         tried, *reason = self.records.refused.get(exporter.name, [""])
-        if tried == tried_with(exporter, self.now.address) and not self.now.retry:
+        if tried == tried_with(exporter, self.now.address):
             return self._give_up(Reason.REFUSED, "".join(reason))
         old = self.ours.record if self.ours else self._fresh_record()
         address, source = str(self.now.address), exporter.source

@@ -114,20 +114,23 @@ class Records:
         """The units that something was done to."""
         return tuple(dict.fromkeys([*self.ours, *self.stopped]))
 
+    def of(self, unit: str) -> tuple[DropIn | None, StoppedUnit | None]:
+        """Return what was done to a unit."""
+        return self.ours.get(unit), self.stopped.get(unit)
+
 
 def records_in(files: our_files.OurFiles) -> Records:
     """Understand the files."""
     complaints: list[str] = []
-    old, by_hand = _old_units(files.old_state or '{"format": 1}', complaints)
+    stopped, by_hand = _of_old_state(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
-    found = {unit: _drop_in(unit, text, old) for unit, text in files.drop_ins.items()}
+    found = {unit: _drop_in(unit, text) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
-        found.setdefault(unit, _drop_in(unit, text, old, withdrawn=True))
-    stopped = {unit: _stopped(one) for unit, one in old.items() if one["change"] == "stopped"}
+        found.setdefault(unit, _drop_in(unit, text, withdrawn=True))
     for unit, text in files.stopped.items():
         try:
             stopped[unit] = _stopped(_data(text))
-        except NotUnderstood as error:
+        except (TypeError, ValueError) as error:
             complaints.append(f"{our_files.STOPPED}/{unit} cannot be understood ({error})")
     return Records(
         {unit: one for unit, one in found.items() if isinstance(one, DropIn)},
@@ -141,22 +144,16 @@ def records_in(files: our_files.OurFiles) -> Records:
     )
 
 
-def _drop_in(
-    unit: str, text: str, old: Mapping[str, Any], *, withdrawn: bool = False
-) -> DropIn | Foreign:
+def _drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.
     if not is_sealed(text) or our_files.path_of(unit) not in text:
         return Foreign.EDITED
-    if unit in old and not _RECORD.search(text):
-        record = _old_record(old[unit])
-    else:
-        try:
-            record = record_of(text)
-        except NotUnderstood:
-            return Foreign.NEWER
-    return DropIn(text, record, withdrawn)
+    try:
+        return DropIn(text, record_of(text), withdrawn)
+    except NotUnderstood:
+        return Foreign.NEWER
 
 
 # Drop-ins
@@ -211,7 +208,7 @@ def record_of(text: str) -> Record:
         data = _data(line[1])
         return Record(**{name: data[name] for name in Record.__dataclass_fields__ if name in data})
     engine = _ENGINE.search(text)
-    return Record(engine[1] if engine else "")
+    return Record(engine[1] if engine else "", proven=False)
 
 
 def settings_of(text: str) -> str:
@@ -233,11 +230,8 @@ def text_of(stopped: StoppedUnit) -> str:
 
 
 def _stopped(data: Mapping[str, Any]) -> StoppedUnit:
-    try:
-        links = tuple((path, target) for path, target in data.get("links", ()))
-        return StoppedUnit(bool(data.get("was_active", True)), links)
-    except (TypeError, ValueError) as error:
-        raise NotUnderstood(f"its links are {data['links']!r}") from error
+    links = tuple((path, target) for path, target in data.get("links", ()))
+    return StoppedUnit(bool(data.get("was_active", True)), links)
 
 
 def _data(text: str) -> Mapping[str, Any]:
@@ -251,23 +245,15 @@ def _data(text: str) -> Mapping[str, Any]:
     return data
 
 
-def _old_units(text: str, complaints: list[str]) -> tuple[Mapping[str, Any], str]:
-    """Return what version 0.1.0 remembered of units, and what else it has stopped."""
+def _of_old_state(text: str, complaints: list[str]) -> tuple[dict[str, StoppedUnit], str]:
+    """Return the units that version 0.1.0 has stopped, and what else, which only people undo."""
     try:
         data = _data(text)
-        units = {entry["unit"]: entry for entry in data.get("units", ())}
-        for entry in units.values():
-            _stopped(entry), _old_record(entry), entry["change"]
+        units = data.get("units", ())
+        stopped = {one["unit"]: _stopped(one) for one in units if one["change"] == "stopped"}
         others = [one["kept_as"] for one in data.get("containers", ())]
         others += ["the engine of the snap dcgm"] if data.get("snap") else []
-    except (NotUnderstood, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         complaints.append(f"{our_files.OLD_STATE} cannot be understood ({error})")
         return {}, ""
-    return units, ", ".join(others)
-
-
-def _old_record(entry: Mapping[str, Any]) -> Record:
-    return Record(
-        entry["engine"], entry["source"], was_active=entry["was_active"],
-        made_folder=(entry["drop_in"] or {}).get("made_directory", False), proven=entry["settled"],
-    )  # fmt: skip
+    return stopped, ", ".join(others)

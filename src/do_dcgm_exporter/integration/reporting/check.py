@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from do_dcgm_exporter.commands.output import write
@@ -16,20 +15,17 @@ from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.survey import survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
-from do_dcgm_exporter.integration.reporting.check_report import as_data, as_text
+from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 
 _CLEAN, _PROBLEMS, _COULD_NOT_LOOK = 0, 1, 2
 
 
-def check(host: Host, *, as_json: bool) -> int:
+def check(host: Host, *, in_json: bool) -> int:
     """Print what is found; return 0 if all is well, 1 with problems, 2 if it could not look."""
     now = _situation(host)
     wrong, good_to_know = problems(now), tuple(notes(now))
-    if as_json:
-        text = json.dumps(as_data(now, wrong, good_to_know), indent=2)
-    else:
-        text = as_text(now, wrong, good_to_know)
-    write(f"{text}\n")
+    report = (as_json if in_json else as_text)(now, wrong, good_to_know)
+    write(f"{report}\n")
     if wrong:
         return _PROBLEMS
     return _COULD_NOT_LOOK if now.found.unseen else _CLEAN
