@@ -265,6 +265,25 @@ def test_an_xid_that_was_told_before_the_engine_broke_off_is_counted(
     assert "1" == totals(started, again)["3", "43"]  # the engine took the first along
 
 
+def test_an_xid_is_counted_whichever_call_of_its_cycle_the_engine_broke_off_at(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = bench("h100x8")
+    logs = started.logs()
+    session = started.session(*COUNTERS, "DCGM_FI_PROF_SM_ACTIVE, gauge, x", logs=logs)
+    report(started, 43, gpu=3)
+
+    def break_off(_: HostEngine) -> None:
+        raise EngineUnavailable("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(EngineUnavailable):
+        patch.setattr(HostEngine, "update", break_off)  # profiling is made to begin, after reading
+        started.read(session)
+    started.restart()
+    again = started.session(*COUNTERS, logs=logs)
+    assert "1" == totals(started, again)["3", "43"]
+
+
 def test_an_xid_on_a_gpu_that_only_others_watch_is_counted(bench: StartBench) -> None:
     started = bench("h100x8")
     session = started.session(*COUNTERS)

@@ -8,6 +8,9 @@ from tests.builders import MICROSECONDS, NOW, gpu
 from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
+BOOTED = 50.0
+"""Seconds since boot at which the log begins."""
+
 
 def event(second: float, xid: int) -> XidEvent:
     return XidEvent(int((NOW + second) * MICROSECONDS), xid)
@@ -15,7 +18,7 @@ def event(second: float, xid: int) -> XidEvent:
 
 @pytest.fixture
 def log() -> XidLog:
-    return XidLog(counting_from=int(NOW * MICROSECONDS), window=20.0)
+    return XidLog(int(NOW * MICROSECONDS), window=20.0, started_at=BOOTED)
 
 
 def test_an_entity_without_xids_has_none(log: XidLog) -> None:
@@ -107,6 +110,20 @@ def test_an_xid_after_the_clock_was_set_back_counts(log: XidLog) -> None:
     log.add(gpu(0), [event(7200, 31), event(5, 43)])
     assert {31: 1, 43: 1} == dict(log.of(gpu(0)).totals)
     assert event(5, 43) == log.of(gpu(0)).newest
+
+
+def test_an_xid_counts_if_the_clock_was_set_back_before_the_engine_was_ever_read(
+    log: XidLog,
+) -> None:
+    log.tell_time(NOW - 90 + 30, BOOTED + 30)
+    log.add(gpu(0), [event(-95, 31), event(-70, 43)])
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_a_clock_set_ahead_makes_no_new_xid_old(log: XidLog) -> None:
+    log.tell_time(NOW + 7200, BOOTED + 30)
+    log.add(gpu(0), [event(-5, 31), event(10, 43), event(7190, 94)])
+    assert {43: 1, 94: 1} == dict(log.of(gpu(0)).totals)
 
 
 def test_an_xid_of_a_time_before_the_start_counts_once_the_engine_was_read(log: XidLog) -> None:

@@ -26,7 +26,7 @@ class EventLogs:
     ) -> EventLogs:
         """Empty logs whose totals count from ``now`` (Unix seconds)."""
         return cls(
-            XidLog(int(now * 1e6), settings.xid_window),
+            XidLog(int(now * 1e6), settings.xid_window, boot_clock()),
             ClockLog(settings.clock_events_window),
             SampleAges(boot_clock),
         )

@@ -80,12 +80,22 @@ class XidLog:
 
     An XID from before that is shown as the last one and in the window, but not counted
     in the totals: they would grow by the same XIDs at each restart of this program.
+    ``started_at`` is the same moment by the boot clock (seconds), which nobody sets.
     """
 
-    def __init__(self, counting_from: int, window: float) -> None:
+    def __init__(self, counting_from: int, window: float, started_at: float) -> None:
         self._counting_from = counting_from
+        self._started_at = started_at
         self.window = window
         self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
+
+    def tell_time(self, now: float, boot_now: float) -> None:
+        """Note the time, in Unix seconds and by the boot clock.
+
+        If the clock was set back, what is new has timestamps from before ``counting_from``.
+        """
+        start = now - (boot_now - self._started_at)
+        self._counting_from = min(self._counting_from, int(start * 1e6))
 
     def of(self, entity: Entity) -> XidHistory:
         """Return the history of ``entity``."""

@@ -25,7 +25,7 @@ from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
@@ -52,11 +52,7 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        try:
-            self._follow(readings)
-        except EngineUnavailable:
-            self.hold_what_was_told(readings)
-            raise
+        self._follow(readings)
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -85,6 +81,7 @@ class XidCollector:
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
+        self.log.tell_time(readings.now, readings.ages.clock())
         latest = self._latest(readings)
         for watch in self.watches:
             fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
@@ -108,10 +105,10 @@ class XidCollector:
         except CallRefused:
             raws = []
         for raw in raws:
-            self.log.add(raw.entity, _events_in(raw))
+            self.log.hold(raw.entity, _events_in(raw))
 
     def hold_what_was_told(self, readings: Readings) -> None:
-        """Let no XID be lost that was read before the engine broke off."""
+        """Keep the XIDs of a cycle that failed for the next one to count."""
         for entity, raw in self._latest(readings).items():
             self.log.hold(entity, _events_in(raw))
 
