@@ -79,7 +79,7 @@ def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
 def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
     """Totals begin with whatever the engine still has."""
     return mock.patch.object(
-        XidLog, "tell_time", lambda self, *_: setattr(self, "_counting_from", 0)
+        XidLog, "look_at_the_clocks", lambda self, *_: setattr(self, "_counting_from", 0)
     )
 
 

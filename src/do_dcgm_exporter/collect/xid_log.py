@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,26 +76,27 @@ class XidHistory:
 
 
 class XidLog:
-    """XIDs of all entities. ``counting_from`` (µs) is where the totals begin.
+    """XIDs of all entities; the totals begin when it is made.
 
     An XID from before that is shown as the last one and in the window, but not counted
     in the totals: they would grow by the same XIDs at each restart of this program.
-    ``started_at`` is the same moment by the boot clock (seconds), which nobody sets.
+    XIDs have the time of the ``wall_clock``; nobody sets the ``boot_clock`` (both in seconds).
     """
 
-    def __init__(self, counting_from: int, window: float, started_at: float) -> None:
-        self._counting_from = counting_from
-        self._started_at = started_at
+    def __init__(
+        self, window: float, wall_clock: Callable[[], float], boot_clock: Callable[[], float]
+    ) -> None:
         self.window = window
+        self._wall_clock = wall_clock
+        self._boot_clock = boot_clock
+        self._made_at = boot_clock()
+        self._counting_from = int(wall_clock() * 1e6)
         self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
 
-    def tell_time(self, now: float, boot_now: float) -> None:
-        """Note the time, in Unix seconds and by the boot clock.
-
-        If the clock was set back, what is new has timestamps from before ``counting_from``.
-        """
-        start = now - (boot_now - self._started_at)
-        self._counting_from = min(self._counting_from, int(start * 1e6))
+    def look_at_the_clocks(self) -> None:
+        """Find out whether the wall clock was set back: what is new seems to be old then."""
+        made_at = self._wall_clock() - (self._boot_clock() - self._made_at)
+        self._counting_from = min(self._counting_from, int(made_at * 1e6))
 
     def of(self, entity: Entity) -> XidHistory:
         """Return the history of ``entity``."""
@@ -103,6 +104,7 @@ class XidLog:
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
         """Take those ``events`` that are new, and those that were held."""
+        self.look_at_the_clocks()
         history = self._histories[entity]
         found = sorted({*events, *history.early})
         history.early.clear()

@@ -81,7 +81,6 @@ class XidCollector:
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
-        self.log.tell_time(readings.now, readings.ages.clock())
         latest = self._latest(readings)
         for watch in self.watches:
             fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
@@ -105,7 +104,7 @@ class XidCollector:
         except CallRefused:
             raws = []
         for raw in raws:
-            self.log.hold(raw.entity, _events_in(raw))
+            self.log.add(raw.entity, _events_in(raw))
 
     def hold_what_was_told(self, readings: Readings) -> None:
         """Keep the XIDs of a cycle that failed for the next one to count."""
