@@ -111,6 +111,19 @@ def test_an_xid_from_before_the_start_is_shown_and_not_in_the_totals(one: Bench)
 # Counting.
 
 
+def test_an_xid_from_before_the_start_is_not_in_the_totals_because_it_could_not_be_read_at_first(
+    one: Bench,
+) -> None:
+    report(one, 43)
+    one.pass_time(10.0)
+    session = one.session(*COUNTERS)
+    one.engine.control("set", "--entity", "gpu:0", "230", "status:-17")
+    assert {("0", ""): "0"} == totals(one, session)
+    one.engine.control("set", "--entity", "gpu:0", "230", "unset")
+    assert {("0", ""): "0"} == totals(one, session)
+    assert {"0": "43"} == last(one, session)
+
+
 @every_version
 def test_every_xid_of_a_burst_between_two_cycles_counts(bench: StartBench, version: str) -> None:
     started = bench("h100x1", version)

@@ -46,7 +46,7 @@ class XidHistory:
 
     ``taken`` are the events that the engine may tell again, ``counted`` those of them that are
     no second reports, and ``early`` those of a reading that broke off, to be taken with what
-    the next one finds. ``was_read`` is whether the engine has answered for the entity before.
+    the next one finds. ``was_read`` is whether the engine has told of the entity's XIDs before.
     ``newest_by_xid`` (µs) is in the order of counting.
     """
 
@@ -131,7 +131,7 @@ class XidLog:
         self._histories[entity] = XidHistory(before.taken, before.was_read)
 
     def note_read(self, entities: Iterable[Entity]) -> None:
-        """Note that the engine has answered for ``entities``: what comes next is new."""
+        """Note that the engine has told of the XIDs of ``entities``: what comes next is new."""
         for entity in entities:
             self._histories[entity].was_read = True
 

@@ -91,7 +91,11 @@ class XidCollector:
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
         self.log.take_held()
-        self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
+        self.log.note_read(
+            raw.entity
+            for raw in readings.raw.values()
+            if raw.field_id == XID_FIELD and _tells_of_xids(raw)
+        )
 
     def look_back(self, unwatched: Iterable[Entity]) -> None:
         """Take the last XID of GPUs that were lost before this session and cannot be watched.
@@ -236,6 +240,11 @@ def _events_in(raw: RawValue) -> list[XidEvent]:
     if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
+
+
+def _tells_of_xids(raw: RawValue) -> bool:
+    """Return whether a value of field 230 is an XID, or says that there was none."""
+    return raw.status == ReturnCode.NO_DATA or bool(_events_in(raw))
 
 
 def _each(
