@@ -219,7 +219,7 @@ class Bench:
 
     def logs(self, **changes: object) -> EventLogs:
         """Logs that begin now."""
-        return EventLogs.starting_at(self.now, settings(**changes))
+        return EventLogs.starting_now(settings(**changes), lambda: self.now)
 
     def session(
         self,

@@ -46,8 +46,6 @@ class Behaviour:
     """DCGM_NVLINK_MAX_LINKS_PER_GPU."""
     link_id_shift: int | None
     """Bits the device id is shifted by in a link's entity id; None drops the id (4.0.0–4.2.3)."""
-    data: str
-    """The version whose recordings are used."""
 
     @property
     def index(self) -> int:
@@ -69,12 +67,10 @@ _OLD, _NEWER, _NEWEST = GpmRetention
 BEHAVIOURS = {
     behaviour.version: behaviour
     for behaviour in (
-        Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, False, 18, 16, "3.3.9"),
-        Behaviour(
-            "4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, 18, None, "4.2.3"
-        ),
-        Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, True, 18, 24, "4.5.3"),
-        Behaviour("4.6.0", 1024, True, True, False, False, True, _NEWEST, 1, True, 36, 24, "4.5.3"),
+        Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, False, 18, 16),
+        Behaviour("4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, 18, None),
+        Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, True, 18, 24),
+        Behaviour("4.6.0", 1024, True, True, False, False, True, _NEWEST, 1, True, 36, 24),
     )
 }
 

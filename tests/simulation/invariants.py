@@ -38,7 +38,7 @@ class Invariants:
     _reason: str = ""
     _published_at: float = 0.0
     _seen_gpus: set[str] = field(default_factory=set)
-    _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
+    _profiling: set[tuple[str, str, str]] = field(default_factory=set)
     _undisturbed: object = None
 
     def __post_init__(self) -> None:

@@ -76,6 +76,13 @@ def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
     )
 
 
+def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
+    """Totals begin with whatever the engine still has."""
+    return mock.patch.object(
+        XidLog, "look_at_the_clocks", lambda self, *_: setattr(self, "_counting_from", 0)
+    )
+
+
 def _forget_what_was_taken(history: XidHistory) -> None:
     history.taken.clear()
     history.was_read = True
@@ -107,6 +114,7 @@ PLANTS: dict[str, Plant] = {
         retired_session_kept,
         profiling_forgotten_at_reload,
         xids_counted_anew_by_each_session,
+        xids_from_before_the_start_counted,
         profiling_watched_anew_without_an_unwatch,
         blank_profiling_not_bridged,
         lost_gpus_left_out,

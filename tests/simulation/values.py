@@ -42,11 +42,13 @@ class ValueTruth:
                 limit = self._limit(field.id)
                 assert age <= limit, f"{name} is {age:.1f} s old: {sample}"
 
-    def profiling_on(self, page: Page) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Every series of a profiling field."""
+    def profiling_on(self, page: Page) -> set[tuple[str, str, str]]:
+        """Every profiling field with whom it is of: label fields come and go by themselves."""
         names = [name for name in page.dcgm if name.startswith("DCGM_FI_PROF_")]
         return {
-            (name, tuple(sample.labels.items())) for name in names for sample in page.samples(name)
+            (name, sample.labels["gpu"], sample.labels.get("GPU_I_ID", ""))
+            for name in names
+            for sample in page.samples(name)
         }
 
     def _limit(self, field_id: int) -> float:

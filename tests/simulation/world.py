@@ -22,9 +22,10 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scheduler import Ended, Scheduler, threading_of
-from tests.simulation.troubles import Troubles
+from tests.simulation.troubles import XID_CODES, Troubles
 
-from dcgm_simulator.machine import Layout
+from dcgm_simulator.codes import EntityGroup
+from dcgm_simulator.machine import Entity, Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.counters import CounterSet
@@ -282,6 +283,7 @@ class World:
         )
         if self.generator.random() < 0.9:
             self.engine.start()
+            self._have_xids_before_the_start()
         self.service = service.Service(self.configuration)
         self.service.start()
         duration = self.interval * self.generator.uniform(3, 12)
@@ -294,6 +296,19 @@ class World:
         self.service.stop()
         self.scheduler.sleep(60.0)  # a resolver may still not have answered
         self.invariants.nothing_left()
+
+    def _have_xids_before_the_start(self) -> None:
+        """Give the engine a past in some runs. Drawn apart: the others stay as they were."""
+        draw = random.Random(f"{self.seed} before the start")
+        host = self.engine.host
+        if host is None or draw.random() < 0.8:
+            return
+        gpu, code = draw.randrange(self.engine.layout.gpus), draw.choice(XID_CODES)
+        self.tell(f"XID {code} on GPU {gpu}, before the exporter starts")
+        entity = Entity(EntityGroup.GPU, gpu)
+        times = host.xids.report(entity, code, host.clock())
+        self.ledger.from_before |= {(self.engine.life, entity, time) for time in times}
+        self.scheduler.sleep(draw.uniform(3.0, 30.0))  # later than a second report
 
     def _watch_for_the_end_of_it(self) -> None:
         """Watch until the page is whole, but for what is asked for again every five minutes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,12 +22,15 @@ class EventLogs:
     ages: SampleAges = field(default_factory=SampleAges)
 
     @classmethod
-    def starting_at(
-        cls, now: float, settings: Settings, boot_clock: Callable[[], float] = boot_time
+    def starting_now(
+        cls,
+        settings: Settings,
+        wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
     ) -> EventLogs:
-        """Empty logs whose totals count from ``now`` (Unix seconds)."""
+        """Empty logs whose totals count from now."""
         return cls(
-            XidLog(int(now * 1e6), settings.xid_window),
+            XidLog(settings.xid_window, wall_clock, boot_clock),
             ClockLog(settings.clock_events_window),
             SampleAges(boot_clock),
         )

@@ -35,7 +35,6 @@ from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
@@ -136,7 +135,16 @@ class Session:
 
     def read(self, now: float) -> CycleResult:
         """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
-        readings = self._readings(now)
+        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
+        try:
+            return self._read(readings)
+        except Exception:
+            # Any call of the cycle may fail, and the engine may take the XIDs along.
+            self.xids.hold_what_was_told(readings)
+            raise
+
+    def _read(self, readings: Readings) -> CycleResult:
+        self._fill(readings)
         self.profiling.follow(readings)
         self.labels.update(readings, self.jobs.read())
         self.runner.begin()
@@ -171,14 +179,9 @@ class Session:
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
         )
 
-    def _readings(self, now: float) -> Readings:
-        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
+    def _fill(self, readings: Readings) -> None:
         for batch in self.batches:
-            try:
-                readings.add(self.reader.read(batch.entities, batch.field_ids))
-            except EngineUnavailable:
-                self.xids.hold_what_was_told(readings)
-                raise
+            readings.add(self.reader.read(batch.entities, batch.field_ids))
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Absence.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Absence.POISONED),
@@ -187,7 +190,6 @@ class Session:
         readings.lost_gpus = self.losses.judge(
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
-        return readings
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters

@@ -90,7 +90,7 @@ def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session
     bindings = load_bindings(settings.dcgm_bindings)
     engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
     try:
-        logs = EventLogs.starting_at(time.time(), settings)
+        logs = EventLogs.starting_now(settings)
         yield open_session(engine, configuration, logs, known_gpus={})
     finally:
         engine.disconnect()

@@ -60,7 +60,7 @@ class Agent:
         self._calls = calls
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = EventLogs.starting_at(wall_clock(), configuration.settings, boot_clock)
+        self._logs = EventLogs.starting_now(configuration.settings, wall_clock, boot_clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None
@@ -100,6 +100,7 @@ class Agent:
 
     def cycle(self) -> float:
         """Run one cycle; return how many seconds after its beginning the next is due."""
+        self._logs.xids.look_at_the_clocks()
         number = self._publisher.begin_cycle()
         try:
             return self._succeed(number, self._read())

@@ -25,7 +25,7 @@ from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
@@ -52,11 +52,7 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        try:
-            self._follow(readings)
-        except EngineUnavailable:
-            self.hold_what_was_told(readings)
-            raise
+        self._follow(readings)
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -95,7 +91,11 @@ class XidCollector:
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
         self.log.take_held()
-        self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
+        self.log.note_read(
+            raw.entity
+            for raw in readings.raw.values()
+            if raw.field_id == XID_FIELD and _tells_of_xids(raw)
+        )
 
     def look_back(self, unwatched: Iterable[Entity]) -> None:
         """Take the last XID of GPUs that were lost before this session and cannot be watched.
@@ -111,7 +111,7 @@ class XidCollector:
             self.log.add(raw.entity, _events_in(raw))
 
     def hold_what_was_told(self, readings: Readings) -> None:
-        """Let no XID be lost that was read before the engine broke off."""
+        """Keep the XIDs of a cycle that failed for the next one to count."""
         for entity, raw in self._latest(readings).items():
             self.log.hold(entity, _events_in(raw))
 
@@ -240,6 +240,11 @@ def _events_in(raw: RawValue) -> list[XidEvent]:
     if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
+
+
+def _tells_of_xids(raw: RawValue) -> bool:
+    """Return whether a value of field 230 is an XID, or says that there was none."""
+    return raw.status == ReturnCode.NO_DATA or bool(_events_in(raw))
 
 
 def _each(
