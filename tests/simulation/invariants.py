@@ -40,6 +40,8 @@ class Invariants:
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
     _undisturbed: object = None
+    _instances: frozenset[tuple[int, int]] = frozenset()
+    """What was on the last page and on the machine, by GPU and NVML's number."""
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -62,6 +64,7 @@ class Invariants:
         self._health_fits(page, parsed)
         self._no_gpu_disappears(parsed)
         self._profiling_stays(page, parsed)
+        self._instances_stay(page, parsed)
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
@@ -192,6 +195,22 @@ class Invariants:
             # What was read before the trouble may still be on this page.
             self._profiling.clear()
         self._undisturbed = undisturbed
+
+    def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
+        """A refused call is no absence: an instance that is there and was shown is shown."""
+        host = self.world.engine.host
+        if host is None or not page.health.healthy or self.world.troubles.spoils_values():
+            self._instances = frozenset()
+            return
+        there = {(i.gpu, i.nvml_id) for cut in host.machine.instances.values() for i in cut}
+        shown = {
+            (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
+            for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
+            if "GPU_I_ID" in sample.labels
+        }
+        missing = (self._instances & there) - shown
+        assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
+        self._instances = frozenset(there & shown)
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health

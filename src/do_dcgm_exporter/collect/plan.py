@@ -50,11 +50,6 @@ class FieldPlan:
     labels: tuple[int, ...]
     profiling: tuple[int, ...]
 
-    @property
-    def all_fields(self) -> tuple[int, ...]:
-        """Every field of the plan."""
-        return self.plain + self.labels + self.profiling
-
 
 def plan_fields(kind: EntityKind, counters: CounterSet) -> FieldPlan:
     """Plan the fields of entities of ``kind``.
@@ -83,6 +78,9 @@ def carries(kind: EntityKind, counter: Counter) -> bool:
         return False
     if field.level is EntityLevel.NONE:
         return kind in GPU_KINDS or counter.type is CounterType.LABEL
+    if field.is_profiling and kind is EntityKind.GPU_INSTANCE:
+        # The engine logs an error at each sample of a whole GPU's counter on an instance.
+        return field.level is not EntityLevel.GPU
     return field.level in _LEVELS[kind]
 
 

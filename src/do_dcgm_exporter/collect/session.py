@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from do_dcgm_exporter.collect.batches import batches_of
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.losses import Losses
@@ -30,12 +31,12 @@ from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
-from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
@@ -58,14 +59,6 @@ class Collector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Entities of one kind and the fields that are read on them together."""
-
-    entities: tuple[Entity, ...]
-    field_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
     """A connection with all that was set up on it; ``opening.open_session`` makes one.
 
@@ -79,7 +72,7 @@ class Session:
     inventory: Inventory
     topology: Topology
     selection: Selection
-    batches: Sequence[Batch]
+    watches: Sequence[Watch]
     unknown_fields: Mapping[int, str]
     reader: BatchReader
     profiling: ProfilingWatch
@@ -145,6 +138,7 @@ class Session:
             for collector in self.collectors
             for family in self._families_of(collector, readings)
         ]
+        self.runner.run("discovery", self._discovered, None)
         no_states: LinkStates = {}
         nvlink_states = self.runner.run(
             self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
@@ -173,12 +167,13 @@ class Session:
 
     def _readings(self, now: float) -> Readings:
         readings = Readings(now, self.configuration.settings.stale_after, self.ages)
-        for batch in self.batches:
-            try:
+        try:
+            readings.add(self.xids.reader.read(now))
+            for batch in batches_of((*self.watches, *self.profiling.pace.watches)):
                 readings.add(self.reader.read(batch.entities, batch.field_ids))
-            except EngineUnavailable:
-                self.xids.hold_what_was_told(readings)
-                raise
+        except EngineUnavailable:
+            self.xids.hold_what_was_told(readings)
+            raise
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Absence.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Absence.POISONED),
@@ -188,6 +183,11 @@ class Session:
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
         return readings
+
+    def _discovered(self) -> None:
+        """Raise CallRefused if it is not known which entities of some kind exist now."""
+        for refusal in self.discovery.unanswered.values():
+            raise CallRefused(refusal)
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters

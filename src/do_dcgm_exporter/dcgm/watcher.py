@@ -15,7 +15,7 @@ from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
 from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost
+from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost, ReturnCode
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +38,15 @@ LATEST_ONLY = Retention(0.0, 2)
 class Watcher:
     """Starts watches on one connection.
 
-    ``unknown`` are the fields its engine does not know, ``missed`` the entities that it
-    would not watch for some fields at least. ``lost`` are those of them that it called
-    lost, for which it is asked no more.
+    ``unknown`` are the fields its engine does not know, ``need_root`` those that it refuses to
+    watch because it does not run as root. ``missed`` are the entities that it would not watch
+    for some fields at least. ``lost`` are those of them that it called lost, for which it is
+    asked no more.
     """
 
     engine: HostEngine
     unknown: dict[int, str] = field(default_factory=dict)
+    need_root: set[int] = field(default_factory=set)
     missed: set[Entity] = field(default_factory=set)
     lost: set[Entity] = field(default_factory=set)
 
@@ -123,13 +125,18 @@ class Watcher:
                 raise
             except CallRefused as error:
                 if len(some) == 1:
-                    _log.info("field %d is not watched: %s", some[0], error)
+                    self._note_refusal(some[0], error)
                 return False
             return True
 
         if entities:
             split_off_culprits(field_ids, works)
         return watches
+
+    def _note_refusal(self, field_id: int, error: CallRefused) -> None:
+        _log.info("field %d is not watched: %s", field_id, error)
+        if error.code == ReturnCode.REQUIRES_ROOT:
+            self.need_root.add(field_id)
 
     def _is_known(self, field_ids: Sequence[int]) -> bool:
         """Return whether the engine knows all of ``field_ids``; it refuses a group with any other.
@@ -139,6 +146,8 @@ class Watcher:
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
         except CallRefused as error:
+            if error.code == ReturnCode.REQUIRES_ROOT:
+                return True  # refused, which the watch will show, but known
             if len(field_ids) == 1:
                 self.unknown[field_ids[0]] = str(error)
                 _log.info("field %d is not known to this engine: %s", field_ids[0], error)
