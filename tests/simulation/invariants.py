@@ -110,7 +110,8 @@ class Invariants:
     def is_whole(self) -> bool:
         """Whether the page has all that the engine has, as far as it says so itself."""
         health = self.world.service._publisher.publication.page.health
-        return health.healthy and not self._notes() and not self._may_warm_up()
+        waits = self._may_warm_up() or self._leaves_values_alone()
+        return health.healthy and not self._notes() and not waits
 
     def _may_warm_up(self) -> bool:
         """Whether profiling may still have to warm up."""
@@ -118,6 +119,11 @@ class Invariants:
         if session is None or session.profiling.warming_up:
             return True  # a module that came late is watched in a session that is not young
         return session.age() < 2 * self.world.interval + 3.0
+
+    def _leaves_values_alone(self) -> bool:
+        """Whether values that had a status for long are read again in some minutes only."""
+        session = self.world.service._agent._session
+        return session is not None and bool(session.valueless.left_alone())
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health

@@ -9,6 +9,7 @@ from tests.builders import Bench, Clock
 
 from dcgm_simulator.versions import VERSIONS
 from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.dcgm.decoding import Absence
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -34,10 +35,30 @@ def run(bench: Bench, session: Session, clock: Clock, cycles: int) -> None:
 def test_a_cycle_writes_nothing(bench: StartBench, scenario: str, version: str) -> None:
     started, clock = bench(scenario, version), Clock()
     session = started.session(clock=clock)
-    run(started, session, clock, 2)
+    run(started, session, clock, 3)
     before = lines(started)
     run(started, session, clock, 5)
     assert before == lines(started)
+
+
+@every_version
+def test_fields_that_a_gpu_does_not_have_write_a_few_lines_and_then_none(
+    bench: StartBench, version: str
+) -> None:
+    """They have no data for ever (recorded), of which engines complain until 4.3."""
+    started, clock = bench("h100x8", version), Clock()
+    session = started.session("522, gauge, x", "150, gauge, x", clock=clock)
+    reasons = [started.read(session).dropped]
+    run(started, session, clock, 3)
+    before = lines(started)
+    run(started, session, clock, 5)
+    assert before == lines(started)
+    reasons.append(started.read(session).dropped)
+    assert [8, 8] == [dropped[Absence.NO_DATA] for dropped in reasons]
+    clock.now += 300.0
+    run(started, session, clock, 1)
+    complains = version in ("3.3.9", "4.2.3")
+    assert (8 if complains else 0) == sum(lines(started).values()) - sum(before.values())
 
 
 @every_version
@@ -45,12 +66,13 @@ def test_a_cycle_writes_nothing(bench: StartBench, scenario: str, version: str) 
 def test_nor_does_one_after_trouble(bench: StartBench, trouble: str, version: str) -> None:
     started, clock = bench("h100x8", version), Clock()
     session = started.session(clock=clock)
+    run(started, session, clock, 1)
     started.engine.control(*trouble.split())
     run(started, session, clock, 2)
     if session.is_outdated():
         known = {gpu.id: gpu for gpu in session.topology.gpus}
         session = started.session(clock=clock, known=known)
-    run(started, session, clock, 2)
+    run(started, session, clock, 3)
     before = lines(started)
     run(started, session, clock, 3)
     assert before == lines(started)

@@ -96,7 +96,7 @@ def test_without_these_there_is_nothing_to_export(
 def test_an_engine_that_does_not_sample_when_it_is_told_to_does_so_by_itself(
     bench: StartBench,
 ) -> None:
-    started = bench("h100x1", "4.6.0")
+    started = bench("h100x8", "4.6.0")
     started.engine.control("refuse-call", "update_all_fields", str(MISMATCH))
     assert {TEMPERATURE, HEALTH, P2P} == started.names(started.session(*LINES))
 

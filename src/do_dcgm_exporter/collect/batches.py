@@ -5,7 +5,7 @@ The engine writes a line into its log for each value it is asked for and does no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from do_dcgm_exporter.dcgm.answers import Watch
@@ -20,13 +20,16 @@ class Batch:
     field_ids: tuple[int, ...]
 
 
-def batches_of(watches: Iterable[Watch]) -> tuple[Batch, ...]:
-    """Return the batches that read everything in ``watches``, each value once."""
+def batches_of(
+    watches: Iterable[Watch], left_alone: Container[tuple[Entity, int]] = ()
+) -> tuple[Batch, ...]:
+    """Return the batches that read everything in ``watches`` once, but what is ``left_alone``."""
     fields: dict[Entity, dict[int, None]] = {}
     for watch in watches:
         for entity in watch.entities:
-            fields.setdefault(entity, {}).update(dict.fromkeys(watch.field_ids))
+            read = (id_ for id_ in watch.field_ids if (entity, id_) not in left_alone)
+            fields.setdefault(entity, {}).update(dict.fromkeys(read))
     together: dict[tuple[int, ...], list[Entity]] = {}
     for entity in sorted(fields):
         together.setdefault(tuple(fields[entity]), []).append(entity)
-    return tuple(Batch(tuple(entities), ids) for ids, entities in together.items())
+    return tuple(Batch(tuple(entities), ids) for ids, entities in together.items() if ids)

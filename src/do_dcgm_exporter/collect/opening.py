@@ -34,6 +34,7 @@ from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.collect.xid_reader import KEPT_FOR, XidReader
 from do_dcgm_exporter.config.counters import CounterType
 from do_dcgm_exporter.config.settings import Configuration, DeviceSelection
@@ -116,6 +117,7 @@ def _session(
         watches=tuple(watches),
         unknown_fields=watcher.unknown,
         reader=BatchReader(engine, clock),
+        valueless=Valueless(engine.versions.engine_release, clock),
         profiling=profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),

@@ -29,6 +29,7 @@ from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.answers import Watch
@@ -75,6 +76,7 @@ class Session:
     watches: Sequence[Watch]
     unknown_fields: Mapping[int, str]
     reader: BatchReader
+    valueless: Valueless
     profiling: ProfilingWatch
     labels: LabelBlocks
     jobs: JobDirectory
@@ -169,8 +171,7 @@ class Session:
         readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         try:
             readings.add(self.xids.reader.read(now))
-            for batch in batches_of((*self.watches, *self.profiling.pace.watches)):
-                readings.add(self.reader.read(batch.entities, batch.field_ids))
+            self._read_watches(readings)
         except EngineUnavailable:
             self.xids.hold_what_was_told(readings)
             raise
@@ -183,6 +184,15 @@ class Session:
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
         return readings
+
+    def _read_watches(self, readings: Readings) -> None:
+        left_alone = self.valueless.left_alone()
+        watches = (*self.watches, *self.profiling.pace.watches)
+        for batch in batches_of(watches, left_alone):
+            values = list(self.reader.read(batch.entities, batch.field_ids))
+            self.valueless.note(values)
+            readings.add(values)
+        readings.add(left_alone.values())
 
     def _discovered(self) -> None:
         """Raise CallRefused if it is not known which entities of some kind exist now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.collect.valueless import SILENT_SINCE
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import RawValue
@@ -17,9 +18,6 @@ from do_dcgm_exporter.dcgm.errors import CallRefused
 
 # How long the engine is asked to keep XIDs, in seconds.
 KEPT_FOR = 600
-
-# The first release that keeps silent about a latest value without data (tags v4.3.1, v4.4.1).
-_SILENT_SINCE = (4, 4)
 
 
 @dataclass(slots=True)
@@ -39,7 +37,7 @@ class XidReader:
     @property
     def reads_history(self) -> bool:
         """Whether field 230 is not to be read as a latest value."""
-        return self.engine.versions.engine_release < _SILENT_SINCE
+        return self.engine.versions.engine_release < SILENT_SINCE
 
     def read(self, now: float) -> Sequence[RawValue]:
         """Return the newest value of each entity at ``now`` (Unix seconds).
