@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, Value, sentinel
-from dcgm_simulator.engine_log import NO_SAMPLE_OF_COUNTERS, EngineLog
+from dcgm_simulator.engine_log import (
+    NO_COUNTERS,
+    NO_FIELD_VALUE,
+    NO_SAMPLE_OF_COUNTERS,
+    EngineLog,
+)
 from dcgm_simulator.faults import NOTICED_AFTER, Faults, Override, covering
 from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table
 from dcgm_simulator.gpm import GpmEntity, Span
@@ -188,7 +193,19 @@ class Cache:
         for (entity, field_id), series in self.series.items():
             if self._is_measured_elsewhere(entity, field_id):
                 lines[NO_SAMPLE_OF_COUNTERS] += sum(1 for _ in series.taken(-1, now))
-        return lines
+            lines.update(self._lines_of_losses(entity, self.fields()[field_id], series, now))
+        return +lines
+
+    def _lines_of_losses(
+        self, entity: Entity, field: Field, series: Series, now: int
+    ) -> Counter[str]:
+        """Return what sampling a field of a lost GPU has written, until 4.4 (recorded)."""
+        is_told = entity.group == EntityGroup.GPU and not self.behaviour.notices_lost_gpus
+        spans = self.faults.lost.get(entity.id, ()) if is_told else ()
+        count = sum(1 for s in spans for _ in series.taken(s.start - 1, min(s.end - 1, now)))
+        if field.is_profiling and not self.behaviour.freezes_profiling_of_lost_gpu:
+            return Counter({NO_COUNTERS: count, NO_SAMPLE_OF_COUNTERS: count})
+        return Counter({NO_FIELD_VALUE: count if field.id in FREEZE_WITH_LOSS else 0})
 
     def _is_measured_elsewhere(self, entity: Entity, field_id: int) -> bool:
         """Return whether counters of whole GPUs are watched on a part of one (recorded)."""

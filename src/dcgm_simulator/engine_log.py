@@ -12,6 +12,8 @@ from dcgm_simulator.versions import Behaviour
 
 LATEST_FAILED = "GetLatestSample returned {} for entityId N groupId N fieldId N"
 NO_SAMPLE_OF_COUNTERS = "Got unexpected return -N from m_gpmManager.GetLatestSample"
+NO_FIELD_VALUE = "Unexpected NVML return N from nvmlDeviceGetFieldValues"
+NO_COUNTERS = "Got nvml st N from nvmlGpmSampleGet()."
 NO_ENTITIES = "GetAllEntitiesOfEntityGroup(ao N, eg N) returned -N"
 NO_MODULE = "Received This request is serviced by a module of DCGM that is not currently loaded"
 

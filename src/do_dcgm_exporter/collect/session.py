@@ -18,7 +18,7 @@ from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.losses import Losses
 from do_dcgm_exporter.collect.machine import Roster, machine_state
-from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
+from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD, XID_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CycleResult, LinkStates
@@ -183,7 +183,19 @@ class Session:
         readings.lost_gpus = self.losses.judge(
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
+        if readings.lost_gpus:
+            self._let_rest(readings.lost_gpus)
         return readings
+
+    def _let_rest(self, lost: frozenset[int]) -> None:
+        """Sample nothing of lost GPUs but their life signs and XIDs, which tell of their return."""
+        watches = [
+            watch
+            for watch in (*self.watches, *self.profiling.pace.watches)
+            if not {XID_FIELD, LIFE_SIGN_FIELD}.intersection(watch.field_ids)
+        ]
+        parts = {entity for watch in watches for entity in watch.entities}
+        self.watcher.rest((e for e in parts if self.topology.gpu_id_of(e) in lost), watches)
 
     def _read_watches(self, readings: Readings) -> None:
         left_alone = self.valueless.left_alone()

@@ -7,8 +7,8 @@ of an entity to one watch only. Disconnecting ends them all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from do_dcgm_exporter.dcgm.answers import Watch
@@ -41,7 +41,7 @@ class Watcher:
     ``unknown`` are the fields its engine does not know, ``need_root`` those that it refuses to
     watch because it does not run as root. ``missed`` are the entities that it would not watch
     for some fields at least. ``lost`` are those of them that it called lost, for which it is
-    asked no more.
+    asked no more. ``resting`` are lost ones that are not sampled any more.
     """
 
     engine: HostEngine
@@ -49,6 +49,7 @@ class Watcher:
     need_root: set[int] = field(default_factory=set)
     missed: set[Entity] = field(default_factory=set)
     lost: set[Entity] = field(default_factory=set)
+    resting: set[Entity] = field(default_factory=set)
 
     def watch(
         self,
@@ -70,6 +71,29 @@ class Watcher:
             for some_fields in _chunks(wanted, FIELDS_PER_CALL)
             for watch in self._watch_batch(some_entities, some_fields, interval, retention)
         ]
+
+    def rest(self, entities: Iterable[Entity], watches: Sequence[Watch]) -> None:
+        """Have the engine sample ``watches`` no more on ``entities``, which the driver has lost.
+
+        Until 4.4 each sample of each field is a line in its log. Later releases take no lost
+        GPU into a group, and sample none.
+        """
+        chosen = set(entities) - self.resting
+        if not chosen:
+            return
+        self.resting |= chosen
+        group, taken = self.engine.create_group(sorted(chosen))
+        self.missed.update(taken)
+        for watch in watches:
+            if not set(taken).isdisjoint(watch.entities):
+                self._end(replace(watch, group=group))
+        self.engine.destroy_group(group)
+
+    def _end(self, watch: Watch) -> None:
+        try:
+            self.engine.unwatch(watch)
+        except CallRefused as error:
+            _log.info("a lost GPU is still sampled: %s", error)
 
     def release(self, watch: Watch) -> None:
         """Give back the groups of ``watch``, which goes on without them.
