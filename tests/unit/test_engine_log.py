@@ -78,6 +78,18 @@ def test_nor_does_one_after_trouble(bench: StartBench, trouble: str, version: st
     assert before == lines(started)
 
 
+@pytest.mark.parametrize("function", ["group_create", "unwatch_fields", "group_destroy"])
+def test_a_lost_gpu_that_cannot_be_let_rest_is_no_outage(bench: StartBench, function: str) -> None:
+    started = bench("h100x8", "3.3.9")
+    session = started.session("150, gauge, x")
+    started.read(session)
+    started.engine.control("lose-gpu", "2")
+    started.engine.control("refuse-call", function, "-3")
+    started.pass_time(INTERVAL)
+    result = started.read(session)
+    assert {number: number != 2 for number in range(8)} == result.gpus_up
+
+
 def test_what_is_not_watched_or_cannot_be_is_counted(bench: StartBench) -> None:
     """Or else a test of silence would prove nothing."""
     started = bench("h100x8-mig", "3.3.9")

@@ -82,18 +82,15 @@ class Watcher:
         if not chosen:
             return
         self.resting |= chosen
-        group, taken = self.engine.create_group(sorted(chosen))
-        self.missed.update(taken)
-        for watch in watches:
-            if not set(taken).isdisjoint(watch.entities):
-                self._end(replace(watch, group=group))
-        self.engine.destroy_group(group)
-
-    def _end(self, watch: Watch) -> None:
         try:
-            self.engine.unwatch(watch)
+            group, taken = self.engine.create_group(sorted(chosen))
+            self.missed.update(taken)
+            for watch in watches:
+                if not set(taken).isdisjoint(watch.entities):
+                    self.engine.unwatch(replace(watch, group=group))
+            self.engine.destroy_group(group)
         except CallRefused as error:
-            _log.info("a lost GPU is still sampled: %s", error)
+            _log.info("lost GPUs are still sampled: %s", error)
 
     def release(self, watch: Watch) -> None:
         """Give back the groups of ``watch``, which goes on without them.
