@@ -23,7 +23,7 @@ class Batch:
 def batches_of(
     watches: Iterable[Watch], left_alone: Container[tuple[Entity, int]] = ()
 ) -> tuple[Batch, ...]:
-    """Return the batches that read everything in ``watches`` once, but what is ``left_alone``."""
+    """Return batches that read everything in ``watches`` once, except what is ``left_alone``."""
     fields: dict[Entity, dict[int, None]] = {}
     for watch in watches:
         for entity in watch.entities:

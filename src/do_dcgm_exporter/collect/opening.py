@@ -46,7 +46,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
-# All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
+# All XIDs of the last ten minutes: with a number of samples, a burst would lose all but the last.
 _XID_RETENTION = Retention(KEPT_FOR, 0)
 
 

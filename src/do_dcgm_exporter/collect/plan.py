@@ -25,8 +25,8 @@ GPU_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE)
 
 _CLOCK_SPECIALS = (Special.CLOCK_EVENTS_COUNT, Special.CLOCK_EVENTS_TOTAL)
 
-# Levels whose fields a kind answers. A GPU also answers for what is measured on its
-# instances, a CPU for what is measured on its cores.
+# The field levels that each kind answers for. A GPU also answers for what is measured on its
+# instances, and a CPU for what is measured on its cores.
 _LEVELS = {
     EntityKind.GPU: {EntityLevel.GPU, EntityLevel.GPU_I, EntityLevel.GPU_CI, EntityLevel.VGPU},
     EntityKind.SWITCH: {EntityLevel.SWITCH},
@@ -39,7 +39,7 @@ _LEVELS[EntityKind.GPU_INSTANCE] = _LEVELS[EntityKind.GPU]
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """Fields to watch on every selected entity of one kind, apart by what can go wrong.
+    """Fields to watch on every selected entity of one kind, kept apart by what can go wrong.
 
     ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
     whose GPU offers them. A label field is a text, and an empty text poisons a call.

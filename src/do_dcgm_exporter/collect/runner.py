@@ -39,7 +39,7 @@ class CollectorRunner:
         except EngineUnavailable:
             raise
         except Exception as error:  # noqa: BLE001
-            # A source that fails, however it does, must not take the others along.
+            # However one source fails, the others must go on.
             self._note(name, started, error)
             return nothing
         self._note(name, started)

@@ -1,4 +1,4 @@
-"""One connection at work: what it watches is read, cycle after cycle.
+"""One connection at work: read what it watches, cycle after cycle.
 
 A session is never changed. When the MIG layout, the hardware or the configuration
 changes, a second session is opened on a connection of its own, read and published,
@@ -41,10 +41,10 @@ from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
-# What the engine would not watch is asked for again after so many seconds.
+# Seconds after which to ask again for what the engine refused to watch.
 _WATCH_AGAIN_AFTER = 60.0
 
-# So many XIDs are remembered for people to look at.
+# How many XIDs to show people.
 _SHOWN_XIDS = 10
 
 
@@ -61,10 +61,10 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A connection with all that was set up on it; ``opening.open_session`` makes one.
+    """A connection and everything set up on it; ``opening.open_session`` makes one.
 
-    ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
-    was sampled of them before stays readable, so their life signs mean nothing.
+    ``missed_gpus`` are those that the engine refused to watch, as it does with lost GPUs.
+    Their earlier samples stay readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -100,7 +100,7 @@ class Session:
         return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def close(self) -> None:
-        """Disconnect; the engine forgets everything of this session."""
+        """Disconnect; the engine forgets everything about this session."""
         self.engine.disconnect()
 
     def take_over(self) -> None:
@@ -108,15 +108,15 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether other entities exist now than those this session was set up for."""
+        """Return whether other entities exist now than when this session was set up."""
         if self.discovery.inventory() != self.inventory:
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Return whether a GPU is there of which not all could be watched, or not told who it is.
+        """Return whether a GPU is present that is only partly watched or whose identity is unknown.
 
-        One that was lost is set up anew as soon as it answers.
+        A GPU that was lost is set up anew as soon as it answers.
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
@@ -188,7 +188,7 @@ class Session:
         return readings
 
     def _let_rest(self, lost: frozenset[int]) -> None:
-        """Sample nothing of lost GPUs but their life signs and XIDs, which tell of their return."""
+        """Stop sampling lost GPUs, except for the life signs and XIDs that tell of their return."""
         watches = [
             watch
             for watch in (*self.watches, *self.profiling.pace.watches)
@@ -207,7 +207,7 @@ class Session:
         readings.add(left_alone.values())
 
     def _discovered(self) -> None:
-        """Raise CallRefused if it is not known which entities of some kind exist now."""
+        """Raise CallRefused if the engine does not say which entities of some kind exist now."""
         for refusal in self.discovery.unanswered.values():
             raise CallRefused(refusal)
 
@@ -219,9 +219,9 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Families with samples in the order of the counter set, each series once.
+        """Yield families with samples in the order of the counter set, each series once.
 
-        What no counter asks for comes last.
+        Families that no counter asks for come last.
         """
         by_name = {family.name: family for family in families if family.samples}
         counters = self.configuration.counters.counters
@@ -230,7 +230,7 @@ class Session:
             yield _without_duplicates(family, readings)
 
     def _sample_age(self, readings: Readings) -> float | None:
-        """How old the newest profiling samples are, or else the life signs.
+        """Return how old the newest profiling samples are, or failing those the life signs.
 
         Profiling is watched last, and watched anew when it settles: all other samples are
         taken a few seconds before these.

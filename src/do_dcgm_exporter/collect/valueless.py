@@ -1,8 +1,8 @@
-"""Leave alone what has no value: each reading of it is a line in the engine's log.
+"""Leave alone what has no value: each time it is read, the engine logs an error.
 
-Fields can be watched on entities that do not have them. Until 4.3 an engine complains of every
-latest value without data, and all releases do of any other status. What has had a status for a
-while is therefore read only now and then, and counts meanwhile as it was read last.
+A field can be watched on an entity that does not have it. Up to 4.3 the engine logs an error for
+each latest value without data, and every release does for any other status. What has had such a
+status for a while is therefore read only now and then, and its last reading stands in between.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import ReturnCode
 from do_dcgm_exporter.dcgm.versions import Release
 
-# The first release that keeps silent about a latest value without data (tags v4.3.1, v4.4.1).
+# The first release that logs nothing for a latest value without data (tags v4.3.1, v4.4.1).
 SILENT_SINCE = (4, 4)
 
 # The first samples of a watch may take some seconds.
 _HOPELESS_AFTER = 30.0
 _READ_AGAIN_AFTER = 300.0
 
-# Events and losses must be seen at once: 6 is binding and unbinding, 782 … 857 are SXIDs.
+# Events and losses must be noticed at once: 6 is binding and unbinding, 782 … 857 are SXIDs.
 _ALWAYS_READ = {XID_FIELD, 6, 782, 783, 856, 857, *LIFE_SIGN_FIELDS}
 
 Key = tuple[Entity, int]
@@ -31,7 +31,7 @@ Key = tuple[Entity, int]
 
 @dataclass(slots=True)
 class Valueless:
-    """What an engine of ``release`` has no values of, and since when (by ``clock``, in seconds)."""
+    """What an engine of ``release`` has no values for, and since when (``clock``, in seconds)."""
 
     release: Release
     clock: Callable[[], float]
@@ -39,7 +39,7 @@ class Valueless:
     _last: dict[Key, tuple[float, RawValue]] = field(default_factory=dict)
 
     def left_alone(self) -> dict[Key, RawValue]:
-        """Return what is not to be read now, with what it last was."""
+        """Return what not to read now, with its last reading."""
         now = self.clock()
         return {
             key: raw

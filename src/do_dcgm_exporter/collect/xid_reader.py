@@ -1,7 +1,7 @@
 """Read field 230 without leaving a trace in the engine's log.
 
-Until 4.3 the log has a line for every latest value that has no data yet, which field 230 has
-not before the first XID. The history of a watch is silent, and tells every XID besides.
+Up to 4.3 the engine logs an error for every latest value without data, and field 230 has none
+before the first XID. Reading the history of a watch logs nothing, and tells every XID besides.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ KEPT_FOR = 600
 class XidReader:
     """Reads the history of ``watches`` where latest values would fill the engine's log.
 
-    ``told`` is what the last reading found. The newest value of each entity stands until there
-    is another one, as that of an event does.
+    ``told`` is what the last reading found. The newest value of each entity stands until a newer
+    one comes, as an event does.
     """
 
     engine: HostEngine
@@ -65,9 +65,9 @@ class XidReader:
             return ()
 
     def _since(self, now: float) -> int:
-        """Return from when on to ask, in microseconds: nothing is missed if clocks are set.
+        """Return the time to ask from, in microseconds, so that setting the clock hides nothing.
 
-        What is told again is known to the log of XIDs.
+        The XID log recognizes what it is told again.
         """
         if self._read_at is None:
             return 0

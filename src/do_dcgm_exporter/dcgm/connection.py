@@ -1,7 +1,7 @@
-"""What an engine can be asked: one method for each call that the exporter makes.
+"""What an engine can be asked: one method for each call the exporter makes.
 
-How a call is made, and what its failure means, is in handle.py. Calls may block for a minute
-or for ever when the engine hangs (observed on 3.3.9, 4.2.3 and 4.5.3), so nothing that serves,
+How a call is made, and what its failure means, is in handle.py. If the engine hangs, a call
+blocks for a minute or for ever (observed on 3.3.9, 4.2.3 and 4.5.3), so nothing that serves,
 forwards or handles signals may make one.
 """
 
@@ -172,7 +172,7 @@ class HostEngine(Handle):
         try:
             self._call("dcgmUpdateAllFields", 1)
         except CallRefused:
-            pass  # it samples what is due by itself, only later
+            pass  # it samples what is due on its own, only later
 
     # Reading
 

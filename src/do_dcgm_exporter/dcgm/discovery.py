@@ -23,13 +23,13 @@ from do_dcgm_exporter.dcgm.topology import (
 
 _Answer = TypeVar("_Answer")
 
-# A kind that this engine or machine lacks is asked for again after so many seconds: sysmon or
-# NSCQ may come with a package.
+# Seconds after which to ask again for a kind that this engine or machine lacks: a package may
+# bring sysmon or NSCQ.
 _ASK_AGAIN_AFTER = 300.0
 
-# What a refusal must say for a kind to be absent. Any other leaves open what there is.
+# The refusals that mean a kind is absent. Any other leaves open what exists.
 _ABSENT = (ReturnCode.NOT_SUPPORTED, ReturnCode.FUNCTION_NOT_FOUND)
-# Kinds that a module of the engine serves, which is loaded where there is such hardware.
+# Kinds served by a module of the engine, which is loaded only where there is such hardware.
 _SERVED_BY_MODULES = (EntityKind.SWITCH, EntityKind.LINK, EntityKind.CPU)
 
 # The only CPUs that DCGM knows are Grace. Asked for CPUs elsewhere, an engine complains in its
@@ -77,9 +77,9 @@ class Discovery:
     _questions: dict[EntityKind, SideCall[Any]] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
-        """Return which entities exist: GPUs as of now, the rest as of a few seconds ago.
+        """Return which entities exist: GPUs as of now, the rest as of at most ten seconds ago.
 
-        On a machine with GPUs alone that is two calls, and two more every ten seconds.
+        On a machine with only GPUs that takes two calls, and two more every ten seconds.
         """
         gpu_ids, last = self._gpu_ids(), self.last
         switch_ids = self._entity_ids(EntityKind.SWITCH, last.switch_ids)
@@ -183,7 +183,7 @@ class Discovery:
             yield from (Link(raw, raw >> 24, raw >> 8 & 0xFFFF) for raw in inventory.link_ids)
 
     def _mig_nodes(self, gpu_ids: tuple[int, ...]) -> tuple[MigNode, ...]:
-        """Return the MIG hierarchy; what stands of an old one is on GPUs that still exist."""
+        """Return the MIG hierarchy, or what the last one says about GPUs that still exist."""
         before = tuple(_on_gpus(self.last.mig_nodes, gpu_ids))
         nodes = self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, (), before)
         return tuple(sorted(nodes))

@@ -1,7 +1,7 @@
-"""Ask the engine something that only one source needs, so that only that source waits for it.
+"""Ask the engine what only one source needs, so that only that source waits for the answer.
 
-A health check of 45 s has been reported. Such a question is asked in a thread of its own and
-no more often than its answer can matter; the cycle waits a moment for it and goes on without.
+Health checks that take 45 s have been reported. Such a question is asked in a thread of its own,
+no more often than the answer can matter; the cycle waits for it briefly, then goes on without.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from do_dcgm_exporter.dcgm.errors import CallRefused, EngineError
 
 Answer = TypeVar("Answer")
 
-# How often to ask for what changes with the hardware or its layout, in seconds: a change must
-# show within one default interval, and such an answer takes 45 to 90 ms (observed).
+# How often, in seconds, to ask about hardware and how it is partitioned. A change must show
+# within one default interval, and such an answer takes 45 to 90 ms (observed).
 HARDWARE_CHANGES = 10.0
 
-# Healthy engines answer in 0.1 s at most.
+# A healthy engine answers within 0.1 s (observed).
 _SHORTEST_PATIENCE = 0.4
 _PATIENCE_PER_INTERVAL = 1 / 8
 
@@ -38,17 +38,16 @@ class _Attempt(Generic[Answer]):
         try:
             self.answers.append(ask())
         except Exception as error:  # noqa: BLE001
-            # It belongs to whoever asks for the answer, in another thread.
+            # For the thread that wants the answer to raise.
             self.error = error
         self.over.set()
 
 
 @dataclass(slots=True)
 class SideCall(Generic[Answer]):
-    """A question that is asked every ``every`` seconds, in cycles that are ``interval`` apart.
+    """A question asked every ``every`` seconds by cycles that are ``interval`` seconds apart.
 
-    The thread ends with the call: after a minute at the latest, when libdcgm gives up, or when
-    the connection is closed.
+    Its thread ends with the call: when libdcgm gives up after a minute, or the connection closes.
     """
 
     ask: Callable[[], Answer]
@@ -63,8 +62,8 @@ class SideCall(Generic[Answer]):
     def answer(self) -> Answer:
         """Return the newest answer, asking first if it is time to.
 
-        While the engine takes its time the answer before stands, for as long as it could have
-        been asked twice. Raises CallRefused if the engine refuses, or has no answer yet.
+        While the engine is slow to answer, the previous answer stands for up to two periods.
+        Raises CallRefused if the engine refuses or has not answered yet.
         """
         self._ask_if_due()
         if self._error is not None:
@@ -93,7 +92,7 @@ class SideCall(Generic[Answer]):
     def _take(self, attempt: _Attempt[Answer]) -> None:
         error = attempt.error
         if isinstance(error, EngineError) and not isinstance(error, CallRefused):
-            # Whether the connection still is of use is for those to find out who need it.
+            # Whoever needs the connection finds out whether it still works.
             error = CallRefused(str(error), error.code)
         self._error = error
         if attempt.answers:

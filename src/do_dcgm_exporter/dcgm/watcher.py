@@ -30,7 +30,7 @@ class Retention:
     samples: int
 
 
-# Enough for the latest value; an unbounded number is how engines grow for ever.
+# Enough for the latest value. Without a bound the engine's memory would grow for ever.
 LATEST_ONLY = Retention(0.0, 2)
 
 
@@ -38,10 +38,10 @@ LATEST_ONLY = Retention(0.0, 2)
 class Watcher:
     """Starts watches on one connection.
 
-    ``unknown`` are the fields its engine does not know, ``need_root`` those that it refuses to
-    watch because it does not run as root. ``missed`` are the entities that it would not watch
-    for some fields at least. ``lost`` are those of them that it called lost, for which it is
-    asked no more. ``resting`` are lost ones that are not sampled any more.
+    ``unknown`` are the fields the engine does not know, ``need_root`` those it refuses to watch
+    because it does not run as root. ``missed`` are the entities on which it does not watch some
+    field. ``lost`` are those of them that it called lost; it is not asked about them again.
+    ``resting`` are lost GPUs and instances that are no longer sampled.
     """
 
     engine: HostEngine
@@ -73,10 +73,10 @@ class Watcher:
         ]
 
     def rest(self, entities: Iterable[Entity], watches: Sequence[Watch]) -> None:
-        """Have the engine sample ``watches`` no more on ``entities``, which the driver has lost.
+        """Have the engine stop sampling ``watches`` on ``entities``, which the driver has lost.
 
-        Until 4.4 each sample of each field is a line in its log. Later releases take no lost
-        GPU into a group, and sample none.
+        Up to 4.4 it logs an error for each sample of a profiling field. Later releases take no
+        lost GPU into a group, and log nothing.
         """
         chosen = set(entities) - self.resting
         if not chosen:
@@ -93,7 +93,7 @@ class Watcher:
             _log.info("lost GPUs are still sampled: %s", error)
 
     def release(self, watch: Watch) -> None:
-        """Give back the groups of ``watch``, which goes on without them.
+        """Give back the groups of ``watch``, which continues without them.
 
         An engine has 64 of each for everybody.
         """
@@ -168,7 +168,7 @@ class Watcher:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
         except CallRefused as error:
             if error.code == ReturnCode.REQUIRES_ROOT:
-                return True  # refused, which the watch will show, but known
+                return True  # it knows them; that it refuses them shows when they are watched
             if len(field_ids) == 1:
                 self.unknown[field_ids[0]] = str(error)
                 _log.info("field %d is not known to this engine: %s", field_ids[0], error)
@@ -188,7 +188,7 @@ class Watcher:
         try:
             self.engine.watch(watch, interval, retention.seconds, retention.samples)
         except CallRefused:
-            # An engine has 64 field groups for everybody: what failed must be given back.
+            # An engine has 64 field groups for all clients: give back what failed.
             self.engine.destroy_field_group(field_group)
             raise
         return watch

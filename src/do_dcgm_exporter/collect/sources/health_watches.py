@@ -73,7 +73,7 @@ class HealthCollector:
         self._check = SideCall(self._checked, CHECK_EVERY, self.interval, self.clock)
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
-        """Yield the health family, from the last check while that is young.
+        """Yield the health family as of the last check.
 
         Raises CallRefused until a check succeeds.
         """

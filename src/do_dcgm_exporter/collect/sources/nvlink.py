@@ -1,4 +1,4 @@
-"""The state of every GPU's own NvLinks, for the exporter's own metrics.
+"""The state of each GPU's own NvLinks, for the exporter's own metrics.
 
 do_dcgm_exporter_nvlink_state{gpu="0",nvlink="0"} 3
 """
@@ -36,9 +36,9 @@ class NvLinkCollector:
         self._question = SideCall(ask, HARDWARE_CHANGES, self.interval, self.clock)
 
     def collect(self, readings: Readings) -> LinkStates:
-        """Return states by GPU and link: 1 disabled, 2 down, 3 up; those of a lost GPU are unknown.
+        """Return states by GPU and link (1 disabled, 2 down, 3 up), none for lost GPUs.
 
-        Raises CallRefused unless the engine says that it has no such thing.
+        Raises CallRefused, unless the refusal means that there are no NvLinks to ask about.
         """
         try:
             states = self._question.answer()

@@ -47,9 +47,9 @@ class P2PCollector:
         self._question = SideCall(ask, HARDWARE_CHANGES, self.interval, self.clock)
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
-        """Yield the peer-to-peer family, or count that bindings or engine have none.
+        """Yield the peer-to-peer family, or count that bindings or engine lack the function.
 
-        Raises CallRefused if the engine refuses for another reason.
+        Raises CallRefused if the engine refuses for any other reason.
         """
         for counter in counters.counters:
             if counter.special is not Special.P2P_STATUS:

@@ -91,7 +91,7 @@ class XidCollector:
                     self.log.add(entity, events)
         for entity, raws in self.reader.told.items():
             self.log.add(entity, [event for raw in raws for event in _events_in(raw)])
-        # What another client watches can be read, although not its history.
+        # What only another client watches has a latest value, but no history for us.
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
         self.log.take_held()
@@ -100,7 +100,7 @@ class XidCollector:
     def look_back(self, unwatched: Iterable[Entity]) -> None:
         """Take the last XID of GPUs that were lost before this session and cannot be watched.
 
-        Once only: each reading of what is not watched is a line in the engine's log.
+        Only once: the engine logs an error for each value it is asked for and does not watch.
         """
         entities = list(unwatched)
         try:
@@ -126,7 +126,7 @@ class XidCollector:
         }
 
     def _is_new(self, raw: RawValue) -> bool:
-        """Return whether something came since; a blank, too, may stand before an XID.
+        """Return whether this is news. A blank is, too: there may be an XID before it.
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
@@ -144,7 +144,7 @@ class XidCollector:
         except CallRefused:
             raws = []
         events: dict[Entity, list[XidEvent]] = {}
-        # The latest value counts even where the engine does not tell its history.
+        # The latest value counts even if the engine refuses to tell the history.
         for raw in (*raws, *fresh):
             known = events.setdefault(raw.entity, [])
             known += [event for event in _events_in(raw) if event not in known]
