@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,6 +227,7 @@ class Bench:
         *lines: str,
         logs: EventLogs | None = None,
         known: Mapping[int, Gpu] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         **changes: object,
     ) -> Session:
         """A session for the counters of ``lines`` (the default set without any)."""
@@ -234,6 +236,7 @@ class Bench:
             configuration(*lines, **changes),
             logs or self.logs(**changes),
             known or {},
+            clock,
         )
 
     def read(self, session: Session) -> CycleResult:

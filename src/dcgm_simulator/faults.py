@@ -52,6 +52,14 @@ class Faults:
     )
     driver_dead: Span | None = None
     """Since a kernel-log XID 119 the engine no longer asks the driver."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Functions that fail with a status whatever is asked, by name."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Seconds after which the calls of a function are answered, by its name."""
+    profiling_needs_root: bool = False
+    """Whether the driver keeps profiling for administrators, and the engine is none."""
+    lacks_hwmon: bool = False
+    """Whether /sys/class/hwmon is missing on the engine's machine."""
     generation: int = 0
     """Grows with every change, so that what was computed before can be told apart."""
 
@@ -99,6 +107,9 @@ class Faults:
         self.frozen.clear()
         self.overrides.clear()
         self.driver_dead = None
+        self.refused.clear()
+        self.slow.clear()
+        self.profiling_needs_root = self.lacks_hwmon = False
         self.generation += 1
 
     def _end(self, spans: Iterable[Span], now: int) -> None:

@@ -177,6 +177,11 @@ class Machine:
         cut = self.instances.get(entity.id // INSTANCES_PER_GPU, [])
         return next((instance for instance in cut if instance.id == entity.id), None)
 
+    @property
+    def architecture(self) -> str:
+        """Return what the engine was built for: Grace CPUs are the only ones it knows."""
+        return "aarch64" if self.layout.cpus else "x86_64"
+
     # --- cutting GPUs ----------------------------------------------------------------
 
     def restore(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from tests.waiting import wait_until
 
 MODULE_NOT_LOADED, NOT_WATCHED = -33, -16
 GRAPHICS_ACTIVE = 1001
+
+XID = 230
 
 
 def test_values_refresh_by_themselves(target: Any, handle: Any) -> None:
@@ -166,3 +169,18 @@ def test_injected_incident_is_reported_for_its_gpu(target: Any, faults: Any) -> 
     assert (response.overallHealth, response.incidentCount) == (20, 1)
     assert (incident.system, incident.health, incident.error.msg) == (16, 20, "DBE")
     assert (incident.entityInfo.entityGroupId, incident.entityInfo.entityId) == (1, 1)
+
+
+def test_a_history_without_samples_says_so(target: Any, handle: Any) -> None:
+    """Not by an error: so an entity without XIDs can be read, and the log stays silent."""
+    groups = target.watch(handle, [(1, 0)], [XID], keep=(600.0, 0))
+    found = []
+
+    def collect(_group: int, entity: int, values: Any, count: int, _: Any) -> int:
+        found.extend((entity, value.fieldId, value.status, value.ts) for value in values[:count])
+        return 0
+
+    callback = target.agent.dcgmFieldValueEntityEnumeration_f(collect)
+    now = round(time.time() * 1e6)
+    target.agent.dcgmGetValuesSince_v2(handle, *groups, now, callback, None)
+    assert [(0, XID, target.structs.DCGM_ST_NO_DATA, 0)] == found

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.simulation import reads
 from tests.simulation.clocks import Clocks
 from tests.simulation.ledger import FIELD, Ledger, places_in
 from tests.simulation.scheduler import Scheduler, Task
 
 from dcgm_simulator.client import CALL_TIMEOUT, Address
 from dcgm_simulator.codes import Status, StatusError
-from dcgm_simulator.host import Host
+from dcgm_simulator.host import EngineDies, Host
 from dcgm_simulator.machine import LAYOUTS, Layout
 from dcgm_simulator.wire import RECORD_SIZE, Function, unpack_json
 
@@ -74,6 +75,7 @@ class Engine:
         self.version = version or self.version
         LAYOUTS[SCENARIO] = self.layout
         self.host = Host(SCENARIO, self.version, self.seed, self.clocks.wall_microseconds)
+        self.host.faults.lacks_hwmon = True
         self.life += 1
         self.is_hung = self.refuses = False
         self.call_time = CALL_TIME
@@ -206,20 +208,30 @@ class Wire:
         if self.is_dead:
             raise StatusError(Status.CONNECTION_NOT_VALID)
         engine.answered_at = engine.clocks.monotonic()
+        self._note(function, body, answer, fault.tampered is not None)
+        return answer
+
+    def _note(self, function: Function, asked: bytes, answer: bytes, is_tampered: bool) -> None:
+        """Remember what a call that was answered is about."""
+        engine = self.engine
         if function is Function.WATCH_FIELDS:
-            group, field_group, *_ = unpack_json(body)
+            group, field_group, *_ = unpack_json(asked)
             self.watched[field_group] = group
         elif function is Function.LATEST_VALUES:
-            engine.ledger.note_values(engine.life, answer, fault.tampered is not None)
+            if engine.host is not None and self.number in engine.host.connections:
+                reads.only_what_is_watched(engine.host, asked, self.was_refused)
+            engine.ledger.note_values(engine.life, answer, is_tampered)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])
-        return answer
 
     def _ask(self, host: Host, function: Function, body: bytes) -> bytes:
         try:
             return host.call(self.number, function, body)
         except StatusError:
             raise
+        except EngineDies:
+            self.engine.kill()
+            raise StatusError(Status.CONNECTION_NOT_VALID) from None
         except Exception as error:
             raise StatusError(Status.GENERIC_ERROR) from error
 
@@ -227,3 +239,4 @@ class Wire:
         """End the connection; a second time does nothing."""
         self.is_dead = True
         self.engine.forget(self)
+        self.engine.let_go()

@@ -40,6 +40,8 @@ class Invariants:
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, str, str]] = field(default_factory=set)
     _undisturbed: object = None
+    _instances: frozenset[tuple[int, int]] = frozenset()
+    """What was on the last page and on the machine, by GPU and NVML's number."""
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -62,6 +64,7 @@ class Invariants:
         self._health_fits(page, parsed)
         self._no_gpu_disappears(parsed)
         self._profiling_stays(page, parsed)
+        self._instances_stay(page, parsed)
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
@@ -107,7 +110,8 @@ class Invariants:
     def is_whole(self) -> bool:
         """Whether the page has all that the engine has, as far as it says so itself."""
         health = self.world.service._publisher.publication.page.health
-        return health.healthy and not self._notes() and not self._may_warm_up()
+        waits = self._may_warm_up() or self._leaves_values_alone()
+        return health.healthy and not self._notes() and not waits
 
     def _may_warm_up(self) -> bool:
         """Whether profiling may still have to warm up."""
@@ -115,6 +119,11 @@ class Invariants:
         if session is None or session.profiling.warming_up:
             return True  # a module that came late is watched in a session that is not young
         return session.age() < 2 * self.world.interval + 3.0
+
+    def _leaves_values_alone(self) -> bool:
+        """Whether values that had a status for long are read again in some minutes only."""
+        session = self.world.service._agent._session
+        return session is not None and bool(session.valueless.left_alone())
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health
@@ -192,6 +201,22 @@ class Invariants:
             # What was read before the trouble may still be on this page.
             self._profiling.clear()
         self._undisturbed = undisturbed
+
+    def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
+        """A refused call is no absence: an instance that is there and was shown is shown."""
+        host = self.world.engine.host
+        if host is None or not page.health.healthy or self.world.troubles.spoils_values():
+            self._instances = frozenset()
+            return
+        there = {(i.gpu, i.nvml_id) for cut in host.machine.instances.values() for i in cut}
+        shown = {
+            (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
+            for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
+            if "GPU_I_ID" in sample.labels
+        }
+        missing = (self._instances & there) - shown
+        assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
+        self._instances = frozenset(there & shown)
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health

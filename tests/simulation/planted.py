@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
+
+FAN_SPEED = 191
+"""A field that no simulated configuration asks for."""
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -105,6 +111,37 @@ def lost_gpus_left_out() -> AbstractContextManager[object]:
     )
 
 
+def refused_hierarchy_taken_for_none() -> AbstractContextManager[object]:
+    """Whatever the engine refuses is not there."""
+    return mock.patch.object(discovery, "_means_absent", return_value=True)
+
+
+def any_refusal_taken_for_skew() -> AbstractContextManager[object]:
+    """A request that the engine does not understand is an outage, whatever it was for."""
+    functions = mock.MagicMock()
+    functions.__contains__.return_value = True
+    plant = ExitStack()
+    plant.enter_context(mock.patch.object(handle, "DECISIVE_FUNCTIONS", functions))
+    # As long as sources were asked in the cycle itself, it ended for all of them.
+    plant.enter_context(mock.patch.object(side_call.SideCall, "answer", _asked_directly))
+    return plant
+
+
+def _asked_directly(self: Any) -> Any:
+    return self.ask()
+
+
+def unwatched_fields_read() -> AbstractContextManager[object]:
+    """Every entity is asked for the same fields."""
+
+    def batches_of(watches: Any) -> Any:
+        batches = original(watches)
+        return [replace(batch, field_ids=(*batch.field_ids, FAN_SPEED)) for batch in batches]
+
+    original = session.batches_of
+    return mock.patch.object(session, "batches_of", batches_of)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -118,5 +155,8 @@ PLANTS: dict[str, Plant] = {
         profiling_watched_anew_without_an_unwatch,
         blank_profiling_not_bridged,
         lost_gpus_left_out,
+        refused_hierarchy_taken_for_none,
+        any_refusal_taken_for_skew,
+        unwatched_fields_read,
     )
 }

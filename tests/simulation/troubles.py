@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.simulation.clocks import Clocks
 from tests.simulation.endpoint import Endpoint, any_behaviour
-from tests.simulation.engine import CALL_TIME, Engine
+from tests.simulation.engine import CALL_TIME, CallFault, Engine
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.tampering import CHANGES, VALUE_STATUSES
 
@@ -19,6 +19,7 @@ from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import NEVER, Watch
 from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.wire import Function
 
 FIELDS = (54, 57, 100, 112, 150, 155, 156, 230, 252, 449, 1001, 1002)
 """Those of single values that go wrong: labels, the life sign, profiling and others."""
@@ -27,8 +28,18 @@ FIRST_CLIENT = 1_000_000
 """Connections of other clients have numbers from here on."""
 HARMLESS = frozenset(
     {"other_client", "other_client_gone", "xid", "health", "change_endpoint", "reconfigure"}
+    | {"refuse_one", "slow_one", "willing_again"}
 )
 """What takes no value away."""
+SIDE_FUNCTIONS = (
+    Function.HEALTH_CHECK,
+    Function.HEALTH_SET,
+    Function.GET_NVLINK_LINK_STATUS,
+    Function.GET_NVLINK_P2P_STATUS,
+    Function.GET_GPU_INSTANCE_HIERARCHY,
+    Function.GET_ENTITY_GROUP_ENTITIES,
+)
+"""What only one source needs."""
 XID_CODES = (13, 31, 43, 79, 94, 120)
 
 
@@ -55,6 +66,8 @@ class Troubles:
     """The share of calls that are refused."""
     tampering: tuple[str, float] | None = None
     """What changes which share of the values that are read."""
+    unwilling: dict[Function, CallFault] = field(default_factory=dict)
+    """What befalls all calls of a function."""
     disturbances: int = 0
     """How many troubles have begun or ended that can take a value away."""
     _clients: int = 0
@@ -162,6 +175,29 @@ class Troubles:
     def steady(self) -> None:
         self.tell("calls are refused no more")
         self.flaky = 0.0
+
+    def refuse_one(self) -> None:
+        function = self.generator.choice(SIDE_FUNCTIONS)
+        status = self.generator.choice((-12, -3, -17))
+        self.tell(f"{function.name.lower()} is refused with {status} for a while")
+        self._unwilling(function, CallFault(refused=status))
+
+    def slow_one(self) -> None:
+        function, seconds = (
+            self.generator.choice(SIDE_FUNCTIONS),
+            self.generator.choice((1.0, 45.0)),
+        )
+        self.tell(f"{function.name.lower()} takes {seconds} s for a while")
+        self._unwilling(function, CallFault(delay=seconds))
+
+    def _unwilling(self, function: Function, fault: CallFault) -> None:
+        self.unwilling[function] = fault
+
+        def willing_again() -> None:
+            self.tell(f"{function.name.lower()} is answered again")
+            self.unwilling.pop(function, None)
+
+        self._later(self._some_time(), willing_again)
 
     def garble(self) -> None:
         self.tampering = self.generator.choice(list(CHANGES)), self.generator.choice((0.1, 1.0))
@@ -334,6 +370,7 @@ class Troubles:
         self.is_over = True
         self.disturbances += 1
         self.flaky, self.tampering = 0.0, None
+        self.unwilling.clear()
         self.has_bindings = True
         self.endpoint.behaviour = "200"
         engine, host = self.engine, self.engine.host
@@ -380,6 +417,8 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.refuse,
     Troubles.slow,
     Troubles.flake,
+    Troubles.refuse_one,
+    Troubles.slow_one,
     Troubles.garble,
     Troubles.lose_bindings,
     Troubles.cut,

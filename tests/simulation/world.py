@@ -30,6 +30,7 @@ from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration, Settings
+from do_dcgm_exporter.dcgm import side_call
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt
@@ -158,7 +159,7 @@ class World:
             put = lambda room, **names: stack.enter_context(  # noqa: E731
                 mock.patch.multiple(room, **names)
             )
-            for room in (agent, supervisor, forwarder):
+            for room in (agent, supervisor, forwarder, side_call):
                 put(room, threading=threads)
             put(forward_attempt, threading=threads)
             put(urllib3.util.connection, socket=self.endpoint.sockets())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.builders import HOSTENGINE_UP, Bench, Series, configuration
+from tests.builders import HOSTENGINE_UP, Bench, Clock, Series, configuration
 
 import dcgm_simulator
 from do_dcgm_exporter.collect.result import CycleResult
@@ -388,15 +388,20 @@ def test_the_same_configuration_keeps_its_session(bench: StartBench, start: Star
     assert 1 == engine.calls_made("hostengine_version_info")
 
 
-def test_a_mig_change_shows_in_the_next_cycle(bench: StartBench, start: StartProgram) -> None:
+def test_a_mig_change_shows_within_a_default_interval(
+    bench: StartBench, start: StartProgram
+) -> None:
     engine = bench("h100x8")
-    program = start(engine)
+    program, clock = start(engine), Clock()
+    program.agent._clock = clock
     program.cycle()
     engine.engine.control("mig", "--gpu", "3", "3g.40gb,2g.20gb")
+    clock.now = 20.0
     program.cycle()
     assert 9 == len(program.series(TEMPERATURE))
     assert 1 == connections(engine)
     engine.engine.control("mig", "--gpu", "3", "off")
+    clock.now = 40.0
     program.cycle()
     assert 8 == len(program.series(TEMPERATURE))
     assert 1 == connections(engine)

@@ -300,7 +300,7 @@ def test_an_xid_is_counted_whichever_call_of_its_cycle_the_engine_broke_off_at(
 def test_an_xid_on_a_gpu_that_only_others_watch_is_counted(bench: StartBench) -> None:
     started = bench("h100x8")
     session = started.session(*COUNTERS)
-    object.__setattr__(session.xids, "watches", ())
+    session.xids.reader.watches = ()
     started.read(session)
     report(started, 31, gpu=3)
     assert "1" == totals(started, session)["3", "31"]

@@ -1,4 +1,4 @@
-"""What must outlive a connection: the events counted so far, and the ages of samples."""
+"""What must outlive a connection: events counted, ages of samples, and what the machine had."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from do_dcgm_exporter.collect.clock_log import ClockLog
 from do_dcgm_exporter.collect.sample_ages import SampleAges, boot_time
 from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.discovery import Inventory
 from do_dcgm_exporter.dcgm.topology import Topology
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventLogs:
-    """The logs of both kinds of events, and how old samples are."""
+    """The logs of both kinds of events, how old samples are, and the last inventory taken."""
 
     xids: XidLog
     clocks: ClockLog
     ages: SampleAges = field(default_factory=SampleAges)
+    inventory: Inventory = field(default_factory=Inventory)
 
     @classmethod
     def starting_now(

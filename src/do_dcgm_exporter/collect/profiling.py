@@ -17,7 +17,7 @@ from do_dcgm_exporter.collect.profiling_values import ProfilingValues
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
@@ -27,6 +27,12 @@ _log = logging.getLogger(__name__)
 RETRY_AFTER = 300.0
 # A reading may be blank between two others; so many in a row are told.
 _BLANK_READINGS = 3
+
+_REFUSED = "the engine offers and refuses them"
+_NEEDS_ROOT = (
+    "the driver keeps them for administrators and the engine does not run as root: run"
+    " nvidia-dcgm as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0"
+)
 
 
 @dataclass(slots=True)
@@ -69,7 +75,7 @@ class ProfilingWatch:
         found = [self._unavailable]
         if self._refused:
             gpus = _names(self._refused)
-            found.append(f"no profiling metrics on {gpus}: the engine offers and refuses them")
+            found.append(f"no profiling metrics on {gpus}: {self._why_refused}")
         if self._blank:
             found.append(f"profiling metrics of {_names(self._blank)} stay blank")
         return "; ".join(filter(None, found))
@@ -170,8 +176,13 @@ class ProfilingWatch:
         refused = self._gpu_ids(missing)
         if refused and refused != self._refused:
             gpus = _names(refused)
-            _log.warning("no profiling metrics on %s: the engine offers and refuses them", gpus)
+            _log.warning("no profiling metrics on %s: %s", gpus, self._why_refused)
         self._refused = refused
+
+    @property
+    def _why_refused(self) -> str:
+        fields = {field_id for field_ids in self._by_fields for field_id in field_ids}
+        return _NEEDS_ROOT if fields & self.watcher.need_root else _REFUSED
 
     def _offered_by_gpu(self, wanted: Iterable[Entity]) -> Mapping[int | None, frozenset[int]]:
         """Profiling fields by GPU of ``wanted``; a GPU that offers none is left out."""
@@ -181,7 +192,8 @@ class ProfilingWatch:
             try:
                 offered[gpu_id] = self.engine.profiling_field_ids(gpu_id)
             except CallRefused as error:
-                refused[gpu_id] = str(error)
+                needs_root = error.code == ReturnCode.REQUIRES_ROOT
+                refused[gpu_id] = _NEEDS_ROOT if needs_root else str(error)
         refusal = ""
         if refused:
             why = next(iter(refused.values()))

@@ -1,4 +1,4 @@
-"""One connection at work: what it watches is read, cycle after cycle.
+"""One connection at work: read what it watches, cycle after cycle.
 
 A session is never changed. When the MIG layout, the hardware or the configuration
 changes, a second session is opened on a connection of its own, read and published,
@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from do_dcgm_exporter.collect.batches import batches_of
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.losses import Losses
 from do_dcgm_exporter.collect.machine import Roster, machine_state
-from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
+from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD, XID_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CycleResult, LinkStates
@@ -28,20 +29,22 @@ from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
-from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
-# What the engine would not watch is asked for again after so many seconds.
+# Seconds after which to ask again for what the engine refused to watch.
 _WATCH_AGAIN_AFTER = 60.0
 
-# So many XIDs are remembered for people to look at.
+# How many XIDs to show people.
 _SHOWN_XIDS = 10
 
 
@@ -57,19 +60,11 @@ class Collector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Entities of one kind and the fields that are read on them together."""
-
-    entities: tuple[Entity, ...]
-    field_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
-    """A connection with all that was set up on it; ``opening.open_session`` makes one.
+    """A connection and everything set up on it; ``opening.open_session`` makes one.
 
-    ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
-    was sampled of them before stays readable, so their life signs mean nothing.
+    ``missed_gpus`` are those that the engine refused to watch, as it does with lost GPUs.
+    Their earlier samples stay readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -78,9 +73,10 @@ class Session:
     inventory: Inventory
     topology: Topology
     selection: Selection
-    batches: Sequence[Batch]
+    watches: Sequence[Watch]
     unknown_fields: Mapping[int, str]
     reader: BatchReader
+    valueless: Valueless
     profiling: ProfilingWatch
     labels: LabelBlocks
     jobs: JobDirectory
@@ -104,7 +100,7 @@ class Session:
         return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def close(self) -> None:
-        """Disconnect; the engine forgets everything of this session."""
+        """Disconnect; the engine forgets everything about this session."""
         self.engine.disconnect()
 
     def take_over(self) -> None:
@@ -112,15 +108,15 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether other entities exist now than those this session was set up for."""
+        """Return whether other entities exist now than when this session was set up."""
         if self.discovery.inventory() != self.inventory:
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Return whether a GPU is there of which not all could be watched, or not told who it is.
+        """Return whether a GPU is present that is only partly watched or whose identity is unknown.
 
-        One that was lost is set up anew as soon as it answers.
+        A GPU that was lost is set up anew as soon as it answers.
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
@@ -153,6 +149,7 @@ class Session:
             for collector in self.collectors
             for family in self._families_of(collector, readings)
         ]
+        self.runner.run("discovery", self._discovered, None)
         no_states: LinkStates = {}
         nvlink_states = self.runner.run(
             self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
@@ -180,8 +177,8 @@ class Session:
         )
 
     def _fill(self, readings: Readings) -> None:
-        for batch in self.batches:
-            readings.add(self.reader.read(batch.entities, batch.field_ids))
+        readings.add(self.xids.reader.read(readings.now))
+        self._read_watches(readings)
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Absence.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Absence.POISONED),
@@ -190,6 +187,32 @@ class Session:
         readings.lost_gpus = self.losses.judge(
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
+        if readings.lost_gpus:
+            self._let_rest(readings.lost_gpus)
+
+    def _let_rest(self, lost: frozenset[int]) -> None:
+        """Stop sampling lost GPUs, except for the life signs and XIDs that tell of their return."""
+        watches = [
+            watch
+            for watch in (*self.watches, *self.profiling.pace.watches)
+            if not {XID_FIELD, LIFE_SIGN_FIELD}.intersection(watch.field_ids)
+        ]
+        parts = {entity for watch in watches for entity in watch.entities}
+        self.watcher.rest((e for e in parts if self.topology.gpu_id_of(e) in lost), watches)
+
+    def _read_watches(self, readings: Readings) -> None:
+        left_alone = self.valueless.left_alone()
+        watches = (*self.watches, *self.profiling.pace.watches)
+        for batch in batches_of(watches, left_alone):
+            values = list(self.reader.read(batch.entities, batch.field_ids))
+            self.valueless.note(values)
+            readings.add(values)
+        readings.add(left_alone.values())
+
+    def _discovered(self) -> None:
+        """Raise CallRefused if the engine does not say which entities of some kind exist now."""
+        for refusal in self.discovery.unanswered.values():
+            raise CallRefused(refusal)
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters
@@ -199,9 +222,9 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Families with samples in the order of the counter set, each series once.
+        """Yield families with samples in the order of the counter set, each series once.
 
-        What no counter asks for comes last.
+        Families that no counter asks for come last.
         """
         by_name = {family.name: family for family in families if family.samples}
         counters = self.configuration.counters.counters
@@ -210,7 +233,7 @@ class Session:
             yield _without_duplicates(family, readings)
 
     def _sample_age(self, readings: Readings) -> float | None:
-        """How old the newest profiling samples are, or else the life signs.
+        """Return how old the newest profiling samples are, or failing those the life signs.
 
         Profiling is watched last, and watched anew when it settles: all other samples are
         taken a few seconds before these.
