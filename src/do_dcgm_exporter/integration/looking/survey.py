@@ -154,9 +154,9 @@ def _take(
             failures[name] = str(error)
 
     threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
-    end = time.monotonic() + seconds
     for thread in threads:
         thread.start()
+    end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
     commands.end_all()
