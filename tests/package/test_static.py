@@ -20,7 +20,7 @@ from do_dcgm_exporter.config.options import OPTIONS
 SCRIPTS = ("do-dcgm-exporter.config", "do-dcgm-exporter.postinst", "do-dcgm-exporter.prerm",
            "do-dcgm-exporter.postrm", "dcgm-simulator.postinst", "dcgm-simulator.prerm",
            "dcgm-simulator.postrm", "bin/connect-exporters", "bin/engine", "bin/may-act",
-           "bin/port-is-free")  # fmt: skip
+           "bin/port-is-free", "bin/start-clients")  # fmt: skip
 UNITS = sorted(
     path
     for path in (CLONE / "debian").rglob("*")
@@ -144,7 +144,7 @@ def test_nothing_but_the_one_name_is_depended_on() -> None:
     wanted = set(re.findall(r"(?m)^(?:Wants|Requires|BindsTo|After)=(.*)$", text))
     assert wanted == {
         "nvidia-gpu-reset.target", "nvidia-dcgm.service", "network.target nvidia-dcgm.service",
-        "multi-user.target nvidia-dcgm.service",
+        "multi-user.target nvidia-dcgm.service", "do-dcgm-exporter-clients.service",
     }  # fmt: skip
 
 
@@ -220,7 +220,8 @@ def test_every_key_is_in_the_manual_of_the_file(unpacked: Path) -> None:
 
 def test_every_question_is_an_option(unpacked: Path) -> None:
     templates = (unpacked / "DEBIAN" / "templates").read_text()
-    asked = set(re.findall("(?m)^Template: do-dcgm-exporter/(.*)$", templates)) - {"wrong-address"}
+    found = re.findall(r"Template: do-dcgm-exporter/(.*)\nType: (.*)\n", templates)
+    asked = {name for name, kind in found if kind != "error"}
     assert {"address", "forward", "engine"} <= asked
     assert asked <= {option.name for option in OPTIONS}
 

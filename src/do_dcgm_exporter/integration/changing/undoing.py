@@ -16,6 +16,7 @@ from do_dcgm_exporter.integration.deciding.records import Foreign, Records, reco
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
 from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.looking.units import log_of
 
 
 def put_back(means: Means, records: Records, units: Iterable[str]) -> None:
@@ -55,9 +56,10 @@ def _starts(means: Means, unit: str) -> bool:
     try:
         means.ask(partial(means.systemd.restart, unit))
         means.sleep(means.settle_seconds)
-        if means.systemd.view(unit).is_running:
+        view = means.systemd.view(unit)
+        if view.is_running:
             return True
-        why = f"it ends at once: journalctl -u {unit}"
+        why = f"it ends at once: {log_of(means.host, view)}"
     except CommandFailed as error:
         why = str(error)
     return means.fail(f"{unit}: does not run as before: {why}")

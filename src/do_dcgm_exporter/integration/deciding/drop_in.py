@@ -10,12 +10,15 @@ from do_dcgm_exporter.integration.looking.our_files import path_of
 from do_dcgm_exporter.integration.looking.quoting import command_line, quoted
 from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView
 
-# An engine that restarts is back in seconds; one that stays away is asked six times a minute.
+# An engine that restarts is back in seconds. Whoever starts in vain for five minutes is looked
+# at, and waits: our drop-in of the engine's unit starts it again.
 _SETTINGS = f"""\
 [Unit]
 After={ENGINE_SERVICE}
 # A client exits when its engine is away or restarts, so systemd starts it again.
-StartLimitIntervalSec=0
+StartLimitIntervalSec=1h
+StartLimitBurst=30
+OnFailure={COMMAND}.service
 
 [Service]
 Restart=always

@@ -176,7 +176,7 @@ class _Judge:
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
             if not record.proven and view.invocation != record.invocation:
-                why = f"it does not run as a client: journalctl -u {view.name}"
+                why = f"it does not run as a client: {view.log}"
                 return self._give_up(Reason.REFUSED, why)
             return self.goal(Goal.CLIENT, Reason.DOWN)
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
