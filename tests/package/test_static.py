@@ -197,6 +197,19 @@ def test_the_examples_are_there_to_be_used_as_they_are(unpacked: Path) -> None:
     assert all((installed / f).read_bytes() == (ours / f).read_bytes() for f in files)
 
 
+def test_every_link_of_the_documents_leads_somewhere(unpacked: Path) -> None:
+    documents = unpacked / "usr/share/doc/do-dcgm-exporter"
+    pages = list(documents.glob("docs/*.md"))
+    assert documents / "docs" / "alerts.md" in pages  # which alerts.yml names
+    links = [
+        (page.name, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert links == []
+
+
 def plain(page: str) -> str:
     """Return a manual page without changes of font and escaped hyphens."""
     return re.sub(r"\\f[BIR]", " ", page).replace("\\-", "-")
