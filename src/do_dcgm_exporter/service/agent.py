@@ -22,11 +22,13 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
+from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded, VersionSkew
 from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.page.health import health_of
 from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.begin_anew import begin_anew
 from do_dcgm_exporter.service.cadence import pause_after
 from do_dcgm_exporter.service.memory import give_back_free_memory
 
@@ -51,6 +53,7 @@ class Agent:
         publisher: Publisher,
         calls: CallCount,
         *,
+        begin_anew: Callable[[], None] = begin_anew,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         boot_clock: Callable[[], float] = boot_time,
@@ -58,6 +61,7 @@ class Agent:
         self._configuration = configuration
         self._publisher = publisher
         self._calls = calls
+        self._begin_anew = begin_anew
         self._clock = clock
         self._wall_clock = wall_clock
         self._logs = EventLogs.starting_now(configuration.settings, wall_clock, boot_clock)
@@ -126,7 +130,7 @@ class Agent:
         settings = configuration.settings
         if self._bindings is None:
             self._bindings = load_bindings(settings.dcgm_bindings)
-        engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
+        engine = self._connect(self._bindings)
         try:
             known = {gpu.id: gpu for gpu in self._known.gpus}
             session = open_session(engine, configuration, self._logs, known, self._clock)
@@ -136,6 +140,30 @@ class Agent:
         self._logs.adjust(settings, self._known, session.topology)
         self._known = session.topology
         return session
+
+    def _connect(self, bindings: Bindings) -> HostEngine:
+        address = self._configuration.settings.engine
+        try:
+            engine = HostEngine.connect(bindings, address, _CONNECT_TIMEOUT, self._calls)
+        except VersionSkew as error:
+            self._follow_upgrade(bindings, error.versions)
+            raise
+        if engine.versions.engine:
+            self._follow_upgrade(bindings, engine.versions)
+        return engine
+
+    def _follow_upgrade(self, bindings: Bindings, versions: Versions) -> None:
+        """Load the DCGM that was installed meanwhile, once the engine is another one, too.
+
+        Until then the loaded library is the one that fits.
+        """
+        if versions.client != versions.engine and bindings.were_replaced():
+            _log.warning(
+                "DCGM was upgraded (engine=%s, our library=%s): starting anew to load its library",
+                versions.engine or "unknown",
+                versions.client,
+            )
+            self._begin_anew()
 
     def _succeed(self, number: int, result: CycleResult) -> float:
         session = self._session

@@ -418,6 +418,15 @@ def test_a_unit_that_is_gone_is_forgotten(exporter: Machine) -> None:
     assert not {"start", "restart"} & {words[1] for words in exporter.asked()}
 
 
+def test_a_unit_whose_file_is_gone_while_it_runs_loses_its_drop_in(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.remove(f"{LIB}/{UNIT}")
+    exporter.forget_asked()
+    assert apply(exporter)
+    assert not exporter.exists(f"{ETC}/{UNIT}.d")
+    assert not {"start", "restart"} & {words[1] for words in exporter.asked()}
+
+
 def test_policy_may_forbid_a_removal_to_restart_anything(
     exporter: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,9 @@ def test_a_program_is_told_by_its_environment() -> None:
     assert [
         "[Unit]",
         "After=nvidia-dcgm.service",
-        "StartLimitIntervalSec=0",
+        "StartLimitIntervalSec=1h",
+        "StartLimitBurst=30",
+        "OnFailure=do-dcgm-exporter-integrate.service",
         "[Service]",
         "Restart=always",
         "RestartSec=10",

@@ -42,6 +42,7 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
         name=name, names=(name,), load_state="loaded", active_state=active, sub_state="running",
         file_state="enabled", fragment=f"/usr/lib/systemd/system/{name}", drop_ins=(), type="",
         commands=(), environment={}, environment_files=(), restarts=0,
+        log=f"journalctl -u {name}",
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -74,8 +74,9 @@ class Applying:
         fail, wished = self._means.fail, partial(self._means.tell, Level.WARNING)
         for complaint in self._records.complaints:
             fail(complaint)
+        logs = {one.name: one.view.log for one in self._exporters.units}
         for made in decisions:
-            unit, why = made.unit, made.why or f"journalctl -u {made.unit}"
+            unit, why = made.unit, made.why or logs[made.unit]
             if made.reason is plan.Reason.DOWN:
                 fail(f"{unit}, which is a client by our drop-in, does not run: {why}")
             elif made.goal in plan.LEFT and made.reason not in plan.HARMLESS:

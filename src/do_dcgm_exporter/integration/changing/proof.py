@@ -23,7 +23,7 @@ class Proof:
 
     def __init__(self, means: Means, exporter: UnitExporter, engine_port: int) -> None:
         self._means = means
-        self._unit = exporter.name
+        self._unit, self._log = exporter.name, exporter.view.log
         self._engine_port = engine_port
         arguments, environment = exporter.command.arguments, exporter.command.environment
         self._is_container = exporter.command.form is Form.CONTAINER
@@ -68,9 +68,9 @@ class Proof:
             return str(error), False  # too busy to answer is no sign of anything
         restarts = view.restarts - self._restarts_before
         if view.active_state == "failed" or restarts >= _MOST_RESTARTS:
-            return f"it exits as a client: journalctl -u {self._unit}", True
+            return f"it exits as a client: {self._log}", True
         if not view.is_running:
-            return f"it does not stay up as a client: journalctl -u {self._unit}", False
+            return f"it does not stay up as a client: {self._log}", False
         if self._served() < enough:
             return f"it does not serve metrics after {self._means.proof_seconds:g} s", False
         if not self._is_client():

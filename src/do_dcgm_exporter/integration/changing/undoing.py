@@ -23,6 +23,7 @@ from do_dcgm_exporter.integration.deciding.records import (
 )
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
+from do_dcgm_exporter.integration.looking.units import log_of
 
 # Asks the machine's policy, which counts for maintainer scripts: what an admin wants is done.
 _MAY_ACT = "/usr/share/do-dcgm-exporter/bin/may-act"
@@ -85,9 +86,10 @@ class Undoing:
                 run(str(means.host.path(_MAY_ACT)), "restart", unit, timeout=_POLICY_SECONDS)
             means.systemd.restart(unit)
             means.sleep(means.settle_seconds)
-            if means.systemd.view(unit).is_running:
+            view = means.systemd.view(unit)
+            if view.is_running:
                 return True
-            why = f"it ends at once: journalctl -u {unit}"
+            why = f"it exits at once: {log_of(means.host, view)}"
         except CommandFailed as error:
             why = error.reason
         return means.fail(f"{unit}: does not run as before: {why}")

@@ -163,8 +163,7 @@ class _Judge:
         if engine and engine.answers:
             if record.proven or view.invocation == record.invocation:
                 return Decision(view.name, Goal.CLIENT, Reason.DOWN)
-            why = f"it does not run as a client: journalctl -u {view.name}"
-            return self._give_up(Reason.REFUSED, why)
+            return self._give_up(Reason.REFUSED, f"it does not run as a client: {view.log}")
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
             return self._give_up(Reason.ENGINE, self._unusable())
         return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())

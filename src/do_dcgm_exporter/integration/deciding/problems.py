@@ -202,7 +202,7 @@ def _client_down(
         yield Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
     elif found.local_engine.answers:
         start = f"systemctl start {exporter.name}"
-        yield Problem("client-down", what, (f"journalctl -u {exporter.name}", start))
+        yield Problem("client-down", what, (exporter.view.log, start))
     elif found.settings.local_engine != found.settings.engine:
         # Else the engine is a problem of its own, and its clients come back with it.
         reason = f"the engine cannot be used: {found.local_engine.reason}"

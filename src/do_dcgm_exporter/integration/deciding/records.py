@@ -27,12 +27,15 @@ _SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILI
 # Of version 0.1.0, whose drop-ins have a seal and no record.
 _ENGINE = re.compile(r'^Environment="?DCGM_REMOTE_HOSTENGINE_INFO=([^"\n]*)', re.MULTILINE)
 
-# An engine that restarts is back in seconds; one that stays away is asked six times a minute.
+# An engine that restarts is back in seconds. A client that fails to start for five minutes is
+# examined, and waits: our drop-in of the engine's unit starts it again.
 _SETTINGS = f"""\
 [Unit]
 After={ENGINE_SERVICE}
 # A client exits when its engine is away or restarts, so systemd starts it again.
-StartLimitIntervalSec=0
+StartLimitIntervalSec=1h
+StartLimitBurst=30
+OnFailure={COMMAND}.service
 
 [Service]
 Restart=always

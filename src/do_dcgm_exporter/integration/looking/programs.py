@@ -34,8 +34,10 @@ _SIMILAR_NAME = re.compile(
 _PACKAGE = re.compile(rb"\bpath\t(?!command-line-arguments)(\S+)|\bmod\t(\S+)")
 _OF_EXPORTER = re.compile(rb"\S*/dcgm[-_]exporter")
 
-# dcgm-exporter opens DCGM's library by its full name, which therefore stands in it.
-_LIBRARY = re.compile(rb"libdcgm\.so\.(\d)")
+# dcgm-exporter opens DCGM's library by a name that stands in it: libdcgm.so.4, or up to
+# release 3 libdcgm.so, which DCGM 4 has for compilers alone (go-dcgm, pkg/dcgm/admin.go).
+_LIBRARY = re.compile(rb"libdcgm\.so(?:\.(\d))?")
+_PLAIN = 3
 _LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 # nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04 has DCGM 4.2.3.
 _TAG = re.compile(r":v?(\d+)\.[\d.]+-\d")
@@ -87,7 +89,8 @@ class Programs:
         """
         try:
             with _mapped(str(self._host.path(path))) as content:
-                named = {int(major) for major in _LIBRARY.findall(content)}
+                found = set(_LIBRARY.findall(content))
+            named = {int(major) for major in found if major} or ({_PLAIN} if found else set())
         except (OSError, ValueError):
             named = set()
         for majors in (named, set(self._installed_majors())):
@@ -99,8 +102,7 @@ class Programs:
         for directory in map(self._host.path, _LIBRARY_DIRECTORIES):
             for pattern in ("libdcgm.so.*", "*-linux-gnu/libdcgm.so.*"):
                 for path in directory.glob(pattern):
-                    if match := _LIBRARY.match(path.name.encode()):
-                        yield int(match[1])
+                    yield from map(int, re.findall(r"\.so\.(\d)", path.name))
 
     def _identify(self, path: str) -> Kind:
         place = str(self._host.path(path))

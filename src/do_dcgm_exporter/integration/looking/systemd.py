@@ -41,7 +41,8 @@ class UnitView:
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
     ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
     file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
-    ``invocation`` is another one after each start.
+    ``invocation`` is another one after each start. ``log`` is the command that shows what it
+    says, where its files were looked at.
     """
 
     name: str
@@ -62,6 +63,7 @@ class UnitView:
     working_directory: str = "/"
     source_path: str = ""
     invocation: str = ""
+    log: str = ""
 
     @property
     def is_there(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
@@ -70,10 +71,10 @@ def look_at_units(
     views = [answer for answer in answers if isinstance(answer, UnitView)]
     return (
         tuple(
-            _seen(host, view, processes)
+            _seen(host, replace(view, log=log_of(host, view)), processes)
             for view in views
             if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names})
-            and not view.name.startswith("snap.")
+            and not (view.name.startswith("snap.") or _is_deleted(host, view))
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
@@ -86,6 +87,23 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
         raise
     except CommandFailed as error:
         return CommandFailed((name,), error.reason)
+
+
+def _is_deleted(host: Host, view: UnitView) -> bool:
+    """Return whether only the manager still knows of a unit."""
+    return bool(view.fragment) and not os.path.lexists(host.path(view.fragment))
+
+
+def log_of(host: Host, view: UnitView) -> str:
+    """Return the command that shows what a unit says: systemd.exec(5), StandardError=."""
+    text = "\n".join(host.text(path) for path in (view.fragment, *view.drop_ins))
+    last = dict(re.findall(r"(?m)^\s*(StandardOutput|StandardError)\s*=\s*(.*?)\s*$", text))
+    target = last.get("StandardError", "")
+    if target in ("", "inherit"):
+        target = last.get("StandardOutput", "")
+    kind, _, path = target.partition(":")
+    is_file = kind in ("append", "file", "truncate")
+    return f"tail {path}" if is_file else f"journalctl -u {view.name}"
 
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
