@@ -266,10 +266,10 @@ def test_what_is_watched_can_be_read(bench: StartBench, version: str) -> None:
     connection = started.connect()
     watched(connection, [150, 155, 50, 1], 0, 5)
     values = connection.latest([gpu(0), gpu(5)], [150, 155, 50, 1])
-    found = {(v.entity, v.field_id): read_value(v, started.now, 60.0) for v in values}
+    found = {(v.entity, v.field_id): read_value(v) for v in values}
     assert 8 == len(found)
     assert {int, float, str} == {type(value) for value in found.values()}
-    assert Absence.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0], 0, 60.0)
+    assert Absence.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0])
 
 
 @every_version

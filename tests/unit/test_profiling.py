@@ -252,13 +252,15 @@ def test_the_last_value_stands_for_a_blank_one_while_it_is_fresh() -> None:
 
 def test_a_value_does_not_become_younger_when_the_clock_is_set_back() -> None:
     profiling = profiling_of(Engine({0: [1001]}), {gpu(0): (1001,)})
-    ages = SampleAges(Clock())
-    for seen_for, payload, expected in (
+    clock = Clock()
+    ages = SampleAges(clock)
+    for seconds, payload, expected in (
         (0, 0.5, 0.5),
         (60, BLANK, 0.5),
         (61, BLANK, Absence.BLANK),
     ):
-        readings = Readings(NOW, 60.0, SampleAges(Clock(seen_for), ages._seen))
+        clock.now = seconds
+        readings = Readings(NOW, 60.0, ages)
         readings.add([raw(gpu(0), 1001, payload)])
         profiling.follow(readings)
         assert expected == readings.get(gpu(0), 1001)

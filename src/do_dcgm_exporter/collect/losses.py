@@ -1,8 +1,11 @@
-"""Which GPUs the driver has lost, by all the signs that releases give.
+"""Which GPUs the driver has lost, by all the signs that releases give, and which stand still.
 
 Before 4.5 the engine lists a lost GPU as before and finds its status well; its bus id,
 which no other trouble touches, turns blank. Since 4.5 the engine takes it off its list of
-supported GPUs and refuses to watch it (all observed, see tests/unit/test_losses.py).
+supported GPUs and refuses to watch it (all observed).
+
+Where a call to the driver does not return, the engine goes on answering from its cache, with
+values that grow old (observed on 3.3.9 and 4.6.0).
 """
 
 from __future__ import annotations
@@ -13,9 +16,23 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.collect.plan import LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.errors import EngineError
 from do_dcgm_exporter.dcgm.topology import Gpu
 
 _LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
+
+
+class EngineStalled(EngineError):
+    """Raised when the engine answers and has not sampled any GPU for too long.
+
+    The connection stays good: values come again as soon as the driver answers.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the engine answers, but has not sampled any GPU for more than {seconds:g} s:"
+            " the driver may not answer it"
+        )
 
 
 @dataclass(slots=True)
@@ -44,3 +61,13 @@ class Losses:
         lost = (self.silent | told) & signs.keys()
         self.ever |= lost
         return lost | nameless
+
+
+def stalled_gpus(readings: Readings, gpus: Iterable[Gpu]) -> frozenset[int]:
+    """Return those of ``gpus`` that the engine samples no more, lost ones left out."""
+    return frozenset(
+        gpu.id
+        for gpu in gpus
+        if gpu.id not in readings.lost_gpus
+        and readings.get(gpu.entity, LIFE_SIGN_FIELD) is Absence.STALE
+    )

@@ -8,6 +8,7 @@ field, so unwatching on the first would end the second's.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Protocol
 
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import Losses
+from do_dcgm_exporter.collect.losses import EngineStalled, Losses, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
@@ -29,7 +30,7 @@ from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
@@ -44,6 +45,11 @@ _WATCH_AGAIN_AFTER = 60.0
 
 # So many XIDs are remembered for people to look at.
 _SHOWN_XIDS = 10
+
+
+def host_name(settings: Settings) -> str:
+    """Return the machine's name as it is shown, empty where it is not."""
+    return socket.gethostname() if settings.show_hostname else ""
 
 
 class Collector(Protocol):
@@ -95,6 +101,7 @@ class Session:
     missed_gpus: frozenset[int]
     losses: Losses
     watcher: Watcher
+    host_name: str
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -113,8 +120,10 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether other entities exist now than those this session was set up for."""
+        """Return whether this session was set up for another machine than the present one."""
         if self.discovery.inventory() != self.inventory:
+            return True
+        if self.host_name != host_name(self.configuration.settings):
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
@@ -135,11 +144,18 @@ class Session:
         return self.clock() - self.opened_at
 
     def read(self, now: float) -> CycleResult:
-        """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
+        """Run one cycle at ``now`` (Unix seconds).
+
+        Raises EngineUnavailable, and EngineStalled where no GPU is sampled any more: then
+        nothing else is asked, since what needs the driver would not return either.
+        """
         readings = self._readings(now)
+        stalled = stalled_gpus(readings, self.selection.gpus)
+        if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
+            raise EngineStalled(readings.stale_after)
         self.profiling.follow(readings)
-        self.labels.update(readings, self.jobs.read())
         self.runner.begin()
+        self.labels.update(readings, self._jobs())
         families = [
             family
             for collector in self.collectors
@@ -152,7 +168,9 @@ class Session:
         return CycleResult(
             snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
             gpus=len(self.topology.gpus),
-            gpus_up={gpu.id: gpu.id not in readings.lost_gpus for gpu in self.selection.gpus},
+            gpus_up={
+                gpu.id: gpu.id not in readings.lost_gpus | stalled for gpu in self.selection.gpus
+            },
             nvlink_states=nvlink_states,
             driver_version=self._driver_version(readings),
             dropped=readings.dropped,
@@ -169,6 +187,8 @@ class Session:
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
             health_warnings=tuple(self.health.warnings(readings.lost_gpus)),
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
+            stalled_gpus=stalled,
+            stale_after=readings.stale_after,
         )
 
     def _readings(self, now: float) -> Readings:
@@ -188,6 +208,10 @@ class Session:
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
         return readings
+
+    def _jobs(self) -> Mapping[str, tuple[str, ...]]:
+        none: Mapping[str, tuple[str, ...]] = {}
+        return self.runner.run("jobs", self.jobs.read, none) if self.jobs.path else none
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters
