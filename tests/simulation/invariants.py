@@ -36,7 +36,7 @@ class Invariants:
     _parsed: tuple[Page, ParsedPage] | None = None
     _forwarded: bytes = b""
     _reason: str = ""
-    _published_at: float = 0.0
+    _made_at: float = 0.0
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
     _undisturbed: object = None
@@ -57,7 +57,6 @@ class Invariants:
             f" {len(page.forwarded)} bytes, crc {zlib.crc32(page.forwarded):08x}:"
             f" {page.health.reason or 'healthy'} {' '.join(page.health.notes)}"
         )
-        self._published_at = world.clocks.monotonic()
         self._counters_do_not_fall(parsed)
         self._health_fits(page, parsed)
         self._no_gpu_disappears(parsed)
@@ -65,7 +64,10 @@ class Invariants:
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
+            if page.health.healthy:
+                self.values.fresh_of_each_gpu(parsed)
             self.forwarded.append(page.forwarded)
+            self._made_at = world.clocks.true()
         self._forwarded = page.forwarded
 
     def scraped(self, page: Page) -> None:
@@ -73,9 +75,10 @@ class Invariants:
         world = self.world
         limit = max(SHORTEST_LIMIT, world.interval) + TICK + SLACK + YIELD
         parsed = self._parse(page)
-        age = world.clocks.monotonic() - self._published_at
-        if parsed.dcgm and age > world.interval + limit:
-            raise AssertionError(f"the page is {age:.1f} s old and still has values")
+        if page.health.healthy or parsed.dcgm:
+            age = world.clocks.true() - self._made_at
+            oldest = 2 * max(SHORTEST_LIMIT, world.interval)
+            assert age <= oldest, f"the page is {age:.1f} s old, and healthy or with values"
         calm = world.troubles.calm_since
         if calm is not None and world.clocks.true() - calm > world.interval + limit:
             assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest import mock
 
+from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.page.publication import Publication
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
+from do_dcgm_exporter.service.supervisor import Supervisor
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -98,6 +102,27 @@ def lost_gpus_left_out() -> AbstractContextManager[object]:
     )
 
 
+def stalled_engines_not_noticed() -> AbstractContextManager[object]:
+    """An engine that samples no more is as good as one that does."""
+    return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
+
+
+def samples_aged_by_the_wall_clock_alone() -> AbstractContextManager[object]:
+    """A clock that is set makes samples older or younger than they are."""
+    return mock.patch.object(
+        SampleAges, "age", lambda _self, _key, stamp, wall, _: wall - stamp / 1e6
+    )
+
+
+def old_pages_shown() -> AbstractContextManager[object]:
+    """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
+    stack = ExitStack()
+    stack.enter_context(mock.patch.object(Agent, "_fail", side_effect=SystemExit))
+    stack.enter_context(mock.patch.object(Supervisor, "tick"))
+    stack.enter_context(mock.patch.object(Publication, "page", property(lambda self: self._page)))
+    return stack
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -110,5 +135,8 @@ PLANTS: dict[str, Plant] = {
         profiling_watched_anew_without_an_unwatch,
         blank_profiling_not_bridged,
         lost_gpus_left_out,
+        stalled_engines_not_noticed,
+        samples_aged_by_the_wall_clock_alone,
+        old_pages_shown,
     )
 }

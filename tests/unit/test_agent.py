@@ -322,7 +322,7 @@ def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
     engine.pass_time(20.0)
     assert 20.0 == program.cycle()
     assert program.reason.startswith(
-        "the engine answers, but has not sampled any GPU for more than 60 s"
+        "the engine answers, but has no value of any GPU that is less than 60 s old"
     )
     assert ({}, False) == (program.series(TEMPERATURE), program.is_up)
     engine.engine.control("unstall")
@@ -342,7 +342,7 @@ def test_gpus_that_alone_are_sampled_no_more_are_named(
     for _ in range(4):
         engine.pass_time(20.0)
         program.cycle()
-    assert "the engine has not sampled GPU 3 (GPU-" in program.reason
+    assert "the engine has no value of GPU 3 (GPU-" in program.reason
     assert (True, 7) == (program.is_up, len(program.series(TEMPERATURE)))
     assert {"gpu=3"} == {gpu for gpu, up in program.series(GPU_UP).items() if not up}
 
@@ -358,7 +358,7 @@ def test_an_engine_that_stalls_while_a_session_is_replaced_keeps_one_connection(
         engine.pass_time(seconds)
         program.agent.reconfigure(configured_for(engine))
         program.cycle()
-    assert "has not sampled any GPU" in program.reason
+    assert "has no value of any GPU" in program.reason
     assert 1 == connections(engine)
 
 

@@ -45,7 +45,7 @@ def test_gpus_that_are_not_sampled_are_named_beside_lost_ones() -> None:
     )
     reason = (
         "the driver has lost GPU 2 (GPU-2); "
-        "the engine has not sampled GPU 1 (GPU-1) for more than 60 s"
+        "the engine has no value of GPU 1 (GPU-1) that is less than 60 s old"
     )
     assert Health(False, reason) == health_of(found, MACHINE)
 

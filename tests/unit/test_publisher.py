@@ -276,7 +276,7 @@ def test_a_page_of_values_expires_and_says_so(desk: Desk) -> None:
     desk.clock.now = 39.9
     assert desk.page.health.healthy
     desk.clock.now = 40.0
-    assert desk.page.health.reason.startswith("the last page is older than two intervals")
+    assert desk.page.health.reason.startswith("the last reading is older than two intervals")
     assert (0.0, "DCGM_" in desk.text, desk.page.forwarded) == (
         desk.value(HOSTENGINE_UP),
         False,
@@ -291,6 +291,19 @@ def test_current_metrics_about_the_exporter_do_not_make_values_younger(desk: Des
     assert desk.page.health.healthy
     desk.clock.now = 40.0
     assert not desk.page.health.healthy
+
+
+def test_the_metrics_about_the_exporter_outlive_a_page_that_has_expired(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.publisher.expire()
+    assert desk.page.health.healthy
+    desk.clock.now = 40.0
+    desk.publisher.expire()
+    assert desk.page.health.reason.startswith("the last reading is older than two intervals")
+    assert (0.0, 0.0) == (
+        desk.value(HOSTENGINE_UP),
+        desk.value("do_dcgm_exporter_engine_calls_total"),
+    )
 
 
 def test_an_outage_does_not_expire(desk: Desk) -> None:

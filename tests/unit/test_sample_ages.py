@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.builders import NOW, Clock, gpu, raw, readings_of
+import pytest
+from tests.builders import MICROSECONDS, NOW, Clock, gpu, raw, readings_of
 
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_ages import SampleAges
@@ -13,40 +14,52 @@ TEMPERATURE, XID = 150, 230
 
 
 def age_of(
-    ages: SampleAges, timestamp: int, by_wall_clock: float, now: float, who: Entity | None = None
+    ages: SampleAges, stamped: float, wall_now: float, now: float, who: Entity | None = None
 ) -> float:
-    return ages.age((who or gpu(0), TEMPERATURE), timestamp, by_wall_clock, now)
+    """The age of a sample by times in seconds."""
+    return ages.age((who or gpu(0), TEMPERATURE), int(stamped * MICROSECONDS), wall_now, now)
 
 
 def test_a_sample_is_as_old_as_its_timestamp_says() -> None:
     ages = SampleAges()
-    assert 3.0 == age_of(ages, 1, 3.0, 100.0)
-    assert 8.0 == age_of(ages, 1, 8.0, 105.0)
-    assert 2.0 == age_of(ages, 2, 2.0, 110.0)
+    assert 3.0 == age_of(ages, 997.0, 1000.0, 100.0)
+    assert 8.0 == age_of(ages, 997.0, 1005.0, 105.0)
+    assert 2.0 == age_of(ages, 1008.0, 1010.0, 110.0)
 
 
-def test_it_is_no_younger_than_the_time_for_which_it_has_been_seen() -> None:
+@pytest.mark.parametrize("step", [600.0, -600.0, 3.3, -3.3])
+def test_a_sample_that_was_read_ages_on_however_the_clock_is_set(step: float) -> None:
     ages = SampleAges()
-    age_of(ages, 1, 3.0, 100.0)
-    assert 5.0 == age_of(ages, 1, -595.0, 105.0)
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 23.0 == age_of(ages, 997.0, 1020.0 + step, 120.0)
 
 
-def test_a_new_one_is_no_older_than_the_reading_before() -> None:
+@pytest.mark.parametrize("step", [600.0, -600.0])
+def test_a_new_one_is_dated_by_the_clock_that_stamped_it(step: float) -> None:
     ages = SampleAges()
-    age_of(ages, 1, 3.0, 100.0)
-    assert 20.0 == age_of(ages, 2, 603.0, 120.0)
-    assert 25.0 == age_of(ages, 2, 608.0, 125.0)
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 3.0 == age_of(ages, 1017.0, 1020.0 + step, 120.0)
+    assert 4.0 == age_of(ages, 1036.0 + step, 1040.0 + step, 140.0)
 
 
-def test_of_the_first_sample_nothing_but_its_timestamp_is_known() -> None:
-    assert 603.0 == age_of(SampleAges(), 1, 603.0, 100.0)
+def test_while_nobody_sets_the_clock_an_old_one_is_old() -> None:
+    ages = SampleAges()
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 400.0 == age_of(ages, 620.0, 1020.0, 120.0)
+    assert 399.0 == age_of(ages, 641.0, 1040.0, 140.0)
+
+
+def test_a_sample_of_the_future_is_of_now() -> None:
+    ages = SampleAges()
+    assert 0.0 == age_of(ages, 1300.0, 1000.0, 100.0)
+    assert 20.0 == age_of(ages, 1300.0, 1020.0, 120.0)
 
 
 def test_fields_and_gpus_are_apart() -> None:
     ages = SampleAges()
-    age_of(ages, 1, 3.0, 100.0)
-    assert 603.0 == age_of(ages, 2, 603.0, 120.0, gpu(1))
-    assert 603.0 == ages.age((gpu(0), 155), 2, 603.0, 120.0)
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 603.0 == age_of(ages, 1017.0, 1620.0, 120.0, gpu(1))
+    assert 603.0 == ages.age((gpu(0), 155), 1017 * MICROSECONDS, 1620.0, 120.0)
 
 
 def readings_at(seconds: float, wall: float, ages: SampleAges, clock: Clock) -> Readings:

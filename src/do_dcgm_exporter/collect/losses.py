@@ -10,12 +10,13 @@ values that grow old (observed on 3.3.9 and 4.6.0).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.plan import LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineError
 from do_dcgm_exporter.dcgm.topology import Gpu
 
@@ -23,14 +24,14 @@ _LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
 
 
 class EngineStalled(EngineError):
-    """Raised when the engine answers and has not sampled any GPU for too long.
+    """Raised when the engine answers and has no current value of any GPU.
 
     The connection stays good: values come again as soon as the driver answers.
     """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"the engine answers, but has not sampled any GPU for more than {seconds:g} s:"
+            f"the engine answers, but has no value of any GPU that is less than {seconds:g} s old:"
             " the driver may not answer it"
         )
 
@@ -63,11 +64,17 @@ class Losses:
         return lost | nameless
 
 
-def stalled_gpus(readings: Readings, gpus: Iterable[Gpu]) -> frozenset[int]:
-    """Return those of ``gpus`` that the engine samples no more, lost ones left out."""
-    return frozenset(
+def stalled_gpus(
+    readings: Readings, gpus: Iterable[Gpu], gpu_id_of: Callable[[Entity], int | None]
+) -> frozenset[int]:
+    """Return those of ``gpus`` of which there is no current value, lost ones left out."""
+    doubtful = {
         gpu.id
         for gpu in gpus
         if gpu.id not in readings.lost_gpus
-        and readings.get(gpu.entity, LIFE_SIGN_FIELD) is Absence.STALE
-    )
+        and isinstance(readings.get(gpu.entity, LIFE_SIGN_FIELD), Absence)
+    }
+    if not doubtful:
+        return frozenset()
+    # The life sign alone may be missing, as any field may.
+    return frozenset(doubtful.difference(map(gpu_id_of, readings.sampled_entities())))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.fields import field_by_id
 
 # Fields whose last value stands however old it is, since its time is that of an event: XIDs
 # (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
@@ -53,8 +54,7 @@ class Readings:
             key = (raw.entity, raw.field_id)
             value = read_value(raw)
             if not isinstance(value, Absence):
-                by_wall_clock = self.now - raw.timestamp / 1e6
-                age = self.ages.age(key, raw.timestamp, by_wall_clock, self.clock_now)
+                age = self.ages.age(key, raw.timestamp, self.now, self.clock_now)
                 self.taken_at[key] = self.clock_now - age
                 if age > self._max_age(raw.field_id):
                     value = Absence.STALE
@@ -75,6 +75,14 @@ class Readings:
         found = self.values.get((entity, field_id))
         return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
 
+    def sampled_entities(self) -> frozenset[Entity]:
+        """Return the entities with a current value of a field that is sampled every interval."""
+        return frozenset(
+            entity
+            for (entity, field_id), value in self.values.items()
+            if not isinstance(value, Absence) and _is_sampled_on_entities(field_id)
+        )
+
     def drop(self, reason: Absence) -> None:
         """Count one value that is not exported."""
         self.dropped[reason] += 1
@@ -85,6 +93,13 @@ class Readings:
         if field_id in _SLOW_FIELDS:
             return max(self.stale_after, _SLOW_FIELDS_AGE)
         return self.stale_after
+
+
+def _is_sampled_on_entities(field_id: int) -> bool:
+    """Return whether a value shows that its entity is sampled: events and the host's are not."""
+    field = field_by_id(field_id)
+    apart = field_id in _EVENT_FIELDS or field_id in _SLOW_FIELDS
+    return field is not None and not field.is_global and not apart
 
 
 def _is_percentage(value: float | str) -> bool:

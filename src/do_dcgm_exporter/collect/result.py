@@ -41,9 +41,10 @@ class CycleResult:
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
     counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything, ``stalled_gpus`` those in scope that it has not sampled
-    for ``stale_after`` seconds. ``profiling_up`` has the GPUs that offer profiling
-    fields. ``sample_age`` is how old the newest samples are in seconds, None without any.
+    the engine would not watch everything, ``stalled_gpus`` those in scope of which it has no
+    value that is less than ``stale_after`` seconds old. ``profiling_up`` has the GPUs that
+    offer profiling fields. ``sample_age`` is how old the newest samples are in seconds, None
+    without any.
     """
 
     snapshot: Snapshot

@@ -2,14 +2,12 @@
 
 An engine stamps samples by the wall clock. Where that is set back, what was sampled before
 looks young until it is as late again, and an engine that goes by it may sample nothing new
-meanwhile. Where it is set ahead, what was sampled a moment before looks old. Two facts bound
-the age: a sample is at least as old as the time for which it has been seen, and a sample that
-was not there at the reading before is no older than that reading.
+meanwhile. Where it is set ahead, what was sampled a moment before looks old. So a sample is
+dated once, when it is first read, and by how much the clock was set since the reading before.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,12 +22,15 @@ def boot_time() -> float:
 
 @dataclass(slots=True)
 class _Newest:
-    """The newest sample of a field, by its timestamp (µs), and what bounds its age."""
+    """The newest sample of a field by its timestamp (µs), when it was taken, and its last reading.
+
+    ``wall_offset`` is by how much the wall clock was ahead of the clock of ages then.
+    """
 
     timestamp: int
-    seen_at: float
-    taken_after: float
+    taken_at: float
     read_at: float
+    wall_offset: float
 
 
 @dataclass(slots=True)
@@ -39,18 +40,20 @@ class SampleAges:
     clock: Callable[[], float] = boot_time
     _newest: dict[tuple[Entity, int], _Newest] = field(default_factory=dict)
 
-    def age(
-        self, key: tuple[Entity, int], timestamp: int, by_wall_clock: float, now: float
-    ) -> float:
+    def age(self, key: tuple[Entity, int], timestamp: int, wall_now: float, now: float) -> float:
         """Return how old the sample of ``timestamp`` (µs) is that was read of an entity's field.
 
-        ``by_wall_clock`` is its age as timestamp and wall clock have it, ``now`` the time by
-        the clock.
+        It was read at ``wall_now`` (Unix seconds), which is ``now`` by the clock.
         """
-        known = self._newest.get(key)
-        if known is None:
-            known = self._newest[key] = _Newest(timestamp, now, -math.inf, now)
-        elif known.timestamp != timestamp:
-            known.timestamp, known.seen_at, known.taken_after = timestamp, now, known.read_at
-        known.read_at = now
-        return min(max(by_wall_clock, now - known.seen_at), now - known.taken_after)
+        known, wall_offset = self._newest.get(key), wall_now - now
+        if known is not None and known.timestamp == timestamp:
+            known.read_at, known.wall_offset = now, wall_offset
+            return now - known.taken_at
+        age = wall_now - timestamp / 1e6
+        if known is not None:
+            step, elapsed = wall_offset - known.wall_offset, now - known.read_at
+            if not 0 <= age <= elapsed and 0 <= age - step <= elapsed:
+                age -= step  # it was stamped before the clock was set
+        age = max(age, 0.0)
+        self._newest[key] = _Newest(timestamp, now - age, now, wall_offset)
+        return age

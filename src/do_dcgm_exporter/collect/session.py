@@ -146,12 +146,13 @@ class Session:
     def read(self, now: float) -> CycleResult:
         """Run one cycle at ``now`` (Unix seconds).
 
-        Raises EngineUnavailable, and EngineStalled where no GPU is sampled any more: then
+        Raises EngineUnavailable, and EngineStalled where there is no current value of any GPU: then
         nothing else is asked, since what needs the driver would not return either.
         """
         readings = self._readings(now)
-        stalled = stalled_gpus(readings, self.selection.gpus)
+        stalled = stalled_gpus(readings, self.selection.gpus, self.topology.gpu_id_of)
         if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
+            self.xids.follow(readings)  # events come all the same
             raise EngineStalled(readings.stale_after)
         self.profiling.follow(readings)
         self.runner.begin()

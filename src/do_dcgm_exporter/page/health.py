@@ -30,7 +30,9 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
         missing.append(f"the driver has lost GPU {', '.join(lost)}")
     if stalled:
         names, seconds = ", ".join(stalled), result.stale_after
-        missing.append(f"the engine has not sampled GPU {names} for more than {seconds:g} s")
+        missing.append(
+            f"the engine has no value of GPU {names} that is less than {seconds:g} s old"
+        )
     if missing:
         return Health(False, "; ".join(missing), tuple(_notes(result)))
     return Health(True, notes=tuple(_notes(result)))

@@ -106,9 +106,8 @@ def bare_page(reason: str) -> Page:
     )
 
 
-_EXPIRED = bare_page(
-    "the last page is older than two intervals: see journalctl --unit do-dcgm-exporter"
-)
+TOO_OLD = "the last reading is older than two intervals: see journalctl --unit do-dcgm-exporter"
+_EXPIRED = bare_page(TOO_OLD)
 
 
 class Publication:

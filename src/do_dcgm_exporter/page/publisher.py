@@ -25,7 +25,7 @@ from do_dcgm_exporter.page.cycle_clock import CycleClock
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
 from do_dcgm_exporter.page.history import Column, History, column_of, extended, is_due
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
-from do_dcgm_exporter.page.publication import Body, Health, Page, Publication, bare_page
+from do_dcgm_exporter.page.publication import TOO_OLD, Body, Health, Page, Publication, bare_page
 from do_dcgm_exporter.page.status import Status
 
 _log = logging.getLogger(__name__)
@@ -168,7 +168,19 @@ class Publisher:
     def refresh(self) -> None:
         """Publish the same families again with current metrics about the exporter."""
         with self._lock:
-            self._publish(self._content, self._page(self._content))
+            if not self._expire():
+                self._publish(self._content, self._page(self._content))
+
+    def expire(self) -> None:
+        """Publish an outage where the page has become too old to be shown."""
+        with self._lock:
+            self._expire()
+
+    def _expire(self) -> bool:
+        if self._boot_clock() < self._content.expires_at:
+            return False
+        self._publish_outage(TOO_OLD, False)
+        return True
 
     def _publish_outage(self, reason: str, engine_up: bool) -> None:
         outage = Content(health=Health(False, reason), simulated=self._content.simulated)

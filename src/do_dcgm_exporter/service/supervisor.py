@@ -100,6 +100,8 @@ class Supervisor:
             # Keep the exporter's own metrics current while no cycle ends.
             self._refreshed_at = self._clock()
             self._publisher.refresh()
+        else:
+            self._publisher.expire()
         self._ping_watchdog()
 
     def _why_no_cycle_comes(self) -> str:

@@ -52,11 +52,7 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        try:
-            self._follow(readings)
-        except EngineUnavailable:
-            self.hold_what_was_told(readings)
-            raise
+        self.follow(readings)
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -82,6 +78,14 @@ class XidCollector:
         ):
             return _each(entities, lambda entity: self._last_xid_samples(entity, readings))
         return None
+
+    def follow(self, readings: Readings) -> None:
+        """Take new XIDs into the log. Raises EngineUnavailable."""
+        try:
+            self._follow(readings)
+        except EngineUnavailable:
+            self.hold_what_was_told(readings)
+            raise
 
     def _follow(self, readings: Readings) -> None:
         """Ask for the events behind every entity whose newest one is new."""
