@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Invariants:
     _forwarded: bytes = b""
     _reason: str = ""
     _made_at: float = 0.0
+    _spoiled_at: float = -math.inf
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
     _undisturbed: object = None
@@ -52,6 +54,7 @@ class Invariants:
         world = self.world
         parsed = self._parse(page)
         up = parsed.own("hostengine_up")
+        self._note_spoilt_values()
         world.tell(
             f"published: up {up:g}, {len(parsed.dcgm)} families,"
             f" {len(page.forwarded)} bytes, crc {zlib.crc32(page.forwarded):08x}:"
@@ -73,6 +76,7 @@ class Invariants:
     def scraped(self, page: Page) -> None:
         """What a scraper finds now is not of a time that is over."""
         world = self.world
+        self._note_spoilt_values()
         limit = max(SHORTEST_LIMIT, world.interval) + TICK + SLACK + YIELD
         parsed = self._parse(page)
         if page.health.healthy or parsed.dcgm:
@@ -117,7 +121,7 @@ class Invariants:
         session = self.world.service._agent._session
         if session is None or session.profiling.warming_up:
             return True  # a module that came late is watched in a session that is not young
-        return session.age() < 2 * self.world.interval + 3.0
+        return session.profiling.age() < 2 * self.world.interval + 3.0
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health
@@ -196,6 +200,18 @@ class Invariants:
             self._profiling.clear()
         self._undisturbed = undisturbed
 
+    def _nothing_was_sampled(self) -> None:
+        """Who says that there are no current values is right."""
+        world = self.world
+        now = world.clocks.true()
+        if now - self._spoiled_at > world.interval + SLACK + YIELD:
+            age, limit = self.values.age_of_newest(), world.configuration.settings.stale_after
+            assert age > limit, f"there are values that are {age:.1f} s old"
+
+    def _note_spoilt_values(self) -> None:
+        if self.world.troubles.spoils_values():
+            self._spoiled_at = self.world.clocks.true()
+
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health
         gpus_up = [sample.value for sample in parsed.samples("do_dcgm_exporter_gpu_up")]
@@ -210,6 +226,8 @@ class Invariants:
                 silent = self.world.clocks.monotonic() - self.world.engine.answered_at
                 assert silent > 0.9 * TICK, f"it has answered {silent:.1f} s ago"
             assert not health.reason.startswith("internal error"), health.reason
+            if "no value of any GPU" in health.reason and health.reason != self._reason:
+                self._nothing_was_sampled()
         self._reason = health.reason
         if not up:
             assert not parsed.dcgm, "values of an engine that does not answer"

@@ -12,7 +12,6 @@ from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
@@ -107,13 +106,6 @@ def stalled_engines_not_noticed() -> AbstractContextManager[object]:
     return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
 
 
-def samples_aged_by_the_wall_clock_alone() -> AbstractContextManager[object]:
-    """A clock that is set makes samples older or younger than they are."""
-    return mock.patch.object(
-        SampleAges, "age", lambda _self, _key, stamp, wall, _: wall - stamp / 1e6
-    )
-
-
 def old_pages_shown() -> AbstractContextManager[object]:
     """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
     stack = ExitStack()
@@ -136,7 +128,6 @@ PLANTS: dict[str, Plant] = {
         blank_profiling_not_bridged,
         lost_gpus_left_out,
         stalled_engines_not_noticed,
-        samples_aged_by_the_wall_clock_alone,
         old_pages_shown,
     )
 }

@@ -52,18 +52,20 @@ class ValueTruth:
 
     def fresh_of_each_gpu(self, page: Page) -> None:
         """Of each GPU that is there the engine has sampled something of late."""
-        now = self._world.clocks.true()
         for sample in page.samples("do_dcgm_exporter_gpu_up"):
-            gpu = int(sample.labels["gpu"])
-            sampled = (
-                given.sampled_at
-                for (kind, number, field_id), given in self._world.ledger.newest.items()
-                if field_id not in (*_EXEMPT, *_SLOW)
-                and (kind, number if kind == EntityGroup.GPU else number // 7)
-                in ((EntityGroup.GPU, gpu), (EntityGroup.GPU_I, gpu))
-            )
-            age = now - max(sampled, default=-math.inf)
-            assert age <= self._limit(LIFE_SIGN), f"healthy; GPU {gpu} was sampled {age:.1f} s ago"
+            age = self.age_of_newest(int(sample.labels["gpu"]))
+            limit = self._limit(LIFE_SIGN)
+            assert age <= limit, f"healthy, and {sample} was sampled {age:.1f} s ago"
+
+    def age_of_newest(self, gpu: int | None = None) -> float:
+        """How long ago the engine sampled what it gave last of a GPU, or of any."""
+        sampled = (
+            given.sampled_at
+            for (kind, number, field_id), given in self._world.ledger.newest.items()
+            if field_id not in (*_EXEMPT, *_SLOW)
+            and gpu in (None, number if kind == EntityGroup.GPU else number // 7)
+        )
+        return self._world.clocks.true() - max(sampled, default=-math.inf)
 
     def _limit(self, field_id: int) -> float:
         stale_after = self._world.configuration.settings.stale_after

@@ -279,6 +279,33 @@ class TestLife:
         assert {0} == set(statistics.counts.values())
         assert not caplog.records
 
+    def test_an_attempt_that_ends_after_the_stop_complains_no_more(self, endpoint, monkeypatch):
+        run = Run(endpoint)
+        attempt = Forwarder._attempt
+
+        def stop_meanwhile(forwarder, target, body):
+            post = target.post
+
+            def post_and_stop(page):
+                outcome = post(page)
+                forwarder.stop()
+                return outcome
+
+            target.post = post_and_stop
+            return attempt(forwarder, target, body)
+
+        endpoint.statuses = [500]
+        monkeypatch.setattr(Forwarder, "_attempt", stop_meanwhile)
+        run.until(60)
+
+        assert ("", {}) == (run.statistics.complaint, run.counted())
+
+    def test_a_complaint_ends_with_its_forwarder(self, endpoint):
+        endpoint.statuses = [500]
+        run = Run(endpoint).until(60)
+
+        assert "" == run.statistics.complaint
+
     def test_stopping_before_anything_happened_is_harmless(self):
         publication = Publication(page(b""))
         Forwarder("http://127.0.0.1:1/", 20, 5, publication, ForwardStatistics(), "1").stop()

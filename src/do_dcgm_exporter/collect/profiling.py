@@ -116,12 +116,16 @@ class ProfilingWatch:
             self._count_blank_readings()
         self.pace.follow(self.values.blank, self.values.absent)
         self._note_refusals()
-        if self._unavailable and not self._refused and self._elapsed > RETRY_AFTER:
+        if self._unavailable and not self._refused and self.age() > RETRY_AFTER:
             self.start()
 
     def take_over(self) -> None:
         """Note that the session before has been closed, which ended its watches."""
         self.pace.renew()
+
+    def age(self) -> float:
+        """Return how many seconds ago the GPUs were last asked what they offer."""
+        return self.clock() - self._started_at
 
     def wants_new_connection(self) -> bool:
         """Return whether what is offered has been missing for so long that it is watched anew.
@@ -129,11 +133,7 @@ class ProfilingWatch:
         Not on this connection: every attempt leaves a group in the engine, which has few.
         """
         is_blank = self._blank and self.clock() - self._blank_since > RETRY_AFTER
-        return bool(is_blank or (self._refused and self._elapsed > RETRY_AFTER))
-
-    @property
-    def _elapsed(self) -> float:
-        return self.clock() - self._started_at
+        return bool(is_blank or (self._refused and self.age() > RETRY_AFTER))
 
     def _count_blank_readings(self) -> None:
         blank = self.values.blank

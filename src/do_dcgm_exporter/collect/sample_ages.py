@@ -20,6 +20,10 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+# What is sampled while it is read is younger than the time that the reading began.
+_READING = 1.0
+
+
 @dataclass(slots=True)
 class _Newest:
     """The newest sample of a field by its timestamp (µs), when it was taken, and its last reading.
@@ -52,7 +56,7 @@ class SampleAges:
         age = wall_now - timestamp / 1e6
         if known is not None:
             step, elapsed = wall_offset - known.wall_offset, now - known.read_at
-            if not 0 <= age <= elapsed and 0 <= age - step <= elapsed:
+            if not -_READING <= age <= elapsed and 0 <= age - step <= elapsed:
                 age -= step  # it was stamped before the clock was set
         age = max(age, 0.0)
         self._newest[key] = _Newest(timestamp, now - age, now, wall_offset)

@@ -131,6 +131,10 @@ class Service:
             self._reconfigure(new)
         except ExporterError as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001
+            # A bug in reading a configuration must not end a service that runs well.
+            _log.exception("internal error while the configuration is read")
+            return f"internal error: {error!r}"
         return ""
 
     def stop(self) -> None:
@@ -201,7 +205,6 @@ class Service:
         if self._forwarder is not None:
             self._forwarder.stop()
             self._forwarder = None
-            self._statistics.complaint = ""
 
 
 def _read_web_config(
