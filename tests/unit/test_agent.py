@@ -294,6 +294,19 @@ def test_a_host_name_that_is_no_utf_8_is_shown_nevertheless(
     assert "Hostname=droplet?" in labels
 
 
+def test_a_changed_host_name_shows_in_the_next_cycle(
+    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bench()
+    program = start(engine)
+    for name in ("gpu-1", "gpu-2"):
+        monkeypatch.setattr("socket.gethostname", lambda name=name: name)
+        program.cycle()
+        (labels,) = program.series(TEMPERATURE)
+        assert f"Hostname={name}" in labels
+    assert 1 == connections(engine)
+
+
 def test_what_was_set_up_in_vain_is_given_back(
     bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,14 @@ def test_a_socket_that_is_not_there_is_named(
         HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
 
 
+def test_a_socket_in_tmp_is_said_to_be_hidden_from_the_service(
+    simulated: Callable[[str], Bindings],
+) -> None:
+    address = EngineAddress(socket_path="/tmp/no-such-hostengine")
+    with pytest.raises(EngineUnavailable, match=r"PrivateTmp=yes.*--domain-socket /run/"):
+        HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
+
+
 def test_a_socket_that_may_not_be_used_is_named(
     simulated: Callable[[str], Bindings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

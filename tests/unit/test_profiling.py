@@ -294,6 +294,42 @@ def test_no_value_from_before_a_loss_stands_after_it() -> None:
     assert Absence.BLANK is back.get(gpu(1), 1001)
 
 
+# Counters that stand at 0.
+
+
+def busy(active: float, utilization: int) -> Readings:
+    """A cycle in which GPU 1 idles, and GPU 0 is as busy as both kinds of fields say."""
+    return readings_of(
+        raw(gpu(0), 1001, active),
+        raw(gpu(0), 203, utilization),
+        raw(gpu(1), 1001, 0.0),
+        raw(gpu(1), 203, 0),
+    )
+
+
+def test_a_busy_gpu_whose_profiling_stands_at_0_is_told_of_until_it_does_not() -> None:
+    profiling = settled(Engine({0: [1001], 1: [1001]}))
+    for _ in range(2):
+        profiling.follow(busy(0.0, 97))
+    assert "" == profiling.reason
+    profiling.follow(busy(0.0, 97))
+    assert profiling.reason.startswith(
+        "profiling metrics of GPU 0 stand at 0 although DCGM_FI_DEV_GPU_UTIL is high"
+    )
+    profiling.follow(busy(0.4, 97))
+    assert "" == profiling.reason
+
+
+@pytest.mark.parametrize(("active", "utilization"), [(0.0, 10), (0.01, 97), (BLANK, 97)])
+def test_a_gpu_that_does_little_or_whose_counters_move_is_not(
+    active: float, utilization: int
+) -> None:
+    profiling = settled(Engine({0: [1001], 1: [1001]}))
+    for _ in range(5):
+        profiling.follow(busy(active, utilization))
+    assert "stand at 0" not in profiling.reason
+
+
 # What GPUs offer.
 
 

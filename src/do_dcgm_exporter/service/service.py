@@ -171,6 +171,8 @@ class Service:
         if self._web_config is not None:
             security = self._web_config.security
             _log.info("web configuration: %s", security)
+            for sentence in security.config.warnings:
+                _log.warning("%s", sentence)
             if security.sends_passwords_in_the_clear:
                 _log.warning("passwords are asked for without TLS: the network can read them")
             self._web_config.start(self._server.secure, self._tell_web_config)
