@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, Value, sentinel
 from dcgm_simulator.faults import NOTICED_AFTER, Faults, Override, covering
-from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table
+from dcgm_simulator.fields import EVENT_FIELDS, SXID_FIELDS, Field, field_table
 from dcgm_simulator.gpm import GpmEntity, Span
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import NEVER, SECOND, Series, Watch
@@ -293,7 +293,8 @@ class Cache:
             return self._before(entity, field, series, since) or NEVER_TAKEN
         override = self._override(entity, field, time)
         if override is not None and override.source is None and not override.status:
-            return Sample(time, override.value)
+            stamp = override.start if field.id in SXID_FIELDS else time
+            return Sample(stamp, override.value)
         gpu = self._machine.gpu_of(entity)
         lost = self.faults.lost_since(gpu, time)
         if lost is None or field.is_global:
