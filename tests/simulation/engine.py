@@ -74,6 +74,8 @@ class Engine:
     calls: int = 0
     answered_at: float = 0.0
     """When it last answered a call, by the monotonic clock."""
+    spoiled_at: float = -math.inf
+    """When it last refused a call or changed an answer (true time)."""
     stuck: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     """Fields that are sampled no more, with what each entity's record was since then."""
     last: dict[int, dict[bytes, bytes]] = field(default_factory=lambda: defaultdict(dict))
@@ -193,6 +195,11 @@ class Engine:
             ):
                 raise StatusError(Status.TIMEOUT)
 
+    def note(self, fault: CallFault) -> None:
+        """Note when an answer is not what it would be in health."""
+        if fault.refused or fault.tampered:
+            self.spoiled_at = self.clocks.true()
+
     def _keeps_waiting(self, function: Function) -> bool:
         return self.is_hung or (self.driver_is_stuck and function in NEED_THE_DRIVER)
 
@@ -228,6 +235,7 @@ class Wire:
         engine.hold_while_hung(self, math.inf if forever else CALL_TIMEOUT, function)
         if self.is_dead or engine.host is None:
             raise StatusError(Status.CONNECTION_NOT_VALID)
+        engine.note(fault)
         try:
             if fault.refused:
                 self.was_refused = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # supervisor.py: how long a cycle may take, and how often that is looked at.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
+STALLED = ("no value of any GPU", "samples nothing")  # losses.py
 SLACK = 1.5  # the pause between two looks of this suite
 YIELD = 3.0  # world.py: how long another thread may come before a publication
 
@@ -204,7 +205,8 @@ class Invariants:
         """Who says that there are no current values is right."""
         world = self.world
         now = world.clocks.true()
-        if now - self._spoiled_at > world.interval + SLACK + YIELD:
+        spoiled_at = max(self._spoiled_at, world.engine.spoiled_at)
+        if now - spoiled_at > world.interval + SLACK + YIELD:
             age, limit = self.values.age_of_newest(), world.configuration.settings.stale_after
             assert age > limit, f"there are values that are {age:.1f} s old"
 
@@ -226,7 +228,8 @@ class Invariants:
                 silent = self.world.clocks.monotonic() - self.world.engine.answered_at
                 assert silent > 0.9 * TICK, f"it has answered {silent:.1f} s ago"
             assert not health.reason.startswith("internal error"), health.reason
-            if "no value of any GPU" in health.reason and health.reason != self._reason:
+            is_stalled = any(words in health.reason for words in STALLED)
+            if is_stalled and health.reason != self._reason:
                 self._nothing_was_sampled()
         self._reason = health.reason
         if not up:

@@ -345,6 +345,23 @@ def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
     assert 1 == engine.calls_made("hostengine_version_info")
 
 
+def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench()
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    boot_now = engine.now
+    program.agent._logs.ages.clock = lambda: boot_now
+    engine.now -= 600.0
+    program.cycle()
+    assert "" == program.reason
+    boot_now += 61.0
+    program.cycle()
+    assert "the clock, which was set back, has caught up: restart nvidia-dcgm" in program.reason
+
+
 def test_gpus_that_alone_are_sampled_no_more_are_named(
     bench: StartBench, start: StartProgram
 ) -> None:

@@ -20,20 +20,16 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineError
 from do_dcgm_exporter.dcgm.topology import Gpu
 
+# Samples are taken before they are read; the engine may be on another host, whose clock differs.
+_AHEAD = 10.0
 _LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
 
 
 class EngineStalled(EngineError):
     """Raised when the engine answers and has no current value of any GPU.
 
-    The connection stays good: values come again as soon as the driver answers.
+    The connection stays good: values may come again any moment.
     """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"the engine answers, but has no value of any GPU that is less than {seconds:g} s old:"
-            " the driver may not answer it"
-        )
 
 
 @dataclass(slots=True)
@@ -78,3 +74,21 @@ def stalled_gpus(
         return frozenset()
     # The life sign alone may be missing, as any field may.
     return frozenset(doubtful.difference(map(gpu_id_of, readings.sampled_entities())))
+
+
+def engine_stalled(readings: Readings) -> EngineStalled:
+    """Return the error that says why there may be no current value of any GPU.
+
+    An engine samples next when an interval has passed by the wall clock since the last time: where
+    that was set back, it samples nothing until it is as late again (tried on 4.6.0).
+    """
+    newest = max((raw.timestamp for raw in readings.raw.values()), default=0) / 1e6
+    if newest - readings.now > _AHEAD:
+        return EngineStalled(
+            "the engine samples nothing until the clock, which was set back, has caught up:"
+            " restart nvidia-dcgm"
+        )
+    return EngineStalled(
+        "the engine answers, but has no value of any GPU that is less than"
+        f" {readings.stale_after:g} s old: the driver may not answer it"
+    )

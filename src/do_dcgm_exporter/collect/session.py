@@ -16,7 +16,7 @@ from typing import Protocol
 
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import EngineStalled, Losses, stalled_gpus
+from do_dcgm_exporter.collect.losses import Losses, engine_stalled, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
@@ -153,7 +153,7 @@ class Session:
         stalled = stalled_gpus(readings, self.selection.gpus, self.topology.gpu_id_of)
         if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
             self.xids.follow(readings)  # events come all the same
-            raise EngineStalled(readings.stale_after)
+            raise engine_stalled(readings)
         self.profiling.follow(readings)
         self.runner.begin()
         self.labels.update(readings, self._jobs())
