@@ -135,6 +135,25 @@ class TestTiming:
         assert [5] == endpoint.posted_at
         assert {"success": 1} == run.counted()
 
+    def test_a_page_that_has_become_too_old_is_never_posted(self, endpoint):
+        run = Run(endpoint)
+        run.publication = run.forwarder._publication = Publication(
+            replace(page(b"a 1\n"), expires_at=40.0), clock=lambda: endpoint.now
+        )
+        run.until(120)
+
+        assert [0, 20] == endpoint.posted_at
+
+    def test_nor_is_it_when_it_becomes_so_between_two_attempts(self, endpoint):
+        endpoint.statuses = [500]
+        run = Run(endpoint)
+        run.forwarder._publication = Publication(
+            replace(page(b"a 1\n"), expires_at=5.0), clock=lambda: endpoint.now
+        )
+        run.until(60)
+
+        assert [0, 1, 3] == endpoint.posted_at
+
     @pytest.mark.parametrize(("host", "posts"), [("127.0.0.1", 2), ("0.0.0.0", 0)])
     def test_simulated_pages_are_posted_to_this_machine_only(self, endpoint, host, posts):
         run = Run(endpoint, url=endpoint.url.replace("127.0.0.1", host))
