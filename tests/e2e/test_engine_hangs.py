@@ -52,6 +52,22 @@ def test_scrapes_answer_while_the_engine_hangs_and_all_is_well_when_it_resumes(
     assert len(engine.control("status")["connections"]) == 1
 
 
+def test_an_engine_that_answers_and_samples_no_more_is_an_outage_with_its_reason(
+    exporter: Exporter, engine: SimulatedEngine
+) -> None:
+    engine.control("stall")
+    wait_until(lambda: exporter.health()[0] == 503, "the stall is noticed")
+    status, reason = exporter.health()
+    assert (status, exporter.is_down()) == (503, True)
+    assert reason.startswith("the engine answers, but has no value of any GPU that is less than")
+    exporter.wait_for_log(" WARNING the engine answers, but has no value of any GPU")
+
+    engine.control("unstall")
+    exporter.wait_until_up()
+    assert exporter.health() == (200, "OK")
+    assert len(engine.control("status")["connections"]) == 1
+
+
 def test_an_exporter_of_a_hung_engine_stops_at_once(
     exporter: Exporter, engine: SimulatedEngine
 ) -> None:
