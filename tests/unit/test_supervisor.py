@@ -83,7 +83,7 @@ def test_a_cycle_may_run_for_an_interval_and_at_least_two_seconds(
 
 def test_a_new_interval_holds_at_once() -> None:
     watch = Watch(20.0)
-    watch.supervisor.collect_interval = 5.0
+    watch.supervisor.use_interval(5.0)
     watch.publisher.begin_cycle()
     watch.tick_at(5.0)
     assert "the engine has not answered for more than 5 s" == watch.reason
@@ -130,6 +130,17 @@ def test_cycles_that_do_not_come_are_told_of() -> None:
     watch.succeed()
     watch.tick_at(41.0)
     assert "" == watch.reason
+
+
+def test_a_shorter_interval_makes_no_cycle_overdue_that_has_had_no_time_to_come() -> None:
+    watch = Watch(3600.0)
+    watch.succeed()
+    watch.tick_at(1800.0)
+    watch.supervisor.use_interval(1.0)
+    watch.tick_at(1804.0)
+    assert "" == watch.reason
+    watch.tick_at(1804.1)
+    assert watch.reason.startswith("no reading has begun for more than 4 s")
 
 
 def test_the_thread_ticks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ class Service:
         self._configuration = Configuration(settings, new.counters)
         set_up_logging(settings)
         _log_judgements(new.counters)
-        self._supervisor.collect_interval = settings.collect_interval
+        self._supervisor.use_interval(settings.collect_interval)
         self._publisher.lifetime = page_lifetime(settings.collect_interval)
         self._status_page.settings = settings
         self._agent.reconfigure(self._configuration)

@@ -60,17 +60,22 @@ class Supervisor:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.collect_interval = collect_interval
         self._publisher = publisher
         self._server = server
         self._agent = agent
         self._standstill = ""
         self._clock = clock
+        self.use_interval(collect_interval)
         self._ping_every = (sd_notify.watchdog_interval() or 0.0) / 3
         self._pinged_at = clock()
         self._refreshed_at = clock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def use_interval(self, collect_interval: float) -> None:
+        """Expect cycles of another interval from now on."""
+        self.collect_interval = collect_interval
+        self._interval_since = self._clock()
 
     def start(self) -> None:
         """Begin to watch."""
@@ -109,7 +114,8 @@ class Supervisor:
         if not self._agent.is_alive():
             return "the thread that reads the engine has ended: restart do-dcgm-exporter"
         lifetime = page_lifetime(self.collect_interval)
-        if self._publisher.idle_seconds() > lifetime:
+        waited = self._clock() - self._interval_since
+        if min(self._publisher.idle_seconds(), waited) > lifetime:
             return f"no reading has begun for more than {lifetime:g} s: restart do-dcgm-exporter"
         return ""
 
