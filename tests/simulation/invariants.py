@@ -34,7 +34,8 @@ class Invariants:
 
     world: World
     own_counters: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
-    forwarded: list[bytes] = field(default_factory=list)
+    forwarded: list[tuple[bytes, float]] = field(default_factory=list)
+    """What may be forwarded of each page, and when (true time) that was made."""
     _parsed: tuple[Page, ParsedPage] | None = None
     _forwarded: bytes = b""
     _reason: str = ""
@@ -47,6 +48,11 @@ class Invariants:
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
         self.xids = XidCounts(self.world)
+
+    @property
+    def _oldest(self) -> float:
+        """How old a page with values may be."""
+        return 2 * max(SHORTEST_LIMIT, self.world.interval)
 
     # Called by the world
 
@@ -70,8 +76,8 @@ class Invariants:
             self.values.hold(parsed)
             if page.health.healthy:
                 self.values.fresh_of_each_gpu(parsed)
-            self.forwarded.append(page.forwarded)
             self._made_at = world.clocks.true()
+            self.forwarded.append((page.forwarded, self._made_at))
         self._forwarded = page.forwarded
 
     def scraped(self, page: Page) -> None:
@@ -82,8 +88,7 @@ class Invariants:
         parsed = self._parse(page)
         if page.health.healthy or parsed.dcgm:
             age = world.clocks.true() - self._made_at
-            oldest = 2 * max(SHORTEST_LIMIT, world.interval)
-            assert age <= oldest, f"the page is {age:.1f} s old, and healthy or with values"
+            assert age <= self._oldest, f"the page is {age:.1f} s old, and healthy or with values"
         calm = world.troubles.calm_since
         if calm is not None and world.clocks.true() - calm > world.interval + limit:
             assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"
@@ -95,7 +100,11 @@ class Invariants:
 
     def posted(self, body: bytes) -> None:
         """What is forwarded is a whole page that was published."""
-        assert body in self.forwarded[-3:], "something else than a page is posted"
+        made = [made_at for forwarded, made_at in self.forwarded[-3:] if forwarded == body]
+        assert made, "something else than a page is posted"
+        settings = self.world.service._configuration.settings
+        age, late = self.world.clocks.true() - made[-1], settings.forward_timeout + YIELD
+        assert age <= self._oldest + late, f"a page that is {age:.1f} s old is posted"
 
     def reloaded(self, good: bool) -> None:
         """A refused reload is told, and a good one makes good for it."""
