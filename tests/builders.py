@@ -17,6 +17,7 @@ from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CollectorOutcome, CycleResult
+from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.samples import Family, Snapshot
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
@@ -143,7 +144,7 @@ def raw(
 
 def readings_of(*raws: RawValue, now: float = NOW, stale_after: float = 60.0) -> Readings:
     """The readings of a cycle at ``now``."""
-    readings = Readings(now, stale_after)
+    readings = Readings(now, stale_after, SampleAges(lambda: now))
     readings.add(raws)
     return readings
 

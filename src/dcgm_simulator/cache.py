@@ -15,7 +15,7 @@ from dcgm_simulator.engine_log import (
     EngineLog,
 )
 from dcgm_simulator.faults import NOTICED_AFTER, Faults, Override, covering
-from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table
+from dcgm_simulator.fields import EVENT_FIELDS, SXID_FIELDS, Field, field_table
 from dcgm_simulator.gpm import GpmEntity, Span
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import NEVER, SECOND, Series, Watch
@@ -341,12 +341,13 @@ class Cache:
     def _faulty(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
         if self._driver_is_dead(entity, time):
             return Sample(time, sentinel(field.type))
-        frozen = covering(self.faults.frozen.get(field.id, ()), time)
-        if frozen is not None:
-            return self._before(entity, field, series, frozen.start) or NEVER_TAKEN
+        since = self._unsampled_since(entity, field, time)
+        if since is not None:
+            return self._before(entity, field, series, since) or NEVER_TAKEN
         override = self._override(entity, field, time)
         if override is not None and override.source is None and not override.status:
-            return Sample(time, override.value)
+            stamp = override.start if field.id in SXID_FIELDS else time
+            return Sample(stamp, override.value)
         gpu = self._machine.gpu_of(entity)
         lost = self.faults.lost_since(gpu, time)
         if lost is None or field.is_global:
@@ -356,6 +357,12 @@ class Cache:
         if not noticed and (freezes or field.id in FREEZE_WITH_LOSS):
             return self._before(entity, field, series, lost) or NEVER_TAKEN
         return Sample(time, sentinel(field.type))
+
+    def _unsampled_since(self, entity: Entity, field: Field, time: int) -> int | None:
+        """Return since when a field is not sampled at a time, or None."""
+        stalled = self.faults.stalled_since(self._machine.gpu_of(entity), time)
+        frozen = covering(self.faults.frozen.get(field.id, ()), time)
+        return frozen.start if frozen and stalled is None else stalled
 
     def _has_noticed(self, gpu: int | None, time: int) -> bool:
         noticed = self.faults.noticed_lost_since(gpu, time) is not None

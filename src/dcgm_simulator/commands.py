@@ -142,6 +142,12 @@ COMMANDS: dict[str, Command] = {
         (_FIELD,),
     ),
     "thaw": Command("sample a frozen field again", _on_host(control.command_thaw), (_FIELD,)),
+    "stall": Command(
+        "sample nothing any more, as where the driver does not answer; values grow old",
+        _on_host(control.command_stall),
+        (_argument("--gpu", type=int, help="only this one"),),
+    ),
+    "unstall": Command("sample again what was stalled", _on_host(control.command_unstall)),
     "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
     "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
     "mig": Command(

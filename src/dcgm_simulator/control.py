@@ -114,6 +114,17 @@ def command_thaw(host: Host, field: str) -> None:
     host.faults.thaw(find_field(field, host).id, host.clock())
 
 
+def command_stall(host: Host, gpu: int | None) -> None:
+    """Sample nothing of a GPU, or of any; lists and values are answered as before."""
+    number = None if gpu is None else parse_entity(f"gpu:{gpu}", host.machine).id
+    host.faults.stall(number, host.clock())
+
+
+def command_unstall(host: Host) -> None:
+    """Sample again what was stalled."""
+    host.faults.go_on(host.clock())
+
+
 def command_lose_gpu(host: Host, gpu: int) -> None:
     """Let a GPU fall off the bus; report XID 79 yourself if you want it."""
     host.faults.lose(parse_entity(f"gpu:{gpu}", host.machine).id, host.clock())

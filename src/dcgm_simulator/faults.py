@@ -47,6 +47,8 @@ class Faults:
 
     lost: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
     frozen: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    stalled: dict[int | None, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    """When nothing of a GPU was sampled, under None of any: a call to the driver did not return."""
     overrides: dict[tuple[Entity, int], list[Override]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -87,6 +89,21 @@ class Faults:
         """Sample a frozen field again."""
         self._end(self.frozen[field_id], now)
 
+    def stall(self, gpu: int | None, now: int) -> None:
+        """Stop sampling a GPU, or all; what was sampled before stays readable."""
+        self.stalled[gpu].append(Span(now + 1))  # what was sampled just now has been
+        self.generation += 1
+
+    def go_on(self, now: int) -> None:
+        """Sample all GPUs again."""
+        for spans in self.stalled.values():
+            self._end(spans, now)
+
+    def stalled_since(self, gpu: int | None, time: int) -> int | None:
+        """Return since when nothing of a GPU is sampled at a time, or None."""
+        spans = (covering(self.stalled.get(key, ()), time) for key in {gpu, None})
+        return min((span.start for span in spans if span), default=None)
+
     def override(self, entity: Entity, field_id: int, override: Override) -> None:
         """Replace what a field answers."""
         self._end(self.overrides[entity, field_id], override.start)
@@ -105,6 +122,7 @@ class Faults:
         """Forget every fault, past ones included."""
         self.lost.clear()
         self.frozen.clear()
+        self.stalled.clear()
         self.overrides.clear()
         self.driver_dead = None
         self.refused.clear()

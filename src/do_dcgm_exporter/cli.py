@@ -67,6 +67,8 @@ def _run_mode(mode: Mode, load: Callable[[], Configuration]) -> int:
         from do_dcgm_exporter.service.service import run
 
         return run(configuration, load)
+    # What a person started ends with their terminal.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     for sentence in unknown_variables(os.environ):
         _tell(sentence)
     if mode is Mode.ONCE:

@@ -155,7 +155,7 @@ FAULTS: dict[str, Scene] = {
     "no profiling": Scene(_nothing, r"No profiling metrics on GPU 0, 1: .*\.", "a100-no-prof"),
     "no GPUs": Scene(_nothing, r".*NVML.*\.", "no-nvml"),
     "the engine is gone": Scene(Droplet.lose_engine, r"No engine answers at 127\.0\.0\.1:\d+ .*\."),
-    "the engine hangs": Scene(Droplet.hang, r"The engine has not answered for 20 s\."),
+    "the engine hangs": Scene(Droplet.hang, r"The engine has not answered for more than 20 s\."),
     "the two sides are of different releases": Scene(
         _nothing,
         r".*client library is 4\.6\.0 but the running engine is 3\.3\.9: restart nvidia-dcgm\.",

@@ -67,7 +67,7 @@ FAULTS = {
     "GpuPowerThrottling": (f"set --entity gpu:5 240 {10**12}", {"gpu": "5"}),
     "NvLinkErrors": ("set --entity gpu:5 439 5", {"gpu": "5"}),
     "NvLinkDown": ("nvlink --gpu 6 --link 3 down", {"gpu": "6"}),
-    "GpuIdleButMemoryHeld": ("set --entity gpu:6 1001 0", {"gpu": "6"}),
+    "GpuIdleButMemoryHeld": ("set --entity gpu:6 1001 0; set --entity gpu:6 203 0", {"gpu": "6"}),
     "NvSwitchFatalError": ("set --entity switch:1 856 20034", {"nvswitch": "nvswitch1"}),
     "GpuLost": ("lose-gpu 7", {"gpu": "7"}),
 }
@@ -187,7 +187,8 @@ def broken(fleet: Fleet) -> Iterator[Fleet]:
     wait_until(lambda: fleet.prometheus.query(f'{RECORDED[-1]}{{job="broken"}}'), "rules have run")
     assert fleet.prometheus.query('ALERTS{job=~"broken|healthy"}') == []
     for command, _ in FAULTS.values():
-        fleet.engines["broken"].control(*command.split())
+        for part in command.split("; "):
+            fleet.engines["broken"].control(*part.split())
     fleet.exporters["broken"].reload(stale_after="nonsense")
     port = fleet.engines["shrinking"].port
     fleet.engines["shrinking"].kill()

@@ -15,6 +15,7 @@ from dcgm_simulator.fields import FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD, X
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.wire import COUNT, DOUBLE_RECORD, INT_RECORD, RECORD_SIZE
 
+LIFE_SIGN = 57
 PROFILING = range(FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD + 1)
 FIELD = struct.Struct("<H")
 """The field id of a record, at its offset 12."""
@@ -83,6 +84,8 @@ class Ledger:
         for _, kind, number, field_id, type_code, status, _, timestamp, value in records_in(body):
             if field_id == XID and status == 0:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
+            if field_id == LIFE_SIGN and status == 0:
+                self._note((kind, number, field_id), timestamp, 0, tampered)
             # What stands where profiling is blank was given before.
             is_value = math.isfinite(value) and not is_sentinel(value)
             counts = is_value or field_id not in PROFILING

@@ -17,8 +17,10 @@ from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
 from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.page.publication import Publication
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
+from do_dcgm_exporter.service.supervisor import Supervisor
 
 FAN_SPEED = 191
 """A field that no simulated configuration asks for."""
@@ -142,6 +144,20 @@ def unwatched_fields_read() -> AbstractContextManager[object]:
     return mock.patch.object(session, "batches_of", batches_of)
 
 
+def stalled_engines_not_noticed() -> AbstractContextManager[object]:
+    """An engine that samples no more is as good as one that does."""
+    return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
+
+
+def old_pages_shown() -> AbstractContextManager[object]:
+    """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
+    stack = ExitStack()
+    stack.enter_context(mock.patch.object(Agent, "_fail", side_effect=SystemExit))
+    stack.enter_context(mock.patch.object(Supervisor, "tick"))
+    stack.enter_context(mock.patch.object(Publication, "page", property(lambda self: self._page)))
+    return stack
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -158,5 +174,7 @@ PLANTS: dict[str, Plant] = {
         refused_hierarchy_taken_for_none,
         any_refusal_taken_for_skew,
         unwatched_fields_read,
+        stalled_engines_not_noticed,
+        old_pages_shown,
     )
 }

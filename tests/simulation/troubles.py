@@ -90,6 +90,7 @@ class Troubles:
             engine.host is None
             or engine.is_hung
             or engine.refuses
+            or engine.is_stalled
             or engine.call_time > CALL_TIME
             or engine.version != client_version
             or not self.has_bindings
@@ -300,6 +301,16 @@ class Troubles:
         self.tell(f"field {field_id} is sampled again")
         self.engine.stuck.pop(field_id, None)
 
+    def stall(self) -> None:
+        stuck = self.generator.random() < 0.5
+        self.tell(f"nothing is sampled any more{', the driver is stuck' if stuck else ''}")
+        self.engine.stall(driver_is_stuck=stuck)
+        self._later(3 * self._some_time(), self.go_on)
+
+    def go_on(self) -> None:
+        self.tell("everything is sampled again")
+        self.engine.go_on()
+
     def profiling(self) -> None:
         if host := self.engine.host:
             layout = host.machine.layout
@@ -337,14 +348,14 @@ class Troubles:
     # Clocks, configuration, endpoint
 
     def step(self) -> None:
-        seconds = self.generator.choice((-7200.123, -90.7, -3.3, -0.4, 0.4, 3.3, 90.7, 7200.123))
+        seconds = self.generator.choice(
+            (-7200.123, -600.3, -90.7, -3.3, -0.4, 0.4, 3.3, 90.7, 600.3, 7200.123)
+        )
         self.tell(f"the clock is set by {seconds} s")
         if seconds < 0 and self.generator.random() < 0.5:
             # An engine that goes by the wall clock samples nothing before it is that late again.
-            for field_id in FIELDS:
-                if field_id != 230:
-                    self.engine.hold(field_id)
-                    self._later(self._some_time(), lambda field_id=field_id: self.thaw(field_id))
+            self.engine.stall(driver_is_stuck=False)
+            self._later(self._some_time(), self.go_on)
         self.clocks.step(seconds)
         if self.engine.host is not None:
             _set_back(self.engine.host, round(min(seconds, 0.0) * 1e6))
@@ -382,7 +393,7 @@ class Troubles:
             self.tell("all is well: the engine goes on")
             host.faults.clear()
             host.incidents.clear()
-            engine.stuck.clear()
+            engine.go_on()
             engine.call_time = CALL_TIME
             engine.resume()
         self.calm_since = None
@@ -428,6 +439,7 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.kill_driver,
     Troubles.spoil,
     Troubles.freeze,
+    Troubles.stall,
     Troubles.profiling,
     Troubles.other_client,
     Troubles.other_client,

@@ -168,7 +168,7 @@ class World:
             put(
                 service,
                 Agent=partial(self._agent_class(), **clocks, boot_clock=self.clocks.true),
-                Publisher=partial(self._publisher_class(), **clocks),
+                Publisher=partial(self._publisher_class(), **clocks, boot_clock=self.clocks.true),
                 Supervisor=partial(supervisor.Supervisor, clock=self.clocks.monotonic),
                 Forwarder=forwarders,
                 MetricsServer=_Server,

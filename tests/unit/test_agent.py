@@ -31,6 +31,7 @@ StartBench = Callable[..., Bench]
 PATIENCE = 120  # seconds; only ever waited out by a failure
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE"
+GPU_UP = "do_dcgm_exporter_gpu_up"
 TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"
 
 
@@ -79,7 +80,7 @@ def program_of(
         publisher,
         calls,
         # The engine's clock, which the tests set ahead.
-        **({"wall_clock": lambda: bench.now} if bench else {}),
+        **({"wall_clock": lambda: bench.now, "boot_clock": lambda: bench.now} if bench else {}),
         **changes,
     )
     if bench:
@@ -337,6 +338,19 @@ def test_a_host_name_that_is_no_utf_8_is_shown_nevertheless(
     assert "Hostname=droplet?" in labels
 
 
+def test_a_changed_host_name_shows_in_the_next_cycle(
+    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bench()
+    program = start(engine)
+    for name in ("gpu-1", "gpu-2"):
+        monkeypatch.setattr("socket.gethostname", lambda name=name: name)
+        program.cycle()
+        (labels,) = program.series(TEMPERATURE)
+        assert f"Hostname={name}" in labels
+    assert 1 == connections(engine)
+
+
 def test_what_was_set_up_in_vain_is_given_back(
     bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +364,76 @@ def test_what_was_set_up_in_vain_is_given_back(
     for _ in range(3):
         program.cycle()
     assert 0 == connections(engine)
+
+
+def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench("h100x8")
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    engine.pass_time(60.0)
+    program.cycle()
+    assert (True, 8) == (program.is_up, len(program.series(TEMPERATURE)))
+    engine.pass_time(20.0)
+    assert 20.0 == program.cycle()
+    assert program.reason.startswith(
+        "the engine answers, but has no value of any GPU that is less than 60 s old"
+    )
+    assert ({}, False) == (program.series(TEMPERATURE), program.is_up)
+    engine.engine.control("unstall")
+    engine.pass_time(20.0)
+    program.cycle()
+    assert ("", 8) == (program.reason, len(program.series(TEMPERATURE)))
+    assert 1 == engine.calls_made("hostengine_version_info")
+
+
+def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench()
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    boot_now = engine.now
+    program.agent._logs.ages.clock = lambda: boot_now
+    engine.now -= 600.0
+    program.cycle()
+    assert "" == program.reason
+    boot_now += 61.0
+    program.cycle()
+    assert "the clock, which was set back, has caught up: restart nvidia-dcgm" in program.reason
+
+
+def test_gpus_that_alone_are_sampled_no_more_are_named(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench("h100x8")
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall", "--gpu", "3")
+    for _ in range(4):
+        engine.pass_time(20.0)
+        program.cycle()
+    assert "the engine has no value of GPU 3 (GPU-" in program.reason
+    assert (True, 7) == (program.is_up, len(program.series(TEMPERATURE)))
+    assert {"gpu=3"} == {gpu for gpu, up in program.series(GPU_UP).items() if not up}
+
+
+def test_an_engine_that_stalls_while_a_session_is_replaced_keeps_one_connection(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench()
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    for seconds in (80.0, 20.0):
+        engine.pass_time(seconds)
+        program.agent.reconfigure(configured_for(engine))
+        program.cycle()
+    assert "has no value of any GPU" in program.reason
+    assert 1 == connections(engine)
 
 
 # A cycle that was given up meanwhile.
@@ -567,6 +651,27 @@ def test_the_thread_cycles_wakes_up_for_a_configuration_and_disconnects_in_the_e
     program.agent.stop(PATIENCE)
     assert not program.agent._thread.is_alive()
     assert 0 == connections(engine)
+
+
+def test_no_wake_up_is_lost_that_comes_while_the_thread_begins(
+    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of a stop right after the start nor of one that comes with a cycle's end."""
+    engine = bench()
+    program = start(engine, collect_interval=3600.0)
+    cycle = Agent.cycle
+
+    def stop_in_cycle(agent: Agent) -> float:
+        pause = cycle(agent)
+        agent._stopping = True
+        agent._wake.set()
+        return pause
+
+    monkeypatch.setattr(Agent, "cycle", stop_in_cycle)
+    program.agent._wake.set()
+    program.agent.start()
+    program.agent._thread.join(PATIENCE)
+    assert not program.agent._thread.is_alive()
 
 
 def test_the_thread_goes_on_cycling(bench: StartBench, start: StartProgram) -> None:

@@ -75,6 +75,7 @@ def test_a_line_may_be_written_in_many_ways(line: str) -> None:
         pytest.param("", "", id="none"),
         pytest.param(r"C:\new", r"C:\new", id="backslash"),
         pytest.param("in °C", "in °C", id="beyond ASCII"),
+        pytest.param("a\vb\u2028c\u0085d", "a b c d", id="line ends of some programs"),
     ],
 )
 def test_the_rest_of_the_line_is_the_help(written: str, help_text: str) -> None:
@@ -230,7 +231,14 @@ def test_any_content_gives_a_verdict_for_every_line_that_says_something(
 
 
 @FUZZ
-@given(st.text(alphabet=st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"])))
+@given(
+    st.text(
+        alphabet=st.characters(
+            blacklist_characters="\r\n\0\v\f\x1c\x1d\x1e\x85\u2028\u2029",
+            blacklist_categories=["Cs"],
+        )
+    )
+)
 def test_a_quoted_help_text_comes_out_as_it_went_in(help_text: str) -> None:
     quoted = help_text.replace('"', '""')
     assert parse_one(f'150, gauge, "{quoted}"').help == help_text

@@ -35,8 +35,8 @@ def logs() -> EventLogs:
     logs = EventLogs.starting_now(settings(), Clock(NOW))
     for entity in EVERYTHING:
         logs.xids.add(entity, [XidEvent(LATER, 31)])
-        logs.clocks.add(entity, LATER, 0)
-        logs.clocks.add(entity, LATER + 1, 4)
+        logs.clocks.add(entity, LATER, 0, 0.0)
+        logs.clocks.add(entity, LATER + 1, 4, 1.0)
     return logs
 
 

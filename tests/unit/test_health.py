@@ -39,6 +39,17 @@ def test_a_gpu_that_is_not_there_makes_it_bad(gpus_up: dict[int, bool], reason: 
     assert Health(False, reason) == health_of(result(gpus_up=gpus_up), MACHINE)
 
 
+def test_gpus_that_are_not_sampled_are_named_beside_lost_ones() -> None:
+    found = result(
+        gpus_up={0: True, 1: False, 2: False}, stalled_gpus=frozenset({1}), stale_after=60.0
+    )
+    reason = (
+        "the driver has lost GPU 2 (GPU-2); "
+        "the engine has no value of GPU 1 (GPU-1) that is less than 60 s old"
+    )
+    assert Health(False, reason) == health_of(found, MACHINE)
+
+
 def test_a_machine_without_gpus_is_not_healthy() -> None:
     expected = Health(False, "the engine knows no GPU")
     assert expected == health_of(result(gpus_up={}), Topology())

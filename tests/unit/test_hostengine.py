@@ -102,6 +102,14 @@ def test_a_socket_that_is_not_there_is_named(
         HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
 
 
+def test_a_socket_in_tmp_is_said_to_be_hidden_from_the_service(
+    simulated: Callable[[str], Bindings],
+) -> None:
+    address = EngineAddress(socket_path="/tmp/no-such-hostengine")
+    with pytest.raises(EngineUnavailable, match=r"PrivateTmp=yes.*--domain-socket /run/"):
+        HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
+
+
 def test_a_socket_that_may_not_be_used_is_named(
     simulated: Callable[[str], Bindings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,10 +275,10 @@ def test_what_is_watched_can_be_read(bench: StartBench, version: str) -> None:
     connection = started.connect()
     watched(connection, [150, 155, 50, 1], 0, 5)
     values = connection.latest([gpu(0), gpu(5)], [150, 155, 50, 1])
-    found = {(v.entity, v.field_id): read_value(v, started.now, 60.0) for v in values}
+    found = {(v.entity, v.field_id): read_value(v) for v in values}
     assert 8 == len(found)
     assert {int, float, str} == {type(value) for value in found.values()}
-    assert Absence.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0], 0, 60.0)
+    assert Absence.NOT_WATCHED is read_value(connection.latest([gpu(1)], [150])[0])
 
 
 @every_version

@@ -654,3 +654,16 @@ def test_the_driver_version_is_read_from_any_gpu(bench: StartBench) -> None:
     started.engine.control("set", "--entity", "gpu:0", "1", "blank")
     started.pass_time(20)
     assert started.read(session).driver_version[0].isdigit()
+
+
+# Events.
+
+
+def test_an_sxid_stands_as_an_xid_does(bench: StartBench) -> None:
+    engine = bench("hgx")
+    session = engine.session("DCGM_FI_DEV_NVSWITCH_FATAL_ERRORS, gauge, x")
+    engine.engine.control("set", "--entity", "switch:1", "856", "12028")
+    for _ in range(5):
+        engine.pass_time(60.0)
+        series = engine.series(session, "DCGM_FI_DEV_NVSWITCH_FATAL_ERRORS")
+        assert ["12028"] == [v for block, v in series.items() if 'nvswitch="nvswitch1"' in block]

@@ -69,7 +69,7 @@ def test_what_is_configured_is_what_openssl_is_told(pair):
         max_version=TlsVersion.TLS12,
         cipher_suites=("ECDHE-ECDSA-AES128-SHA",),
         prefer_server_cipher_suites=False,
-        curve="secp384r1",
+        curves=("secp384r1",),
     )
 
     assert made.minimum_version == made.maximum_version == ssl.TLSVersion.TLSv1_2

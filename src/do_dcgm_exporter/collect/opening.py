@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.selection import Selection, select
-from do_dcgm_exporter.collect.session import Collector, Session
+from do_dcgm_exporter.collect.session import Collector, Session, host_name
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
 from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
 from do_dcgm_exporter.collect.sources.gpu_info import GpuInfoCollector
@@ -101,7 +100,8 @@ def _session(
 ) -> Session:
     """Equip a session whose watches have begun with its collectors."""
     engine, topology, configuration = watcher.engine, scope.topology, scope.configuration
-    labels = _label_blocks(topology, configuration)
+    shown_name = host_name(configuration.settings)
+    labels = _label_blocks(topology, configuration, shown_name)
     xids = scope.xid_collector(engine, labels, logs, xid_reader)
     missed = (gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
     xids.look_back(entity for entity in missed if entity in watcher.missed)
@@ -131,6 +131,7 @@ def _session(
         missed_gpus=missed_gpus,
         losses=Losses(),
         watcher=watcher,
+        host_name=shown_name,
         opened_at=clock(),
         clock=clock,
     )
@@ -241,11 +242,11 @@ class _Scope:
         return collectors
 
 
-def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
+def _label_blocks(topology: Topology, configuration: Configuration, shown_name: str) -> LabelBlocks:
     settings = configuration.settings
     host: tuple[Label, ...] = ()
     if settings.show_hostname:
-        host = ((settings.hostname_label, socket.gethostname()),)
+        host = ((settings.hostname_label, shown_name),)
     identities = {
         entity: labels + host for entity, labels in entity_labels(topology, settings).items()
     }

@@ -8,6 +8,7 @@ field, so unwatching on the first would end the second's.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Protocol
 from do_dcgm_exporter.collect.batches import batches_of
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import Losses
+from do_dcgm_exporter.collect.losses import Losses, engine_stalled, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD, XID_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
@@ -31,7 +32,7 @@ from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -46,6 +47,11 @@ _WATCH_AGAIN_AFTER = 60.0
 
 # How many XIDs to show people.
 _SHOWN_XIDS = 10
+
+
+def host_name(settings: Settings) -> str:
+    """Return the machine's name as it is shown, empty where it is not."""
+    return socket.gethostname() if settings.show_hostname else ""
 
 
 class Collector(Protocol):
@@ -90,6 +96,7 @@ class Session:
     missed_gpus: frozenset[int]
     losses: Losses
     watcher: Watcher
+    host_name: str
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -108,8 +115,10 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether other entities exist now than when this session was set up."""
+        """Return whether this session was set up for another machine than the present one."""
         if self.discovery.inventory() != self.inventory:
+            return True
+        if self.host_name != host_name(self.configuration.settings):
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
@@ -130,7 +139,11 @@ class Session:
         return self.clock() - self.opened_at
 
     def read(self, now: float) -> CycleResult:
-        """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
+        """Run one cycle at ``now`` (Unix seconds).
+
+        Raises EngineUnavailable, and EngineStalled if there is no current value of any GPU: then
+        nothing else is asked, since what needs the driver would not return either.
+        """
         readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         try:
             return self._read(readings)
@@ -141,9 +154,13 @@ class Session:
 
     def _read(self, readings: Readings) -> CycleResult:
         self._fill(readings)
+        stalled = stalled_gpus(readings, self.selection.gpus, self.topology.gpu_id_of)
+        if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
+            self.xids.follow(readings)  # events come all the same
+            raise engine_stalled(readings)
         self.profiling.follow(readings)
-        self.labels.update(readings, self.jobs.read())
         self.runner.begin()
+        self.labels.update(readings, self._jobs())
         families = [
             family
             for collector in self.collectors
@@ -157,7 +174,9 @@ class Session:
         return CycleResult(
             snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
             gpus=len(self.topology.gpus),
-            gpus_up={gpu.id: gpu.id not in readings.lost_gpus for gpu in self.selection.gpus},
+            gpus_up={
+                gpu.id: gpu.id not in readings.lost_gpus | stalled for gpu in self.selection.gpus
+            },
             nvlink_states=nvlink_states,
             driver_version=self._driver_version(readings),
             dropped=readings.dropped,
@@ -174,6 +193,8 @@ class Session:
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
             health_warnings=tuple(self.health.warnings(readings.lost_gpus)),
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
+            stalled_gpus=stalled,
+            stale_after=readings.stale_after,
         )
 
     def _fill(self, readings: Readings) -> None:
@@ -213,6 +234,10 @@ class Session:
         """Raise CallRefused if the engine does not say which entities of some kind exist now."""
         for refusal in self.discovery.unanswered.values():
             raise CallRefused(refusal)
+
+    def _jobs(self) -> Mapping[str, tuple[str, ...]]:
+        none: Mapping[str, tuple[str, ...]] = {}
+        return self.runner.run("jobs", self.jobs.read, none) if self.jobs.path else none
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters

@@ -96,7 +96,10 @@ def _refuse_changing_port(address: ListenAddress) -> None:
 
 def _web_config(path: Path | None) -> list[str]:
     """Summarize the web configuration; raises ConfigurationError if it is wrong."""
-    return [f"{path}: {load_security(path, read_file)}"] if path else []
+    if not path:
+        return []
+    security = load_security(path, read_file)
+    return [f"{path}: {security}", *security.config.warnings]
 
 
 def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:

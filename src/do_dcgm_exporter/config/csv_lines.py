@@ -17,6 +17,9 @@ _LONGEST_LINE = 4096
 # A column and the comma after it; quotes in a quoted column are doubled.
 _COLUMN = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<bare>[^",\s][^,]*)?)(?:,|$)')
 
+# What a file's lines do not end with, and the lines of a page, to some programs that read them, do.
+_OTHER_LINE_ENDS = re.compile("[\v\f\x1c-\x1e\x85\u2028\u2029]")
+
 
 class Columns(NamedTuple):
     """The three columns of a line, without the white space and quotes around them."""
@@ -76,7 +79,11 @@ def _column(text: str, start: int) -> tuple[str, int]:
 
 
 def _help(text: str, name: str) -> str:
-    """Return the help text, which is the rest of the line."""
+    """Return the help text, which is the rest of the line, on one line for whoever reads it."""
+    return _OTHER_LINE_ENDS.sub(" ", _unquoted(text, name))
+
+
+def _unquoted(text: str, name: str) -> str:
     if not text.startswith('"'):
         return text
     match = _COLUMN.match(text)

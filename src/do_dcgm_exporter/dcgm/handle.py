@@ -165,6 +165,13 @@ class Handle:
         return int(getattr(self.bindings.structs, name))
 
 
+# The default of nv-hostengine is in /tmp.
+_HIDDEN = (
+    ", and the service, whose /tmp is its own (PrivateTmp=yes), sees it only elsewhere:"
+    " start nv-hostengine with --domain-socket /run/nv-hostengine.socket and name that"
+)
+
+
 def _check_address(address: EngineAddress, versions: Versions) -> None:
     if ":" in address.host and versions.client_major == 3:
         raise EngineUnavailable(
@@ -175,7 +182,7 @@ def _check_address(address: EngineAddress, versions: Versions) -> None:
     if address.socket_path and not path.exists():
         raise EngineUnavailable(
             f"there is no socket at {path}: nv-hostengine listens there only if it is started"
-            f" with --domain-socket {path}"
+            f" with --domain-socket {path}{_HIDDEN if path.is_relative_to('/tmp') else ''}"
         )
     if address.socket_path and not os.access(path, os.W_OK):
         raise EngineUnavailable(

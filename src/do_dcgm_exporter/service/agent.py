@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
+from do_dcgm_exporter.collect.losses import EngineStalled
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
@@ -85,6 +86,10 @@ class Agent:
         self._configuration = configuration
         self._wake.set()
 
+    def is_alive(self) -> bool:
+        """Return whether the thread runs, be it that a call hangs."""
+        return self._thread.is_alive()
+
     def stop(self, within: float) -> None:
         """Ask the agent to disconnect and end; wait at most ``within`` seconds for it."""
         self._stopping = True
@@ -94,11 +99,11 @@ class Agent:
     def _run(self) -> None:
         due = self._clock()
         while not self._stopping:
-            self._wake.clear()
             pause = self.cycle()
             due = max(due + pause, self._clock())
-            self._wake.wait(due - self._clock())
-            if self._wake.is_set():
+            if self._wake.wait(due - self._clock()):
+                # Cleared before anything is looked at that waking up is about.
+                self._wake.clear()
                 due = self._clock()
         self._close_session()
 
@@ -108,6 +113,8 @@ class Agent:
         number = self._publisher.begin_cycle()
         try:
             return self._succeed(number, self._read())
+        except EngineStalled as error:
+            return self._stand_by(number, error)
         except (EngineError, BindingsError) as error:
             return self._fail(number, error)
         except Exception as error:  # noqa: BLE001
@@ -175,10 +182,7 @@ class Agent:
             health_of(result, session.topology),
             session.engine.bindings.simulated,
         )
-        if self._retired is not None:
-            self._retired.close()
-            self._retired = None
-            session.take_over()
+        self._end_retired()
         if session is not self._told:
             self._told = session
             _log_session(session)
@@ -193,10 +197,23 @@ class Agent:
             return min(interval, WARM_UP_INTERVAL)
         return pause_after(interval, result.sample_age)
 
+    def _end_retired(self) -> None:
+        """Close the session before this one, if there is one."""
+        if self._retired is not None and self._session is not None:
+            self._retired.close()
+            self._retired = None
+            self._session.take_over()
+
+    def _stand_by(self, number: int, error: EngineStalled) -> float:
+        """Publish an outage and keep the session, whose values may come again any moment."""
+        self._publisher.publish_outage(number, str(error))
+        self._end_retired()
+        return self._configuration.settings.collect_interval
+
     def _fail(self, number: int, error: Exception) -> float:
-        self._close_session()
         reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
+        self._close_session()
         self._failures += 1
         if self._failures == 1:
             # An engine that has been restarted accepts a new connection at once.

@@ -31,7 +31,7 @@ from do_dcgm_exporter.service import sd_notify
 from do_dcgm_exporter.service.agent import Agent
 from do_dcgm_exporter.service.log_lines import set_up_logging
 from do_dcgm_exporter.service.memory import share_one_heap
-from do_dcgm_exporter.service.supervisor import Supervisor
+from do_dcgm_exporter.service.supervisor import Supervisor, page_lifetime
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.serve.access.watch import WebConfigWatch
@@ -78,7 +78,9 @@ class Service:
         self._configuration = configuration
         self._statistics = ForwardStatistics()
         self._telemetry = Telemetry(calls, self._statistics)
-        self._publisher = Publisher(self._telemetry, tell=_log_health)
+        self._publisher = Publisher(
+            self._telemetry, tell=_log_health, lifetime=page_lifetime(settings.collect_interval)
+        )
         scrapes = ScrapeLog()
         publication = self._publisher.publication
         self._status_page = StatusPage(publication, settings, self._statistics, scrapes)
@@ -90,8 +92,10 @@ class Service:
             routes=self._status_page.routes(),
             scrapes=scrapes,
         )
-        self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
         self._agent = Agent(configuration, self._publisher, calls)
+        self._supervisor = Supervisor(
+            self._publisher, self._server, self._agent, settings.collect_interval
+        )
         self._forwarder: Forwarder | None = None
 
     def start(self) -> None:
@@ -127,6 +131,10 @@ class Service:
             self._reconfigure(new)
         except ExporterError as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001
+            # A bug in reading a configuration must not end a service that runs well.
+            _log.exception("internal error while the configuration is read")
+            return f"internal error: {error!r}"
         return ""
 
     def stop(self) -> None:
@@ -144,7 +152,8 @@ class Service:
         self._configuration = Configuration(settings, new.counters)
         set_up_logging(settings)
         _log_judgements(new.counters)
-        self._supervisor.collect_interval = settings.collect_interval
+        self._supervisor.use_interval(settings.collect_interval)
+        self._publisher.lifetime = page_lifetime(settings.collect_interval)
         self._status_page.settings = settings
         self._agent.reconfigure(self._configuration)
         if _forwarding(settings) != _forwarding(old):
@@ -162,6 +171,8 @@ class Service:
         if self._web_config is not None:
             security = self._web_config.security
             _log.info("web configuration: %s", security)
+            for sentence in security.config.warnings:
+                _log.warning("%s", sentence)
             if security.sends_passwords_in_the_clear:
                 _log.warning("passwords are sent without TLS: anyone on the network can read them")
             self._web_config.start(self._server.secure, self._tell_web_config)
@@ -196,7 +207,6 @@ class Service:
         if self._forwarder is not None:
             self._forwarder.stop()
             self._forwarder = None
-            self._statistics.complaint = ""
 
 
 def _read_web_config(

@@ -50,7 +50,7 @@ class XidCollector:
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        self._follow(readings)
+        self.follow(readings)
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -77,8 +77,11 @@ class XidCollector:
             return _each(entities, lambda entity: self._last_xid_samples(entity, readings))
         return None
 
-    def _follow(self, readings: Readings) -> None:
-        """Take the events that were read, with those behind any newest one that is new."""
+    def follow(self, readings: Readings) -> None:
+        """Take the events that were read, with those behind any newest one that is new.
+
+        Raises EngineUnavailable.
+        """
         latest = self._latest(readings)
         for watch in self.reader.watches:
             fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]

@@ -78,8 +78,8 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     with _told_as(config.certificate, "cert_file", "cipher_suites: none is known to OpenSSL"):
         context.set_ciphers(":".join(config.cipher_suites))
-    if config.curve:
-        context.set_ecdh_curve(config.curve)
+    if config.curves:
+        context.set_ecdh_curve(config.curves[0])
     _load_pair(context, material)
     if config.client_ca is not None:
         _trust(context, material.client_ca, config.client_ca, "client_ca_file")

@@ -110,6 +110,8 @@ class WebConfigWatch:
                 self.security = new
                 self._take(new)
                 _log.info("web configuration reloaded: %s", new)
+                for sentence in new.config.warnings:
+                    _log.warning("%s", sentence)
             if complaint != self._complaint:
                 self._complaint = complaint
                 self._tell(complaint)
