@@ -211,13 +211,19 @@ class Invariants:
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
         if undisturbed == self._undisturbed and is_whole and not world.troubles.spoils_values():
-            missing = self._profiling - now
+            missing = {key for key in self._profiling - now if self._is_measured(*key[1:])}
             assert not missing, f"profiling has gone: {min(missing)}"
             self._profiling |= now
         else:
             # What was read before the trouble may still be on this page.
             self._profiling.clear()
         self._undisturbed = undisturbed
+
+    def _is_measured(self, gpu: str, instance: str) -> bool:
+        """Whether a GPU, or an instance by NVML's number, is there to be measured."""
+        host = self.world.engine.host
+        cut = host.machine.instances.get(int(gpu), ()) if host else ()
+        return instance in {str(one.nvml_id) for one in cut} if cut else not instance
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
