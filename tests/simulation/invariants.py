@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # supervisor.py: how long a cycle may take, and how often that is looked at.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
 STALLED = ("no value of any GPU", "samples nothing")  # losses.py
+RECUT_SEEN_AFTER = 20.0 + 2.0  # discovery.py, and a cycle
 SLACK = 1.5  # the pause between two looks of this suite
 YIELD = 3.0  # world.py: how long another thread may come before a publication
 
@@ -46,6 +47,8 @@ class Invariants:
     _undisturbed: object = None
     _instances: frozenset[tuple[int, int]] = frozenset()
     """What was on the last page and on the machine, by GPU and NVML's number."""
+    _cut: tuple[Any, ...] | None = None
+    _cut_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -227,11 +230,16 @@ class Invariants:
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
-        host = self.world.engine.host
-        if host is None or not page.health.healthy or self.world.troubles.spoils_values():
+        host, now = self.world.engine.host, self.world.clocks.true()
+        cut = tuple(one for cut in host.machine.instances.values() for one in cut) if host else ()
+        if self._cut is not None and cut != self._cut:
+            self._cut_at = now
+        self._cut = cut
+        is_known = now - self._cut_at > RECUT_SEEN_AFTER
+        if not (is_known and page.health.healthy) or self.world.troubles.spoils_values():
             self._instances = frozenset()
             return
-        there = {(i.gpu, i.nvml_id) for cut in host.machine.instances.values() for i in cut}
+        there = {(one.gpu, one.nvml_id) for one in cut}
         shown = {
             (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
             for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
