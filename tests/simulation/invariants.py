@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.pages import Page as ParsedPage
 from tests.simulation import leaks, openmetrics
