@@ -190,6 +190,7 @@ class Invariants:
             world.troubles.disturbances,
             world.engine.life,
             tuple(world.configuration.counters.counters),
+            self._inventory(),  # a GPU that is cut has other series, and is seen to be later
         )
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
@@ -201,6 +202,10 @@ class Invariants:
             # What was read before the trouble may still be on this page.
             self._profiling.clear()
         self._undisturbed = undisturbed
+
+    def _inventory(self) -> object:
+        session = self.world.service._agent._session
+        return None if session is None else session.inventory
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
