@@ -210,11 +210,12 @@ class Invariants:
             world.troubles.disturbances,
             world.engine.life,
             tuple(world.configuration.counters.counters),
+            self._inventory(),  # a GPU that is cut has other series, and is seen to be later
         )
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
         if undisturbed == self._undisturbed and is_whole and not world.troubles.spoils_values():
-            missing = {key for key in self._profiling - now if self._is_measured(*key[1:])}
+            missing = self._profiling - now
             assert not missing, f"profiling has gone: {min(missing)}"
             self._profiling |= now
         else:
@@ -222,11 +223,9 @@ class Invariants:
             self._profiling.clear()
         self._undisturbed = undisturbed
 
-    def _is_measured(self, gpu: str, instance: str) -> bool:
-        """Whether a GPU, or an instance by NVML's number, is there to be measured."""
-        host = self.world.engine.host
-        cut = host.machine.instances.get(int(gpu), ()) if host else ()
-        return instance in {str(one.nvml_id) for one in cut} if cut else not instance
+    def _inventory(self) -> object:
+        session = self.world.service._agent._session
+        return None if session is None else session.inventory
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
