@@ -153,6 +153,8 @@ class Target:
 
         def collect(entity_group: int, entity: int, values: Any, count: int, _: Any) -> int:
             for value in values[0:count]:
+                if value.status:
+                    continue  # there is no sample
                 place = (entity_group, entity)
                 samples.append((place, value.fieldId, value.ts, value.value.i64))
             return 0
