@@ -284,10 +284,14 @@ class Cache:
     def history(self, entity: Entity, field: Field, since: int, now: int) -> list[Record]:
         """Return the samples kept from `since` to now; both ends are included (observed).
 
+        Where there is none, one record says so (tried on all versions).
         Raises StatusError where nothing can ever have been sampled: -16 for a field that
         nobody watches, else the status the hardware answers (DcgmCacheManager::GetSamples).
         """
         samples = self._samples(entity, field, since, now)
+        if not samples:
+            blank = sentinel(field.type)
+            return [Record(*entity, field.id, field.type, Status.NO_DATA, 0, blank)]
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
 
     def no_data(self, entity: Entity, field: Field) -> Record:
