@@ -161,7 +161,7 @@ class World:
             )
             for room in (agent, supervisor, forwarder, side_call):
                 put(room, threading=threads)
-            put(forward_attempt, threading=threads)
+            put(forward_attempt, threading=threads, boot_time=self.clocks.true)
             put(urllib3.util.connection, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
