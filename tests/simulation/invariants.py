@@ -40,7 +40,7 @@ class Invariants:
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
     _undisturbed: object = None
-    _instances: frozenset[tuple[int, int]] = frozenset()
+    _instances: dict[tuple[int, int], object] = field(default_factory=dict)
     """What was on the last page and on the machine, by GPU and NVML's number."""
 
     def __post_init__(self) -> None:
@@ -210,18 +210,21 @@ class Invariants:
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
         host = self.world.engine.host
-        if host is None or not page.health.healthy or self.world.troubles.spoils_values():
-            self._instances = frozenset()
+        told = any("would not watch" in note for note in page.health.notes)
+        if host is None or not page.health.healthy or told or self.world.troubles.spoils_values():
+            self._instances = {}
             return
-        there = {(i.gpu, i.nvml_id) for cut in host.machine.instances.values() for i in cut}
+        there = {(i.gpu, i.nvml_id): i for cut in host.machine.instances.values() for i in cut}
         shown = {
             (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
             for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
             if "GPU_I_ID" in sample.labels
         }
-        missing = (self._instances & there) - shown
+        # One that is cut anew as it was before is another one, which nobody watches yet.
+        stayed = {key for key, known in self._instances.items() if there.get(key) is known}
+        missing = stayed - shown
         assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
-        self._instances = frozenset(there & shown)
+        self._instances = {key: found for key, found in there.items() if key in shown}
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health
