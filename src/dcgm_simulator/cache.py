@@ -69,6 +69,7 @@ class Cache:
         self.events: dict[tuple[Entity, int], list[Sample]] = defaultdict(list)
         self.gpm: dict[Entity, GpmEntity] = {}
         self._expected: list[tuple[Sample, Entity, int]] = []
+        self._forgotten: set[tuple[Entity, int]] = set()
         self._packed: dict[tuple[Entity, int], Packing] = {}
 
     @property
@@ -131,12 +132,14 @@ class Cache:
                 self.unwatch(connection, entity, fields[field_id], now)
 
     def is_watched(self, entity: Entity, field: Field) -> bool:
-        """Return whether anybody has ever watched a field of an entity."""
-        return self._place(entity, field) in self.series
+        """Return whether anybody has ever watched a field of an entity, or of one of its id."""
+        place = self._place(entity, field)
+        return place in self.series or place in self._forgotten
 
     def forget_missing(self) -> None:
         """Drop what is known of entities that no longer exist."""
         gone = {key for key in self.series if key[0] != NOWHERE and not self._machine.has(key[0])}
+        self._forgotten |= gone
         for key in gone:
             del self.series[key]
             self.events.pop(key, None)

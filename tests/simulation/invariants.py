@@ -235,7 +235,9 @@ class Invariants:
             self._cut_at = now
         self._cut = cut
         is_known = now - self._cut_at > RECUT_SEEN_AFTER
-        if not (is_known and page.health.healthy) or self.world.troubles.spoils_values():
+        told = any("would not watch" in note for note in page.health.notes)
+        excused = not is_known or told or self.world.troubles.spoils_values()
+        if excused or not page.health.healthy:
             self._instances = frozenset()
             return
         there = {(one.gpu, one.nvml_id) for one in cut}
