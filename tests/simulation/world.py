@@ -102,6 +102,7 @@ class World:
     seed: int
     trace: list[str] = field(default_factory=list)
     slept_before: float = 0.0
+    cycle_began_at: float = 0.0
 
     def __post_init__(self) -> None:
         draw = self.generator = random.Random(self.seed)
@@ -196,6 +197,7 @@ class World:
         class ObservedAgent(agent.Agent):
             def cycle(self) -> float:
                 world.slept_before = world.clocks.slept
+                world.cycle_began_at = world.clocks.true()
                 pause = super().cycle()
                 world.hold(world.invariants.after_cycle, self)
                 return pause
