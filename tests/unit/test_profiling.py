@@ -235,7 +235,7 @@ def test_a_refused_unwatch_leaves_the_watch_of_a_second(caplog: pytest.LogCaptur
     profiling.follow(reading(BLANK))
     profiling.follow(reading(0.25))
     assert [20.0, WARM_UP_INTERVAL] == engine.intervals
-    assert "keep their watch of one second: cannot unwatch (1001,)" in caplog.text
+    assert "are still sampled every second: cannot unwatch (1001,)" in caplog.text
 
 
 # What stands where a sample is blank.
@@ -395,7 +395,7 @@ def test_what_is_offered_and_not_watched_is_told_and_wants_a_new_connection(
 ) -> None:
     engine, clock = Refusing({0: [1001], 1: []}), Clock()
     profiling = profiling_of(engine, BOTH, clock=clock)
-    told = "no profiling metrics on GPU 0: the engine offers and refuses them"
+    told = "no profiling metrics on GPU 0: the engine offers them but refuses to watch them"
     assert told == profiling.reason
     assert {0: False} == profiling.up
     groups = engine.groups
@@ -442,7 +442,7 @@ def test_three_blank_readings_are_told_and_so_is_their_end(
     assert ("", {0: True, 1: True}) == (profiling.reason, profiling.up)
     assert [
         "profiling metrics of GPU 1 stay blank",
-        "profiling metrics of GPU 1 are there again",
+        "profiling metrics of GPU 1 are back",
     ] == caplog.messages
 
 

@@ -149,7 +149,7 @@ def test_an_engine_without_room_for_groups_says_who_leaks(bench: StartBench) -> 
         for _ in range(100):
             leaking.create_field_group([150])
     assert ReturnCode.MAX_LIMIT == caught.value.code
-    with pytest.raises(EngineUnavailable, match="a client of it leaks them"):
+    with pytest.raises(EngineUnavailable, match="because a client leaks them"):
         Watcher(connection).watch([gpu(0)], [150], 20.0)
 
 

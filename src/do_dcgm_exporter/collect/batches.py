@@ -1,6 +1,6 @@
-"""What to read on which entities in one call: what is watched there, and nothing else.
+"""Group reads into batches that ask each entity only for the fields watched on it.
 
-The engine writes a line into its log for each value it is asked for and does not watch.
+The engine logs a line for each value it is asked for but does not watch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Batch:
 def batches_of(
     watches: Iterable[Watch], left_alone: Container[tuple[Entity, int]] = ()
 ) -> tuple[Batch, ...]:
-    """Return batches that read everything in ``watches`` once, except what is ``left_alone``."""
+    """Return batches that read everything in ``watches`` once, leaving out ``left_alone``."""
     fields: dict[Entity, dict[int, None]] = {}
     for watch in watches:
         for entity in watch.entities:

@@ -1,4 +1,4 @@
-"""Remembers the clock event masks the cycles have seen. It outlives connections."""
+"""Remember the clock event masks that cycles read, across connections to the engine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from do_dcgm_exporter.dcgm.entities import Entity
 
-# Bits of field 112 (dcgm_fields.h, DCGM_CLOCKS_EVENT_REASON_*); the last two come with
-# newer drivers.
+# Bits of field 112 (dcgm_fields.h, DCGM_CLOCKS_EVENT_REASON_*); only newer drivers
+# set the last two.
 EVENT_NAMES = {
     0x001: "gpu_idle",
     0x002: "clocks_setting",
@@ -28,7 +28,7 @@ EVENT_NAMES = {
 
 
 def events_in(mask: int) -> Iterator[str]:
-    """Return the names of the bits set in ``mask``; unknown bits have none."""
+    """Return the names of the bits set in ``mask``, skipping unknown bits."""
     return (name for bit, name in EVENT_NAMES.items() if mask & bit)
 
 
@@ -53,9 +53,9 @@ class ClockLog:
         self._histories: defaultdict[Entity, _History] = defaultdict(_History)
 
     def add(self, entity: Entity, timestamp: int, mask: int, taken_at: float) -> None:
-        """Take the mask of ``timestamp`` (µs) unless it is the one taken last.
+        """Add the mask sampled at ``timestamp`` (µs), unless it was the last one added.
 
-        ``taken_at`` is when it was sampled by the clock of sample ages (seconds), since the
+        ``taken_at`` is the same moment by the clock of sample ages (seconds), because the wall
         clock that timestamps come from may be set.
         """
         history = self._histories[entity]
@@ -68,13 +68,13 @@ class ClockLog:
         history.recent.append(history.newest)
 
     def forget(self, entity: Entity) -> None:
-        """Drop what is known of an instance that is gone; its id may be given out again."""
+        """Drop the history of an instance that is gone, as its id may be reused."""
         self._histories.pop(entity, None)
 
     def samples_in_window(self, entity: Entity, now: float) -> Tally[str]:
-        """In how many samples of the window before ``now`` each event was on.
+        """Return in how many samples of the window before ``now`` each event was active.
 
-        ``now`` is by the clock of sample ages.
+        ``now`` is by the clock of sample ages (seconds).
         """
         recent = self._histories[entity].recent
         while recent and now - recent[0].taken_at > self.window:
@@ -82,5 +82,5 @@ class ClockLog:
         return Tally(name for sample in recent for name in events_in(sample.mask))
 
     def started(self, entity: Entity) -> Tally[str]:
-        """Return how often each event has begun while it was looked at."""
+        """Return how often each event has been seen to begin."""
         return self._histories[entity].started

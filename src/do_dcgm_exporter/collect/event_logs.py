@@ -1,4 +1,4 @@
-"""What must outlive a connection: events counted, ages of samples, and what the machine had."""
+"""Keep what must outlive a connection: event counts, sample ages and the last inventory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 @dataclass(slots=True)
 class EventLogs:
-    """The logs of both kinds of events, how old samples are, and the last inventory taken."""
+    """The logs of XIDs and clock events, the ages of samples, and the last inventory."""
 
     xids: XidLog
     clocks: ClockLog
@@ -30,7 +30,7 @@ class EventLogs:
         wall_clock: Callable[[], float] = time.time,
         boot_clock: Callable[[], float] = boot_time,
     ) -> EventLogs:
-        """Empty logs whose totals count from now."""
+        """Return empty logs whose totals count from now."""
         return cls(
             XidLog(settings.xid_window, wall_clock, boot_clock),
             ClockLog(settings.clock_events_window),
@@ -38,7 +38,7 @@ class EventLogs:
         )
 
     def adjust(self, settings: Settings, before: Topology, after: Topology) -> None:
-        """Follow a new configuration and topology: what was an instance may be another now."""
+        """Adopt a new configuration and topology, and forget instances that no longer exist."""
         self.xids.window = settings.xid_window
         self.clocks.window = settings.clock_events_window
         kept = set(after.mig_parts)

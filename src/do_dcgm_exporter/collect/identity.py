@@ -1,6 +1,6 @@
-"""Name every entity by its identifying labels.
+"""Give every entity its identifying labels.
 
-Labels and their order are those of the NVIDIA exporters before 4.8.3 (docs/metrics.md).
+The labels and their order are those of the NVIDIA exporters before 4.8.3 (docs/metrics.md).
 They change only with the topology.
 """
 

@@ -1,7 +1,7 @@
-"""Job names that a batch system's prolog leaves in files, one file per GPU.
+"""Read the job names that a batch system's prolog leaves in files, one file per GPU.
 
-A file is named by the GPU's index, or ``gpu.instance`` under MIG, and holds one job
-name per line, as for NVIDIA's exporter and its option of the same name.
+A file is named after the GPU's index, or ``gpu.instance`` under MIG, and holds one job
+name per line, as with the option of the same name in NVIDIA's exporter.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ _log = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# A prolog writes a handful of short names. Each of them repeats every series of its GPU, so
-# a file of anything else would make a page of megabytes.
+# A prolog writes a handful of short names. Each repeats every series of its GPU, so any other
+# file could blow the page up to megabytes.
 _MOST_NAMES = 64
 _LONGEST_NAME = 256  # characters
 _MAX_BYTES = 65536
 
 
 class _NoMapping(Exception):
-    """Raised where a file holds something else than job names; the text says what."""
+    """Raised when a file holds something other than job names; the message says what."""
 
 
 @dataclass(slots=True)
 class JobDirectory:
-    """The directory of mapping files; without a path there are no jobs."""
+    """The directory of mapping files. Without a path there are no jobs."""
 
     path: Path | None
     _complaints: frozenset[str] = frozenset()
 
     def read(self) -> Mapping[str, tuple[str, ...]]:
-        """Job names by ``gpu`` or ``gpu.instance``; what cannot be read has none."""
+        """Return job names by ``gpu`` or ``gpu.instance``, skipping files that cannot be read."""
         complaints: set[str] = set()
         jobs = dict(self._read(self.path, complaints)) if self.path else {}
-        # Each is told once, not in every cycle.
+        # Log each complaint once, not every cycle.
         for complaint in sorted(complaints - self._complaints):
             _log.warning("%s", complaint)
         self._complaints = frozenset(complaints)
@@ -61,7 +61,7 @@ class JobDirectory:
 
 def _jobs_in(path: Path) -> tuple[str, ...]:
     if path.is_fifo():
-        return ()  # opening it would wait for a writer, for ever
+        return ()  # opening it would block until a writer comes
     with path.open("rb") as file:
         text = file.read(_MAX_BYTES).decode("utf-8", "replace")
     names = tuple(dict.fromkeys(name for line in text.splitlines() if (name := line.strip())))

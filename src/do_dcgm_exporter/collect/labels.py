@@ -1,11 +1,11 @@
-"""The rendered label blocks of every entity.
+"""Render the label blocks of every entity.
 
-A block is the entity's own labels, the host name, the ``label`` counters and, last,
-attributes such as ``hpc_job``. All but values of label counters and jobs stay the same
-from cycle to cycle, so blocks are rendered anew only when one of those changes.
+A block consists of the entity's own labels, the host name, the ``label`` counters and,
+last, attributes such as ``hpc_job``. From cycle to cycle only the values of label counters
+and the jobs change, so a block is rendered again only when one of those does.
 
-With ``--label-fields-as-info`` the label counters of GPUs are on one series of their own
-instead (sources/gpu_info.py), so that no other series ends when one of them changes.
+With ``--label-fields-as-info`` the label counters of GPUs move to a separate series
+(sources/gpu_info.py), so that a change in one of them ends no other series.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class _Block:
 
 @dataclass(slots=True)
 class LabelBlocks:
-    """Label blocks of one topology.
+    """The label blocks of one topology.
 
     ``identities`` are the entities' own labels with the host name, ``label_counters``
     the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
-    ``as_info`` keeps label counters that GPUs carry off every block but ``info_of``.
+    ``as_info`` keeps label counters that GPUs carry out of every block but ``info_of``.
     """
 
     topology: Topology
@@ -46,9 +46,9 @@ class LabelBlocks:
     _blocks: dict[Entity, _Block] = field(default_factory=dict)
 
     def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
-        """Take the values of label counters and the jobs of this cycle.
+        """Take on this cycle's label counter values and jobs.
 
-        What is on a lost GPU keeps its labels, so that its XIDs stay in their series.
+        Everything on a lost GPU keeps its labels, so that its XIDs stay in their series.
         """
         for entity, identity in self.identities.items():
             if entity in self._blocks and self._is_lost(entity, readings):
@@ -77,7 +77,7 @@ class LabelBlocks:
         return _render((*own, *attributes), block.jobs)
 
     def info_of(self, entity: Entity) -> str:
-        """Return the block of the info series of ``entity``: its labels without the jobs."""
+        """Return the block of the info series of ``entity``, which carries no jobs."""
         return label_block(self.identities[entity] + self._blocks[entity].info_values)
 
     def _label_values(

@@ -1,11 +1,11 @@
-"""Which GPUs the driver has lost, by all the signs that releases give, and which stand still.
+"""Tell which GPUs the driver has lost, and which the engine no longer samples.
 
-Before 4.5 the engine lists a lost GPU as before and finds its status well; its bus id,
-which no other trouble touches, turns blank. Since 4.5 the engine takes it off its list of
-supported GPUs and refuses to watch it (all observed).
+Before 4.5 the engine keeps a lost GPU on its list and calls its status OK, but the GPU's bus
+id turns blank, which nothing else causes. Since 4.5 the engine drops a lost GPU from its list
+of supported GPUs and refuses to watch it (all observed).
 
-Where a call to the driver does not return, the engine goes on answering from its cache, with
-values that grow old (observed on 3.3.9 and 4.6.0).
+When a call to the driver never returns, the engine keeps answering from its cache with values
+that grow old (observed on 3.3.9 and 4.6.0).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import EngineError
 from do_dcgm_exporter.dcgm.topology import Gpu
 
-# Samples are taken before they are read; the engine may be on another host, whose clock differs.
+# A sample is always older than its reading, but the clock of a remote engine may be ahead, in
+# seconds.
 _AHEAD = 10.0
 _LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
 
 
 class EngineStalled(EngineError):
-    """Raised when the engine answers and has no current value of any GPU.
+    """Raised when the engine answers but has no current value of any GPU.
 
-    The connection stays good: values may come again any moment.
+    The connection stays good, since values may return at any moment.
     """
 
 
@@ -36,8 +37,8 @@ class EngineStalled(EngineError):
 class Losses:
     """The losses that one session has seen.
 
-    ``silent`` are the GPUs whose life sign was blank at the last reading, ``ever`` all that
-    were lost at any.
+    ``silent`` are the GPUs whose life sign was blank in the last reading, ``ever`` all that
+    have ever been lost.
     """
 
     silent: frozenset[int] = frozenset()
@@ -48,8 +49,8 @@ class Losses:
     ) -> frozenset[int]:
         """Return the GPUs that are lost now: those the engine has ``told``, and the silent ones.
 
-        A GPU that nobody has told the name of counts as lost until it is asked again: its
-        samples would be in series of no UUID.
+        A GPU whose UUID is unknown counts as lost until the driver reports one, as its series
+        would have no UUID.
         """
         gpus = tuple(gpus)
         signs = {gpu.id: readings.get(gpu.entity, LIFE_SIGN_FIELD) for gpu in gpus}
@@ -63,7 +64,7 @@ class Losses:
 def stalled_gpus(
     readings: Readings, gpus: Iterable[Gpu], gpu_id_of: Callable[[Entity], int | None]
 ) -> frozenset[int]:
-    """Return those of ``gpus`` of which there is no current value, lost ones left out."""
+    """Return those of ``gpus`` that have no current value and are not lost."""
     doubtful = {
         gpu.id
         for gpu in gpus
@@ -72,15 +73,15 @@ def stalled_gpus(
     }
     if not doubtful:
         return frozenset()
-    # The life sign alone may be missing, as any field may.
+    # As with any field, the life sign alone may be missing.
     return frozenset(doubtful.difference(map(gpu_id_of, readings.sampled_entities())))
 
 
 def engine_stalled(readings: Readings) -> EngineStalled:
     """Return the error that says why there may be no current value of any GPU.
 
-    An engine samples next when an interval has passed by the wall clock since the last time: where
-    that was set back, it samples nothing until it is as late again (tried on 4.6.0).
+    An engine samples again once the wall clock is an interval past the last sample. After the
+    clock is set back, it samples nothing until the clock has caught up (tried on 4.6.0).
     """
     newest = max((raw.timestamp for raw in readings.raw.values()), default=0) / 1e6
     if newest - readings.now > _AHEAD:

@@ -1,7 +1,7 @@
-"""What a cycle found out about the machine, as far as people look at it.
+"""Keep what the status page shows of the machine after a cycle.
 
-A few values per device, taken from the cycle's readings, so that a picture can be drawn
-later without asking the engine and without keeping all that was read.
+These are a few values per device, so that the page can be drawn later without asking the
+engine and without keeping everything that was read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SLOWDOWN_TEMPERATURE = 158  # °C
 POWER = 155  # W
 POWER_LIMIT = 164  # W, the one in force
 GPU_UTILIZATION = 203  # %
-ENGINE_ACTIVE = 1001  # 0 to 1; an instance's own, which field 203 is not
+ENGINE_ACTIVE = 1001  # 0 to 1; unlike field 203, measured per instance
 MEMORY_TOTAL = 250  # MiB
 MEMORY_USED = 252  # MiB
 UNCORRECTABLE_ERRORS = 311  # since the driver was loaded
@@ -60,9 +60,9 @@ Key = tuple[Entity, int]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Whom a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept.
+    """What a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept.
 
-    ``parts`` has the devices that are a GPU or cut from it, by the GPU's id.
+    ``parts`` are the devices that are a GPU or part of it, by the GPU's id.
     """
 
     topology: Topology = field(default_factory=Topology)
@@ -74,7 +74,7 @@ class Roster:
 
     @classmethod
     def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
-        """Return the roster of a selection; without ``keep`` no value is kept."""
+        """Return the roster of ``selection``. Without ``keep`` no values are kept."""
         entities = selection.entities if keep else ()
         devices = tuple(entity for entity in entities if entity.kind in GPU_KINDS)
         return cls(
@@ -94,7 +94,7 @@ class Roster:
 class MachineState:
     """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs.
 
-    There are no values of a lost GPU: what the engine still answers there is not its state.
+    A lost GPU has no values: whatever the engine still answers for it is not its state.
     """
 
     roster: Roster = field(default_factory=Roster)
@@ -105,7 +105,7 @@ class MachineState:
     xids: tuple[SeenXid, ...] = ()
 
     def number(self, entity: Entity, field_id: int) -> int | float | None:
-        """Return a value of a device, None if it has none or its GPU is lost."""
+        """Return a value of a device, or None if it has none or its GPU is lost."""
         value = self.values.get((entity, field_id))
         return value if isinstance(value, int | float) else None
 
@@ -116,7 +116,7 @@ class MachineState:
         return max((value for value in found if value is not None), default=None)
 
     def utilization(self, entity: Entity) -> int | None:
-        """How busy a device is in %: on an instance as its own engines tell it."""
+        """Return how busy a device is in %: for an instance, as profiling measures it."""
         whole = self.number(entity, GPU_UTILIZATION)
         own = self.number(entity, ENGINE_ACTIVE)
         if own is not None and (whole is None or entity.kind is EntityKind.GPU_INSTANCE):
@@ -124,12 +124,12 @@ class MachineState:
         return whole if whole is None else round(whole)
 
     def stale(self, field_id: int) -> Iterator[Entity]:
-        """Return the devices whose value the engine has not updated."""
+        """Return the devices whose value the engine no longer updates."""
         return (e for e in self.roster.devices if self.values.get((e, field_id)) is Absence.STALE)
 
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
-    """Return what ``readings`` say of those in ``roster``."""
+    """Return what ``readings`` say about the devices in ``roster``."""
     read = readings.values
     lost = {part for gpu_id in readings.lost_gpus for part in roster.parts.get(gpu_id, ())}
     return MachineState(

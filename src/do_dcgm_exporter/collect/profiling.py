@@ -1,7 +1,7 @@
-"""Watch profiling fields where GPUs offer them, and find out where they stay away.
+"""Watch profiling fields where GPUs offer them, and notice where they are missing.
 
-How often they are sampled is in profiling_pace.py, what stands where a sample is blank in
-profiling_values.py.
+profiling_pace.py decides how often they are sampled, profiling_values.py what to show in place
+of a blank sample.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from do_dcgm_exporter.dcgm.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
-# The profiling module comes with a package, or its hardware is in use by a profiler.
+# The profiling module may be installed later, or a profiler may be using the hardware. In seconds.
 RETRY_AFTER = 300.0
-# A reading may be blank between two others; so many in a row are told.
+# A single reading may be blank; this many in a row are reported.
 _BLANK_READINGS = 3
-# Samples of both are not taken at the same moment; so many readings in a row are no accident.
+# The two fields are sampled at different moments; this many readings in a row are no accident.
 _IDLE_READINGS = 3
 _GPU_UTILIZATION = 203  # DCGM_FI_DEV_GPU_UTIL, %
 _ENGINE_ACTIVE = 1001  # DCGM_FI_PROF_GR_ENGINE_ACTIVE, 0 to 1
 _HIGH_UTILIZATION = 50
 
-_REFUSED = "the engine offers and refuses them"
+_REFUSED = "the engine offers them but refuses to watch them"
 _NEEDS_ROOT = (
     "the driver keeps them for administrators and the engine does not run as root: run"
     " nvidia-dcgm as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0"
@@ -102,7 +102,7 @@ class ProfilingWatch:
     def start(self) -> None:
         """Watch what the GPUs offer."""
         self._started_at = self.clock()
-        # Of a lost GPU nothing is asked: 4.2.3 answers that it lacks the profiling module.
+        # Do not ask about lost GPUs: 4.2.3 answers that they lack the profiling module.
         missed = self._gpu_ids(self.watcher.missed)
         wanted = {
             entity: field_ids
@@ -120,7 +120,7 @@ class ProfilingWatch:
                 by_fields.setdefault(chosen, []).append(entity)
         self.unoffered = frozenset(unoffered)
         if by_fields == self._by_fields:
-            return  # asked again in vain; groups made anew each time would fill the engine
+            return  # nothing new is offered, and new groups each time would fill up the engine
         self._by_fields = by_fields
         self.pace = ProfilingPace(self.engine, self.watcher, self.interval, self.clock)
         for field_ids, entities in by_fields.items():
@@ -128,7 +128,7 @@ class ProfilingWatch:
         self._note_refusals()
 
     def follow(self, readings: Readings) -> None:
-        """Act on what a cycle read, and let earlier values stand where it is blank."""
+        """Act on what a cycle read, and bridge blank values with earlier ones."""
         self.values.bridge(self.pace.watches, readings)
         if not self.pace.warming_up:
             self._count_blank_readings()
@@ -139,7 +139,7 @@ class ProfilingWatch:
             self.start()
 
     def take_over(self) -> None:
-        """Note that the session before has been closed, which ended its watches."""
+        """Note that the previous session has been closed, which ended its watches."""
         self.pace.renew()
 
     def age(self) -> float:
@@ -147,9 +147,9 @@ class ProfilingWatch:
         return self.clock() - self._started_at
 
     def wants_new_connection(self) -> bool:
-        """Return whether what is offered has been missing for so long that it is watched anew.
+        """Return whether offered fields have been missing long enough to try a new connection.
 
-        Not on this connection: every attempt leaves a group in the engine, which has few.
+        Trying again on this one would leave a group in the engine each time, and it has few.
         """
         is_blank = self._blank and self.clock() - self._blank_since > RETRY_AFTER
         return bool(is_blank or (self._refused and self.age() > RETRY_AFTER))
@@ -168,14 +168,14 @@ class ProfilingWatch:
         if gpu_ids != self._blank:
             told = _names(gpu_ids or self._blank)
             level = logging.WARNING if gpu_ids else logging.INFO
-            state = "stay blank" if gpu_ids else "are there again"
+            state = "stay blank" if gpu_ids else "are back"
             _log.log(level, "profiling metrics of %s %s", told, state)
         self._blank = gpu_ids
 
     def _count_idle_readings(self, readings: Readings) -> None:
-        """Count in how many readings in a row a busy GPU has been idle to its profiling counters.
+        """Count the readings in a row in which a busy GPU's profiling counters were at 0.
 
-        DCGM 4.x has been reported to leave them at 0. Only whole GPUs have a utilization.
+        DCGM 4.x has been reported to leave them there. Only whole GPUs have a utilization.
         """
         idle = {
             entity
@@ -187,15 +187,15 @@ class ProfilingWatch:
         self._idle_readings = Tally({e: self._idle_readings[e] + 1 for e in idle})
 
     def _can_have_values(self, entity: Entity) -> bool:
-        """Return whether there is anything to measure: an instance is measured in its parts."""
+        """Return whether there is anything to measure: an instance needs a compute instance."""
         return entity.kind is not EntityKind.GPU_INSTANCE or any(
             part.gpu_instance_id == entity.id for part in self.topology.compute_instances
         )
 
     def _note_refusals(self) -> None:
-        """Note where the engine offers fields and watches none of them.
+        """Note where the engine offers fields but watches none of them.
 
-        The profiling module may go between the two. Lost GPUs are told of by themselves.
+        The profiling module may vanish between the two. Lost GPUs are reported separately.
         """
         watched = {entity for watch in self.pace.watches for entity in watch.entities}
         offered = {entity for entities in self._by_fields.values() for entity in entities}
@@ -212,7 +212,7 @@ class ProfilingWatch:
         return _NEEDS_ROOT if fields & self.watcher.need_root else _REFUSED
 
     def _offered_by_gpu(self, wanted: Iterable[Entity]) -> Mapping[int | None, frozenset[int]]:
-        """Profiling fields by GPU of ``wanted``; a GPU that offers none is left out."""
+        """Return the profiling fields that each GPU of ``wanted`` offers, leaving out refusals."""
         offered: dict[int | None, frozenset[int]] = {}
         refused: dict[int, str] = {}
         for gpu_id in self._gpu_ids(wanted):

@@ -1,16 +1,16 @@
-"""How often profiling fields are sampled: at the collect interval, faster until values come.
+"""Sample profiling fields at the collect interval, and faster until values come.
 
-Through GPM a value is the mean between the newest sample of a GPU's counters and one at
-least an update interval older (DcgmGpmManager.cpp). From this follow three habits of the
-engine, all of them tried on 3.3.9, 4.2.3, 4.5.3 and 4.6.0:
+With GPM a value is the mean between the newest sample of a GPU's counters and one at
+least an update interval older (DcgmGpmManager.cpp). The engine therefore has three habits,
+all tried on 3.3.9, 4.2.3, 4.5.3 and 4.6.0:
 
-* A new watch has nothing to compare with, so values take one or two of its intervals to
-  come. Where there are none, the fields are sampled every second until there are.
-* Watching anew changes how often the engine samples but not how far back it looks, and it
-  keeps no samples that old: values go and never return. Slowing down therefore takes an
+* A new watch has no earlier sample to compare with, so its first value takes one or two
+  intervals. Until there are values, the fields are sampled every second.
+* Watching again changes how often the engine samples but not how far back it looks, and it
+  keeps no samples that old, so values vanish for good. Slowing down therefore takes an
   unwatch first. The one blank sample that follows is bridged (profiling_values.py).
-* Before 4.4, when anybody's watch ends, the engine keeps samples for 30 s at most from then
-  on. At intervals of 15 s or more that is too short. Watching anew restores it.
+* Before 4.4, once any client's watch ends, the engine keeps samples for 30 s at most. At
+  intervals of 15 s or more that is too short. Watching again restores it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 _log = logging.getLogger(__name__)
 
 WARM_UP_INTERVAL = 1.0
-# An entity that is blank for so long is not going to have values soon.
+# An entity that has been blank for this many seconds will not have values soon.
 _WARM_UP_LIMIT = 10.0
-# Two samples before the newest one are needed at most, and the engine may be late.
+# At most two samples before the newest one are needed, and the engine may be late.
 _INTERVALS_KEPT = 4
-# The release since which the engine keeps two intervals whatever its clients ask for.
+# From this release on the engine keeps two intervals, whatever its clients ask for.
 _KEEPS_ENOUGH = (4, 4)
 
 
@@ -41,7 +41,7 @@ _KEEPS_ENOUGH = (4, 4)
 class ProfilingPace:
     """Sets the intervals of ``watches``.
 
-    ``refused`` are the entities that the engine would not watch at another interval.
+    ``refused`` are the entities that the engine refused to watch at another interval.
     """
 
     engine: HostEngine
@@ -67,11 +67,11 @@ class ProfilingPace:
             yield from ((e, field_id) for e in watch.entities for field_id in watch.field_ids)
 
     def watch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> None:
-        """Begin to watch, at the collect interval: another session's samples may do."""
+        """Begin to watch at the collect interval, as another session's samples may be enough."""
         self.watches += self.watcher.watch(entities, field_ids, self.interval, self._retention)
 
     def follow(self, blank: Collection[Entity], absent: Collection[Entity]) -> None:
-        """Act on a reading that left entities ``blank``, and some without any value to show."""
+        """Act on a reading: ``blank`` entities had no value, ``absent`` ones have none to show."""
         self._has_been_read = True
         if self._waiting_for:
             missing = self._waiting_for.intersection(blank)
@@ -87,7 +87,7 @@ class ProfilingPace:
             self.renew(forgotten)
 
     def renew(self, entities: Collection[Entity] | None = None) -> None:
-        """Have the engine keep samples long enough again, for ``entities`` or all."""
+        """Make the engine keep samples long enough again, for ``entities`` or for all."""
         if self._waiting_for or self.engine.versions.engine_release >= _KEEPS_ENOUGH:
             return
         for watch in self.watches:
@@ -104,11 +104,11 @@ class ProfilingPace:
         self._waiting_since = self.clock()
         if self.interval > WARM_UP_INTERVAL:
             self._hastened = [w for watch in self.watches for w in self._faster(watch, entities)]
-            # The engine sleeps until what was due before, or for ten seconds.
+            # Otherwise the engine sleeps until its next due sample, up to ten seconds.
             self.engine.update()
 
     def _faster(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
-        """Sample ``entities`` of ``watch`` every second: all of it, or in a watch of their own."""
+        """Sample ``entities`` every second, in a separate watch if ``watch`` has others."""
         chosen = [entity for entity in watch.entities if entity in entities]
         if len(chosen) == len(watch.entities):
             self._change(watch, WARM_UP_INTERVAL)
@@ -130,7 +130,7 @@ class ProfilingPace:
         try:
             self.engine.unwatch(watch)
         except CallRefused as error:
-            _log.warning("profiling fields keep their watch of one second: %s", error)
+            _log.warning("profiling fields are still sampled every second: %s", error)
             return
         self._change(watch, self.interval)
 
@@ -139,7 +139,7 @@ class ProfilingPace:
         try:
             self.engine.watch(watch, interval, kept.seconds, kept.samples)
         except GpuIsLost:
-            # The whole watch was taken back; all but the lost GPU are watched again.
+            # The engine rolled back the whole watch; watch everything but the lost GPU again.
             for part in self.watcher.watch(watch.entities, watch.field_ids, interval, kept):
                 self.watcher.release(part)
         except CallRefused as error:

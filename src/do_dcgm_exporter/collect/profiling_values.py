@@ -1,4 +1,4 @@
-"""The last value of each profiling field, which stands where the engine has a blank one."""
+"""Keep the last value of each profiling field, to bridge a blank one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 @dataclass(slots=True)
 class ProfilingValues:
-    """What profiling fields last read, and when that was taken by the clock of sample ages.
+    """The last values of profiling fields, and when they were taken by the clock of sample ages.
 
     ``blank`` are the entities without any value in the last reading, ``absent`` those of
-    them without one that could stand for it. Lost GPUs are neither.
+    them that have no earlier value to show either. Lost GPUs are neither.
     """
 
     topology: Topology
@@ -26,7 +26,7 @@ class ProfilingValues:
     _last: dict[tuple[Entity, int], tuple[RawValue, float]] = field(default_factory=dict)
 
     def bridge(self, watches: Iterable[Watch], readings: Readings) -> None:
-        """Let earlier values stand for blank ones, each for as long as it is fresh."""
+        """Show earlier values in place of blank ones, each for as long as it is fresh."""
         blank, absent = set(), set()
         for entity, field_ids in self._watched(watches, readings):
             read = [self._remember(entity, field_id, readings) for field_id in field_ids]
@@ -40,7 +40,7 @@ class ProfilingValues:
     def _watched(
         self, watches: Iterable[Watch], readings: Readings
     ) -> Iterator[tuple[Entity, tuple[int, ...]]]:
-        """Yield what is watched, and forget the values of lost GPUs: they are of another life."""
+        """Yield what is watched on live GPUs, and forget the values of lost ones."""
         for watch in watches:
             for entity in watch.entities:
                 if self.topology.gpu_id_of(entity) not in readings.lost_gpus:
@@ -50,7 +50,7 @@ class ProfilingValues:
                     self._last.pop((entity, field_id), None)
 
     def _remember(self, entity: Entity, field_id: int, readings: Readings) -> bool:
-        """Return whether there is a value, which then is the last one."""
+        """Return whether there is a value, and keep it as the last one."""
         key = entity, field_id
         if not isinstance(readings.get(entity, field_id), int | float):
             return False
@@ -58,7 +58,7 @@ class ProfilingValues:
         return True
 
     def _stand_in(self, entity: Entity, field_id: int, readings: Readings) -> bool:
-        """Return whether the last value takes the place of a blank one."""
+        """Put the last value in place of a blank one; return whether that was possible."""
         known = self._last.get((entity, field_id))
         if known is None or readings.get(entity, field_id) is not Absence.BLANK:
             return False

@@ -1,4 +1,4 @@
-"""What one cycle found out, as plain values: nothing here can reach the engine."""
+"""Hold the result of one cycle as plain values, which cannot reach the engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CollectorOutcome:
 
 @dataclass(frozen=True, slots=True)
 class HealthWarning:
-    """A system of a GPU that did not pass DCGM's health check, with DCGM's name of the error.
+    """A system of a GPU that did not pass DCGM's health check, with DCGM's name for the error.
 
     ``is_failure`` tells a failure from a warning.
     """
@@ -37,14 +37,14 @@ class HealthWarning:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """All that one cycle found out.
+    """Everything one cycle found out.
 
-    ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
-    counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything, ``stalled_gpus`` those in scope of which it has no
-    value that is less than ``stale_after`` seconds old. ``profiling_up`` has the GPUs that
-    offer profiling fields. ``sample_age`` is how old the newest samples are in seconds, None
-    without any.
+    ``gpus`` is how many the engine knows, ``gpus_up`` tells by id which of those in scope are
+    up. ``dropped`` counts values that are not on the page, by reason. ``unwatched_gpus`` are
+    those on which the engine refused to watch some fields, ``stalled_gpus`` those in scope
+    without a value less than ``stale_after`` seconds old. ``profiling_up`` has the GPUs that
+    offer profiling fields. ``sample_age`` is the age of the newest samples in seconds, None
+    if there are none.
     """
 
     snapshot: Snapshot

@@ -1,4 +1,4 @@
-"""Runs collectors so that each fails alone."""
+"""Run collectors so that one that fails takes no other down."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(slots=True)
 class CollectorRunner:
-    """Times collectors and tells once when one begins or ceases to fail."""
+    """Times collectors, and logs once when one starts to fail or works again."""
 
     outcomes: list[CollectorOutcome] = field(default_factory=list)
     _failing: set[str] = field(default_factory=set)
 
     def begin(self) -> None:
-        """Forget the outcomes of the cycle before."""
+        """Forget the outcomes of the previous cycle."""
         self.outcomes = []
 
     def run(self, name: str, collect: Callable[[], _Answer], nothing: _Answer) -> _Answer:
-        """Return what ``collect`` gives, or ``nothing`` if it fails.
+        """Return what ``collect`` returns, or ``nothing`` if it fails.
 
-        Raises EngineUnavailable: that concerns everybody.
+        Raises EngineUnavailable, which concerns all collectors.
         """
         started = time.perf_counter()
         try:
@@ -39,7 +39,7 @@ class CollectorRunner:
         except EngineUnavailable:
             raise
         except Exception as error:  # noqa: BLE001
-            # However one source fails, the others must go on.
+            # No failure of one source may take the others down.
             self._note(name, started, error)
             return nothing
         self._note(name, started)

@@ -1,9 +1,9 @@
-"""How old samples are, by a clock that nobody sets and nothing stops.
+"""Tell how old samples are, by a clock that cannot be set or stopped.
 
-An engine stamps samples by the wall clock. Where that is set back, what was sampled before
-looks young until it is as late again, and an engine that goes by it may sample nothing new
-meanwhile. Where it is set ahead, what was sampled a moment before looks old. So a sample is
-dated once, when it is first read, and by how much the clock was set since the reading before.
+The engine stamps samples by the wall clock. After the clock is set back, earlier samples look
+young until it has caught up, and the engine may sample nothing new meanwhile. After it is set
+ahead, a sample from a moment ago looks old. So a sample is dated only once, when it is first
+read, allowing for how far the clock was set since the previous reading.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from do_dcgm_exporter.dcgm.entities import Entity
 
 
 def boot_time() -> float:
-    """Return the seconds since the machine started, those that it slept included."""
+    """Return the seconds since the machine started, including those it slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-# What is sampled while it is read is younger than the time that the reading began.
+# A sample taken during a reading is later than the start of that reading, by up to this many
+# seconds.
 _READING = 1.0
 
 
 @dataclass(slots=True)
 class _Newest:
-    """The newest sample of a field by its timestamp (µs), when it was taken, and its last reading.
+    """The newest sample of a field: its timestamp (µs), when it was taken and last read.
 
-    ``wall_offset`` is by how much the wall clock was ahead of the clock of ages then.
+    ``wall_offset`` is how far the wall clock was ahead of the clock of ages at that reading.
     """
 
     timestamp: int
@@ -45,9 +46,9 @@ class SampleAges:
     _newest: dict[tuple[Entity, int], _Newest] = field(default_factory=dict)
 
     def age(self, key: tuple[Entity, int], timestamp: int, wall_now: float, now: float) -> float:
-        """Return how old the sample of ``timestamp`` (µs) is that was read of an entity's field.
+        """Return the age in seconds of the sample of ``key`` stamped ``timestamp`` (µs).
 
-        It was read at ``wall_now`` (Unix seconds), which is ``now`` by the clock.
+        It was read at ``wall_now`` (Unix seconds), which is ``now`` by ``clock``.
         """
         known, wall_offset = self._newest.get(key), wall_now - now
         if known is not None and known.timestamp == timestamp:

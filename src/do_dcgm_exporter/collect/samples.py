@@ -1,7 +1,7 @@
-"""What a page is made of: families of samples, gathered into one snapshot.
+"""Define what a page is made of: families of samples, gathered into one snapshot.
 
-Samples are plain values. Label blocks arrive rendered, because the labels of an
-entity change only with the topology while its values change every cycle.
+Samples are plain values. Their label blocks are already rendered, because labels rarely
+change while values change every cycle.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class MetricType(Enum):
     COUNTER = "counter"
     UNTYPED = "untyped"
 
-    # Enum's own is a function in Python, which every look-up of a head would call.
+    # Enum's own hash is written in Python, and every lookup of a head would call it.
     __hash__ = object.__hash__
 
 
 class Sample(NamedTuple):
-    """One series' value now.
+    """The current value of one series.
 
     ``labels`` is the rendered label block without braces (``gpu="0",UUID="…"``),
-    ``value`` the number as the page prints it.
+    ``value`` the number as printed on the page.
     """
 
     labels: str

@@ -1,8 +1,9 @@
-"""Leave alone what has no value: each time it is read, the engine logs an error.
+"""Rarely read what has no value, because the engine logs an error each time.
 
 A field can be watched on an entity that does not have it. Up to 4.3 the engine logs an error for
-each latest value without data, and every release does for any other status. What has had such a
-status for a while is therefore read only now and then, and its last reading stands in between.
+each latest value without data, and every release logs one for any other status. A value that has
+had such a status for a while is therefore read only every few minutes; in between, its last
+reading is used.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from do_dcgm_exporter.dcgm.versions import Release
 # The first release that logs nothing for a latest value without data (tags v4.3.1, v4.4.1).
 SILENT_SINCE = (4, 4)
 
-# The first samples of a watch may take some seconds.
+# In seconds. The first samples of a watch may take a while.
 _HOPELESS_AFTER = 30.0
 _READ_AGAIN_AFTER = 300.0
 
-# Events and losses must be noticed at once: 6 is binding and unbinding, 782 … 857 are SXIDs.
+# Events and losses must be noticed at once: 6 is binding and unbinding, 782 to 857 are
+# SXIDs.
 _ALWAYS_READ = {XID_FIELD, 6, 782, 783, 856, 857, *LIFE_SIGN_FIELDS}
 
 Key = tuple[Entity, int]
@@ -31,7 +33,7 @@ Key = tuple[Entity, int]
 
 @dataclass(slots=True)
 class Valueless:
-    """What an engine of ``release`` has no values for, and since when (``clock``, in seconds)."""
+    """What an engine of ``release`` has no value for, and since when by ``clock`` (seconds)."""
 
     release: Release
     clock: Callable[[], float]
@@ -39,7 +41,7 @@ class Valueless:
     _last: dict[Key, tuple[float, RawValue]] = field(default_factory=dict)
 
     def left_alone(self) -> dict[Key, RawValue]:
-        """Return what not to read now, with its last reading."""
+        """Return what not to read now, each with its last reading."""
         now = self.clock()
         return {
             key: raw
@@ -49,14 +51,14 @@ class Valueless:
 
     @property
     def has_lost_watches(self) -> bool:
-        """Whether the engine says of something that is read that it is not watched.
+        """Whether the engine says that something we read is not watched.
 
-        An instance that is cut anew just as before is another one, although it looks the same.
+        An instance destroyed and created again looks the same, but its watches are gone.
         """
         return any(raw.status == ReturnCode.NOT_WATCHED for _, raw in self._last.values())
 
     def note(self, raws: Iterable[RawValue]) -> None:
-        """Remember which of the values just read are none."""
+        """Remember which of the readings had no value."""
         now = self.clock()
         for raw in raws:
             key = raw.entity, raw.field_id

@@ -1,8 +1,8 @@
-"""Remembers XIDs: how many, which, when. It outlives connections to the engine.
+"""Remember which XIDs occurred, when and how often, across connections to the engine.
 
-The engine replays what it has kept to every new connection, so the log knows which
-events it has taken of each entity, and takes none twice. Their times need not ascend: the
-wall clock, which they are stamped by, may be set back.
+The engine replays the events it keeps to every new connection, so the log remembers which
+events of each entity it has taken, and takes none twice. Timestamps may go backwards, because
+the wall clock they come from may be set back.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from do_dcgm_exporter.dcgm.entities import Entity
 
-# These arrive twice, by NVML event and from the kernel log, 0.75 s apart (observed).
+# These are reported twice, by NVML and from the kernel log, 0.75 s apart (observed); the limit
+# is in microseconds.
 _REPORTED_TWICE = frozenset({79, 119, 120})
 _TWICE_WITHIN = 2_000_000
 
-# The engine handles an XID a second (observed) and keeps them for ten minutes: twice as many
-# events, and twice as many seconds, are remembered.
+# The engine handles one XID a second (observed) and keeps XIDs for ten minutes. The log
+# remembers twice as many events, and events for twice as many seconds.
 _REMEMBERED = 1200
 
 
@@ -32,7 +33,7 @@ class XidEvent(NamedTuple):
 
 
 class SeenXid(NamedTuple):
-    """The newest of one XID on one entity, and how often it was counted."""
+    """The newest occurrence of an XID on an entity, and how often it was counted."""
 
     timestamp: int
     xid: int
@@ -42,12 +43,12 @@ class SeenXid(NamedTuple):
 
 @dataclass(slots=True)
 class XidHistory:
-    """What is known of one entity.
+    """The XIDs of one entity.
 
-    ``taken`` are the events that the engine may tell again, ``counted`` those of them that are
-    no second reports, and ``early`` those of a reading that broke off, to be taken with what
-    the next one finds. ``was_read`` is whether the engine has told of the entity's XIDs before.
-    ``newest_by_xid`` (µs) is in the order of counting.
+    ``taken`` are the events that the engine may replay, ``counted`` those that are not second
+    reports, and ``early`` those of a reading that broke off, to be taken with the next one.
+    ``was_read`` says whether the engine has reported on the entity's XIDs before.
+    ``newest_by_xid`` (µs) is in counting order.
     """
 
     taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -59,7 +60,7 @@ class XidHistory:
 
     @property
     def read_until(self) -> int:
-        """The timestamp of the event taken last, -1 before the first."""
+        """The timestamp (µs) of the event taken last, -1 before the first."""
         return self.taken[-1].timestamp if self.taken else -1
 
     @property
@@ -69,18 +70,18 @@ class XidHistory:
         return None if xid is None else XidEvent(self.newest_by_xid[xid], xid)
 
     def count(self, event: XidEvent) -> None:
-        """Count ``event``, in everything but the totals."""
+        """Count ``event`` everywhere but in the totals."""
         self.counted.append(event)
         self.newest_by_xid.pop(event.xid, None)
         self.newest_by_xid[event.xid] = event.timestamp
 
 
 class XidLog:
-    """XIDs of all entities; the totals begin when it is made.
+    """The XIDs of all entities, with totals that start when the log is created.
 
-    An XID from before that is shown as the last one and in the window, but not counted
-    in the totals: they would grow by the same XIDs at each restart of this program.
-    XIDs have the time of the ``wall_clock``; nobody sets the ``boot_clock`` (both in seconds).
+    An earlier XID is shown as the last one and counted in the window but not in the totals,
+    which would otherwise grow by the same XIDs at each restart of this program.
+    XIDs are stamped by ``wall_clock``; ``boot_clock`` cannot be set (both in seconds).
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class XidLog:
         self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
 
     def look_at_the_clocks(self) -> None:
-        """Find out whether the wall clock was set back: what is new seems to be old then."""
+        """Notice when the wall clock was set back, as new XIDs then look old."""
         made_at = self._wall_clock() - (self._boot_clock() - self._made_at)
         self._counting_from = min(self._counting_from, int(made_at * 1e6))
 
@@ -103,7 +104,7 @@ class XidLog:
         return self._histories[entity]
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
-        """Take those ``events`` that are new, and those that were held."""
+        """Take those of ``events`` that are new, and those that were held."""
         self.look_at_the_clocks()
         history = self._histories[entity]
         found = sorted({*events, *history.early})
@@ -116,35 +117,35 @@ class XidLog:
                 self._count(event, history)
 
     def hold(self, entity: Entity, events: Iterable[XidEvent]) -> None:
-        """Keep ``events`` of a reading that broke off; there may be others before them."""
+        """Hold ``events`` of a reading that broke off, as earlier ones may be missing."""
         self._histories[entity].early.update(events)
 
     def take_held(self) -> None:
-        """Take what was held and not told again: that engine has gone."""
+        """Take held events that were not replayed, because their engine is gone."""
         for entity, history in self._histories.items():
             if history.early:
                 self.add(entity, ())
 
     def forget(self, entity: Entity) -> None:
-        """Drop what is known of an instance that is gone; its id may be given out again."""
+        """Drop the counts of an instance that is gone, as its id may be reused."""
         before = self._histories[entity]
         self._histories[entity] = XidHistory(before.taken, before.was_read)
 
     def note_read(self, entities: Iterable[Entity]) -> None:
-        """Note that the engine has told of the XIDs of ``entities``: what comes next is new."""
+        """Note that the engine has reported on ``entities``, so that further XIDs are new."""
         for entity in entities:
             self._histories[entity].was_read = True
 
     def in_window(self, entity: Entity, now: float) -> Tally[int]:
-        """Return how often each XID came within the window before ``now`` (Unix seconds)."""
+        """Return how often each XID occurred in the window before ``now`` (Unix seconds)."""
         counted = self._histories[entity].counted
-        # What is ahead by more than that is from before the clock was set back.
+        # Anything further ahead than that is from before the clock was set back.
         while counted and _distance(counted[0], now) > max(self.window, _REMEMBERED):
             counted.popleft()
         return Tally(event.xid for event in counted if _distance(event, now) <= self.window)
 
     def newest(self, count: int) -> list[SeenXid]:
-        """Return the ``count`` XIDs seen last on all entities, the newest first."""
+        """Return the ``count`` newest XIDs on all entities, newest first."""
         seen = (
             SeenXid(timestamp, xid, entity, history.totals[xid])
             for entity, history in self._histories.items()
@@ -159,12 +160,12 @@ class XidLog:
 
 
 def _distance(event: XidEvent, now: float) -> float:
-    """Seconds between an event and ``now`` (Unix seconds), whichever comes first."""
+    """Return the seconds between ``event`` and ``now`` (Unix seconds), whichever is first."""
     return abs(now - event.timestamp / 1e6)
 
 
 def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
-    """Return whether an XID that is reported twice was counted before, by either report."""
+    """Return whether ``event`` repeats one that was already counted."""
     return event.xid in _REPORTED_TWICE and any(
         counted.xid == event.xid and abs(counted.timestamp - event.timestamp) <= _TWICE_WITHIN
         for counted in history.counted

@@ -1,7 +1,7 @@
-"""Read field 230 without leaving a trace in the engine's log.
+"""Read field 230 without filling the engine's log.
 
 Up to 4.3 the engine logs an error for every latest value without data, and field 230 has none
-before the first XID. Reading the history of a watch logs nothing, and tells every XID besides.
+before the first XID. Reading the history of a watch logs nothing, and returns every XID.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ KEPT_FOR = 600
 class XidReader:
     """Reads the history of ``watches`` where latest values would fill the engine's log.
 
-    ``told`` is what the last reading found. The newest value of each entity stands until a newer
-    one comes, as an event does.
+    ``told`` is what the last reading returned. As XIDs are events, the newest value of each
+    entity stays until a newer one comes.
     """
 
     engine: HostEngine
@@ -36,13 +36,13 @@ class XidReader:
 
     @property
     def reads_history(self) -> bool:
-        """Whether field 230 is not to be read as a latest value."""
+        """Whether field 230 is read from history rather than as a latest value."""
         return self.engine.versions.engine_release < SILENT_SINCE
 
     def read(self, now: float) -> Sequence[RawValue]:
         """Return the newest value of each entity at ``now`` (Unix seconds).
 
-        Empty where latest values serve. Raises EngineUnavailable.
+        Empty where latest values are read instead. Raises EngineUnavailable.
         """
         self.told = {}
         if not self.reads_history:
@@ -65,9 +65,9 @@ class XidReader:
             return ()
 
     def _since(self, now: float) -> int:
-        """Return the time to ask from, in microseconds, so that setting the clock hides nothing.
+        """Return the time (µs) to read from, early enough that no clock change hides an XID.
 
-        The XID log recognizes what it is told again.
+        The XID log recognizes replayed events.
         """
         if self._read_at is None:
             return 0

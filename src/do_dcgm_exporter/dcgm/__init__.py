@@ -1,1 +1,1 @@
-"""The only room that knows DCGM: its bindings, its calls and its values."""
+"""The only package that knows DCGM: its bindings, its calls and its values."""

@@ -1,4 +1,4 @@
-"""What a connection answers with, as values."""
+"""Define the values that engine calls return."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from do_dcgm_exporter.dcgm.entities import Entity
 
 
 class DeviceIdentity(NamedTuple):
-    """Who a GPU is, from its device attributes."""
+    """The identity of a GPU, from its device attributes."""
 
     uuid: str
     pci_bus_id: str
@@ -19,8 +19,8 @@ class DeviceIdentity(NamedTuple):
 class MigNode(NamedTuple):
     """One line of the MIG hierarchy; the parent is a GPU or a GPU instance.
 
-    ``profile_id`` is NVML's number of the profile: an instance of another profile may
-    have the same entity and instance id.
+    ``profile_id`` is NVML's number for the profile, because an instance of another profile may
+    reuse the same entity and instance id.
     """
 
     entity: Entity
@@ -40,7 +40,7 @@ class HealthIncident(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A field group watched on an entity group; both live until the connection ends."""
+    """A field group watched on an entity group. Both last as long as the connection."""
 
     group: Any
     field_group: Any

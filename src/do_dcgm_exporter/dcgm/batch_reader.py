@@ -1,6 +1,6 @@
 """Read many fields of many entities in as few calls as the engine allows.
 
-One field must never take the others down: an empty string in the cache of DCGM 3.3.9
+One field must never take the others down, but an empty string in the cache of DCGM 3.3.9
 fails the whole call. Such a field is found by halving, left out, and tried again later.
 """
 
@@ -20,7 +20,7 @@ from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnC
 
 _log = logging.getLogger(__name__)
 
-# A string that is empty now, such as a process name, may be filled in minutes.
+# In seconds. An empty string, such as a process name, may be filled within minutes.
 RETRY_POISONED_AFTER = 300.0
 
 
@@ -34,12 +34,12 @@ class BatchReader:
 
     @property
     def poisoned(self) -> frozenset[int]:
-        """The fields that are left out now."""
+        """The fields that are currently left out."""
         now = self.clock()
         return frozenset(f for f, until in self._poisoned_until.items() if until > now)
 
     def read(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> Iterator[RawValue]:
-        """Yield the latest value of every field on every entity, poisoned fields left out."""
+        """Yield the latest value of every field on every entity, except poisoned fields."""
         poisoned = self.poisoned
         healthy = [field_id for field_id in field_ids if field_id not in poisoned]
         size = self.engine.entities_per_call
@@ -51,10 +51,10 @@ class BatchReader:
         self._forgive(healthy)
 
     def _forgive(self, field_ids: Iterable[int]) -> None:
-        """Forget the poison of fields that were tried again and gave none."""
+        """Take back fields that were tried again and worked."""
         for field_id in field_ids:
             if self._poisoned_until.get(field_id, math.inf) <= self.clock():
-                _log.info("field %d is read again", field_id)
+                _log.info("field %d can be read again", field_id)
                 del self._poisoned_until[field_id]
 
     def _read_batch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
@@ -62,7 +62,7 @@ class BatchReader:
             return self.engine.latest(entities, field_ids)
         except CallRefused as error:
             if error.code == ReturnCode.INSUFFICIENT_SIZE and len(entities) > 1:
-                # The engine's reply has 4 MB; fewer entities need fewer.
+                # The engine's reply holds 4 MB; fewer entities need less.
                 middle = len(entities) // 2
                 return self._read_batch(entities[:middle], field_ids) + self._read_batch(
                     entities[middle:], field_ids
@@ -83,7 +83,7 @@ class BatchReader:
 
         _, culprits = split_off_culprits(field_ids, works)
         if len(culprits) == len(field_ids) > 1:
-            # That is no poison: whatever ails the engine, a new connection may be past it.
+            # No single field is to blame, and a new connection may help.
             raise EngineUnavailable("the engine fails on every field")
         for field_id in culprits:
             if field_id not in self._poisoned_until:

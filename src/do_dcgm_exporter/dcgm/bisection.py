@@ -11,9 +11,9 @@ Item = TypeVar("Item")
 def split_off_culprits(
     items: Sequence[Item], works: Callable[[Sequence[Item]], bool]
 ) -> tuple[list[Item], list[Item]]:
-    """Part ``items`` into those that work and those that do not, by halving.
+    """Split ``items`` into those that work and those that do not, by halving.
 
-    ``works`` is tried on a batch; k culprits among n items cost about 2·k·log2(n) tries.
+    ``works`` tries a batch; k culprits among n items cost about 2·k·log2(n) tries.
     """
     if not items or works(items):
         return list(items), []

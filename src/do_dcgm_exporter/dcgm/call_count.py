@@ -15,11 +15,11 @@ class CallCount:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> None:
-        """Count a call that is being made."""
+        """Count a call that begins."""
         with self._lock:
             self.calls += 1
 
     def end(self) -> None:
-        """Count a call that has ended."""
+        """Count a call that ends."""
         with self._lock:
             self.ended += 1

@@ -23,29 +23,29 @@ from do_dcgm_exporter.dcgm.topology import (
 
 _Answer = TypeVar("_Answer")
 
-# Seconds after which to ask again for a kind that this engine or machine lacks: a package may
-# bring sysmon or NSCQ.
+# Seconds until asking again about a kind that this engine or machine lacks: sysmon or NSCQ may
+# be installed later.
 _ASK_AGAIN_AFTER = 300.0
 
-# The refusals that mean a kind is absent. Any other leaves open what exists.
+# Refusals that mean a kind is absent. After any other it is unknown what exists.
 _ABSENT = (ReturnCode.NOT_SUPPORTED, ReturnCode.FUNCTION_NOT_FOUND)
-# Kinds served by a module of the engine, which is loaded only where there is such hardware.
+# Kinds served by a module that the engine loads only where there is such hardware.
 _SERVED_BY_MODULES = (EntityKind.SWITCH, EntityKind.LINK, EntityKind.CPU)
 
-# The only CPUs that DCGM knows are Grace. Asked for CPUs elsewhere, an engine complains in its
+# Grace is the only CPU that DCGM knows. Asked about CPUs elsewhere, the engine complains in its
 # log, and 3.3.9 crashes if /sys/class/hwmon does not exist (observed).
 _ARCHITECTURE_OF_GRACE = "aarch64"
 
 # DcgmEntityStatus_t (dcgm_structs.h).
 _LOST, _DETACHED = 4, 7
 
-# DCGM_FI_DEV_NAME: on a GPU instance it is the profile, such as "3g.40gb".
+# DCGM_FI_DEV_NAME, which on a GPU instance is the profile, such as "3g.40gb".
 _NAME_FIELD = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Which entities exist, without who they are; equal while nothing has changed."""
+    """Which entities exist, without their identities. Two are equal if nothing has changed."""
 
     gpu_ids: tuple[int, ...] = ()
     mig_nodes: tuple[MigNode, ...] = ()
@@ -58,10 +58,10 @@ class Inventory:
 class Discovery:
     """Takes inventories of one engine, in cycles ``interval`` seconds apart.
 
-    ``known_gpus`` and ``last`` are the GPUs and the inventory from before, perhaps of another
-    connection. ``lost_gpus`` are those that the engine itself knew to be lost at the last
+    ``known_gpus`` and ``last`` are the previous GPUs and inventory, perhaps from another
+    connection. ``lost_gpus`` are those that the engine itself reported lost in the last
     inventory, as only 4.5 and later do. ``absent`` says why this machine has none of a kind,
-    ``unanswered`` why it is not known which of a kind exist now, so that the last ones stand.
+    ``unanswered`` why it is unknown which of a kind exist now, so that the last ones stay.
     """
 
     engine: HostEngine
@@ -77,9 +77,9 @@ class Discovery:
     _questions: dict[EntityKind, SideCall[Any]] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
-        """Return which entities exist: GPUs as of now, the rest as of at most ten seconds ago.
+        """Return which entities exist: GPUs as of now, the rest at most ten seconds old.
 
-        On a machine with only GPUs that takes two calls, and two more every ten seconds.
+        On a machine with only GPUs this takes two calls, and two more every ten seconds.
         """
         gpu_ids, last = self._gpu_ids(), self.last
         switch_ids = self._entity_ids(EntityKind.SWITCH, last.switch_ids)
@@ -93,9 +93,9 @@ class Discovery:
         return self.last
 
     def topology(self, inventory: Inventory) -> Topology:
-        """Return who the entities of ``inventory`` are.
+        """Return the identities of the entities in ``inventory``.
 
-        What a lost GPU's driver no longer tells is taken from the GPUs known before.
+        What the driver no longer tells about a lost GPU is taken from ``known_gpus``.
         """
         instances = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.GPU_INSTANCE]
         parts = [n for n in inventory.mig_nodes if n.entity.kind is EntityKind.COMPUTE_INSTANCE]
@@ -119,7 +119,7 @@ class Discovery:
     def _gpu_ids(self) -> tuple[int, ...]:
         """Return the supported GPUs and the lost ones, which 4.5 and later no longer list.
 
-        What else is not listed never was: a GPU that DCGM does not support.
+        Any other GPU off the list is one that DCGM does not support.
         """
         supported = self.engine.supported_gpu_ids()
         unlisted = set(self.engine.gpu_ids()).difference(supported)
@@ -136,7 +136,7 @@ class Discovery:
             return False
 
     def answers(self, gpu_id: int) -> bool:
-        """Return whether the driver tells who a GPU is, which it does not of a lost one."""
+        """Return whether the driver tells a GPU's UUID, which it does not for a lost one."""
         try:
             uuid = self.engine.device_identity(gpu_id).uuid
         except CallRefused:
@@ -155,7 +155,7 @@ class Discovery:
         return Gpu(gpu_id, uuid, pci_bus_id, model)
 
     def _profiles(self, instances: list[Entity]) -> Mapping[Entity, str]:
-        """Profile names by instance, asked of the driver: nothing is watched yet."""
+        """Return profile names by instance, read from the driver as nothing is watched yet."""
         profiles: dict[Entity, str] = {}
         size = self.engine.entities_per_call
         for start in range(0, len(instances), size):
@@ -165,9 +165,9 @@ class Discovery:
         return profiles
 
     def _links(self, inventory: Inventory) -> Iterable[Link]:
-        """Unpack link ids: type in bits 0-7, index from bit 8, the switch where there is room.
+        """Unpack link ids: the type is in bits 0-7, the index from bit 8, the switch above it.
 
-        3.x packs the switch's id from bit 16, 4.3.1 and later from bit 24; 4.0.0 to 4.2.3
+        3.x packs the switch's id from bit 16, 4.3.1 and later from bit 24. 4.0.0 to 4.2.3
         lose it, so that links of several switches cannot be told apart.
         """
         release = self.engine.versions.engine_release
@@ -183,7 +183,7 @@ class Discovery:
             yield from (Link(raw, raw >> 24, raw >> 8 & 0xFFFF) for raw in inventory.link_ids)
 
     def _mig_nodes(self, gpu_ids: tuple[int, ...]) -> tuple[MigNode, ...]:
-        """Return the MIG hierarchy, or what the last one says about GPUs that still exist."""
+        """Return the MIG hierarchy; if unknown, the last one of GPUs that still exist."""
         before = tuple(_on_gpus(self.last.mig_nodes, gpu_ids))
         nodes = self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, (), before)
         return tuple(sorted(nodes))
@@ -207,7 +207,7 @@ class Discovery:
     def _ask(
         self, kind: EntityKind, ask: Callable[[], _Answer], none: _Answer, before: _Answer
     ) -> _Answer:
-        """Return what ``ask`` answers: ``none`` if there is no such kind, ``before`` if unknown."""
+        """Return what ``ask`` returns, ``none`` if there is no such kind, ``before`` if unknown."""
         if kind not in self._questions:
             self._questions[kind] = SideCall(ask, HARDWARE_CHANGES, self.interval, self.clock)
         question: SideCall[_Answer] = self._questions[kind]

@@ -1,4 +1,4 @@
-"""What an engine says of itself when it is asked once."""
+"""Define what a single probe learns about an engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Condition(str, Enum):
-    """What came of asking."""
+    """The outcome of the probe."""
 
     ANSWERS = "answers"
     NO_DRIVER = "answers without a driver"
@@ -31,7 +31,7 @@ class Profiling(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class EngineAnswer:
-    """What is known of the engine; releases are empty where nobody told them."""
+    """What is known about the engine. Releases are empty if unknown."""
 
     condition: Condition
     reason: str = ""
@@ -43,18 +43,18 @@ class EngineAnswer:
 
     @classmethod
     def from_json(cls, text: str) -> EngineAnswer:
-        """Read an answer as dcgm.probe prints it."""
+        """Parse an answer as dcgm.probe prints it."""
         data: dict[str, Any] = json.loads(text)
         condition, profiling = Condition(data.pop("condition")), Profiling(data.pop("profiling"))
         return cls(condition, profiling=profiling, **data)
 
     @property
     def answers(self) -> bool:
-        """Whether an exporter can connect to it, if it speaks the same DCGM."""
+        """Whether an exporter of the same DCGM release can connect."""
         return self.condition in (Condition.ANSWERS, Condition.NO_DRIVER, Condition.DOES_NOT_FIT)
 
     @property
     def major(self) -> int:
-        """The engine's major release, 0 when it is not known."""
+        """The engine's major release, 0 if unknown."""
         first = self.engine.partition(".")[0]
         return int(first) if first.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Entities: what a DCGM value belongs to."""
+"""Define entities, which are what a DCGM value belongs to."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EntityKind(IntEnum):
     CPU = 7
     CPU_CORE = 8
 
-    # Enum's own is a function in Python, which every look-up of a value would call.
+    # Enum's own hash is written in Python, and every lookup of a value would call it.
     __hash__ = int.__hash__
 
 
 class Entity(NamedTuple):
-    """One entity; sorts by kind, then by DCGM's id."""
+    """One entity. Sorts by kind, then by DCGM's id."""
 
     kind: EntityKind
     id: int

@@ -1,4 +1,4 @@
-"""DCGM's errors as ours: what failed, and what it means for the connection."""
+"""Translate DCGM's errors into ours: what failed, and what it means for the connection."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ReturnCode(IntEnum):
 
 
 class EngineError(ExporterError):
-    """Raised when an engine call fails; ``code`` is DCGM's, 0 where DCGM gave none.
+    """Raised when an engine call fails. ``code`` is DCGM's, 0 if DCGM gave none.
 
-    ``versions`` are those of both sides as far as a connection that failed has told them.
+    ``versions`` are those of both sides, as far as a failed connection learned them.
     """
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -47,11 +47,11 @@ class EngineError(ExporterError):
 
 
 class EngineUnavailable(EngineError):
-    """Raised when the connection is of no use any more: only a new one can help."""
+    """Raised when the connection is no longer usable and only a new one can help."""
 
 
 class VersionSkew(EngineUnavailable):
-    """Raised when client library and engine are of releases that do not fit together."""
+    """Raised when the releases of client library and engine do not match."""
 
 
 class NvmlNotLoaded(EngineUnavailable):
@@ -59,20 +59,20 @@ class NvmlNotLoaded(EngineUnavailable):
 
 
 class CallRefused(EngineError):
-    """Raised when the engine refuses one call and the connection stays good."""
+    """Raised when the engine refuses one call but the connection stays good."""
 
 
 class GpuIsLost(CallRefused):
     """Raised when the engine refuses a call for a GPU that the driver has lost."""
 
 
-# Where only a new connection can help, and what it means.
+# Codes after which only a new connection can help, and what they mean.
 _FATAL = {
     ReturnCode.CONNECTION_NOT_VALID: "the connection to the engine is gone",
     ReturnCode.TIMEOUT: "the engine did not answer in time",
     ReturnCode.UNINITIALIZED: "the DCGM library is not initialised",
     ReturnCode.NVML_DRIVER_TIMEOUT: "the driver did not answer the engine in time",
-    ReturnCode.MAX_LIMIT: "the engine has no room for more groups, a client of it leaks them:"
+    ReturnCode.MAX_LIMIT: "the engine has no room for more groups, because a client leaks them:"
     " restart nvidia-dcgm",
 }
 
@@ -81,7 +81,7 @@ _SKEW = (ReturnCode.VERSION_MISMATCH, ReturnCode.FUNCTION_NOT_FOUND)
 
 
 def engine_error(code: int, words: str, call: str) -> EngineError:
-    """Return our error for DCGM's ``code``, met in ``call``."""
+    """Return our error for DCGM's ``code``, returned by ``call``."""
     if code in _FATAL:
         return EngineUnavailable(f"{_FATAL[ReturnCode(code)]} ({call})", code)
     if code in _SKEW:

@@ -1,7 +1,7 @@
-"""Ask the engine what only one source needs, so that only that source waits for the answer.
+"""Ask the engine what only one source needs, without holding up the others.
 
-Health checks that take 45 s have been reported. Such a question is asked in a thread of its own,
-no more often than the answer can matter; the cycle waits for it briefly, then goes on without.
+Health checks that take 45 s have been reported. Such a question is asked in a separate thread,
+no more often than the answer can matter. The cycle waits for it briefly, then carries on without.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from do_dcgm_exporter.dcgm.errors import CallRefused, EngineError
 
 Answer = TypeVar("Answer")
 
-# How often, in seconds, to ask about hardware and how it is partitioned. A change must show
-# within one default interval, and such an answer takes 45 to 90 ms (observed).
+# How often to ask about hardware and its partitions, in seconds. A change must show within one
+# default interval, and an answer takes 45 to 90 ms (observed).
 HARDWARE_CHANGES = 10.0
 
-# A healthy engine answers within 0.1 s (observed).
+# A cycle waits for this many seconds, or for this share of its interval if that is longer. A
+# healthy engine answers within 0.1 s (observed).
 _SHORTEST_PATIENCE = 0.4
 _PATIENCE_PER_INTERVAL = 1 / 8
 
 
 @dataclass(slots=True)
 class _Attempt(Generic[Answer]):
-    """One question under way; the thread fills in an answer or an error, then sets ``over``."""
+    """A question in flight. Its thread stores an answer or an error, then sets ``over``."""
 
     begun_at: float
     over: threading.Event
@@ -38,7 +39,7 @@ class _Attempt(Generic[Answer]):
         try:
             self.answers.append(ask())
         except Exception as error:  # noqa: BLE001
-            # For the thread that wants the answer to raise.
+            # The thread that wants the answer raises it.
             self.error = error
         self.over.set()
 
@@ -47,7 +48,8 @@ class _Attempt(Generic[Answer]):
 class SideCall(Generic[Answer]):
     """A question asked every ``every`` seconds by cycles that are ``interval`` seconds apart.
 
-    Its thread ends with the call: when libdcgm gives up after a minute, or the connection closes.
+    Its thread ends with the call, at the latest when libdcgm gives up after a minute or the
+    connection closes.
     """
 
     ask: Callable[[], Answer]
@@ -60,9 +62,9 @@ class SideCall(Generic[Answer]):
     _error: Exception | None = None
 
     def answer(self) -> Answer:
-        """Return the newest answer, asking first if it is time to.
+        """Return the newest answer, asking first if it is due.
 
-        While the engine is slow to answer, the previous answer stands for up to two periods.
+        While the engine is slow to answer, the previous answer is good for up to two periods.
         Raises CallRefused if the engine refuses or has not answered yet.
         """
         self._ask_if_due()
@@ -92,7 +94,7 @@ class SideCall(Generic[Answer]):
     def _take(self, attempt: _Attempt[Answer]) -> None:
         error = attempt.error
         if isinstance(error, EngineError) and not isinstance(error, CallRefused):
-            # Whoever needs the connection finds out whether it still works.
+            # Calls that the whole cycle depends on will show whether the connection still works.
             error = CallRefused(str(error), error.code)
         self._error = error
         if attempt.answers:

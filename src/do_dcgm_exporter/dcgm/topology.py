@@ -1,4 +1,4 @@
-"""The entities of one machine, and which is part of which."""
+"""Describe the entities of one machine, and which belongs to which."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU by DCGM's id. A part the driver did not tell is empty."""
+    """A GPU by DCGM's id. Whatever the driver did not tell is empty."""
 
     id: int
     uuid: str
@@ -19,7 +19,7 @@ class Gpu:
 
     @property
     def entity(self) -> Entity:
-        """The GPU as DCGM addresses it."""
+        """The GPU's DCGM entity."""
         return Entity(EntityKind.GPU, self.id)
 
 
@@ -34,20 +34,20 @@ class GpuInstance:
 
     @property
     def entity(self) -> Entity:
-        """The instance as DCGM addresses it."""
+        """The instance's DCGM entity."""
         return Entity(EntityKind.GPU_INSTANCE, self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeInstance:
-    """A MIG compute instance, known only because XIDs may be reported on it."""
+    """A MIG compute instance, of interest only because XIDs may be reported on it."""
 
     id: int
     gpu_instance_id: int
 
     @property
     def entity(self) -> Entity:
-        """The compute instance as DCGM addresses it."""
+        """The compute instance's DCGM entity."""
         return Entity(EntityKind.COMPUTE_INSTANCE, self.id)
 
 
@@ -70,9 +70,9 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All entities of one machine, each kind by index.
+    """All entities of one machine, each kind sorted by id.
 
-    ``absent`` names the kinds that this engine or machine does not have, with its words.
+    ``absent`` says why this engine or machine lacks a kind.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -86,7 +86,7 @@ class Topology:
 
     @property
     def mig_parts(self) -> tuple[GpuInstance | ComputeInstance, ...]:
-        """Everything that GPUs are cut into."""
+        """All GPU instances and compute instances."""
         return (*self.gpu_instances, *self.compute_instances)
 
     def gpu(self, gpu_id: int) -> Gpu:
@@ -98,7 +98,7 @@ class Topology:
         return next(instance for instance in self.gpu_instances if instance.id == instance_id)
 
     def gpu_id_of(self, entity: Entity) -> int | None:
-        """Return the GPU that ``entity`` is or is cut from, None for other hardware."""
+        """Return the id of the GPU that ``entity`` is or is part of, None for other hardware."""
         if entity.kind is EntityKind.GPU:
             return entity.id
         if entity.kind is EntityKind.GPU_INSTANCE:
@@ -108,7 +108,7 @@ class Topology:
         return None
 
     def shown_entity(self, entity: Entity) -> Entity:
-        """Return the entity whose labels ``entity`` carries, for a compute instance its parent."""
+        """Return the entity whose labels ``entity`` carries: its parent for a compute instance."""
         if entity.kind is EntityKind.COMPUTE_INSTANCE:
             return Entity(EntityKind.GPU_INSTANCE, self._parent_instance(entity.id))
         return entity

@@ -1,7 +1,7 @@
-"""Room for the values of one call, the same from cycle to cycle.
+"""Reuse one buffer for the values of every call.
 
-A value takes 4 kB. NVIDIA's bindings make room for all of them anew in every call, which on
-8 GPUs has the kernel map and clear 500 pages each time.
+A value takes 4 kB. NVIDIA's bindings allocate all of them in every call, which on 8 GPUs makes
+the kernel map and clear 500 pages each time.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from do_dcgm_exporter.dcgm.decoding import FIELD_VALUE_SIZE
 
 
 class ValueBuffer:
-    """A C buffer that holds as many ``dcgmFieldValue_v2`` as were ever asked for at once."""
+    """A C buffer for as many ``dcgmFieldValue_v2`` as were ever asked for at once."""
 
     def __init__(self) -> None:
         self._buffer: ctypes.Array[Any] = ctypes.create_string_buffer(0)
 
     def cleared(self, count: int) -> ctypes.Array[Any]:
-        """Room for ``count`` values, all zero: what a call leaves out must not be an old value."""
+        """Return zeroed room for ``count`` values, so that a skipped one is not an old value."""
         size = count * FIELD_VALUE_SIZE
         if len(self._buffer) < size:
             self._buffer = ctypes.create_string_buffer(size)

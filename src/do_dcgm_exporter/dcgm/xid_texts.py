@@ -1,4 +1,4 @@
-"""What each XID means, in the words NVIDIA's exporters put on ``err_msg``."""
+"""Explain XIDs in the words that NVIDIA's exporters use for ``err_msg``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TABLE = Path(__file__).with_name("xid-errors.json")
 
 
 def xid_text(xid: int) -> str:
-    """Return the meaning of ``xid``, or ``Unknown Error`` for one that is not in the table."""
+    """Return the meaning of ``xid``, or ``Unknown Error`` if it is not in the table."""
     return _texts().get(str(xid), "Unknown Error")
 
 

@@ -434,7 +434,7 @@ def test_the_snaps_second_engine_is_a_problem() -> None:
 
 
 def test_profiling_that_is_offered_and_stays_blank_is_a_problem() -> None:
-    note = "no profiling metrics on GPU 0: the engine offers and refuses them"
+    note = "no profiling metrics on GPU 0: the engine offers them but refuses to watch them"
     problem = only(found(health=Answer(200, f"OK\nanother note\n{note}\n")))
     assert ("profiling-blank", f"do-dcgm-exporter.service: {note}") == (problem.id, problem.what)
     without = replace(CLEAN.engine, profiling=Profiling.UNSUPPORTED)

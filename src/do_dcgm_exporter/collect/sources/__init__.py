@@ -1,4 +1,4 @@
-"""Collectors: each turns what a cycle read into families of one source.
+"""Collectors, each of which turns what a cycle read into the families of one source.
 
-A collector fails alone: the session times each, and a failure costs its own families.
+A collector fails alone: a failure costs only its own families.
 """

@@ -1,4 +1,4 @@
-"""Families about clock events (throttle reasons), from the cycle's own samples of field 112.
+"""Make the clock event (throttle reason) families from the cycle's samples of field 112.
 
 DCGM_EXP_CLOCK_EVENTS_COUNT{gpu="0",…,clock_event="power_cap",window_size_in_ms="20000"} 1
 DCGM_EXP_CLOCK_EVENTS_TOTAL{gpu="0",…,clock_event="power_cap"} 3
@@ -43,7 +43,7 @@ class ClockEventCollector:
                 yield _family(counter, self._totals(answering))
 
     def _take_mask(self, entity: Entity, readings: Readings) -> bool:
-        """Note the mask of ``entity``; False where there is none to be known."""
+        """Note the mask of ``entity`` and return True, or return False if it has none."""
         if self.topology.gpu_id_of(entity) in readings.lost_gpus:
             readings.drop(Absence.GPU_LOST)
             return False
@@ -65,7 +65,7 @@ class ClockEventCollector:
                 yield from self._sample(entity, (("clock_event", name), window), counts[name])
 
     def _totals(self, entities: Sequence[Entity]) -> Iterator[Sample]:
-        """All events, begun or not: rate() misses the first of a series that was not there."""
+        """Yield every event, begun or not: rate() misses the first increase of a new series."""
         for entity in entities:
             started = self.log.started(entity)
             for name in EVENT_NAMES.values():

@@ -1,4 +1,4 @@
-"""Families of watched fields, one per counter.
+"""Make the families of watched fields, one per counter.
 
 # HELP DCGM_FI_DEV_GPU_TEMP GPU core temperature (in °C).
 # TYPE DCGM_FI_DEV_GPU_TEMP gauge
@@ -24,10 +24,9 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class FieldCollector:
-    """Exports every counter that is a field, on its ``carriers``: the entities by its name.
+    """Exports every field counter on its ``carriers``, which are entities by counter name.
 
-    Profiling fields that an entity's GPU does not offer are not asked for there, which
-    ``profiling`` knows.
+    ``profiling`` knows which profiling fields an entity's GPU does not offer.
     """
 
     topology: Topology
@@ -69,7 +68,7 @@ class FieldCollector:
                 readings.drop(value if isinstance(value, Absence) else Absence.NOT_A_NUMBER)
 
     def _lost_entities(self, readings: Readings) -> frozenset[Entity]:
-        """Everything on a lost GPU: what the engine still answers there is not its state."""
+        """Return everything on a lost GPU, as what the engine still answers is not its state."""
         if not readings.lost_gpus:
             return frozenset()
         return frozenset(
@@ -80,7 +79,7 @@ class FieldCollector:
 
 
 def carriers(counters: CounterSet, entities: Iterable[Entity]) -> Mapping[str, Sequence[Entity]]:
-    """Return the entities that carry each field counter; the XID collector has field 230."""
+    """Return the entities that carry each field counter, leaving field 230 to XidCollector."""
     entities = tuple(entities)
     return {
         counter.name: tuple(entity for entity in entities if carries(entity.kind, counter))

@@ -1,4 +1,4 @@
-"""One series per GPU and instance with its label counters, for ``--label-fields-as-info``.
+"""Make one series per GPU and instance with its label counters (``--label-fields-as-info``).
 
 do_dcgm_exporter_gpu_info{gpu="0",UUID="GPU-…",…,Hostname="droplet",DCGM_FI_DRIVER_VERSION="…"} 1
 """
@@ -15,18 +15,18 @@ from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.dcgm.entities import Entity
 
 GPU_INFO = "do_dcgm_exporter_gpu_info"
-_HELP = "1; the label counters of a GPU or GPU instance."
+_HELP = "1, with the label counters of a GPU or GPU instance as labels."
 
 
 @dataclass(frozen=True, slots=True)
 class GpuInfoCollector:
-    """Describes ``entities``; a lost GPU keeps what was known of it, as it keeps its XIDs."""
+    """Describes ``entities``. A lost GPU keeps its last description, as it keeps its XIDs."""
 
     labels: LabelBlocks
     entities: Sequence[Entity]
     name: str = "gpu_info"
 
     def collect(self, _: CounterSet, __: Readings) -> Iterator[Family]:
-        """Yield the one family, which no counter asks for."""
+        """Yield the info family, which no counter asks for."""
         samples = tuple(Sample(self.labels.info_of(entity), "1") for entity in self.entities)
         yield Family(GPU_INFO, MetricType.GAUGE, _HELP, samples)

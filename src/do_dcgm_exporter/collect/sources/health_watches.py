@@ -1,4 +1,4 @@
-"""DCGM's health watches, one sample per GPU and watched system.
+"""Report DCGM's health watches, one sample per GPU and watched system.
 
 DCGM_EXP_GPU_HEALTH_STATUS{gpu="0",…,health_error_code="DCGM_FR_OK",health_watch="PCIE"} 0
 """
@@ -22,15 +22,15 @@ from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.side_call import SideCall
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
-# A check takes up to 90 ms of the engine's time (observed on 3.3.9); 45 s have been reported.
+# In seconds. A check takes the engine up to 90 ms (observed on 3.3.9); 45 s have been reported.
 CHECK_EVERY = 60.0
 
-# How often the engine samples what its health watches need, and how long it keeps it:
-# the values of its own default, DCGM's dcgmHealthSet.
+# How often the engine samples what its health watches need, and how long it keeps that, in
+# seconds: the defaults of DCGM's dcgmHealthSet.
 _WATCH_INTERVAL = 30.0
 _WATCH_KEEP = 600.0
 
-# Bits of dcgmHealthSystems_t, in the order they are shown.
+# Bits of dcgmHealthSystems_t, in the order shown.
 _WATCHES = {
     0x1: "PCIE",
     0x2: "NVLINK",
@@ -85,14 +85,14 @@ class HealthCollector:
                 yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def warnings(self, lost_gpus: Container[int]) -> Iterator[HealthWarning]:
-        """Yield what did not pass the last check; ALL only repeats the worst."""
+        """Yield what did not pass the last check, without ALL, which only repeats the worst."""
         for (gpu, system), (health, code) in self._states.items():
             if system != _ALL and health and gpu.id not in lost_gpus:
                 error = self.engine.health_error_name(code)
                 yield HealthWarning(gpu.id, _WATCHES[system], error, health == _FAILURE)
 
     def _checked(self) -> _States:
-        """Check now; one check at a time, in a thread of its own."""
+        """Check now. Only the side call's thread runs this, one check at a time."""
         if self._group is None:
             self._group, _ = self.engine.create_group(gpu.entity for gpu in self.gpus)
         if not self._is_watched:
@@ -101,7 +101,7 @@ class HealthCollector:
         return self._worst(self.engine.health_incidents(self._group))
 
     def _worst(self, incidents: Sequence[HealthIncident]) -> _States:
-        """Per GPU and system the worst result and its error code; ALL has the GPU's worst."""
+        """Return the worst result and its code by GPU and system; ALL has the GPU's worst."""
         states: dict[tuple[Entity, int], tuple[int, int]] = {}
         for incident in incidents:
             gpu_id = self.topology.gpu_id_of(incident.entity)
@@ -116,7 +116,7 @@ class HealthCollector:
     def _samples(self, readings: Readings) -> Iterator[Sample]:
         for gpu in self.gpus:
             if gpu.id in readings.lost_gpus:
-                # DCGM reads PASS on every watch of a lost GPU (observed).
+                # DCGM reports PASS on every watch of a lost GPU (observed).
                 readings.drop(Absence.GPU_LOST)
                 continue
             for system, watch in _WATCHES.items():

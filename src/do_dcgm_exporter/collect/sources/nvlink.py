@@ -1,4 +1,4 @@
-"""The state of each GPU's own NvLinks, for the exporter's own metrics.
+"""Read the state of each GPU's own NVLinks, for the exporter's own metrics.
 
 do_dcgm_exporter_nvlink_state{gpu="0",nvlink="0"} 3
 """
@@ -17,7 +17,7 @@ from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES, SideCall
 from do_dcgm_exporter.dcgm.topology import Gpu
 
-_NO_LINK = 0  # dcgmNvLinkLinkState_t; also what every slot without a link reads
+_NO_LINK = 0  # dcgmNvLinkLinkState_t; what every slot without a link reads
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class NvLinkCollector:
     def collect(self, readings: Readings) -> LinkStates:
         """Return states by GPU and link (1 disabled, 2 down, 3 up), none for lost GPUs.
 
-        Raises CallRefused, unless the refusal means that there are no NvLinks to ask about.
+        Raises CallRefused, unless the refusal means that there are no NVLinks to ask about.
         """
         try:
             states = self._question.answer()

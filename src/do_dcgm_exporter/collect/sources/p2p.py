@@ -1,4 +1,4 @@
-"""NvLink peer-to-peer state of every ordered pair of GPUs.
+"""Report the NVLink peer-to-peer state of every ordered pair of GPUs.
 
 DCGM_EXP_P2P_STATUS{gpu="0",…,link_status="OK",peer_gpu="1"} 0
 """
@@ -32,7 +32,7 @@ _STATES = (
 
 @dataclass(slots=True)
 class P2PCollector:
-    """Asks for the matrix of peer-to-peer states; bindings have it from 4.4.2 on."""
+    """Asks for the matrix of peer-to-peer states, which bindings offer since 4.4.2."""
 
     engine: HostEngine
     labels: LabelBlocks

@@ -1,11 +1,11 @@
-"""Families about XIDs: the last one, how many in a window, how many ever, and when.
+"""Make the XID families: the last one, counts in a window, totals, and when each last occurred.
 
     DCGM_FI_DEV_XID_ERRORS{gpu="3",…,err_code="79",err_msg="GPU has fallen off the bus"} 79
     DCGM_EXP_XID_ERRORS_COUNT{gpu="3",…,window_size_in_ms="20000",xid="79"} 1
     DCGM_EXP_XID_ERRORS_TOTAL{gpu="3",…,xid="79"} 1
     DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS{gpu="3",…,xid="79"} 1795444713.079149
 
-They outlive a lost GPU, for XID 79 is the loss.
+They outlive a lost GPU, because XID 79 is the loss.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from do_dcgm_exporter.dcgm.xid_texts import xid_text
 class XidCollector:
     """Follows field 230 on GPUs, GPU instances and compute instances.
 
-    ``shown`` are the entities that always have a series; a GPU instance outside of it
-    gets one with its first XID. ``reader`` has the watches of field 230.
+    ``shown`` are the entities that always have a series. Any other GPU instance gets one with
+    its first XID. ``reader`` has the watches of field 230.
     """
 
     engine: HostEngine
@@ -78,7 +78,7 @@ class XidCollector:
         return None
 
     def follow(self, readings: Readings) -> None:
-        """Take the events that were read, with those behind any newest one that is new.
+        """Take the events that were read, and any that the engine kept before a new one.
 
         Raises EngineUnavailable.
         """
@@ -90,7 +90,7 @@ class XidCollector:
                     self.log.add(entity, events)
         for entity, raws in self.reader.told.items():
             self.log.add(entity, [event for raw in raws for event in _events_in(raw)])
-        # What only another client watches has a latest value, but no history for us.
+        # A field that only another client watches has a latest value, but no history for us.
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
         self.log.take_held()
@@ -103,7 +103,7 @@ class XidCollector:
     def look_back(self, unwatched: Iterable[Entity]) -> None:
         """Take the last XID of GPUs that were lost before this session and cannot be watched.
 
-        Only once: the engine logs an error for each value it is asked for and does not watch.
+        Call this once: the engine logs an error for each value it does not watch.
         """
         entities = list(unwatched)
         try:
@@ -114,7 +114,7 @@ class XidCollector:
             self.log.add(raw.entity, _events_in(raw))
 
     def hold_what_was_told(self, readings: Readings) -> None:
-        """Keep the XIDs of a cycle that failed for the next one to count."""
+        """Hold the XIDs of a failed cycle for the next one to count."""
         for entity, raw in self._latest(readings).items():
             self.log.hold(entity, _events_in(raw))
         for entity, raws in self.reader.told.items():
@@ -129,7 +129,7 @@ class XidCollector:
         }
 
     def _is_new(self, raw: RawValue) -> bool:
-        """Return whether this is news. A blank is, too: there may be an XID before it.
+        """Return whether ``raw`` is new. A blank always is, as an XID may precede it.
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
@@ -147,22 +147,22 @@ class XidCollector:
         except CallRefused:
             raws = []
         events: dict[Entity, list[XidEvent]] = {}
-        # The latest value counts even if the engine refuses to tell the history.
+        # The latest value counts even if the engine refuses to return the history.
         for raw in (*raws, *fresh):
             known = events.setdefault(raw.entity, [])
             known += [event for event in _events_in(raw) if event not in known]
         return events
 
     def _unread_from(self, raw: RawValue) -> int:
-        """From when on the engine may have kept events that were not taken yet."""
+        """Return the time (µs) from which the engine may have events not yet taken."""
         read_until = self.log.of(raw.entity).read_until
         if raw.timestamp > read_until:
             return read_until + 1
-        # The clock was set back: there are events from before and after that time.
+        # The clock was set back, so unread events may be on either side of that time.
         return max(0, raw.timestamp - KEPT_FOR * 1_000_000)
 
     def _entities(self) -> list[Entity]:
-        """Those always shown, and any instance with an XID, by kind and index."""
+        """Return those always shown, and any instance with an XID, by kind and id."""
         told = {
             self.topology.shown_entity(entity)
             for watch in self.reader.watches
@@ -172,7 +172,7 @@ class XidCollector:
         return sorted({*self.shown, *told})
 
     def _sources(self, entity: Entity) -> list[Entity]:
-        """``entity`` and the compute instances that carry its labels."""
+        """Return ``entity`` and the compute instances that carry its labels."""
         parts = (
             part.entity
             for part in self.topology.compute_instances
@@ -196,10 +196,10 @@ class XidCollector:
             yield Sample(block, str(xid))
 
     def _answers_no_data(self, entity: Entity, readings: Readings) -> bool:
-        """Return whether there is no XID to be had.
+        """Return whether ``entity`` is known to have had no XID.
 
-        The engine lets nobody watch a lost GPU anew, and has blanks alone once it asks the
-        driver no more. Of a GPU that was lost before it was ever read, nothing is known.
+        The engine accepts no new watch on a lost GPU, and has only blanks once it stops asking
+        the driver. A GPU lost before it was ever read is unknown.
         """
         value = readings.get(entity, XID_FIELD)
         if value is Absence.NOT_WATCHED:
@@ -223,7 +223,7 @@ class XidCollector:
     def _by_xid(
         self, entity: Entity, counts: Tally[int], labels: tuple[tuple[str, str], ...]
     ) -> Iterator[Sample]:
-        """One sample per XID, or one of 0 without the ``xid`` label where there is none."""
+        """Yield one sample per XID, or a single 0 without the ``xid`` label if there are none."""
         if not counts:
             yield from (Sample(b, "0") for b in self.labels.with_labels(entity, labels))
         for xid, count in sorted(counts.items()):
@@ -241,7 +241,7 @@ class XidCollector:
 
 
 def _events_in(raw: RawValue) -> list[XidEvent]:
-    """Return the XID in a value of field 230; a blank and 0 are none."""
+    """Return the XID in a value of field 230, where a blank or 0 means none."""
     if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
