@@ -17,6 +17,8 @@ from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 _APPLY = f"{COMMAND} apply"
 _CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
 _PACKAGE = "datacenter-gpu-manager-4-core"
+_CLIENT_OF_47 = ("libdcgm", "datacenter-gpu-manager-4-python3")
+_PACKAGES_OF_47 = {"nv-hostengine", *_CLIENT_OF_47}
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 _SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
 _NOTED = (plan.Reason.EDITED, plan.Reason.FORBIDDEN)
@@ -122,15 +124,21 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
         Condition.NO_DRIVER: (
             "engine-without-driver", reason, _there(found, "modprobe nvidia") + restart
         ),
-        Condition.NO_CLIENT: (
-            "no-client-library", reason, (f"apt install --reinstall {_PACKAGE}",)
-        ),
+        Condition.NO_CLIENT: ("no-client-library", reason, (_install_client(found.packages),)),
         Condition.FAILED: ("engine-not-asked", f"the engine: {reason}", again),
     }  # fmt: skip
     if condition in what:
         yield Problem(*what[condition])
     elif condition is Condition.ABSENT:
         yield _absent(found)
+
+
+def _install_client(packages: Mapping[str, str]) -> str:
+    """Return how to get bindings and library, which are packages of their own since DCGM 4.7."""
+    if not _PACKAGES_OF_47 & packages.keys():
+        return f"apt install --reinstall {_PACKAGE}"
+    missing = [name for name in _CLIENT_OF_47 if name not in packages]
+    return f"apt install {' '.join(missing or ('--reinstall', *_CLIENT_OF_47))}"
 
 
 def _absent(found: Findings) -> Problem:

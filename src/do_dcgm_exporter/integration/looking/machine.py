@@ -8,7 +8,7 @@ from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import run
 
 _DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
-_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator")
+_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hostengine$")
 _ANSWER_SECONDS = 3.0
 
 
