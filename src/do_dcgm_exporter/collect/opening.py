@@ -19,6 +19,7 @@ from do_dcgm_exporter.collect.plan import (
     XID_FIELD,
     XID_KINDS,
     FieldPlan,
+    fields_asked_for,
     of_kind,
     plan_fields,
 )
@@ -39,6 +40,7 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.conversions import stand_ins
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
@@ -63,8 +65,14 @@ def open_session(
     discovery = Discovery(engine, clock, known_gpus)
     inventory = discovery.inventory()
     topology = discovery.topology(inventory)
-    scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
     watcher = Watcher(engine)
+    scope = _Scope(
+        topology,
+        select(topology, configuration.settings),
+        configuration,
+        stand_ins(fields_asked_for(configuration.counters), watcher.unknown_of),
+        clock,
+    )
     missed_gpus = scope.gpus_other_than(scope.watch_life_signs(watcher))
     scope.watch_fields(watcher)
     xid_watches = scope.watch_xids(watcher)
@@ -98,7 +106,8 @@ def _session(
         topology=topology,
         selection=scope.selection,
         batches=tuple(scope.batches(watcher.unknown, missed_gpus)),
-        unknown_fields=watcher.unknown,
+        stand_ins=scope.stand_ins,
+        unknown_fields=frozenset(watcher.unknown),
         reader=BatchReader(engine, clock),
         profiling=profiling,
         labels=labels,
@@ -123,11 +132,15 @@ _NOTHING: tuple[tuple[int, ...], tuple[Entity, ...]] = ((), ())
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What is asked for on which entities of one topology."""
+    """What is asked for on which entities of one topology.
+
+    ``stand_ins`` are fields that the engine lacks, with those they are computed from.
+    """
 
     topology: Topology
     selection: Selection
     configuration: Configuration
+    stand_ins: Mapping[int, int]
     clock: Callable[[], float]
 
     @property
@@ -139,7 +152,7 @@ class _Scope:
         for kind in EntityKind:
             entities = of_kind(self.selection.entities, kind)
             if entities:
-                yield plan_fields(kind, self.configuration.counters), entities
+                yield plan_fields(kind, self.configuration.counters, self.stand_ins), entities
 
     def watch_life_signs(self, watcher: Watcher) -> set[Entity]:
         """Watch the life signs of the GPUs in scope; the answer is those that are watched."""

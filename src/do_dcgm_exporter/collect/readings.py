@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
 
@@ -66,7 +67,17 @@ class Readings:
     def get(self, entity: Entity, field_id: int) -> Reading:
         """Return the value of a field on an entity, or why there is none."""
         found = self.values.get((entity, field_id))
+        if found is None:
+            found = self._converted(entity, field_id)
         return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
+
+    def _converted(self, entity: Entity, field_id: int) -> Reading | None:
+        """Return the value computed from the other field of the same quantity, if that was read."""
+        conversion = conversion_to(field_id)
+        if conversion is None:
+            return None
+        found = self.values.get((entity, conversion.source.id))
+        return conversion.apply(found) if isinstance(found, int | float) else found
 
     def drop(self, reason: Absence) -> None:
         """Count one value that is not exported."""

@@ -69,8 +69,9 @@ class Batch:
 class Session:
     """A connection with all that was set up on it; ``opening.open_session`` makes one.
 
-    ``missed_gpus`` are those that the engine refused to watch, as it does lost ones. What
-    was sampled of them before stays readable, so their life signs mean nothing.
+    ``stand_ins`` are the fields asked for that the engine lacks and that are computed from
+    another one. ``missed_gpus`` are those that the engine refused to watch, as it does lost
+    ones. What was sampled of them before stays readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -80,7 +81,8 @@ class Session:
     topology: Topology
     selection: Selection
     batches: Sequence[Batch]
-    unknown_fields: Mapping[int, str]
+    stand_ins: Mapping[int, int]
+    unknown_fields: frozenset[int]
     reader: BatchReader
     profiling: ProfilingWatch
     labels: LabelBlocks
