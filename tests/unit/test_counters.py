@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from do_dcgm_exporter.config.counters import (
     parse_counters,
     read_counter_set,
 )
+from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.errors import ConfigurationError
 
@@ -306,10 +309,42 @@ def test_every_shipped_default_line_is_ok() -> None:
     assert set(shipped_default().tally()) == {Verdict.OK}
 
 
+def test_the_set_of_4_9_is_the_default_set_under_other_names() -> None:
+    other = read_counter_set(ETC / "counters-4.9.csv", [])
+    assert set(other.tally()) == {Verdict.OK}
+    assert len(other.counters) == len(shipped_default().counters)
+    for old, new in zip(shipped_default().counters, other.counters, strict=True):
+        assert (old.special, old.type) == (new.special, new.type)
+        if old.field is None or new.field is None:
+            assert old == replace(new, path=old.path, line=old.line)
+            continue
+        conversion = conversion_to(old.field.id)
+        assert new.field is (conversion.source if conversion else old.field)
+        assert new.name == newest_names()[new.field.id]
+
+
+def newest_names() -> dict[int, str]:
+    """What each field is called in 4.7."""
+    names = {}
+    for table, column in (("fields.csv", "name_4.6.0"), ("fields-4.7.csv", "name_4.7")):
+        with (DATA / table).open(encoding="utf-8", newline="") as file:
+            names |= {int(row["id"]): row[column] for row in csv.DictReader(file)}
+    return names
+
+
+@pytest.mark.parametrize("number", range(26))
+def test_the_set_of_4_9_has_all_that_dcgm_exporter_4_9_has(number: int) -> None:
+    with (DATA / "exporter-4.9.csv").open(encoding="utf-8", newline="") as file:
+        row = list(csv.DictReader(file))[number]
+    ours = {c.name: c for c in read_counter_set(ETC / "counters-4.9.csv", []).counters}
+    assert ours[row["metric_4.9"]].type.value == row["type"]
+
+
 def test_the_default_set_is_the_union_of_the_exporters_it_replaces() -> None:
     ids = {counter.field.id for counter in shipped_default().counters if counter.field}
     assert ids == {
-        *(1, 66, 100, 101, 112, 140, 150, 155, 156, 158, 159, 160, 164, 190, 191, 202),
+        *(1, 4, 66, 100, 101, 112, 140, 150, *range(155, 161), 164, 190, 191, 202),
+        *(170, 171, 173, 174, 175, 392, 396),
         *(203, 204, 206, 207, 230, *range(240, 246), *range(250, 255), *range(310, 314)),
         *(390, 391, 393, 394, 395, 409, 419, 429, 439, 449, 526, *range(856, 863), 870),
         *range(1001, 1013),

@@ -57,7 +57,7 @@ _WORDS = {
     EntityLevel.NONE: "host",
     EntityLevel.VGPU: "vGPU",
     EntityLevel.SWITCH: "NvSwitch",
-    EntityLevel.LINK: "NvLink",
+    EntityLevel.LINK: "NvSwitch link",
     EntityLevel.CPU: "CPU",
     EntityLevel.CPU_CORE: "CPU core",
     EntityLevel.CONNECTX: "ConnectX adapter",

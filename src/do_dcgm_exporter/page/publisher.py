@@ -25,6 +25,21 @@ from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
 from do_dcgm_exporter.page.status import Status
 
 _NO_FAMILIES = Rendered(b"", b"")
+
+# Families of the default sets that DigitalOcean's endpoint does not know, under either name.
+NOT_FORWARDED = frozenset(
+    {
+        *("DCGM_FI_DEV_COUNT", "DCGM_FI_SYSTEM_GPU_QUANTITY"),
+        *("DCGM_FI_DEV_POWER_USAGE_INSTANT", "DCGM_FI_DEV_BOARD_POWER_RAW_WATTS"),
+        *("DCGM_FI_DEV_RETIRED_PENDING", "DCGM_FI_DEV_PAGE_RETIRED_PENDING"),
+        *("DCGM_FI_DEV_FABRIC_MANAGER_ERROR_CODE", "DCGM_FI_DEV_FABRIC_MANAGER_ERROR"),
+        "DCGM_FI_DEV_ROW_REMAP_PENDING",
+        "DCGM_FI_DEV_FABRIC_MANAGER_STATUS",
+        "DCGM_FI_DEV_FABRIC_CLIQUE_ID",
+        "DCGM_FI_DEV_FABRIC_HEALTH_MASK",
+        "DCGM_FI_DEV_FABRIC_HEALTH_SUMMARY",
+    }
+)
 STARTING = Health(False, "starting: no cycle has ended yet", is_starting=True)
 
 
@@ -33,6 +48,7 @@ class Content:
     """The engine's part of a page. ``simulated`` means that all values are made up."""
 
     families: Rendered = _NO_FAMILIES
+    forwarded: bytes = b""
     health: Health = STARTING
     simulated: bool = False
 
@@ -43,7 +59,7 @@ def make_page(content: Content, own: Rendered, status: Status) -> Page:
     return Page(
         text=Body(families.text + own.text),
         openmetrics=Body(families.openmetrics + own.openmetrics + OPENMETRICS_END),
-        forwarded=families.text,
+        forwarded=content.forwarded,
         health=content.health,
         simulated=content.simulated,
         status=status,
@@ -99,13 +115,15 @@ class Publisher:
         ``simulated`` means that all values are made up.
         """
         families = render(result.snapshot.families)
+        known = [one for one in result.snapshot.families if one.name not in NOT_FORWARDED]
+        forwarded = render(known).text
         with self._lock:
             seconds = self._cycles.seconds(cycle)
             if seconds is None:
                 return False
             self._telemetry.record(result, versions, seconds, self._wall_clock())
             self._remember(result.machine)
-            self._publish(Content(families, health, simulated), ends_cycle=True)
+            self._publish(Content(families, forwarded, health, simulated), ends_cycle=True)
             return True
 
     def publish_outage(self, cycle: int, reason: str, engine_up: bool = False) -> bool:
