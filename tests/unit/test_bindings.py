@@ -129,13 +129,17 @@ def test_bindings_without_their_library_make_way_for_others(
     assert "3" == loaded()
 
 
-def test_a_missing_library_is_named_with_dcgms_words(search_path: tuple[Path, Path]) -> None:
+def test_a_missing_library_is_named_with_dcgms_words(
+    search_path: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_has_library", lambda _usr: False)
     install(search_path[0], init="raise DCGMError('The library was not found')")
     install(search_path[1], init="raise DCGMError()")
     with pytest.raises(BindingsError) as caught:
         load_bindings()
     expected = (
-        f"the bindings in {search_path[0]} cannot load their libdcgm (The library was not found); "
+        f"the bindings in {search_path[0]} cannot load their libdcgm (The library was not found)"
+        ": install libdcgm; "
         f"the bindings in {search_path[1]} cannot load their libdcgm (DCGM error -25)"
     )
     assert expected == str(caught.value)

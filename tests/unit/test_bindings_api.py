@@ -46,7 +46,7 @@ VERSIONED_MEMBERS = {
     *("cpuId", "ownedCores", "numCpus"),
 }
 # Structures that only the functions of OPTIONAL_FUNCTIONS need.
-OPTIONAL_STRUCTURES = {"c_dcgmNvLinkP2PStatus_v1"}
+OPTIONAL_STRUCTURES = {"c_dcgmConnectV3Params_v1", "c_dcgmNvLinkP2PStatus_v1"}
 
 
 class Use(NamedTuple):
