@@ -79,6 +79,8 @@ class Watcher:
             known, unknown = split_off_culprits(some, self._takes)
             self.known.update(known)
             self.unknown.update(unknown)
+            if unknown:
+                _log.info("fields unknown to this engine: %s", ", ".join(map(str, unknown)))
         return frozenset(self.unknown.intersection(field_ids))
 
     def release(self, watch: Watch) -> None:
@@ -149,9 +151,7 @@ class Watcher:
         """
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
-        except CallRefused as error:
-            if len(field_ids) == 1:
-                _log.info("field %d is not known to this engine: %s", field_ids[0], error)
+        except CallRefused:
             return False
         return True
 
