@@ -131,6 +131,7 @@ def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
         engine,
         environ={"DCGM_SIMULATOR_VERSION": version},
         collectors=ETC / "counters-4.9.csv",
+        collect_interval=5000,
     )
     page = exporter.wait_until_up()
     assert {"DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_USED_BYTES"} <= page.dcgm
@@ -140,6 +141,9 @@ def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
 
 @pytest.mark.parametrize("counters", ["168-counters.csv", "odd-help.csv"])
 def test_with_counters_of_the_user(stage: Stage, counters: str) -> None:
-    exporter = stage.exporter(stage.engine("hgx"), default_counters=DATA / counters)
+    # A cycle may take an interval; this one simulates 292 switches and links.
+    exporter = stage.exporter(
+        stage.engine("hgx"), default_counters=DATA / counters, collect_interval=5000
+    )
     exporter.wait_until_up()
     complaints(exporter.get().text)  # names and help are the user's own
