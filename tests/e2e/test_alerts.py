@@ -71,6 +71,7 @@ FAULTS = {
     "NvLinkDown": ("nvlink --gpu 6 --link 3 down", {"gpu": "6"}),
     "GpuIdleButMemoryHeld": ("set --entity gpu:6 1001 0", {"gpu": "6"}),
     "NvSwitchFatalError": ("set --entity switch:1 856 20034", {"nvswitch": "nvswitch1"}),
+    "FabricNotReady": ("set --entity gpu:0 170 4", {"gpu": "0"}),
     "GpuLost": ("lose-gpu 7", {"gpu": "7"}),
 }
 # What goes wrong on other machines, or with the exporter itself, and where.
