@@ -31,7 +31,7 @@ endif
 .PHONY: help run test test-all test-lint test-unit test-contract test-smoke test-e2e test-coverage test-missing
 .PHONY: test-faults test-browser test-package $(RELEASES:%=test-%) lint
 .PHONY: fault-simulation soak soak-http fuzz testssl audit
-.PHONY: deb apt-repo bench bench-plot fleet dashboards screenshots clean
+.PHONY: deb deb-src apt-repo bench bench-plot fleet dashboards screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -105,6 +105,9 @@ lint: .venv/test ## ruff, mypy --strict, import contracts
 
 deb: ## the Debian packages, in dist
 	tools/make-deb dist
+
+deb-src: ## the source package, in dist
+	tools/make-deb dist source
 
 apt-repo: deb ## a signed repository of them, in dist/apt (SIGNING_KEY, GNUPGHOME)
 	tools/make-apt-repo dist/apt dist/*.deb

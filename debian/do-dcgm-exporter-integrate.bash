@@ -3,7 +3,7 @@ _do_dcgm_exporter_integrate() {
     local words
     case ${COMP_WORDS[1]} in
         check) words='--json --help' ;;
-        apply) words='--dry-run --choice --retry --no-restart --help' ;;
+        apply) words='--choice --retry --no-restart --help' ;;
         restore) words='--help' ;;
     esac
     if [ "${COMP_WORDS[COMP_CWORD - 1]}" = --choice ]; then

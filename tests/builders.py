@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CollectorOutcome, CycleResult
+from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.collect.samples import Family, Snapshot
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.config.addresses import parse_engine_address
@@ -142,7 +144,7 @@ def raw(
 
 def readings_of(*raws: RawValue, now: float = NOW, stale_after: float = 60.0) -> Readings:
     """The readings of a cycle at ``now``."""
-    readings = Readings(now, stale_after)
+    readings = Readings(now, stale_after, SampleAges(lambda: now))
     readings.add(raws)
     return readings
 
@@ -219,13 +221,14 @@ class Bench:
 
     def logs(self, **changes: object) -> EventLogs:
         """Logs that begin now."""
-        return EventLogs.starting_at(self.now, settings(**changes))
+        return EventLogs.starting_now(settings(**changes), lambda: self.now)
 
     def session(
         self,
         *lines: str,
         logs: EventLogs | None = None,
         known: Mapping[int, Gpu] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         **changes: object,
     ) -> Session:
         """A session for the counters of ``lines`` (the default set without any)."""
@@ -234,6 +237,7 @@ class Bench:
             configuration(*lines, **changes),
             logs or self.logs(**changes),
             known or {},
+            clock,
         )
 
     def read(self, session: Session) -> CycleResult:

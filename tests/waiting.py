@@ -13,9 +13,9 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 # Far beyond what anything here takes, for a machine may be busy with other things.
-PATIENCE = 30.0
-# What systemd gives the service to stop (TimeoutStopSec=), and far from the 60 s of a hung call.
-STOP_LIMIT = 10.0
+PATIENCE = 180.0
+# Half of what a hung call takes: who waits for one stops later than this.
+STOP_LIMIT = 30.0
 _PAUSE = 0.02
 
 

@@ -16,7 +16,7 @@ from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
 from do_dcgm_exporter.serve.http.connection import Limits
 from do_dcgm_exporter.serve.server import MetricsServer
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TEXT = b"# HELP up Whether it is.\n# TYPE up gauge\nup 1\n"
 OPENMETRICS = b"up 1\n# EOF\n"
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -38,6 +38,10 @@ UNITS = {
     "BW_KBPS": "KB/s", "BW_MBPS": "MB/s", "BW_MbPS": "Mb/s",
 }  # fmt: skip
 GPU_UTILIZATION = 203
+PARTS = ("thermalSettings", "powerLimits", "identifiers", "memoryUsage")
+"""Those of a GPU's attributes that are played."""
+OF_THE_MACHINE = frozenset({230, 526})
+"""Says nothing about the engine: an XID was made in between, and the fabric differs."""
 
 FIELD_PATTERN = re.compile(
     r"PopulateOneFieldWithFormatting\(\s*(?P<name>\w+),\s*DCGM_FT_(?P<type>\w+),\s*[^,]+,"
@@ -60,12 +64,17 @@ def main() -> None:
     write_rows("fields.json", condense_fields(repository, levels))
     write_rows("constants.json", condense_constants(arguments.shared / "facts" / "bindings"))
     recordings = arguments.shared / "recordings"
-    for version in ("3.3.9", "4.2.3", "4.5.3"):
-        whole = load_recording(recordings / f"dcgm-{version}-h100x8.json.gz")
-        cut = load_recording(recordings / f"dcgm-{version}-h100x8-mig.json.gz")
-        write_json(f"h100-{version}.json", condense_machine(whole, cut))
-    a100 = load_recording(recordings / "dcgm-4.2.3-a100x2.json.gz")
-    write_json("a100-4.2.3.json", condense_machine(a100, None))
+    for version in VERSIONS:
+        whole, cut, recut = (
+            load_recording(recordings / f"dcgm-{version}-{machine}.json.gz")
+            for machine in ("h100x8", "h100x8-mig", "h100x8-recut")
+        )
+        machine = condense_machine(whole, cut)
+        correct(machine["answers"], recut)
+        write_json(f"h100-{version}.json", machine)
+    for version in ("4.2.3", "4.6.0"):
+        a100 = load_recording(recordings / f"dcgm-{version}-a100x2.json.gz")
+        write_json(f"a100-{version}.json", condense_machine(a100, None))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -187,8 +196,14 @@ def load_recording(path: Path) -> dict[str, Any]:
 def condense_machine(whole: dict[str, Any], cut: dict[str, Any] | None) -> dict[str, Any]:
     """Return attributes, topology and per class of entity the answer to every field."""
     machine = {
-        "attributes": [whole["attributes"][key] for key in sorted(whole["attributes"], key=int)],
-        "nvlink": [gpu["linkState"] for gpu in whole["nvlink_status"]["gpus"]],
+        "attributes": [
+            {part: content for part, content in whole["attributes"][gpu].items() if part in PARTS}
+            for gpu in sorted(whole["attributes"], key=int)
+        ],
+        "nvlink": [
+            gpu["linkState"]
+            for gpu in whole["nvlink_status"]["gpus"][: whole["nvlink_status"]["numGpus"]]
+        ],
         "profiling": whole["prof_metric_groups"]["0"],
         "answers": {"gpu": condense_class(whole, 1, None)},
     }
@@ -203,6 +218,30 @@ def condense_machine(whole: dict[str, Any], cut: dict[str, Any] | None) -> dict[
     return machine
 
 
+def correct(answers: dict[str, dict[str, Row]], recut: dict[str, Any]) -> None:
+    """Replace answers of MIG that are of another kind on DCGM's production path.
+
+    All releases but 4.6.0 were recorded with GPUs injected inside DCGM, which have no profiling
+    on compute instances and on 3.3.9 no NvLinks when they are cut.
+    """
+    steps = [step for step in recut["steps"] if "cut anew" not in step["what"]][:2]
+    recording = {"cycles": [{"time_us": s["time_us"], "values": s["values"] + s["prof"]}
+                            for s in steps]}  # fmt: skip
+    in_mig = {gpu for group, gpu in (row["parent"] for row in steps[0]["hierarchy"]) if group == 1}
+    for name, group, only in (("gpu_mig", 1, in_mig), ("gpu_i", 4, None), ("gpu_ci", 5, None)):
+        for field, row in condense_class(recording, group, only).items():
+            known = answers[name][field]
+            if int(field) not in OF_THE_MACHINE and kind_of(row) != kind_of(known):
+                answers[name][field] = row
+
+
+def kind_of(row: Row) -> str:
+    """Return what an answer is: its status, the sentinel it is, or a value."""
+    if len(row) == 2:
+        return f"status {row[1]}"
+    return str(row[3]) if row[2] == "constant" and is_blank(row[3]) else "value"
+
+
 def condense_class(recording: dict[str, Any], group: int, only: set[int] | None) -> dict[str, Row]:
     """Return field id → [type, status, shape, …] of one class of entities."""
     samples: dict[int, list[Row]] = defaultdict(list)
@@ -212,6 +251,8 @@ def condense_class(recording: dict[str, Any], group: int, only: set[int] | None)
         for entity_group, entity, field, kind, status, _, value in cycle["values"]:
             if entity_group != group or (only is not None and entity not in only):
                 continue
+            if value is None and not status:
+                continue  # a blob
             seconds = (cycle["time_us"] - start) / 1e6
             samples[field].append([index, seconds, entity, kind, status, value])
             if field == GPU_UTILIZATION and isinstance(value, int) and value <= 100:

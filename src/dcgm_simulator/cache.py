@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, Value, sentinel
+from dcgm_simulator.engine_log import (
+    NO_COUNTERS,
+    NO_FIELD_VALUE,
+    NO_SAMPLE_OF_COUNTERS,
+    EngineLog,
+)
 from dcgm_simulator.faults import NOTICED_AFTER, Faults, Override, covering
-from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table
+from dcgm_simulator.fields import EVENT_FIELDS, SXID_FIELDS, Field, field_table
 from dcgm_simulator.gpm import GpmEntity, Span
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import NEVER, SECOND, Series, Watch
@@ -45,14 +51,18 @@ class Packing:
     timestamp: int
     generation: int
     span: Span | None
+    status: int
     parts: Packed
 
 
 class Cache:
     """Watches and samples of all fields of all entities."""
 
-    def __init__(self, machine: Machine, hardware: Hardware, faults: Faults) -> None:
+    def __init__(
+        self, machine: Machine, hardware: Hardware, faults: Faults, log: EngineLog
+    ) -> None:
         self._machine = machine
+        self._log = log
         self._hardware = hardware
         self.faults = faults
         self.series: dict[tuple[Entity, int], Series] = {}
@@ -120,6 +130,10 @@ class Cache:
             if connection in series.watches:
                 self.unwatch(connection, entity, fields[field_id], now)
 
+    def is_watched(self, entity: Entity, field: Field) -> bool:
+        """Return whether anybody has ever watched a field of an entity."""
+        return self._place(entity, field) in self.series
+
     def forget_missing(self) -> None:
         """Drop what is known of entities that no longer exist."""
         gone = {key for key in self.series if key[0] != NOWHERE and not self._machine.has(key[0])}
@@ -156,14 +170,48 @@ class Cache:
         series = self.series.get(self._place(entity, field))
         timestamp = None if series is None or live else series.last(now)
         if timestamp is None or field_id in EVENT_FIELDS:
-            return pack_record(self.latest(entity, field, now, live))
+            record = self.latest(entity, field, now, live)
+            if not live:
+                self._note(record.status)
+            return pack_record(record)
         known = self._packed.get((entity, field_id))
         state = timestamp, self.faults.generation, self._span(entity, field, timestamp, now)
-        if known and (known.timestamp, known.generation, known.span) == state:
-            return known.parts
-        parts = pack_record(self.latest(entity, field, now, live))
-        self._packed[entity, field_id] = Packing(*state, parts)
-        return parts
+        if known is None or (known.timestamp, known.generation, known.span) != state:
+            record = self.latest(entity, field, now, live)
+            known = Packing(*state, record.status, pack_record(record))
+            self._packed[entity, field_id] = known
+        self._note(known.status)
+        return known.parts
+
+    def _note(self, status: int) -> None:
+        if status:
+            self._log.latest_failed(status)
+
+    def log_lines(self, now: int) -> Counter[str]:
+        """Return the lines in the log, with those that sampling what cannot be has made."""
+        lines = Counter(self._log.lines)
+        for (entity, field_id), series in self.series.items():
+            if self._is_measured_elsewhere(entity, field_id):
+                lines[NO_SAMPLE_OF_COUNTERS] += sum(1 for _ in series.taken(-1, now))
+            lines.update(self._lines_of_losses(entity, self.fields()[field_id], series, now))
+        return +lines
+
+    def _lines_of_losses(
+        self, entity: Entity, field: Field, series: Series, now: int
+    ) -> Counter[str]:
+        """Return what sampling a field of a lost GPU has written, until 4.4 (recorded)."""
+        is_told = entity.group == EntityGroup.GPU and not self.behaviour.notices_lost_gpus
+        spans = self.faults.lost.get(entity.id, ()) if is_told else ()
+        count = sum(1 for s in spans for _ in series.taken(s.start - 1, min(s.end - 1, now)))
+        if field.is_profiling and not self.behaviour.freezes_profiling_of_lost_gpu:
+            return Counter({NO_COUNTERS: count, NO_SAMPLE_OF_COUNTERS: count})
+        return Counter({NO_FIELD_VALUE: count if field.id in FREEZE_WITH_LOSS else 0})
+
+    def _is_measured_elsewhere(self, entity: Entity, field_id: int) -> bool:
+        """Return whether counters of whole GPUs are watched on a part of one (recorded)."""
+        field = self.fields()[field_id]
+        is_part = entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI)
+        return is_part and field.is_profiling and field.level == EntityGroup.GPU
 
     def _span(self, entity: Entity, field: Field, time: int, now: int) -> Span | None:
         if not field.is_profiling or entity not in self.gpm:
@@ -242,6 +290,11 @@ class Cache:
         samples = self._samples(entity, field, since, now)
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
 
+    def no_data(self, entity: Entity, field: Field) -> Record:
+        """Return what a history says that has no samples from the time on (observed)."""
+        kind, blank = field.type, sentinel(field.type)
+        return Record(*entity, field.id, kind, Status.NO_DATA, 0, blank)
+
     def _samples(self, entity: Entity, field: Field, since: int, now: int) -> list[Sample]:
         key = self._place(entity, field)
         series = self.series.get(key)
@@ -288,12 +341,13 @@ class Cache:
     def _faulty(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
         if self._driver_is_dead(entity, time):
             return Sample(time, sentinel(field.type))
-        frozen = covering(self.faults.frozen.get(field.id, ()), time)
-        if frozen is not None:
-            return self._before(entity, field, series, frozen.start) or NEVER_TAKEN
+        since = self._unsampled_since(entity, field, time)
+        if since is not None:
+            return self._before(entity, field, series, since) or NEVER_TAKEN
         override = self._override(entity, field, time)
         if override is not None and override.source is None and not override.status:
-            return Sample(time, override.value)
+            stamp = override.start if field.id in SXID_FIELDS else time
+            return Sample(stamp, override.value)
         gpu = self._machine.gpu_of(entity)
         lost = self.faults.lost_since(gpu, time)
         if lost is None or field.is_global:
@@ -303,6 +357,12 @@ class Cache:
         if not noticed and (freezes or field.id in FREEZE_WITH_LOSS):
             return self._before(entity, field, series, lost) or NEVER_TAKEN
         return Sample(time, sentinel(field.type))
+
+    def _unsampled_since(self, entity: Entity, field: Field, time: int) -> int | None:
+        """Return since when a field is not sampled at a time, or None."""
+        stalled = self.faults.stalled_since(self._machine.gpu_of(entity), time)
+        frozen = covering(self.faults.frozen.get(field.id, ()), time)
+        return frozen.start if frozen and stalled is None else stalled
 
     def _has_noticed(self, gpu: int | None, time: int) -> bool:
         noticed = self.faults.noticed_lost_since(gpu, time) is not None

@@ -1,7 +1,7 @@
 """The client side: what libdcgm is to NVIDIA's bindings, the `Library` is to these.
 
-A call runs in the thread that makes it and waits in a socket, which releases the
-GIL; calls of several threads on one connection take turns.
+A call runs in the thread that makes it and waits in a socket, which releases the GIL.
+Several threads may call on one connection: whichever waits first reads for all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
 import struct
 import threading
@@ -47,8 +48,10 @@ class Connection:
     def __init__(self, address: Address, timeout: float) -> None:
         self._socket: socket.socket | None = _open(address, time.monotonic() + timeout)
         self._reader = FrameReader()
-        self._turn = threading.Lock()
         self._numbers = itertools.count(1)
+        self._changed = threading.Condition()
+        self._answers: dict[int, tuple[int, bytes]] = {}
+        self._someone_reads = False
         self._call_timeout = float(os.environ.get(CALL_TIMEOUT_VARIABLE, CALL_TIMEOUT))
 
     def greet(self, version: str) -> None:
@@ -67,42 +70,58 @@ class Connection:
         Raises StatusError -11 when no answer comes, -21 when the connection is dead.
         """
         deadline = None if forever else time.monotonic() + self._call_timeout
-        if not self._turn.acquire(timeout=-1 if deadline is None else self._call_timeout):
-            raise StatusError(Status.TIMEOUT)
         try:
-            return self._exchange(function, body, deadline)
+            status, answer = self._exchange(function, body, deadline)
         except TimeoutError:
             raise StatusError(Status.TIMEOUT) from None
         except (OSError, ValueError):
             self.close()
             raise StatusError(Status.CONNECTION_NOT_VALID) from None
-        finally:
-            self._turn.release()
+        if status:
+            raise StatusError(status)
+        return answer
 
-    def _exchange(self, function: Function, body: bytes, deadline: float | None) -> bytes:
-        connection = self._socket
-        if connection is None:
-            raise StatusError(Status.CONNECTION_NOT_VALID)
-        number = next(self._numbers)
-        connection.settimeout(_remaining(deadline))
-        connection.sendall(pack_frame(number, function, body))
+    def _exchange(
+        self, function: Function, body: bytes, deadline: float | None
+    ) -> tuple[int, bytes]:
+        with self._changed:
+            connection, number = self._connected(), next(self._numbers)
+            connection.settimeout(_remaining(deadline))
+            connection.sendall(pack_frame(number, function, body))
         while True:
-            frame = self._reader.next_frame()
-            if frame is None:
-                connection.settimeout(_remaining(deadline))
-                data = connection.recv(1 << 20)
-                if not data:
-                    raise ConnectionResetError
-                self._reader.feed(data)
-            # An answer with another number is late: its caller has given up.
-            elif frame[0] == number:
-                status = signed(frame[1])
-                if status:
-                    raise StatusError(status)
-                return frame[2]
+            with self._changed:
+                if number in self._answers:
+                    return self._answers.pop(number)
+                connection = self._connected()
+                if self._someone_reads:
+                    self._changed.wait(_remaining(deadline))
+                    continue
+                self._someone_reads = True
+            self._read(connection, deadline)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionResetError
+        return self._socket
+
+    def _read(self, connection: socket.socket, deadline: float | None) -> None:
+        """Read for all who wait; an answer whose caller has given up stays unread."""
+        try:
+            ready, _, _ = select.select([connection], [], [], _remaining(deadline))
+            data = connection.recv(1 << 20) if ready else None
+            if data == b"":
+                raise ConnectionResetError
+            with self._changed:
+                self._reader.feed(data or b"")
+                while frame := self._reader.next_frame():
+                    self._answers[frame[0]] = signed(frame[1]), frame[2]
+        finally:
+            with self._changed:
+                self._someone_reads = False
+                self._changed.notify_all()
 
     def close(self) -> None:
-        """Close; a call that is under way in another thread ends with -21."""
+        """Close; calls that are under way in other threads end with -21."""
         connection, self._socket = self._socket, None
         if connection is not None:
             with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from dcgm_simulator import control
 from dcgm_simulator.host import Host
 from dcgm_simulator.versions import ALL_VERSIONS
+from dcgm_simulator.wire import Function
 
 
 class Engine(Protocol):
@@ -85,6 +86,10 @@ def _profiles(text: str) -> list[str]:
 _FIELD = _argument("field", help="id or name")
 _GPU = _argument("gpu", type=int)
 _GPU_OPTION = _argument("--gpu", type=int, required=True)
+_FUNCTION = _argument(
+    "function", choices=[f.name.lower() for f in Function], metavar="FUNCTION",
+    help="for example health_check or get_nvlink_link_status",
+)  # fmt: skip
 _INSTANCE_HELP = "entity id, gpu * 7 + n"
 
 COMMANDS: dict[str, Command] = {
@@ -137,6 +142,12 @@ COMMANDS: dict[str, Command] = {
         (_FIELD,),
     ),
     "thaw": Command("sample a frozen field again", _on_host(control.command_thaw), (_FIELD,)),
+    "stall": Command(
+        "sample nothing any more, as where the driver does not answer; values grow old",
+        _on_host(control.command_stall),
+        (_argument("--gpu", type=int, help="only this one"),),
+    ),
+    "unstall": Command("sample again what was stalled", _on_host(control.command_unstall)),
     "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
     "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
     "mig": Command(
@@ -168,6 +179,22 @@ COMMANDS: dict[str, Command] = {
             _argument("--message", default="simulated incident"),
             _argument("health", choices=tuple(control.HEALTH)),
         ),
+    ),
+    "refuse-call": Command(
+        "fail all calls of a function, with status 0 no more",
+        _on_host(control.command_refuse_call),
+        (_FUNCTION, _argument("status", type=int, help="for example -12")),
+    ),
+    "slow-call": Command(
+        "answer a function later than others, with 0 seconds no more",
+        _on_host(control.command_slow_call),
+        (_FUNCTION, _argument("seconds", type=float)),
+    ),
+    "profiling-needs-root": Command(
+        "refuse to watch profiling fields", _on_host(control.command_profiling_needs_root)
+    ),
+    "no-hwmon": Command(
+        "let the question for CPUs crash a 3.x engine", _on_host(control.command_no_hwmon)
     ),
     "pass-time": Command(
         "set the engine's clock ahead",

@@ -114,6 +114,17 @@ def command_thaw(host: Host, field: str) -> None:
     host.faults.thaw(find_field(field, host).id, host.clock())
 
 
+def command_stall(host: Host, gpu: int | None) -> None:
+    """Sample nothing of a GPU, or of any; lists and values are answered as before."""
+    number = None if gpu is None else parse_entity(f"gpu:{gpu}", host.machine).id
+    host.faults.stall(number, host.clock())
+
+
+def command_unstall(host: Host) -> None:
+    """Sample again what was stalled."""
+    host.faults.go_on(host.clock())
+
+
 def command_lose_gpu(host: Host, gpu: int) -> None:
     """Let a GPU fall off the bus; report XID 79 yourself if you want it."""
     host.faults.lose(parse_entity(f"gpu:{gpu}", host.machine).id, host.clock())
@@ -164,6 +175,30 @@ def command_health(
         host.incidents.append(incident | {"code": code, "message": message})
 
 
+def command_refuse_call(host: Host, function: str, status: int) -> None:
+    """Fail all calls of a function with a status, until it is 0."""
+    host.faults.refused.pop(function, None)
+    if status:
+        host.faults.refused[function] = status
+
+
+def command_slow_call(host: Host, function: str, seconds: float) -> None:
+    """Answer the calls of a function so much later; other calls are answered meanwhile."""
+    host.faults.slow.pop(function, None)
+    if seconds:
+        host.faults.slow[function] = seconds
+
+
+def command_profiling_needs_root(host: Host) -> None:
+    """Refuse to watch profiling fields, as an engine without the rights to does."""
+    host.faults.profiling_needs_root = True
+
+
+def command_no_hwmon(host: Host) -> None:
+    """Take /sys/class/hwmon away, without which 3.3.9 crashes when it is asked for CPUs."""
+    host.faults.lacks_hwmon = True
+
+
 def command_pass_time(host: Host, seconds: float) -> None:
     """Let time pass at once: samples are taken and stamped as if it had."""
     host.pass_time(seconds)
@@ -202,6 +237,7 @@ def command_status(host: Host) -> dict[str, Any]:
         ],
         "watches": list(_watches(host)),
         "calls": dict(host.calls),
+        "log_lines": dict(host.cache.log_lines(host.clock())),
     }
 
 

@@ -47,11 +47,21 @@ class Faults:
 
     lost: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
     frozen: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    stalled: dict[int | None, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    """When nothing of a GPU was sampled, under None of any: a call to the driver did not return."""
     overrides: dict[tuple[Entity, int], list[Override]] = field(
         default_factory=lambda: defaultdict(list)
     )
     driver_dead: Span | None = None
     """Since a kernel-log XID 119 the engine no longer asks the driver."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Functions that fail with a status whatever is asked, by name."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Seconds after which the calls of a function are answered, by its name."""
+    profiling_needs_root: bool = False
+    """Whether the driver keeps profiling for administrators, and the engine is none."""
+    lacks_hwmon: bool = False
+    """Whether /sys/class/hwmon is missing on the engine's machine."""
     generation: int = 0
     """Grows with every change, so that what was computed before can be told apart."""
 
@@ -79,6 +89,21 @@ class Faults:
         """Sample a frozen field again."""
         self._end(self.frozen[field_id], now)
 
+    def stall(self, gpu: int | None, now: int) -> None:
+        """Stop sampling a GPU, or all; what was sampled before stays readable."""
+        self.stalled[gpu].append(Span(now + 1))  # what was sampled just now has been
+        self.generation += 1
+
+    def go_on(self, now: int) -> None:
+        """Sample all GPUs again."""
+        for spans in self.stalled.values():
+            self._end(spans, now)
+
+    def stalled_since(self, gpu: int | None, time: int) -> int | None:
+        """Return since when nothing of a GPU is sampled at a time, or None."""
+        spans = (covering(self.stalled.get(key, ()), time) for key in {gpu, None})
+        return min((span.start for span in spans if span), default=None)
+
     def override(self, entity: Entity, field_id: int, override: Override) -> None:
         """Replace what a field answers."""
         self._end(self.overrides[entity, field_id], override.start)
@@ -97,8 +122,12 @@ class Faults:
         """Forget every fault, past ones included."""
         self.lost.clear()
         self.frozen.clear()
+        self.stalled.clear()
         self.overrides.clear()
         self.driver_dead = None
+        self.refused.clear()
+        self.slow.clear()
+        self.profiling_needs_root = self.lacks_hwmon = False
         self.generation += 1
 
     def _end(self, spans: Iterable[Span], now: int) -> None:

@@ -16,8 +16,10 @@ DATA = Path(__file__).resolve().parent / "data"
 FIRST_PROFILING_FIELD = 1001
 LAST_PROFILING_FIELD = 1099
 XID = 230
-EVENT_FIELDS = frozenset({XID, 450})
+EVENT_FIELDS = frozenset({XID})
 """Fields whose samples are events, never polled (DcgmCacheManager.cpp)."""
+SXID_FIELDS = frozenset({782, 783, 856, 857})
+"""Fields whose samples have the time of the last event (DcgmNscqManager.cpp)."""
 INFOROM_FIELDS = frozenset({83, 84})
 INFOROM_INTERVAL = 30_000_000
 """Microseconds; the engine asks for these two no more often (observed on all versions)."""

@@ -13,6 +13,7 @@ from dcgm_simulator import skew, topology
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.cache import Cache
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, sentinel
+from dcgm_simulator.engine_log import EngineLog
 from dcgm_simulator.faults import Faults
 from dcgm_simulator.fields import Field
 from dcgm_simulator.groups import Group, Registry
@@ -42,6 +43,13 @@ def standing_clock() -> Callable[[], int]:
     """Return a clock that stands still at this moment."""
     moment = now_in_microseconds()
     return lambda: moment
+
+
+class EngineDies(Exception):
+    """Raised where a call brings the engine down.
+
+    Asked for CPUs, 3.3.9 does not check that there is a /sys/class/hwmon (observed).
+    """
 
 
 @dataclass
@@ -80,7 +88,8 @@ class Host:
         self.machine = Machine(self.scenario, self.behaviour)
         self.faults = Faults()
         self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
-        self.cache = Cache(self.machine, self.hardware, self.faults)
+        self.log = EngineLog(self.behaviour)
+        self.cache = Cache(self.machine, self.hardware, self.faults, self.log)
         self.xids = Xids(self.cache)
         self.registry = Registry(self.machine, self.faults, self.clock)
 
@@ -120,7 +129,8 @@ class Host:
         connection = self.connections[number]
         self.calls[function.name.lower()] += 1
         self.cache.settle(self.clock())
-        refused = skew.refusal(function, connection.client, self.behaviour)
+        refused = self.faults.refused.get(function.name.lower())
+        refused = refused or skew.refusal(function, connection.client, self.behaviour)
         if refused is not None:
             raise StatusError(refused)
         if function in _PACKED:
@@ -161,6 +171,7 @@ class Host:
             for entity in self.registry.group(group).entities
             for field in known
             for record in self.cache.history(entity, field, since, now)
+            or [self.cache.no_data(entity, field)]
         ]
         return struct.pack("<q", now + 1) + join_records(records)
 
@@ -176,6 +187,9 @@ class Host:
             # All watches of the call are taken back (DcgmHostEngineHandler.cpp).
             self.unwatch_fields(connection, [group, field_group])
             raise StatusError(Status.GPU_IS_LOST)
+        if self.faults.profiling_needs_root and any(field.is_profiling for field in fields):
+            self.unwatch_fields(connection, [group, field_group])
+            raise StatusError(Status.REQUIRES_ROOT)
         watch, now = Watch(interval, keep_age, keep_samples), self.clock()
         profiling, wakes = self.machine.layout.profiling, self.cache.next_wake(now)
         at_once = [
@@ -240,10 +254,20 @@ class Host:
     def entities(self, asked: list[int]) -> list[int]:
         """Return the ids of all entities of a kind; flag 1 leaves out what is not supported."""
         kind, flags = asked
-        found = self.machine.entities(kind)
+        found = self._entities_of_kind(kind)
         if flags & ONLY_SUPPORTED:
             found = [number for number in found if not self._is_noticed_lost(Entity(kind, number))]
         return found
+
+    def _entities_of_kind(self, kind: int) -> list[int]:
+        by_module = kind in (EntityGroup.CPU, EntityGroup.CPU_CORE)
+        if by_module and self.faults.lacks_hwmon and self.behaviour.major < 4:
+            raise EngineDies
+        try:
+            return self.machine.entities(kind)
+        except StatusError:
+            self.log.entities_refused(by_module)
+            raise
 
     def _is_noticed_lost(self, entity: Entity) -> bool:
         gpu = self.machine.gpu_of(entity)
@@ -293,7 +317,7 @@ class Host:
 
     def version_info(self) -> str:
         """Return the engine's build information, as dcgmVersionInfo words it."""
-        return build_information(self.behaviour.version)
+        return build_information(self.behaviour.version, self.machine.architecture)
 
 
 _PACKED: dict[Function, Callable[[Host, bytes], bytes]] = {

@@ -104,7 +104,9 @@ class Machine:
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""
         self.layout = LAYOUTS[self.scenario]
-        version = "4.2.3" if self.layout.recording == "a100" else self.behaviour.data
+        version = "4.6.0" if self.behaviour.is_46 else self.behaviour.version
+        if self.layout.recording == "a100" and not self.behaviour.is_46:
+            version = "4.2.3"
         self.recording = load(f"{self.layout.recording}-{version}.json")
         self.restore()
 
@@ -174,6 +176,11 @@ class Machine:
         """Return the instance behind a GPU_I or GPU_CI entity."""
         cut = self.instances.get(entity.id // INSTANCES_PER_GPU, [])
         return next((instance for instance in cut if instance.id == entity.id), None)
+
+    @property
+    def architecture(self) -> str:
+        """Return what the engine was built for: Grace CPUs are the only ones it knows."""
+        return "aarch64" if self.layout.cpus else "x86_64"
 
     # --- cutting GPUs ----------------------------------------------------------------
 

@@ -143,9 +143,11 @@ class SimulatedEngine:
         """Let a suspended engine go on."""
         self._process.send_signal(signal.SIGCONT)
 
-    def restart(self) -> None:
-        """Start it anew on the same port, with nothing of its past."""
+    def restart(self, dcgm_version: str = "") -> None:
+        """Start it anew on the same port, with nothing of its past; upgraded to a version."""
         self.stop()
+        if dcgm_version:
+            self._options["dcgm-version"] = dcgm_version
         self._process, self.address = _spawn(self._options | {"port": self.port})
 
     def control(self, *arguments: str) -> Any:

@@ -8,19 +8,22 @@ own, which answers also while the engine hangs or refuses connections.
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dcgm_simulator.codes import Status, StatusError
 from dcgm_simulator.commands import carry_out
 from dcgm_simulator.control import ControlError
-from dcgm_simulator.host import Host
+from dcgm_simulator.host import EngineDies, Host
 from dcgm_simulator.wire import (
     MAGIC,
     FrameReader,
@@ -51,6 +54,15 @@ class Client:
     greeted: bool = False
 
 
+class LateAnswer(NamedTuple):
+    """A frame that is answered when its time has come."""
+
+    due: float
+    serial: int
+    client: Client
+    frame: tuple[int, int, bytes]
+
+
 class Server:
     """Serves one simulated engine until told to stop."""
 
@@ -62,6 +74,8 @@ class Server:
         self._listeners: list[socket.socket] = []
         self._hanging = False
         self._running = True
+        self._late: list[LateAnswer] = []
+        self._serials = itertools.count()
         self._waker: socket.socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._socket_path: Path | None = None
@@ -127,9 +141,19 @@ class Server:
                 lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline)
             )
         while self._running:
-            for key, events in self._selector.select():
+            for key, events in self._selector.select(self._until_late_answer()):
                 key.data(events)
+            self._answer_late()
         self._shut_down()
+
+    def _until_late_answer(self) -> float | None:
+        return max(0.0, self._late[0].due - time.monotonic()) if self._late else None
+
+    def _answer_late(self) -> None:
+        while self._late and self._late[0].due <= time.monotonic():
+            late = heapq.heappop(self._late)
+            if late.client.id in self._clients:
+                self._reply(late.client, *late.frame)
 
     def _listen_to(self, lifeline: int) -> None:
         if not os.read(lifeline, 64):
@@ -187,10 +211,21 @@ class Server:
             frame = client.reader.next_frame()
             if frame is None:
                 return
-            number, code, body = frame
-            status, answer = self._answer(client, code, body)
-            client.outgoing += pack_frame(number, status, answer)
-            self._flush(client)
+            delay = 0.0 if client.is_control else self._delay(frame[1])
+            if delay:
+                due = time.monotonic() + delay
+                heapq.heappush(self._late, LateAnswer(due, next(self._serials), client, frame))
+            else:
+                self._reply(client, *frame)
+
+    def _delay(self, code: int) -> float:
+        names = {function.value: function.name.lower() for function in Function}
+        return self.host.faults.slow.get(names.get(code, ""), 0.0)
+
+    def _reply(self, client: Client, number: int, code: int, body: bytes) -> None:
+        status, answer = self._answer(client, code, body)
+        client.outgoing += pack_frame(number, status, answer)
+        self._flush(client)
 
     def _answer(self, client: Client, code: int, body: bytes) -> tuple[int, bytes]:
         try:
@@ -204,6 +239,9 @@ class Server:
             return Status.OK, self.host.call(client.id, function, body)
         except StatusError as error:
             return error.status, b""
+        except EngineDies:
+            os.kill(os.getpid(), signal.SIGSEGV)
+            raise
         except OSError:
             raise
         except Exception as error:

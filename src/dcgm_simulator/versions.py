@@ -46,13 +46,14 @@ class Behaviour:
     gpm_retention: GpmRetention
     gpm_samples_before: int
     """How many samples must be an interval older than the newest one for a value."""
+    complains_of_no_data: bool
+    """Whether the log has a line for each latest value that has no data yet, until 4.3
+    (DcgmCacheManager::GetMultipleLatestSamples)."""
     accepts_ipv6: bool
     nvlinks_per_gpu: int
     """DCGM_NVLINK_MAX_LINKS_PER_GPU."""
     link_id_shift: int | None
     """Bits the device id is shifted by in a link's entity id; None drops the id (4.0.0–4.2.3)."""
-    data: str
-    """The version whose recordings are used."""
 
     @property
     def index(self) -> int:
@@ -74,13 +75,11 @@ _OLD, _NEWER, _NEWEST = GpmRetention
 BEHAVIOURS = {
     behaviour.version: behaviour
     for behaviour in (
-        Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, False, 18, 16, "3.3.9"),
-        Behaviour(
-            "4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, 18, None, "4.2.3"
-        ),
-        Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, True, 18, 24, "4.5.3"),
+        Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, True, False, 18, 16),
+        Behaviour("4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, True, 18, None),
+        Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, False, True, 18, 24),
         *(
-            Behaviour(name, 1024, True, True, False, False, True, _NEWEST, 1, True, 36, 24, "4.5.3")
+            Behaviour(name, 1024, True, True, False, False, True, _NEWEST, 1, False, True, 36, 24)
             for name in ("4.6.0", "4.7.0")
         ),
     )
@@ -115,11 +114,11 @@ def history_at(rows: list[list[object]], index: int) -> object | None:
     return value
 
 
-def build_information(version: str) -> str:
+def build_information(version: str, architecture: str = "x86_64") -> str:
     """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
     parts = {
         "version": version,
-        "arch": "x86_64",
+        "arch": architecture,
         "buildtype": "Release",
         "buildid": "0",
         "commit": "simulated",

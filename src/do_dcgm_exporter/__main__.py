@@ -1,8 +1,6 @@
 """``python3 -m do_dcgm_exporter``."""
 
-import sys
-
-from do_dcgm_exporter.cli import main
+from do_dcgm_exporter.program import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

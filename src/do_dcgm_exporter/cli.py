@@ -1,4 +1,4 @@
-"""The command: parse the options, run the mode they ask for, report errors."""
+"""Parse the options, run the mode they ask for, report errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from do_dcgm_exporter.config.load import load_configuration, load_settings
 from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.errors import ExporterError
 
-_INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
+_INTERRUPTED = 128 + signal.SIGINT  # what a shell reports
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,10 +51,10 @@ def _run(argv: Sequence[str]) -> int:
 def _adapter(
     command_line: CommandLine, argv: Sequence[str], stack: ExitStack
 ) -> Callable[[Settings], Settings]:
-    """Return what makes settings fit, starting the simulated engine if there is to be one."""
+    """Return what adapts settings; start the simulated engine if one is asked for."""
     if command_line.scenario is None:
         return lambda settings: settings
-    # A mistake in the configuration must show before an engine is started.
+    # A wrong configuration is reported before an engine is started.
     load_settings(argv, os.environ)
     return stack.enter_context(simulated_engine(command_line.scenario))
 
@@ -67,6 +67,8 @@ def _run_mode(mode: Mode, load: Callable[[], Configuration]) -> int:
         from do_dcgm_exporter.service.service import run
 
         return run(configuration, load)
+    # What a person started ends with their terminal.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     for sentence in unknown_variables(os.environ):
         _tell(sentence)
     if mode is Mode.ONCE:

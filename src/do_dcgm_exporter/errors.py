@@ -8,9 +8,9 @@ from difflib import get_close_matches
 
 
 class ExporterError(Exception):
-    """Something a person has to be told in one sentence.
+    """An error that one sentence explains to a person.
 
-    ``exit_status`` is what the process ends with when nothing can go on.
+    ``exit_status`` is that of a process that cannot continue.
     """
 
     exit_status = 1

@@ -110,7 +110,7 @@ FAULTS: dict[str, Scene] = {
     ),
     "a GPU is nearly too hot": Scene(
         _controls("set --entity gpu:2 150 87"),
-        r"GPU 2 is almost as hot as where it slows itself down, at 87 °C of 89 °C\.",
+        r"GPU 2 is close to the slowdown temperature, at 87 °C of 89 °C\.",
     ),
     "the power brake holds GPUs down": Scene(
         _controls("set --entity gpu:4 112 0x88", "set --entity gpu:5 112 0x88"),
@@ -124,13 +124,13 @@ FAULTS: dict[str, Scene] = {
     "a row cannot be remapped": Scene(
         _controls("set --entity gpu:7 395 1"), r"GPU 7 has failed to remap a memory row: .*\."
     ),
-    "an NvLink is down": Scene(
+    "an NVLink is down": Scene(
         _controls("nvlink --gpu 1 --link 4 down", "nvlink --gpu 1 --link 7 down"),
-        r"GPU 1 has NvLinks 4 and 7 down\.",
+        r"GPU 1 has NVLinks 4 and 7 down\.",
     ),
-    "an NvLink had to recover": Scene(
+    "an NVLink had to recover": Scene(
         _controls("set --entity gpu:2 439 3"),
-        r"GPU 2 has an NvLink that had to recover since the driver was loaded"
+        r"GPU 2 has an NVLink that had to recover since the driver was loaded"
         r" \(3 recovery errors\)\.",
     ),
     "an uncontained error": Scene(
@@ -155,7 +155,7 @@ FAULTS: dict[str, Scene] = {
     "no profiling": Scene(_nothing, r"No profiling metrics on GPU 0, 1: .*\.", "a100-no-prof"),
     "no GPUs": Scene(_nothing, r".*NVML.*\.", "no-nvml"),
     "the engine is gone": Scene(Droplet.lose_engine, r"No engine answers at 127\.0\.0\.1:\d+ .*\."),
-    "the engine hangs": Scene(Droplet.hang, r"The engine has not answered for 20 s\."),
+    "the engine hangs": Scene(Droplet.hang, r"The engine has not answered for more than 20 s\."),
     "the two sides are of different releases": Scene(
         _nothing,
         r".*client library is 4\.6\.0 but the running engine is 3\.3\.9: restart nvidia-dcgm\.",

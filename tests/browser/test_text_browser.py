@@ -42,6 +42,6 @@ def test_all_else_is_there_to_be_read() -> None:
         r" *1\. Driver \S+ ✗ answers for 7 of 8 GPUs",
         r" *2\. Engine DCGM 4.6.0 ✓ answers at 127.0.0.1:\d+",
         r" *4\. Prometheus ✓ scraped just now",
-        r" *5\. DigitalOcean ✓ took a page just now",
+        r" *5\. DigitalOcean ✓ got a page just now",
     ):
         assert re.search(f"^{line}$", text, re.MULTILINE), f"{line}\nis not in\n{text}"

@@ -148,13 +148,17 @@ class Target:
         return wait_until(look, f"{count} samples")
 
     def since(self, handle: Any, group: Any, field_group: Any, since: int) -> tuple[int, list[Any]]:
-        """Return the next time to ask from, and (entity, field, ts, value) of all samples."""
+        """Return the next time to ask from, and (entity, field, ts, value) of all samples.
+
+        Where there is no sample of a field the engine says so, in a value with a status.
+        """
         samples: list[Any] = []
 
         def collect(entity_group: int, entity: int, values: Any, count: int, _: Any) -> int:
+            place = (entity_group, entity)
             for value in values[0:count]:
-                place = (entity_group, entity)
-                samples.append((place, value.fieldId, value.ts, value.value.i64))
+                if value.status == 0:
+                    samples.append((place, value.fieldId, value.ts, value.value.i64))
             return 0
 
         callback = self.agent.dcgmFieldValueEntityEnumeration_f(collect)

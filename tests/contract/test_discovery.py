@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 NOT_SUPPORTED, MODULE_NOT_LOADED, NVML_NOT_LOADED = -6, -33, -56
+ONLY_SUPPORTED, STATUS_OK = 1, 1
 GPU, VGPU, SWITCH, GPU_I, GPU_CI, LINK, CPU, CPU_CORE = range(1, 9)
 
 
@@ -18,7 +20,18 @@ def test_all_devices_are_gpu_ids_from_zero(target: Any, handle: Any) -> None:
 
 def test_gpus_are_entities_too(target: Any, handle: Any) -> None:
     devices = target.agent.dcgmGetAllDevices(handle)
-    assert target.agent.dcgmGetEntityGroupEntities(handle, GPU, 0) == devices
+    for flags in (0, ONLY_SUPPORTED):
+        assert target.agent.dcgmGetEntityGroupEntities(handle, GPU, flags) == devices
+
+
+def test_engines_of_4_find_sound_gpus_well_and_those_of_3_cannot_tell(
+    target: Any, handle: Any
+) -> None:
+    if target.version < (4,):
+        assert not hasattr(target.agent, "dcgmGetGpuStatus")
+        return
+    devices = target.agent.dcgmGetAllDevices(handle)
+    assert {target.agent.dcgmGetGpuStatus(handle, gpu) for gpu in devices} == {STATUS_OK}
 
 
 def test_attributes_identify_a_gpu(target: Any, handle: Any) -> None:
@@ -46,6 +59,9 @@ def test_simulated_model_names_say_so(target: Any, handle: Any) -> None:
 def test_kinds_the_machine_cannot_have_are_errors(
     target: Any, handle: Any, kind: int, status: int
 ) -> None:
+    crashes = target.version < (4,) and not Path("/sys/class/hwmon").exists()
+    if kind in (CPU, CPU_CORE) and crashes and not target.is_simulated:
+        pytest.skip("DCGM 3 crashes when it looks for CPUs where there is no /sys/class/hwmon")
     with target.failing(status):
         target.agent.dcgmGetEntityGroupEntities(handle, kind, 0)
 
@@ -72,7 +88,7 @@ def test_hierarchy_lists_each_instance_under_its_gpu(target: Any, handle: Any) -
     instances = [row for row in rows if row.entity.entityGroupId == GPU_I]
     assert {row.entity.entityId // 7 for row in instances} == {0, 1}
     assert all(row.parent.entityId == row.entity.entityId // 7 for row in instances)
-    assert [row.info.nvmlInstanceId for row in instances[:4]] == [7, 8, 3, 2]
+    assert len({row.info.nvmlInstanceId for row in instances[:4]}) == 4
     assert rows[1].parent == rows[0].entity
 
 

@@ -133,22 +133,18 @@ def test_empty_string_spoils_the_call_on_3_and_is_a_value_since(target: Any, fau
 
 
 @pytest.mark.scenario("h100x8")
-def test_real_empty_strings_of_fields_3_and_81_spoil_calls_on_3(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 0)], [3, 81])
-    for field in (3, 81):
-        if target.version < (4,):
-            with target.failing(GENERIC):
-                target.one(handle, field)
-        else:
-            assert target.one(handle, field).value.str.startswith("<<<")
-
-
-@pytest.mark.scenario("h100x8")
 def test_what_the_hardware_lacks_is_a_sentinel_with_status_0(target: Any, handle: Any) -> None:
     target.watch(handle, [(1, 0)], [FAN_SPEED])
     value = target.one(handle, FAN_SPEED)
     assert (value.status, value.value.i64) == (0, INT64_BLANK + 2)
     assert value.ts > 0
+
+
+def test_before_any_xid_there_is_no_data(target: Any, handle: Any) -> None:
+    groups = target.watch(handle, [(1, 0)], [XID], keep=(600.0, 0))
+    value = target.one(handle, XID)
+    assert (value.status, value.ts) == (NO_DATA, 0)
+    assert target.since(handle, *groups, 0)[1] == []
 
 
 def test_a_field_of_another_kind_of_entity_has_no_data(target: Any, handle: Any) -> None:

@@ -9,8 +9,9 @@ import pytest
 from tests.waiting import wait_until
 
 MODULE_NOT_LOADED, NOT_WATCHED = -33, -16
-FP64_BLANK = 140737488355328.0
 GRAPHICS_ACTIVE = 1001
+
+XID = 230
 
 
 def test_values_refresh_by_themselves(target: Any, handle: Any) -> None:
@@ -65,53 +66,31 @@ def test_one_connection_sees_what_another_watches(target: Any) -> None:
     assert target.one(second, 150, (1, 2)).status == 0
 
 
+def spacing(samples: list[Any]) -> float:
+    """Seconds between the last two samples."""
+    before, last = (stamp for _, _, stamp, _ in samples[-2:])
+    return (last - before) / 1e6
+
+
+def test_the_shorter_of_two_clients_intervals_holds_for_both_until_it_ends(target: Any) -> None:
+    slow, quick = target.connect(), target.connect()
+    groups = target.watch(slow, [(1, 1)], [150], interval=1.0)
+    target.wait_for_samples(slow, groups, 2)
+    target.watch(quick, [(1, 1)], [150], interval=0.1)
+
+    def newest_spacing() -> float:
+        return spacing(target.since(slow, *groups, 0)[1])
+
+    wait_until(lambda: newest_spacing() < 0.6, "samples at the shorter interval")
+    target.agent.dcgmDisconnect(quick)
+    wait_until(lambda: newest_spacing() > 0.9, "samples at the interval that is left")
+
+
 def test_updating_all_fields_samples_nothing_early(target: Any, handle: Any) -> None:
     target.watch(handle, [(1, 0)], [150], interval=30)
     before = target.one(handle, 150).ts
     target.agent.dcgmUpdateAllFields(handle, 1)
     assert target.one(handle, 150).ts == before
-
-
-@pytest.mark.scenario("h100x8")
-def test_profiling_is_blank_when_its_watch_starts_then_real(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 3)], [GRAPHICS_ACTIVE], interval=0.2)
-    value = target.one(handle, GRAPHICS_ACTIVE, (1, 3))
-    assert (value.status, value.value.dbl) == (0, FP64_BLANK)
-    deadline = time.monotonic() + 10
-    while value.value.dbl >= FP64_BLANK and time.monotonic() < deadline:
-        time.sleep(0.1)
-        value = target.one(handle, GRAPHICS_ACTIVE, (1, 3))
-    assert 0.0 <= value.value.dbl <= 1.0
-
-
-def wait_for_profiling(target: Any, handle: Any, gpu: int) -> None:
-    """Wait until there is a value, ten seconds at most."""
-    deadline = time.monotonic() + 10
-    while target.one(handle, GRAPHICS_ACTIVE, (1, gpu)).value.dbl >= FP64_BLANK:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.mark.scenario("h100x8")
-def test_watching_profiling_anew_more_slowly_turns_it_blank(target: Any, handle: Any) -> None:
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=0.1, keep=(0.0, 1))
-    wait_for_profiling(target, handle, 4)
-    target.watch(handle, [(1, 4)], [GRAPHICS_ACTIVE], interval=2.5, keep=(0.0, 1))
-    time.sleep(2.8)
-    assert target.one(handle, GRAPHICS_ACTIVE, (1, 4)).value.dbl == FP64_BLANK
-
-
-@pytest.mark.scenario("h100x8")
-def test_unwatching_profiling_first_costs_one_blank_sample(target: Any, handle: Any) -> None:
-    groups = target.watch(handle, [(1, 6)], [GRAPHICS_ACTIVE], interval=0.1)
-    wait_for_profiling(target, handle, 6)
-    target.agent.dcgmUnwatchFields(handle, *groups)
-    target.agent.dcgmWatchFields(handle, *groups, 500_000, 60.0, 0)
-    assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl == FP64_BLANK
-    wait_for_profiling(target, handle, 6)
-    for _ in range(4):
-        time.sleep(0.4)
-        assert target.one(handle, GRAPHICS_ACTIVE, (1, 6)).value.dbl <= 1.0
 
 
 @pytest.mark.scenario("a100-no-prof")
@@ -190,3 +169,18 @@ def test_injected_incident_is_reported_for_its_gpu(target: Any, faults: Any) -> 
     assert (response.overallHealth, response.incidentCount) == (20, 1)
     assert (incident.system, incident.health, incident.error.msg) == (16, 20, "DBE")
     assert (incident.entityInfo.entityGroupId, incident.entityInfo.entityId) == (1, 1)
+
+
+def test_a_history_without_samples_says_so(target: Any, handle: Any) -> None:
+    """Not by an error: so an entity without XIDs can be read, and the log stays silent."""
+    groups = target.watch(handle, [(1, 0)], [XID], keep=(600.0, 0))
+    found = []
+
+    def collect(_group: int, entity: int, values: Any, count: int, _: Any) -> int:
+        found.extend((entity, value.fieldId, value.status, value.ts) for value in values[:count])
+        return 0
+
+    callback = target.agent.dcgmFieldValueEntityEnumeration_f(collect)
+    now = round(time.time() * 1e6)
+    target.agent.dcgmGetValuesSince_v2(handle, *groups, now, callback, None)
+    assert [(0, XID, target.structs.DCGM_ST_NO_DATA, 0)] == found

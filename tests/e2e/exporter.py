@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-m", "do_dcgm_exporter")
 
 def command_after(statements: str) -> tuple[str, ...]:
     """Return the command with Python statements before it, for what no option can do."""
-    program = f"{statements}\nimport sys\nfrom do_dcgm_exporter.cli import main\nsys.exit(main())"
+    program = f"{statements}\nfrom do_dcgm_exporter.program import run\nrun()"
     return (sys.executable, "-c", program)
 
 

@@ -42,13 +42,29 @@ def test_scrapes_answer_while_the_engine_hangs_and_all_is_well_when_it_resumes(
     exporter.wait_until_down()
     for _ in range(50):
         assert exporter.is_down()
-    assert exporter.health() == (503, "the engine has not answered for 2 s")
-    exporter.wait_for_log(" WARNING the engine has not answered for 2 s")
+    assert exporter.health() == (503, "the engine has not answered for more than 2 s")
+    exporter.wait_for_log(" WARNING the engine has not answered for more than 2 s")
 
     resume(engine)
     exporter.wait_until_up()
     assert exporter.health() == (200, "OK")
     exporter.wait_for_log(" collecting", count=2)
+    assert len(engine.control("status")["connections"]) == 1
+
+
+def test_an_engine_that_answers_and_samples_no_more_is_an_outage_with_its_reason(
+    exporter: Exporter, engine: SimulatedEngine
+) -> None:
+    engine.control("stall")
+    wait_until(lambda: exporter.health()[0] == 503, "the stall is noticed")
+    status, reason = exporter.health()
+    assert (status, exporter.is_down()) == (503, True)
+    assert reason.startswith("the engine answers, but has no value of any GPU that is less than")
+    exporter.wait_for_log(" WARNING the engine answers, but has no value of any GPU")
+
+    engine.control("unstall")
+    exporter.wait_until_up()
+    assert exporter.health() == (200, "OK")
     assert len(engine.control("status")["connections"]) == 1
 
 

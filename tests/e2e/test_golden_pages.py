@@ -30,7 +30,7 @@ from do_dcgm_exporter.config.counters import CounterType
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 VERSIONS = ("3.3.9", "4.2.3", "4.6.0")
-PATIENCE = 60  # seconds; only ever waited out by a failure
+PATIENCE = 180  # seconds; only ever waited out by a failure
 
 _VARIABLE = (
     (r'\b(Hostname)="[^"]*"', r'\1="<host>"'),
@@ -210,7 +210,10 @@ def test_families_of_the_go_exporter_are_here_with_their_types(go_page: str, ver
 def test_series_of_the_go_exporter_have_the_same_labels_in_the_same_order(
     go_page: str, version: str
 ) -> None:
-    """It forgets the driver's version on its own counts, and only there."""
+    """It forgets the driver's version on its own counts, and only there.
+
+    Where nothing was counted, as on some GPUs of 4.6.0, ours have a series without what it is of.
+    """
     theirs, ours = label_orders_in(go_page), label_orders_in(golden("h100x8", version))
     for name in theirs.keys() & ours.keys():
         if name.startswith("DCGM_EXP_"):
@@ -218,4 +221,6 @@ def test_series_of_the_go_exporter_have_the_same_labels_in_the_same_order(
             ours[name] = {
                 tuple(label for label in order if label != DRIVER_LABEL) for order in ours[name]
             }
+            ours[name] -= {tuple(label for label in order if label != "clock_event")
+                           for order in theirs[name] if "clock_event" in order}  # fmt: skip
         assert theirs[name] == ours[name], name

@@ -75,7 +75,9 @@ def test_the_exporters_own_metrics_give_no_cause_for_complaint() -> None:
 
 def test_an_older_release_under_mig(stage: Stage) -> None:
     engine = stage.engine("h100x8-mig", "3.3.9")
-    exporter = stage.exporter(engine, environ={"DCGM_SIMULATOR_VERSION": "3.3.9"})
+    exporter = stage.exporter(
+        engine, environ={"DCGM_SIMULATOR_VERSION": "3.3.9"}, collect_interval=5000
+    )
     exporter.wait_until_up()
     check(exporter)
 
@@ -143,7 +145,7 @@ def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
 def test_with_counters_of_the_user(stage: Stage, counters: str) -> None:
     # A cycle may take an interval; this one simulates 292 switches and links.
     exporter = stage.exporter(
-        stage.engine("hgx"), default_counters=DATA / counters, collect_interval=5000
+        stage.engine("hgx"), default_counters=DATA / counters, collect_interval=10_000
     )
     exporter.wait_until_up()
     complaints(exporter.get().text)  # names and help are the user's own

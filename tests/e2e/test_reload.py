@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.endpoint import Endpoint
-from tests.e2e.exporter import Exporter
+from tests.e2e.exporter import Exporter, command_after
 from tests.e2e.pages import Page
 from tests.waiting import wait_until
 
@@ -268,6 +268,26 @@ def test_forwarding_is_turned_on_and_off_by_a_reload(shared: Exporter, endpoint:
     count = len(endpoint.posts)
     shared.wait_for_cycles(3)
     assert len(endpoint.posts) <= count + 1  # one may have been under way
+
+
+SIGHUP_WHILE_STARTING = """
+import os, signal, sys
+
+class Reloading:
+    def find_spec(self, name, path, target=None):
+        if name == "do_dcgm_exporter.service.service":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, Reloading())
+"""
+
+
+def test_a_reload_that_is_asked_for_during_the_start_is_done_after_it(
+    stage: Stage, engine: SimulatedEngine
+) -> None:
+    exporter = stage.exporter(engine, command=command_after(SIGHUP_WHILE_STARTING))
+    exporter.wait_for_log("configuration reloaded")
+    wait_until(lambda: exporter.health()[0] == 200, "values")
 
 
 def test_a_storm_of_reloads_is_survived(reloadable: Exporter, engine: SimulatedEngine) -> None:

@@ -141,7 +141,7 @@ def test_curl_needs_a_certificate_where_one_is_asked_for(
     client = web_config.authority.client("curl")
     exporter = start()
     web_config.write(clients=True)
-    exporter.wait_for_log("web configuration read again: TLS from 1.2, client certificates")
+    exporter.wait_for_log("web configuration reloaded: TLS from 1.2, client certificates")
     known = ("--cacert", web_config.authority.certificate, "--user", exporter.credentials)
     assert curl(exporter, *known).returncode == 56
     certified = ("--cert", client.certificate, "--key", client.key)
@@ -240,7 +240,7 @@ def test_a_missing_file_is_taken_when_it_comes(start: Start, web_config: WebConf
     key.unlink()
     exporter.wait_for_log(f"cannot read the key_file {key}")
     key.write_bytes(content)
-    exporter.wait_for_log("web configuration read again")
+    exporter.wait_for_log("web configuration reloaded")
     wait_until(lambda: exporter.page().own(GAUGE) == 1, "all is well again")
 
 

@@ -30,6 +30,8 @@ from tests.package.packages import CLONE
 from tests.package.system import System
 
 DISTRIBUTIONS = ("bookworm", "trixie")
+# On Debian testing, too: what a new systemd, apt, dpkg or Python could break first.
+ALSO_ON_TESTING = {"test_install", "test_integration_cycle", "test_removal", "test_service"}
 BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "gcc", "git",
                "gnupg", "libc6-dev", "lintian", "po-debconf", "python3-configargparse", "rsync",
                "scdoc", "shellcheck")  # fmt: skip
@@ -37,6 +39,14 @@ TOOLS = ("curl", "dpkg-dev", "iproute2", "mmdebstrap", "piuparts", "systemd-cont
          "util-linux")  # fmt: skip
 
 Boot = Callable[..., AbstractContextManager[System]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run whatever asks for a distribution with each, and the main scenarios with testing."""
+    if "distribution" in metafunc.fixturenames:
+        also = ("testing",) if metafunc.definition.path.stem in ALSO_ON_TESTING else ()
+        names = (*DISTRIBUTIONS, *also)
+        metafunc.parametrize("distribution", names, indirect=True, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -70,9 +80,9 @@ def tools() -> None:
         remove_leftovers()
 
 
-@pytest.fixture(scope="session", params=DISTRIBUTIONS)
+@pytest.fixture(scope="session")
 def distribution(request: pytest.FixtureRequest) -> str:
-    """The name of a distribution's release; tests that ask for it run with each."""
+    """The name of a distribution's release."""
     return str(request.param)
 
 

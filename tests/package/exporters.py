@@ -78,29 +78,50 @@ def program(release: str = RELEASE, refusal: str = REFUSAL) -> bytes:
 
 
 def library_of(release: str) -> Path:
-    """Return where the DCGM library is that an exporter of a release maps."""
-    return LIBRARIES / f"libdcgm.so.{release[0]}"
+    """Return the DCGM library that an exporter of a release opens: before 4 by its bare name."""
+    return LIBRARIES / ("libdcgm.so" if release[0] == "3" else f"libdcgm.so.{release[0]}")
 
 
-def some_library() -> bytes:
-    """Return a small shared object, whatever it is: only its name will count."""
+def put_library(root: Path, release: str) -> None:
+    """Put the library that an exporter of a release opens below ``root``, if it is not there.
+
+    It is a small shared object, whatever it is: only its name will count.
+    """
+    library = root / str(library_of(release)).lstrip("/")
+    if library.exists():
+        return
+    library.parent.mkdir(parents=True, exist_ok=True)
     found = [path for path in LIBRARIES.glob("lib*.so.*") if path.is_file()]
-    return min(found, key=lambda path: path.stat().st_size).read_bytes()
+    real = library.with_name(f"libdcgm.so.{release[0]}")
+    real.write_bytes(min(found, key=lambda path: path.stat().st_size).read_bytes())
+    if library != real:
+        library.symlink_to(real.name)
 
 
 def vendor_package(
-    directory: Path, release: str = RELEASE, unit: str = VENDOR_UNIT, place: str = "usr/lib"
+    directory: Path,
+    release: str = RELEASE,
+    unit: str = VENDOR_UNIT,
+    place: str = "usr/lib",
+    *,
+    has_library: bool = True,
+    stops: bool = True,
 ) -> Path:
-    """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps."""
+    """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps.
+
+    With ``stops`` its service is stopped when the package is removed.
+    """
     package = Package(directory, "datacenter-gpu-manager-exporter", f"1:{release}")
     package.file("usr/bin/dcgm-exporter", program(release), 0o755)
     package.file("etc/dcgm-exporter/default-counters.csv", "DCGM_FI_DEV_GPU_TEMP, gauge, Temp.\n")
     package.file(f"{place}/systemd/system/{UNIT}", unit)
-    package.file(str(library_of(release)), some_library())
+    if has_library:
+        put_library(package.tree, release)
     package.script("conffiles", "/etc/dcgm-exporter/default-counters.csv\n")
     package.script("postinst", VENDOR_POSTINST)
-    package.script("prerm", VENDOR_PRERM)
-    package.script("postrm", VENDOR_POSTRM)
+    if stops:
+        package.script("prerm", VENDOR_PRERM)
+        package.script("postrm", VENDOR_POSTRM)
     return package.build()
 
 
@@ -121,10 +142,7 @@ def put_program_into(
     refusal: str = REFUSAL,
 ) -> None:
     """Put them into a root file system."""
-    library = root / str(library_of(release)).lstrip("/")
-    if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        library.write_bytes(some_library())
+    put_library(root, release)
     place = root / path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
     # Not over one that systemd may be about to run: the kernel refuses that (ETXTBSY).

@@ -84,6 +84,8 @@ def _bootstrap(layer: Path, recipe: tuple[str, ...]) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     # As in an image: manuals and translations of others are of no interest here.
     command += ["--dpkgopt=path-exclude=/usr/share/locale/*"]
+    if distribution == "testing":  # a mirror of it may stand still past its date
+        command += ['--aptopt=Acquire::Check-Valid-Until "false"']
     subprocess.run([*command, distribution, str(new), archive], check=True)
     _name_localhost(new)
     new.rename(layer)

@@ -33,8 +33,8 @@ ENVIRONMENT = {
 NAME_PREFIX = "dodcgm"
 SCRATCH_PREFIX = "do-dcgm-exporter-test"
 
-BOOT_TIMEOUT = 120.0
-STOP_TIMEOUT = 30.0
+BOOT_TIMEOUT = 300.0
+STOP_TIMEOUT = 90.0
 CLONE_NEWNET = 0x40000000  # sched.h
 
 _numbers = itertools.count(1)

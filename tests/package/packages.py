@@ -157,20 +157,28 @@ RestartSec=5
 [Install]
 WantedBy=multi-user.target
 """
+GO_SOURCE = "/etc/apt/sources.list.d/do-dcgm-exporter.list"
+GO_KEY = "/etc/apt/trusted.gpg.d/do-dcgm-exporter.gpg"
 GO_CONFFILES: Mapping[str, str] = {
     "/etc/systemd/system/do-dcgm-exporter.service": GO_UNIT,
-    "/etc/apt/sources.list.d/do-dcgm-exporter.list": "# deb https://example.com jammy extras\n",
-    "/etc/apt/trusted.gpg.d/do-dcgm-exporter.gpg": "a key\n",
+    GO_SOURCE: "# deb https://example.com jammy extras\n",
+    GO_KEY: "a key\n",
 }
 
 
-def go_exporter(directory: Path) -> Path:
-    """Build what the Go package do-dcgm-exporter 0.0.1 is: a program that holds our port."""
+def go_exporter(directory: Path, source: str = "", key: bytes = b"") -> Path:
+    """Build what the Go package do-dcgm-exporter 0.0.1 is: a program that holds our port.
+
+    ``source`` is its entry for apt, ``key`` what that is signed with.
+    """
     package = Package(directory, "do-dcgm-exporter", "0.0.1", Architecture="amd64")
     server = "#!/bin/sh\nexec python3 -m http.server --directory /opt 9401\n"
     package.file("opt/digitalocean/bin/do-dcgm-exporter", server, 0o755)
     for path, content in GO_CONFFILES.items():
         package.file(path, content)
+    if source:
+        package.file(GO_SOURCE, source)
+        package.file(GO_KEY, key)
     package.script("conffiles", "".join(f"{path}\n" for path in GO_CONFFILES))
     return package.build()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,26 +227,81 @@ def test_the_choice_is_back_after_an_upgrade_that_fails(
     assert installed.is_active(EXPORTER)
 
 
-@pytest.mark.parametrize("engine", ["nvidia", "ours"])
-def test_dcgm_is_upgraded_under_a_running_exporter(
-    installed: System, newer_dcgm4: Path, engine: str
+STILL_RUNS = (
+    f"do-dcgm-exporter: DCGM 4.6.0 is installed, {NAME} still runs 4.5.3:"
+    " systemctl restart nvidia-dcgm"
+)
+
+
+def speaks(system: System, release: str) -> bool:
+    """Whether library and engine are of one release, and there are metrics."""
+    both = f'dcgm_client="{release}",hostengine="{release}"'
+    return system.becomes(lambda: both in system.page(), 60.0) and system.has_full_metrics()
+
+
+def cycles_go_on(system: System) -> bool:
+    """Whether another cycle succeeds."""
+
+    def newest() -> str:
+        found = re.search(r"last_success_timestamp_seconds ([0-9.e+]+)", system.page())
+        return found[1] if found else ""
+
+    last = newest()
+    return bool(last) and system.becomes(lambda: newest() not in ("", last), 60.0)
+
+
+def said(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return what apt has printed for us."""
+    lines = (result.stdout + result.stderr).splitlines()
+    return [line for line in lines if line.startswith("do-dcgm-exporter")]
+
+
+def test_an_upgrade_of_dcgm_takes_nothing_away_while_the_old_engine_runs(
+    installed: System, newer_dcgm4: Path
+) -> None:
+    assert is_collecting(installed)
+    before = [installed.property(unit, "MainPID") for unit in (NAME, EXPORTER)]
+
+    assert said(installed.install(newer_dcgm4)) == [STILL_RUNS]
+    assert cycles_go_on(installed)
+    assert speaks(installed, "4.5.3")
+    assert [installed.property(unit, "MainPID") for unit in (NAME, EXPORTER)] == before
+
+    installed.systemctl("restart", NAME)
+    assert speaks(installed, "4.6.0")
+    assert installed.property(EXPORTER, "MainPID") == before[1]
+    assert installed.property(EXPORTER, "NRestarts") == "0"
+    assert said(installed.reconfigure()) == []
+
+
+def test_an_upgrade_of_dcgm_restarts_the_engine_that_is_ours(
+    installed: System, newer_dcgm4: Path
+) -> None:
+    installed.choose_engine("ours")
+    assert is_collecting(installed)
+
+    assert said(installed.install(newer_dcgm4)) == []
+    assert speaks(installed, "4.6.0")
+
+
+@pytest.mark.parametrize(("engine", "told"), [("nvidia", [STILL_RUNS]), ("ours", [])])
+def test_dcgm_and_the_exporter_are_upgraded_at_once(
+    installed: System,
+    newer_dcgm4: Path,
+    exporter: Path,
+    workshop: Path,
+    engine: str,
+    told: list[str],
 ) -> None:
     installed.choose_engine(engine)
     assert is_collecting(installed)
-    engine_pid = installed.property(NAME, "MainPID")
-    exporter_pid = installed.property(EXPORTER, "MainPID")
-    installed.install(newer_dcgm4)
 
-    assert installed.property(EXPORTER, "MainPID") != exporter_pid
-    if engine == "ours":
-        assert is_collecting(installed)
-        assert installed.property(NAME, "MainPID") != engine_pid
-    else:
-        assert installed.property(NAME, "MainPID") == engine_pid
+    ours = packages.as_version(exporter, "9.9", workshop)
+    assert said(installed.install(newer_dcgm4, ours)) == told
+    if told:
         assert installed.becomes(lambda: "restart nvidia-dcgm" in installed.journal(EXPORTER), 15.0)
         installed.systemctl("restart", NAME)
-        assert is_collecting(installed)
-    assert 'hostengine="4.6.0"' in installed.page()
+    assert speaks(installed, "4.6.0")
 
 
 def test_an_engine_that_fails_is_started_again(installed: System) -> None:

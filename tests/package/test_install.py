@@ -8,12 +8,19 @@ from pathlib import Path
 from tests.package.machine import Root
 from tests.package.system import CONF, EXPORTER, NAME, System, setting
 
+WHERE = (
+    "do-dcgm-exporter: metrics are at http://localhost:9401/metrics;"
+    " to check everything: do-dcgm-exporter-integrate check"
+)
+
 
 def test_a_fresh_installation_asks_nothing_and_serves_everything(
     new_system: System, exporter: Path
 ) -> None:
-    new_system.install(exporter)
+    said = new_system.install(exporter).stderr.splitlines()
 
+    ours = [line for line in said if line.startswith("do-dcgm-exporter")]
+    assert ours == [WHERE]
     assert new_system.is_active(EXPORTER)
     assert new_system.has_full_metrics()
     assert new_system.engines() == [NAME]
@@ -48,7 +55,7 @@ def test_an_answer_that_cannot_be_is_replaced_by_the_default(
     new_system.preseed(address="nonsense:99999")
     said = new_system.install(exporter).stderr
 
-    assert "port 99999 is too high" in said
+    assert '"99999" is not a port; the default is taken' in said
     assert new_system.has_full_metrics()
 
 

@@ -80,8 +80,11 @@ def test_clients_are_put_back_when_their_engine_will_not_come(
     installed_and_done(new_system, exporter)
     assert engine_of(new_system, 9400) == ENGINE
 
+    # Nobody may put them back before they are looked at: this machine has only just been booted.
+    new_system.systemctl("stop", "do-dcgm-exporter-integrate.timer")
     new_system.write(CONF, "engine = none\n")
     new_system.run("dpkg-reconfigure", "do-dcgm-exporter")
+    assert finished(new_system)
     new_system.systemctl("disable", "--now", NAME)
     # NVIDIA's notices when it is scraped.
     assert new_system.becomes(

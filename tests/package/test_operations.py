@@ -134,6 +134,7 @@ def with_a_gpu_lost(system: System) -> None:
 
 def with_dcgm_upgraded(system: System) -> None:
     system.install(packages.dcgm4(system.root / "var" / "tmp", "4.6.0"))
+    system.run("systemctl", "restart", EXPORTER)
 
 
 def with_a_refused_reload(system: System) -> None:

@@ -146,9 +146,9 @@ def test_one_can_go_back_in_dialogs(installed: System) -> None:
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (":99999", "port 99999 is too high"),
-        ("300.1.1.1:9401", "300.1.1.1 is not an address"),
-        (":9700", "port 9700 is in use by python3 (pid"),
+        (":99999", '"99999" is not a port'),
+        ("300.1.1.1:9401", '"300.1.1.1" is not the name or address of a host'),
+        (":9700", "Another program already listens on it: python3 (pid"),
     ],
 )
 def test_an_address_that_cannot_be_is_asked_for_again(

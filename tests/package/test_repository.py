@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.package import packages
 from tests.package.archive import PORT
 from tests.package.conftest import system_with_apt
 from tests.package.machine import CommandFailed
@@ -95,6 +96,37 @@ def test_the_lines_for_a_machine_without_a_gpu_end_with_metrics(
         assert "Configuring do-dcgm-exporter" not in said
         assert system.has_full_metrics()
         assert "(simulated)" in system.page()
+
+
+def test_the_go_packages_own_source_brings_ours_and_what_follows_it(
+    with_dcgm: list[Path], exporter: Path, workshop: Path, tmp_path: Path
+) -> None:
+    ours = make_repository(tmp_path / "apt", exporter)
+    dearmored = ["gpg", "--dearmor", "--output", "-", ours / "do-dcgm-exporter.asc"]
+    key = subprocess.run(dearmored, check=True, capture_output=True).stdout
+    source = f"deb http://127.0.0.1:{PORT}/ubuntu noble extras\n"
+    install = "apt-get update && apt-get install -y do-dcgm-exporter"
+    with system_with_apt(with_dcgm, ubuntu=ours) as system:
+        system.install(packages.go_exporter(workshop, source, key))
+        said = run_lines(system, install)
+        assert not re.search("(?m)^[EW]: ", said), said
+        assert system.has_full_metrics()
+
+        make_repository(ours, packages.as_version(exporter, "9.9", workshop))
+        run_lines(system, install)
+        assert system.has_full_metrics()
+        assert system.run("dpkg-query", "-Wf", "${Version}", "do-dcgm-exporter").stdout == "9.9"
+
+
+def test_indices_are_fetched_by_their_hash(ours: Path) -> None:
+    for suite in (ours / "dists").iterdir():
+        release = (suite / "Release").read_text()
+        assert "Acquire-By-Hash: yes\n" in release
+        listed = re.findall(r"(?m)^ ([0-9a-f]{64}) +\d+ (\S+)$", release)
+        assert listed
+        for digest, path in listed:
+            by_hash = (suite / path).parent / "by-hash" / "SHA256" / digest
+            assert by_hash.read_bytes() == (suite / path).read_bytes()
 
 
 def test_without_nvidias_repository_apt_refuses_and_says_why(clean: list[Path], ours: Path) -> None:

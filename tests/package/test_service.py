@@ -86,6 +86,17 @@ def test_collecting_and_forwarding_need_nothing_but_engine_and_endpoint(
         assert installed.run(*scrape, check=False).returncode != 0
 
 
+def test_python_warns_of_nothing_of_ours(installed: System) -> None:
+    command = "/usr/bin/python3 -I -B -W always /usr/bin/do-dcgm-exporter"
+    add_to_unit(installed, "ExecStart=", f"ExecStart={command}")
+    assert installed.has_full_metrics()
+    installed.run("systemctl", "reload", EXPORTER)
+    installed.run("systemctl", "stop", EXPORTER)
+
+    warnings = re.findall(r"\S+: \w*Warning: .*", installed.journal(EXPORTER))
+    assert [line for line in warnings if "do_dcgm_exporter" in line] == []
+
+
 def test_a_stuck_process_is_replaced(installed: System) -> None:
     add_to_unit(installed, "WatchdogSec=4")
     assert installed.has_full_metrics()
@@ -233,7 +244,7 @@ def test_a_configuration_that_only_root_can_read_is_named_with_what_opens_it(
     file = f"/etc/do-dcgm-exporter/{name}"
     installed.run("chmod", "600", file)
     installed.run("systemctl", "restart", EXPORTER, check=False)
-    assert f"{file}: the user do-dcgm-exporter may not; allow it by: chmod 644 {file}" in (
+    assert f"{file}: the user do-dcgm-exporter may not; to allow it, run chmod 644 {file}" in (
         installed.journal(EXPORTER)
     )
     assert installed.property(EXPORTER, "ExecMainStatus") == "2"

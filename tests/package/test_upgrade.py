@@ -47,7 +47,10 @@ def test_our_service_takes_the_place_of_the_go_packages(
 
     assert new_system.has_full_metrics()
     assert new_system.property(EXPORTER, "FragmentPath").endswith("lib/systemd/system/" + EXPORTER)
-    assert not any(new_system.exists(path) for path in packages.GO_CONFFILES)
+    assert not new_system.exists(GO_UNIT)
+    # Whence upgrades come; the Go package's own purge takes them along.
+    for path in (packages.GO_SOURCE, packages.GO_KEY):
+        assert new_system.read(path) == packages.GO_CONFFILES[path]
     assert new_system.exists(f"{GO_UNIT}.dpkg-bak") == (state is modify_unit)
     assert new_system.systemctl("is-enabled", EXPORTER) == "enabled"
     wanted = "/etc/systemd/system/multi-user.target.wants/" + EXPORTER

@@ -109,6 +109,6 @@ def test_a_group_may_read_it_and_changes_are_noticed(system: System, authority: 
     renewed = authority.server("renewed")
     system.write(CERTIFICATE, renewed.certificate.read_text())
     (system.root / KEY.lstrip("/")).write_text(renewed.key.read_text())  # and stays the group's
-    noticed = "web configuration read again"
+    noticed = "web configuration reloaded"
     assert system.becomes(lambda: noticed in system.journal(EXPORTER), 15.0)
     assert is_served_to_the_right_alone(system)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 STARTED_AT = 1_800_000_000.0
@@ -17,11 +18,16 @@ class Clocks:
     """
 
     slept: float = 0.0
-    started_at: float = 100.0
     _monotonic: float = 100.0
     _settings: list[tuple[float, float]] = field(
         default_factory=lambda: [(0.0, STARTED_AT)]
     )  # since when (true time) wall is true time plus what
+
+    @property
+    def was_set_back(self) -> bool:
+        """Whether the wall clock was ever set back."""
+        offsets = [offset for _, offset in self._settings]
+        return any(later < earlier for earlier, later in itertools.pairwise(offsets))
 
     def monotonic(self) -> float:
         """Seconds since the machine started, without those it slept."""

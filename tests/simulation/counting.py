@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tests.e2e.pages import Page
 from tests.simulation.ledger import XidReport, distinct
 
 from dcgm_simulator.codes import EntityGroup
+from dcgm_simulator.machine import Entity
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -24,10 +26,15 @@ class XidCounts:
         self._before: dict[tuple[int, int], float] = {}
 
     def hold(self, page: Page) -> None:
-        """No total is more than what was told, or less than it was."""
+        """No total is more than what was told since the start, or less than it was.
+
+        Where the clock was set back, nothing tells an XID from before the start from a new one.
+        """
         if TOTAL not in page:
             return
-        told = self._told(only_certain=False)
+        ledger = self._world.ledger
+        old = set() if self._world.clocks.was_set_back else ledger.from_before
+        told = self._told(ledger.xids.keys() - old)
         for key, value in self._totals(page).items():
             most = distinct(told.get(key, []))
             assert value <= most, f"XID {key[1]} of GPU {key[0]} is counted {value:g}, told {most}"
@@ -37,7 +44,7 @@ class XidCounts:
     def complete(self, page: Page) -> None:
         """Every XID that a cycle took in is counted."""
         totals = self._totals(page)
-        for key, reports in self._told(only_certain=True).items():
+        for key, reports in self._told(self._world.ledger.certain).items():
             if key in self._world.ledger.begun_before:
                 continue  # what came next may be its second report
             least = distinct(reports)
@@ -51,12 +58,12 @@ class XidCounts:
             if "xid" in sample.labels and "GPU_I_ID" not in sample.labels
         }
 
-    def _told(self, only_certain: bool) -> dict[tuple[int, int], list[XidReport]]:
-        ledger = self._world.ledger
+    def _told(
+        self, keys: Iterable[tuple[int, Entity, int]]
+    ) -> dict[tuple[int, int], list[XidReport]]:
         told: dict[tuple[int, int], list[XidReport]] = defaultdict(list)
-        for key, report in ledger.xids.items():
-            if report.entity.group == EntityGroup.GPU and (
-                not only_certain or key in ledger.certain
-            ):
+        for key in keys:
+            report = self._world.ledger.xids[key]
+            if report.entity.group == EntityGroup.GPU:
                 told[report.entity.id, report.code].append(report)
         return told

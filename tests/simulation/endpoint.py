@@ -45,7 +45,7 @@ def _closing() -> Iterator[Step]:
 
 
 def _dripping() -> Iterator[Step]:
-    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000:
+    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100:
         yield bytes([byte])
         yield 0.4
 

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.simulation import reads
 from tests.simulation.clocks import Clocks
 from tests.simulation.ledger import FIELD, Ledger, places_in
 from tests.simulation.scheduler import Scheduler, Task
 
 from dcgm_simulator.client import CALL_TIMEOUT, Address
 from dcgm_simulator.codes import Status, StatusError
-from dcgm_simulator.host import Host
+from dcgm_simulator.fields import XID
+from dcgm_simulator.host import EngineDies, Host
 from dcgm_simulator.machine import LAYOUTS, Layout
 from dcgm_simulator.wire import RECORD_SIZE, Function, unpack_json
 
@@ -21,6 +23,17 @@ SCENARIO = "simulation"
 """The name of this run's layout among those of the simulator."""
 CONNECT_TIME = 0.001
 CALL_TIME = 0.0003
+NEED_THE_DRIVER = frozenset(
+    {
+        Function.UPDATE_ALL_FIELDS,
+        Function.GET_DEVICE_ATTRIBUTES,
+        Function.GET_NVLINK_LINK_STATUS,
+        Function.GET_NVLINK_P2P_STATUS,
+        Function.HEALTH_CHECK,
+        Function.PROF_GET_SUPPORTED_METRIC_GROUPS,
+    }
+)
+"""What does not return while the driver does not (tried on 3.3.9 and 4.6.0)."""
 
 Tampering = Callable[[bytes], bytes]
 
@@ -53,11 +66,17 @@ class Engine:
     host: Host | None = None
     life: int = 0
     is_hung: bool = False
+    is_stalled: bool = False
+    """Whether nothing is sampled any more."""
+    driver_is_stuck: bool = False
+    """Whether no call returns either that needs the driver."""
     refuses: bool = False
     call_time: float = CALL_TIME
     calls: int = 0
     answered_at: float = 0.0
     """When it last answered a call, by the monotonic clock."""
+    spoiled_at: float = -math.inf
+    """When it last refused a call or changed an answer (true time)."""
     stuck: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     """Fields that are sampled no more, with what each entity's record was since then."""
     last: dict[int, dict[bytes, bytes]] = field(default_factory=lambda: defaultdict(dict))
@@ -74,8 +93,10 @@ class Engine:
         self.version = version or self.version
         LAYOUTS[SCENARIO] = self.layout
         self.host = Host(SCENARIO, self.version, self.seed, self.clocks.wall_microseconds)
+        self.host.faults.lacks_hwmon = True
         self.life += 1
         self.is_hung = self.refuses = False
+        self.is_stalled = self.driver_is_stuck = False
         self.call_time = CALL_TIME
         self.stuck.clear()
         self.last.clear()
@@ -133,6 +154,19 @@ class Engine:
         if self._wires.pop(wire.number, None) and self.host is not None:
             self.host.disconnect(wire.number)
 
+    def stall(self, *, driver_is_stuck: bool) -> None:
+        """Sample nothing any more until ``go_on``."""
+        self.is_stalled, self.driver_is_stuck = True, driver_is_stuck
+        for field_id in list(self.last):
+            if field_id != XID:
+                self.hold(field_id)
+
+    def go_on(self) -> None:
+        """Sample everything again."""
+        self.is_stalled = self.driver_is_stuck = False
+        self.stuck.clear()
+        self.let_go()
+
     def hold(self, field_id: int) -> None:
         """Sample a field no more: what it was last stays."""
         self.stuck[field_id] = dict(self.last[field_id])
@@ -143,21 +177,33 @@ class Engine:
         for place in places_in(body):
             who, record = body[place + 4 : place + 12], body[place : place + RECORD_SIZE]
             (field_id,) = FIELD.unpack_from(record, 12)
+            if self.is_stalled and field_id != XID:
+                self.stuck.setdefault(field_id, {})
             if field_id in self.stuck:
                 record = self.stuck[field_id].setdefault(who, record)
                 changed[place : place + RECORD_SIZE] = record
             self.last[field_id][who] = record
         return bytes(changed)
 
-    def hold_while_hung(self, wire: Wire, seconds: float) -> None:
+    def hold_while_hung(
+        self, wire: Wire, seconds: float, function: Function = Function.HELLO
+    ) -> None:
         """Keep the caller waiting while the engine hangs; raises StatusError after ``seconds``."""
         deadline = self.clocks.monotonic() + seconds
-        while self.is_hung and not wire.is_dead:
+        while self._keeps_waiting(function) and not wire.is_dead:
             self._held.append(self.scheduler.current)
             if not self.scheduler.wait(deadline - self.clocks.monotonic()) and (
                 self.clocks.monotonic() >= deadline
             ):
                 raise StatusError(Status.TIMEOUT)
+
+    def note(self, fault: CallFault) -> None:
+        """Note when an answer is not what it would be in health."""
+        if fault.refused or fault.tampered:
+            self.spoiled_at = self.clocks.true()
+
+    def _keeps_waiting(self, function: Function) -> bool:
+        return self.is_hung or (self.driver_is_stuck and function in NEED_THE_DRIVER)
 
 
 @dataclass
@@ -188,9 +234,10 @@ class Wire:
         delay = engine.call_time + fault.delay
         if delay > CALL_TIME or fault.strike:
             engine.scheduler.sleep(delay)
-        engine.hold_while_hung(self, math.inf if forever else CALL_TIMEOUT)
+        engine.hold_while_hung(self, math.inf if forever else CALL_TIMEOUT, function)
         if self.is_dead or engine.host is None:
             raise StatusError(Status.CONNECTION_NOT_VALID)
+        engine.note(fault)
         try:
             if fault.refused:
                 self.was_refused = True
@@ -206,20 +253,30 @@ class Wire:
         if self.is_dead:
             raise StatusError(Status.CONNECTION_NOT_VALID)
         engine.answered_at = engine.clocks.monotonic()
+        self._note(function, body, answer, fault.tampered is not None)
+        return answer
+
+    def _note(self, function: Function, asked: bytes, answer: bytes, is_tampered: bool) -> None:
+        """Remember what a call that was answered is about."""
+        engine = self.engine
         if function is Function.WATCH_FIELDS:
-            group, field_group, *_ = unpack_json(body)
+            group, field_group, *_ = unpack_json(asked)
             self.watched[field_group] = group
         elif function is Function.LATEST_VALUES:
-            engine.ledger.note_values(engine.life, answer, fault.tampered is not None)
+            if engine.host is not None and self.number in engine.host.connections:
+                reads.only_what_is_watched(engine.host, asked, self.was_refused)
+            engine.ledger.note_values(engine.life, answer, is_tampered)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])
-        return answer
 
     def _ask(self, host: Host, function: Function, body: bytes) -> bytes:
         try:
             return host.call(self.number, function, body)
         except StatusError:
             raise
+        except EngineDies:
+            self.engine.kill()
+            raise StatusError(Status.CONNECTION_NOT_VALID) from None
         except Exception as error:
             raise StatusError(Status.GENERIC_ERROR) from error
 
@@ -227,3 +284,4 @@ class Wire:
         """End the connection; a second time does nothing."""
         self.is_dead = True
         self.engine.forget(self)
+        self.engine.let_go()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.pages import Page as ParsedPage
 from tests.simulation import leaks, openmetrics
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # supervisor.py: how long a cycle may take, and how often that is looked at.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
+STALLED = ("no value of any GPU", "samples nothing")  # losses.py
+RECUT_SEEN_AFTER = 20.0 + 2.0  # discovery.py, and a cycle
 SLACK = 1.5  # the pause between two looks of this suite
 YIELD = 3.0  # world.py: how long another thread may come before a publication
 
@@ -32,18 +35,29 @@ class Invariants:
 
     world: World
     own_counters: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
-    forwarded: list[bytes] = field(default_factory=list)
+    forwarded: list[tuple[bytes, float]] = field(default_factory=list)
+    """What may be forwarded of each page, and when (true time) that was made."""
     _parsed: tuple[Page, ParsedPage] | None = None
     _forwarded: bytes = b""
     _reason: str = ""
-    _published_at: float = 0.0
+    _made_at: float = 0.0
+    _spoiled_at: float = -math.inf
     _seen_gpus: set[str] = field(default_factory=set)
-    _profiling: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
+    _profiling: set[tuple[str, str, str]] = field(default_factory=set)
     _undisturbed: object = None
+    _instances: frozenset[tuple[int, int]] = frozenset()
+    """What was on the last page and on the machine, by GPU and NVML's number."""
+    _cut: tuple[Any, ...] | None = None
+    _cut_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
         self.xids = XidCounts(self.world)
+
+    @property
+    def _oldest(self) -> float:
+        """How old a page with values may be."""
+        return 2 * max(SHORTEST_LIMIT, self.world.interval)
 
     # Called by the world
 
@@ -52,30 +66,35 @@ class Invariants:
         world = self.world
         parsed = self._parse(page)
         up = parsed.own("hostengine_up")
+        self._note_spoilt_values()
         world.tell(
             f"published: up {up:g}, {len(parsed.dcgm)} families,"
             f" {len(page.forwarded)} bytes, crc {zlib.crc32(page.forwarded):08x}:"
             f" {page.health.reason or 'healthy'} {' '.join(page.health.notes)}"
         )
-        self._published_at = world.clocks.monotonic()
         self._counters_do_not_fall(parsed)
         self._health_fits(page, parsed)
         self._no_gpu_disappears(parsed)
         self._profiling_stays(page, parsed)
+        self._instances_stay(page, parsed)
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
-            self.forwarded.append(page.forwarded)
+            if page.health.healthy:
+                self.values.fresh_of_each_gpu(parsed)
+            self._made_at = world.clocks.true()
+            self.forwarded.append((page.forwarded, self._made_at))
         self._forwarded = page.forwarded
 
     def scraped(self, page: Page) -> None:
         """What a scraper finds now is not of a time that is over."""
         world = self.world
+        self._note_spoilt_values()
         limit = max(SHORTEST_LIMIT, world.interval) + TICK + SLACK + YIELD
         parsed = self._parse(page)
-        age = world.clocks.monotonic() - self._published_at
-        if parsed.dcgm and age > world.interval + limit:
-            raise AssertionError(f"the page is {age:.1f} s old and still has values")
+        if page.health.healthy or parsed.dcgm:
+            age = world.clocks.true() - self._made_at
+            assert age <= self._oldest, f"the page is {age:.1f} s old, and healthy or with values"
         calm = world.troubles.calm_since
         if calm is not None and world.clocks.true() - calm > world.interval + limit:
             assert parsed.own("hostengine_up") == 1, f"still down: {page.health.reason}"
@@ -87,7 +106,11 @@ class Invariants:
 
     def posted(self, body: bytes) -> None:
         """What is forwarded is a whole page that was published."""
-        assert body in self.forwarded[-3:], "something else than a page is posted"
+        made = [made_at for forwarded, made_at in self.forwarded[-3:] if forwarded == body]
+        assert made, "something else than a page is posted"
+        settings = self.world.service._configuration.settings
+        age, late = self.world.clocks.true() - made[-1], settings.forward_timeout + YIELD
+        assert age <= self._oldest + late, f"a page that is {age:.1f} s old is posted"
 
     def reloaded(self, good: bool) -> None:
         """A refused reload is told, and a good one makes good for it."""
@@ -107,14 +130,20 @@ class Invariants:
     def is_whole(self) -> bool:
         """Whether the page has all that the engine has, as far as it says so itself."""
         health = self.world.service._publisher.publication.page.health
-        return health.healthy and not self._notes() and not self._may_warm_up()
+        waits = self._may_warm_up() or self._leaves_values_alone()
+        return health.healthy and not self._notes() and not waits
 
     def _may_warm_up(self) -> bool:
         """Whether profiling may still have to warm up."""
         session = self.world.service._agent._session
         if session is None or session.profiling.warming_up:
             return True  # a module that came late is watched in a session that is not young
-        return session.age() < 2 * self.world.interval + 3.0
+        return session.profiling.age() < 2 * self.world.interval + 3.0
+
+    def _leaves_values_alone(self) -> bool:
+        """Whether values that had a status for long are read again in some minutes only."""
+        session = self.world.service._agent._session
+        return session is not None and bool(session.valueless.left_alone())
 
     def _notes(self) -> list[str]:
         health = self.world.service._publisher.publication.page.health
@@ -185,13 +214,53 @@ class Invariants:
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
         if undisturbed == self._undisturbed and is_whole and not world.troubles.spoils_values():
-            missing = self._profiling - now
+            missing = {key for key in self._profiling - now if self._is_measured(*key[1:])}
             assert not missing, f"profiling has gone: {min(missing)}"
             self._profiling |= now
         else:
             # What was read before the trouble may still be on this page.
             self._profiling.clear()
         self._undisturbed = undisturbed
+
+    def _is_measured(self, gpu: str, instance: str) -> bool:
+        """Whether a GPU, or an instance by NVML's number, is there to be measured."""
+        host = self.world.engine.host
+        cut = host.machine.instances.get(int(gpu), ()) if host else ()
+        return instance in {str(one.nvml_id) for one in cut} if cut else not instance
+
+    def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
+        """A refused call is no absence: an instance that is there and was shown is shown."""
+        host, now = self.world.engine.host, self.world.clocks.true()
+        cut = tuple(one for cut in host.machine.instances.values() for one in cut) if host else ()
+        if self._cut is not None and cut != self._cut:
+            self._cut_at = now
+        self._cut = cut
+        is_known = now - self._cut_at > RECUT_SEEN_AFTER
+        if not (is_known and page.health.healthy) or self.world.troubles.spoils_values():
+            self._instances = frozenset()
+            return
+        there = {(one.gpu, one.nvml_id) for one in cut}
+        shown = {
+            (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
+            for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
+            if "GPU_I_ID" in sample.labels
+        }
+        missing = (self._instances & there) - shown
+        assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
+        self._instances = frozenset(there & shown)
+
+    def _nothing_was_sampled(self) -> None:
+        """Who says that there are no current values is right."""
+        world = self.world
+        now = world.clocks.true()
+        spoiled_at = max(self._spoiled_at, world.engine.spoiled_at)
+        if now - spoiled_at > world.interval + SLACK + YIELD:
+            age, limit = self.values.age_of_newest(), world.configuration.settings.stale_after
+            assert age > limit, f"there are values that are {age:.1f} s old"
+
+    def _note_spoilt_values(self) -> None:
+        if self.world.troubles.spoils_values():
+            self._spoiled_at = self.world.clocks.true()
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:
         up, health = parsed.own("hostengine_up"), page.health
@@ -207,6 +276,9 @@ class Invariants:
                 silent = self.world.clocks.monotonic() - self.world.engine.answered_at
                 assert silent > 0.9 * TICK, f"it has answered {silent:.1f} s ago"
             assert not health.reason.startswith("internal error"), health.reason
+            is_stalled = any(words in health.reason for words in STALLED)
+            if is_stalled and health.reason != self._reason:
+                self._nothing_was_sampled()
         self._reason = health.reason
         if not up:
             assert not parsed.dcgm, "values of an engine that does not answer"

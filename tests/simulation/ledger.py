@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.simulation.clocks import STARTED_AT, Clocks
+from tests.simulation.clocks import Clocks
 
 from dcgm_simulator.codes import is_sentinel
 from dcgm_simulator.fields import FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD, XID
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.wire import COUNT, DOUBLE_RECORD, INT_RECORD, RECORD_SIZE
 
+LIFE_SIGN = 57
 PROFILING = range(FIRST_PROFILING_FIELD, LAST_PROFILING_FIELD + 1)
 FIELD = struct.Struct("<H")
 """The field id of a record, at its offset 12."""
@@ -65,32 +66,26 @@ class Ledger:
     """All that were handed out, by life, entity and timestamp."""
     certain: set[tuple[int, Entity, int]] = field(default_factory=set)
     """Those of ``xids`` that a whole reading of the exporter ended with."""
-    _has_confirmed: bool = False
-    _from_before: set[tuple[int, Entity, int]] = field(default_factory=set)
+    from_before: set[tuple[int, Entity, int]] = field(default_factory=set)
+    """Those that the engine had before the exporter started."""
 
     def confirm(self) -> None:
-        """A reading has ended: what was handed out so far has been taken.
-
-        At the first one, an XID of a time before the start is none of this exporter's.
-        """
-        if not self._has_confirmed:
-            started_at = round((STARTED_AT + self.clocks.started_at) * 1e6)
-            self._from_before = {k for k, xid in self.xids.items() if xid.timestamp < started_at}
-            self._has_confirmed = True
-        self.certain.update(self.xids.keys() - self._from_before)
+        """A reading has ended: what was handed out so far has been taken."""
+        self.certain.update(self.xids.keys() - self.from_before)
 
     @property
     def begun_before(self) -> set[tuple[int, int]]:
         """GPU and code of the XIDs that were there before this exporter's time."""
-        return {
-            (entity.id, self.xids[life, entity, t].code) for life, entity, t in self._from_before
-        }
+        told = self.from_before & self.xids.keys()
+        return {(entity.id, self.xids[life, entity, t].code) for life, entity, t in told}
 
     def note_values(self, life: int, body: bytes, tampered: bool) -> None:
         """Take the reply to a latest-values call; of one ``tampered`` with, take times as said."""
         for _, kind, number, field_id, type_code, status, _, timestamp, value in records_in(body):
             if field_id == XID and status == 0:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
+            if field_id == LIFE_SIGN and status == 0:
+                self._note((kind, number, field_id), timestamp, 0, tampered)
             # What stands where profiling is blank was given before.
             is_value = math.isfinite(value) and not is_sentinel(value)
             counts = is_value or field_id not in PROFILING

@@ -52,6 +52,8 @@ class Nemesis:
             if armed.calls == 0:
                 self._armed.remove(armed)
                 return self._armed_fault(function, armed.kind)
+        if function in self.troubles.unwilling:
+            return self.troubles.unwilling[function]
         if self.troubles.flaky and self.generator.random() < self.troubles.flaky:
             return self._refusal(function)
         if self.troubles.tampering and function is Function.LATEST_VALUES:

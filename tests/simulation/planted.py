@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.page.publication import Publication
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
+from do_dcgm_exporter.service.supervisor import Supervisor
+
+FAN_SPEED = 191
+"""A field that no simulated configuration asks for."""
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -76,6 +84,13 @@ def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
     )
 
 
+def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
+    """Totals begin with whatever the engine still has."""
+    return mock.patch.object(
+        XidLog, "look_at_the_clocks", lambda self, *_: setattr(self, "_counting_from", 0)
+    )
+
+
 def _forget_what_was_taken(history: XidHistory) -> None:
     history.taken.clear()
     history.was_read = True
@@ -98,6 +113,51 @@ def lost_gpus_left_out() -> AbstractContextManager[object]:
     )
 
 
+def refused_hierarchy_taken_for_none() -> AbstractContextManager[object]:
+    """Whatever the engine refuses is not there."""
+    return mock.patch.object(discovery, "_means_absent", return_value=True)
+
+
+def any_refusal_taken_for_skew() -> AbstractContextManager[object]:
+    """A request that the engine does not understand is an outage, whatever it was for."""
+    functions = mock.MagicMock()
+    functions.__contains__.return_value = True
+    plant = ExitStack()
+    plant.enter_context(mock.patch.object(handle, "DECISIVE_FUNCTIONS", functions))
+    # As long as sources were asked in the cycle itself, it ended for all of them.
+    plant.enter_context(mock.patch.object(side_call.SideCall, "answer", _asked_directly))
+    return plant
+
+
+def _asked_directly(self: Any) -> Any:
+    return self.ask()
+
+
+def unwatched_fields_read() -> AbstractContextManager[object]:
+    """Every entity is asked for the same fields."""
+
+    def batches_of(watches: Any) -> Any:
+        batches = original(watches)
+        return [replace(batch, field_ids=(*batch.field_ids, FAN_SPEED)) for batch in batches]
+
+    original = session.batches_of
+    return mock.patch.object(session, "batches_of", batches_of)
+
+
+def stalled_engines_not_noticed() -> AbstractContextManager[object]:
+    """An engine that samples no more is as good as one that does."""
+    return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
+
+
+def old_pages_shown() -> AbstractContextManager[object]:
+    """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
+    stack = ExitStack()
+    stack.enter_context(mock.patch.object(Agent, "_fail", side_effect=SystemExit))
+    stack.enter_context(mock.patch.object(Supervisor, "tick"))
+    stack.enter_context(mock.patch.object(Publication, "page", property(lambda self: self._page)))
+    return stack
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -107,8 +167,14 @@ PLANTS: dict[str, Plant] = {
         retired_session_kept,
         profiling_forgotten_at_reload,
         xids_counted_anew_by_each_session,
+        xids_from_before_the_start_counted,
         profiling_watched_anew_without_an_unwatch,
         blank_profiling_not_bridged,
         lost_gpus_left_out,
+        refused_hierarchy_taken_for_none,
+        any_refusal_taken_for_skew,
+        unwatched_fields_read,
+        stalled_engines_not_noticed,
+        old_pages_shown,
     )
 }

@@ -31,7 +31,6 @@ class Task:
         self.wakes_at = 0.0
         self.was_woken = False
         self.is_over = False
-        self.exception: type[BaseException] | None = None
 
 
 class Scheduler:
@@ -110,9 +109,6 @@ class Scheduler:
         self._pass_on(task)
         if self._is_over or (self.violation and task.name == "main"):
             raise Ended
-        if task.exception is not None:
-            exception, task.exception = task.exception, None
-            raise exception
         return task.was_woken
 
     def wake(self, task: Task) -> None:
@@ -221,9 +217,5 @@ def threading_of(scheduler: Scheduler) -> SimpleNamespace:
 
         def is_alive(self) -> bool:
             return not self._over.is_set()
-
-        def raise_soon(self, exception: type[BaseException]) -> None:
-            """Raise ``exception`` where the thread waits, once that is over."""
-            self._task.exception = exception
 
     return SimpleNamespace(Event=Event, Thread=Thread, Lock=threading.Lock)

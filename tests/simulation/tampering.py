@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.simulation.ledger import places_in
 
-from dcgm_simulator.codes import FP64_BLANK, INT64_BLANK, Sentinel
+from dcgm_simulator.codes import FP64_BLANK, INT64_BLANK, Sentinel, Status
 from dcgm_simulator.fields import XID
 from dcgm_simulator.wire import DOUBLE_RECORD, INT_RECORD
 
@@ -21,7 +21,8 @@ _FIELD, _TYPE, _STATUS, _TIMESTAMP, _VALUE = 3, 4, 5, 7, 8
 
 
 def _status(record: list[int | float], generator: random.Random) -> None:
-    record[_STATUS] = generator.choice(VALUE_STATUSES)
+    statuses = [s for s in VALUE_STATUSES if record[_FIELD] != XID or s != Status.NO_DATA]
+    record[_STATUS] = generator.choice(statuses)  # an engine with an XID does not deny it
 
 
 def _empty_slot(record: list[int | float], _generator: random.Random) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.simulation.clocks import Clocks
 from tests.simulation.endpoint import Endpoint, any_behaviour
-from tests.simulation.engine import CALL_TIME, Engine
+from tests.simulation.engine import CALL_TIME, CallFault, Engine
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.tampering import CHANGES, VALUE_STATUSES
 
-from dcgm_simulator.codes import EntityGroup, Sentinel, sentinel
+from dcgm_simulator.codes import EntityGroup, Sentinel, Status, sentinel
 from dcgm_simulator.control import command_health
 from dcgm_simulator.faults import Override, covering
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import NEVER, Watch
 from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.wire import Function
 
 FIELDS = (54, 57, 100, 112, 150, 155, 156, 230, 252, 449, 1001, 1002)
 """Those of single values that go wrong: labels, the life sign, profiling and others."""
@@ -27,8 +28,18 @@ FIRST_CLIENT = 1_000_000
 """Connections of other clients have numbers from here on."""
 HARMLESS = frozenset(
     {"other_client", "other_client_gone", "xid", "health", "change_endpoint", "reconfigure"}
+    | {"refuse_one", "slow_one", "willing_again"}
 )
 """What takes no value away."""
+SIDE_FUNCTIONS = (
+    Function.HEALTH_CHECK,
+    Function.HEALTH_SET,
+    Function.GET_NVLINK_LINK_STATUS,
+    Function.GET_NVLINK_P2P_STATUS,
+    Function.GET_GPU_INSTANCE_HIERARCHY,
+    Function.GET_ENTITY_GROUP_ENTITIES,
+)
+"""What only one source needs."""
 XID_CODES = (13, 31, 43, 79, 94, 120)
 
 
@@ -55,6 +66,8 @@ class Troubles:
     """The share of calls that are refused."""
     tampering: tuple[str, float] | None = None
     """What changes which share of the values that are read."""
+    unwilling: dict[Function, CallFault] = field(default_factory=dict)
+    """What befalls all calls of a function."""
     disturbances: int = 0
     """How many troubles have begun or ended that can take a value away."""
     _clients: int = 0
@@ -77,6 +90,7 @@ class Troubles:
             engine.host is None
             or engine.is_hung
             or engine.refuses
+            or engine.is_stalled
             or engine.call_time > CALL_TIME
             or engine.version != client_version
             or not self.has_bindings
@@ -163,6 +177,29 @@ class Troubles:
         self.tell("calls are refused no more")
         self.flaky = 0.0
 
+    def refuse_one(self) -> None:
+        function = self.generator.choice(SIDE_FUNCTIONS)
+        status = self.generator.choice((-12, -3, -17))
+        self.tell(f"{function.name.lower()} is refused with {status} for a while")
+        self._unwilling(function, CallFault(refused=status))
+
+    def slow_one(self) -> None:
+        function, seconds = (
+            self.generator.choice(SIDE_FUNCTIONS),
+            self.generator.choice((1.0, 45.0)),
+        )
+        self.tell(f"{function.name.lower()} takes {seconds} s for a while")
+        self._unwilling(function, CallFault(delay=seconds))
+
+    def _unwilling(self, function: Function, fault: CallFault) -> None:
+        self.unwilling[function] = fault
+
+        def willing_again() -> None:
+            self.tell(f"{function.name.lower()} is answered again")
+            self.unwilling.pop(function, None)
+
+        self._later(self._some_time(), willing_again)
+
     def garble(self) -> None:
         self.tampering = self.generator.choice(list(CHANGES)), self.generator.choice((0.1, 1.0))
         self._later(self._some_time(), self.clear)
@@ -244,7 +281,8 @@ class Troubles:
                     ),
                 )
             )
-            if field_id != 230 or override.status:
+            # No engine makes XIDs up, nor does one that has some say that there are none.
+            if field_id != 230 or override.status not in (Status.OK, Status.NO_DATA):
                 self.tell(f"{entity} answers {override.status or override.value!r} to {field_id}")
                 host.faults.override(entity, field_id, override)
                 self._later(self._some_time(), lambda: self.answer_again(entity, field_id))
@@ -262,6 +300,16 @@ class Troubles:
     def thaw(self, field_id: int) -> None:
         self.tell(f"field {field_id} is sampled again")
         self.engine.stuck.pop(field_id, None)
+
+    def stall(self) -> None:
+        stuck = self.generator.random() < 0.5
+        self.tell(f"nothing is sampled any more{', the driver is stuck' if stuck else ''}")
+        self.engine.stall(driver_is_stuck=stuck)
+        self._later(3 * self._some_time(), self.go_on)
+
+    def go_on(self) -> None:
+        self.tell("everything is sampled again")
+        self.engine.go_on()
 
     def profiling(self) -> None:
         if host := self.engine.host:
@@ -300,14 +348,14 @@ class Troubles:
     # Clocks, configuration, endpoint
 
     def step(self) -> None:
-        seconds = self.generator.choice((-7200.123, -90.7, -3.3, -0.4, 0.4, 3.3, 90.7, 7200.123))
+        seconds = self.generator.choice(
+            (-7200.123, -600.3, -90.7, -3.3, -0.4, 0.4, 3.3, 90.7, 600.3, 7200.123)
+        )
         self.tell(f"the clock is set by {seconds} s")
         if seconds < 0 and self.generator.random() < 0.5:
             # An engine that goes by the wall clock samples nothing before it is that late again.
-            for field_id in FIELDS:
-                if field_id != 230:
-                    self.engine.hold(field_id)
-                    self._later(self._some_time(), lambda field_id=field_id: self.thaw(field_id))
+            self.engine.stall(driver_is_stuck=False)
+            self._later(self._some_time(), self.go_on)
         self.clocks.step(seconds)
         if self.engine.host is not None:
             _set_back(self.engine.host, round(min(seconds, 0.0) * 1e6))
@@ -333,6 +381,7 @@ class Troubles:
         self.is_over = True
         self.disturbances += 1
         self.flaky, self.tampering = 0.0, None
+        self.unwilling.clear()
         self.has_bindings = True
         self.endpoint.behaviour = "200"
         engine, host = self.engine, self.engine.host
@@ -344,7 +393,7 @@ class Troubles:
             self.tell("all is well: the engine goes on")
             host.faults.clear()
             host.incidents.clear()
-            engine.stuck.clear()
+            engine.go_on()
             engine.call_time = CALL_TIME
             engine.resume()
         self.calm_since = None
@@ -379,6 +428,8 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.refuse,
     Troubles.slow,
     Troubles.flake,
+    Troubles.refuse_one,
+    Troubles.slow_one,
     Troubles.garble,
     Troubles.lose_bindings,
     Troubles.cut,
@@ -388,6 +439,7 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.kill_driver,
     Troubles.spoil,
     Troubles.freeze,
+    Troubles.stall,
     Troubles.profiling,
     Troubles.other_client,
     Troubles.other_client,

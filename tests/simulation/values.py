@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.e2e.pages import Page, Sample
+from tests.simulation.ledger import LIFE_SIGN
 
 from dcgm_simulator.codes import EntityGroup, Status, is_sentinel
 from dcgm_simulator.fields import XID
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # A page's values were read in a cycle that took at most so long; publisher and yields included.
 _CYCLE = 6.0
-_EXEMPT = frozenset({230, 450})
+_EXEMPT = frozenset({230})
 _SLOW = {83: 90.0, 84: 90.0}
 
 
@@ -42,12 +43,31 @@ class ValueTruth:
                 limit = self._limit(field.id)
                 assert age <= limit, f"{name} is {age:.1f} s old: {sample}"
 
-    def profiling_on(self, page: Page) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Every series of a profiling field."""
+    def profiling_on(self, page: Page) -> set[tuple[str, str, str]]:
+        """Every profiling field with whom it is of: label fields come and go by themselves."""
         names = [name for name in page.dcgm if name.startswith("DCGM_FI_PROF_")]
         return {
-            (name, tuple(sample.labels.items())) for name in names for sample in page.samples(name)
+            (name, sample.labels["gpu"], sample.labels.get("GPU_I_ID", ""))
+            for name in names
+            for sample in page.samples(name)
         }
+
+    def fresh_of_each_gpu(self, page: Page) -> None:
+        """Of each GPU that is there the engine has sampled something of late."""
+        for sample in page.samples("do_dcgm_exporter_gpu_up"):
+            age = self.age_of_newest(int(sample.labels["gpu"]))
+            limit = self._limit(LIFE_SIGN)
+            assert age <= limit, f"healthy, and {sample} was sampled {age:.1f} s ago"
+
+    def age_of_newest(self, gpu: int | None = None) -> float:
+        """How long ago the engine sampled what it gave last of a GPU, or of any."""
+        sampled = (
+            given.sampled_at
+            for (kind, number, field_id), given in self._world.ledger.newest.items()
+            if field_id not in (*_EXEMPT, *_SLOW)
+            and gpu in (None, number if kind == EntityGroup.GPU else number // 7)
+        )
+        return self._world.clocks.true() - max(sampled, default=-math.inf)
 
     def _limit(self, field_id: int) -> float:
         stale_after = self._world.configuration.settings.stale_after

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -23,13 +22,15 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scheduler import Ended, Scheduler, threading_of
-from tests.simulation.troubles import Troubles
+from tests.simulation.troubles import XID_CODES, Troubles
 
-from dcgm_simulator.machine import Layout
+from dcgm_simulator.codes import EntityGroup
+from dcgm_simulator.machine import Entity, Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration, Settings
+from do_dcgm_exporter.dcgm import side_call
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt
@@ -158,22 +159,16 @@ class World:
             put = lambda room, **names: stack.enter_context(  # noqa: E731
                 mock.patch.multiple(room, **names)
             )
-            for room in (agent, supervisor, forwarder):
+            for room in (agent, supervisor, forwarder, side_call):
                 put(room, threading=threads)
-            time = SimpleNamespace(monotonic=self.clocks.monotonic)
-            put(
-                forward_attempt,
-                threading=threads,
-                time=time,
-                stop_thread=lambda thread: thread.raise_soon(forward_attempt.Stopped),
-            )
+            put(forward_attempt, threading=threads)
             put(urllib3.util.connection, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
             put(
                 service,
                 Agent=partial(self._agent_class(), **clocks, boot_clock=self.clocks.true),
-                Publisher=partial(self._publisher_class(), **clocks),
+                Publisher=partial(self._publisher_class(), **clocks, boot_clock=self.clocks.true),
                 Supervisor=partial(supervisor.Supervisor, clock=self.clocks.monotonic),
                 Forwarder=forwarders,
                 MetricsServer=_Server,
@@ -289,6 +284,7 @@ class World:
         )
         if self.generator.random() < 0.9:
             self.engine.start()
+            self._have_xids_before_the_start()
         self.service = service.Service(self.configuration)
         self.service.start()
         duration = self.interval * self.generator.uniform(3, 12)
@@ -301,6 +297,19 @@ class World:
         self.service.stop()
         self.scheduler.sleep(60.0)  # a resolver may still not have answered
         self.invariants.nothing_left()
+
+    def _have_xids_before_the_start(self) -> None:
+        """Give the engine a past in some runs. Drawn apart: the others stay as they were."""
+        draw = random.Random(f"{self.seed} before the start")
+        host = self.engine.host
+        if host is None or draw.random() < 0.8:
+            return
+        gpu, code = draw.randrange(self.engine.layout.gpus), draw.choice(XID_CODES)
+        self.tell(f"XID {code} on GPU {gpu}, before the exporter starts")
+        entity = Entity(EntityGroup.GPU, gpu)
+        times = host.xids.report(entity, code, host.clock())
+        self.ledger.from_before |= {(self.engine.life, entity, time) for time in times}
+        self.scheduler.sleep(draw.uniform(3.0, 30.0))  # later than a second report
 
     def _watch_for_the_end_of_it(self) -> None:
         """Watch until the page is whole, but for what is asked for again every five minutes."""

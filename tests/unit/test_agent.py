@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.builders import HOSTENGINE_UP, Bench, Series, configuration
+from tests.builders import HOSTENGINE_UP, Bench, Clock, Series, configuration
 
 import dcgm_simulator
 from do_dcgm_exporter.collect.result import CycleResult
@@ -28,9 +28,10 @@ from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
 
 StartBench = Callable[..., Bench]
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE"
+GPU_UP = "do_dcgm_exporter_gpu_up"
 TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"
 
 
@@ -68,7 +69,9 @@ class Program:
 StartProgram = Callable[..., Program]
 
 
-def program_of(bench: Bench | None, configured: Configuration) -> Program:
+def program_of(
+    bench: Bench | None, configured: Configuration, **changes: Callable[[], None]
+) -> Program:
     healths: list[Health] = []
     calls = CallCount()
     publisher = Publisher(Telemetry(calls, ForwardStatistics()), tell=healths.append)
@@ -77,7 +80,8 @@ def program_of(bench: Bench | None, configured: Configuration) -> Program:
         publisher,
         calls,
         # The engine's clock, which the tests set ahead.
-        **({"wall_clock": lambda: bench.now} if bench else {}),
+        **({"wall_clock": lambda: bench.now, "boot_clock": lambda: bench.now} if bench else {}),
+        **changes,
     )
     if bench:
         agent._bindings = bench.bindings
@@ -191,6 +195,47 @@ def test_bindings_that_are_not_there_are_looked_for_again(
     program.agent._close_session()
 
 
+def upgrade(program: Program, installed: Path) -> None:
+    """Put other bindings where those of a program were found."""
+    assert program.agent._bindings
+    program.agent._bindings = replace(program.agent._bindings, files={installed: None})
+    installed.mkdir()
+    (installed / "dcgm_structs.py").touch()
+
+
+def test_an_upgrade_of_dcgm_is_followed_when_the_engine_is_another_and_not_before(
+    tmp_path: Path, bench: StartBench
+) -> None:
+    engine = bench(version="4.5.3")
+    begun: list[str] = []
+    program = program_of(engine, configured_for(engine), begin_anew=lambda: begun.append("anew"))
+    program.cycle()
+    upgrade(program, tmp_path / "installed")
+    engine.engine.restart()
+    for _ in range(2):  # the first meets that the connection is gone
+        program.cycle()
+    assert (program.is_up, begun) == (True, [])
+    engine.engine.restart("4.6.0")
+    for _ in range(2):
+        program.cycle()
+    assert begun == ["anew"]
+    program.agent._close_session()
+
+
+def test_an_engine_of_another_major_release_is_followed_too(
+    tmp_path: Path, bench: StartBench
+) -> None:
+    engine = bench(version="4.5.3", client="3.3.9")
+    begun: list[str] = []
+    program = program_of(engine, configured_for(engine), begin_anew=lambda: begun.append("anew"))
+    program.cycle()
+    assert "the DCGM client library is 3.3.9" in program.reason
+    assert begun == [], "nothing else is installed"
+    upgrade(program, tmp_path / "installed")
+    program.cycle()
+    assert begun == ["anew"]
+
+
 def test_an_engine_without_a_driver_is_up_and_not_healthy(
     bench: StartBench, start: StartProgram
 ) -> None:
@@ -293,6 +338,19 @@ def test_a_host_name_that_is_no_utf_8_is_shown_nevertheless(
     assert "Hostname=droplet?" in labels
 
 
+def test_a_changed_host_name_shows_in_the_next_cycle(
+    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bench()
+    program = start(engine)
+    for name in ("gpu-1", "gpu-2"):
+        monkeypatch.setattr("socket.gethostname", lambda name=name: name)
+        program.cycle()
+        (labels,) = program.series(TEMPERATURE)
+        assert f"Hostname={name}" in labels
+    assert 1 == connections(engine)
+
+
 def test_what_was_set_up_in_vain_is_given_back(
     bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +364,76 @@ def test_what_was_set_up_in_vain_is_given_back(
     for _ in range(3):
         program.cycle()
     assert 0 == connections(engine)
+
+
+def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench("h100x8")
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    engine.pass_time(60.0)
+    program.cycle()
+    assert (True, 8) == (program.is_up, len(program.series(TEMPERATURE)))
+    engine.pass_time(20.0)
+    assert 20.0 == program.cycle()
+    assert program.reason.startswith(
+        "the engine answers, but has no value of any GPU that is less than 60 s old"
+    )
+    assert ({}, False) == (program.series(TEMPERATURE), program.is_up)
+    engine.engine.control("unstall")
+    engine.pass_time(20.0)
+    program.cycle()
+    assert ("", 8) == (program.reason, len(program.series(TEMPERATURE)))
+    assert 1 == engine.calls_made("hostengine_version_info")
+
+
+def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench()
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    boot_now = engine.now
+    program.agent._logs.ages.clock = lambda: boot_now
+    engine.now -= 600.0
+    program.cycle()
+    assert "" == program.reason
+    boot_now += 61.0
+    program.cycle()
+    assert "the clock, which was set back, has caught up: restart nvidia-dcgm" in program.reason
+
+
+def test_gpus_that_alone_are_sampled_no_more_are_named(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench("h100x8")
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall", "--gpu", "3")
+    for _ in range(4):
+        engine.pass_time(20.0)
+        program.cycle()
+    assert "the engine has no value of GPU 3 (GPU-" in program.reason
+    assert (True, 7) == (program.is_up, len(program.series(TEMPERATURE)))
+    assert {"gpu=3"} == {gpu for gpu, up in program.series(GPU_UP).items() if not up}
+
+
+def test_an_engine_that_stalls_while_a_session_is_replaced_keeps_one_connection(
+    bench: StartBench, start: StartProgram
+) -> None:
+    engine = bench()
+    program = start(engine)
+    program.cycle()
+    engine.engine.control("stall")
+    for seconds in (80.0, 20.0):
+        engine.pass_time(seconds)
+        program.agent.reconfigure(configured_for(engine))
+        program.cycle()
+    assert "has no value of any GPU" in program.reason
+    assert 1 == connections(engine)
 
 
 # A cycle that was given up meanwhile.
@@ -388,15 +516,20 @@ def test_the_same_configuration_keeps_its_session(bench: StartBench, start: Star
     assert 1 == engine.calls_made("hostengine_version_info")
 
 
-def test_a_mig_change_shows_in_the_next_cycle(bench: StartBench, start: StartProgram) -> None:
+def test_a_mig_change_shows_within_a_default_interval(
+    bench: StartBench, start: StartProgram
+) -> None:
     engine = bench("h100x8")
-    program = start(engine)
+    program, clock = start(engine), Clock()
+    program.agent._clock = clock
     program.cycle()
     engine.engine.control("mig", "--gpu", "3", "3g.40gb,2g.20gb")
+    clock.now = 20.0
     program.cycle()
     assert 9 == len(program.series(TEMPERATURE))
     assert 1 == connections(engine)
     engine.engine.control("mig", "--gpu", "3", "off")
+    clock.now = 40.0
     program.cycle()
     assert 8 == len(program.series(TEMPERATURE))
     assert 1 == connections(engine)
@@ -518,6 +651,27 @@ def test_the_thread_cycles_wakes_up_for_a_configuration_and_disconnects_in_the_e
     program.agent.stop(PATIENCE)
     assert not program.agent._thread.is_alive()
     assert 0 == connections(engine)
+
+
+def test_no_wake_up_is_lost_that_comes_while_the_thread_begins(
+    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of a stop right after the start nor of one that comes with a cycle's end."""
+    engine = bench()
+    program = start(engine, collect_interval=3600.0)
+    cycle = Agent.cycle
+
+    def stop_in_cycle(agent: Agent) -> float:
+        pause = cycle(agent)
+        agent._stopping = True
+        agent._wake.set()
+        return pause
+
+    monkeypatch.setattr(Agent, "cycle", stop_in_cycle)
+    program.agent._wake.set()
+    program.agent.start()
+    program.agent._thread.join(PATIENCE)
+    assert not program.agent._thread.is_alive()
 
 
 def test_the_thread_goes_on_cycling(bench: StartBench, start: StartProgram) -> None:

@@ -243,3 +243,44 @@ def test_health_errors_have_their_names_where_the_bindings_tell_them(tmp_path: P
 def test_the_simulators_bindings_are_known_as_such(tmp_path: Path) -> None:
     assert load_bindings(dcgm_simulator.bindings_directory()).simulated
     assert not load_bindings(install(tmp_path / "a")).simulated
+
+
+def replace_file(directory: Path) -> None:
+    """Put another file in the place of one, as dpkg does."""
+    (directory / "new").write_text("RELEASE = 'another'\n")
+    (directory / "new").replace(directory / "dcgm_structs.py")
+
+
+def test_bindings_were_replaced_once_other_files_are_there(search_path: tuple[Path, Path]) -> None:
+    found = load_bindings(install(search_path[0], "4"))
+    assert not found.were_replaced()
+    replace_file(search_path[0])
+    assert found.were_replaced()
+
+
+def test_another_major_release_replaces_bindings_that_are_gone(
+    search_path: tuple[Path, Path],
+) -> None:
+    install(search_path[1], "3")
+    found = load_bindings()
+    (search_path[1] / "dcgm_structs.py").unlink()
+    assert not found.were_replaced(), "there is nothing else to load"
+    install(search_path[0], "4")
+    assert found.were_replaced()
+
+
+def test_what_lies_where_nobody_looks_replaces_nothing(
+    search_path: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = load_bindings(install(tmp_path / "own", "own"))
+    install(search_path[0], "4")
+    assert not found.were_replaced()
+
+
+def test_what_replaces_bindings_that_did_not_load_is_loaded(tmp_path: Path) -> None:
+    directory = install(tmp_path / "own", "4.5.3", init="raise DCGMError('no library')")
+    with pytest.raises(BindingsError):
+        load_bindings(directory)
+    for cached in (directory / "__pycache__").glob("*"):
+        cached.unlink()
+    assert "4.6.0" == loaded(install(directory, "4.6.0"))

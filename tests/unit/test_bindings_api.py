@@ -1,7 +1,7 @@
 """What the exporter uses of NVIDIA's bindings exists in every release it supports.
 
 What the modules of each release define lies in tests/data/bindings. Only
-``dcgm/connection.py`` and ``dcgm/bindings.py`` may use them.
+``dcgm/handle.py``, ``dcgm/connection.py`` and ``dcgm/bindings.py`` may use them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,23 @@ from typing import Any, NamedTuple
 import pytest
 from tests.builders import DATA, REPOSITORY
 
-from do_dcgm_exporter.dcgm.connection import OPTIONAL_FUNCTIONS, HostEngine
+from do_dcgm_exporter.dcgm.connection import HostEngine
 
 SOURCE = REPOSITORY / "src" / "do_dcgm_exporter"
 ROOM = SOURCE / "dcgm"
 RELEASES = ("3.1.8", "3.3.9", "4.0.0", "4.2.3", "4.5.3", "4.6.0")
 MODULES = {"agent": "dcgm_agent", "structs": "dcgm_structs"}
+ADAPTER = ("handle", "connection")
+
+# Functions that some supported release lacks: dcgmGetCpuHierarchy 3.1.8, dcgmGetGpuStatus all
+# of 3.x, dcgmGetNvLinkP2PStatus everything before 4.4.2. Where they are missing, the adapter
+# refuses the call by itself.
+OPTIONAL_FUNCTIONS = {
+    "dcgmConnect_v3",
+    "dcgmGetCpuHierarchy",
+    "dcgmGetGpuStatus",
+    "dcgmGetNvLinkP2PStatus",
+}
 
 # Members that the adapter reads or fills, by the structure that has them.
 MEMBERS = {
@@ -99,7 +110,7 @@ def uses_in(name: str) -> Iterator[Use]:
             yield Use(module_of(node.func.value), function, given)
 
 
-USES = tuple(sorted({use for name in ("connection", "bindings") for use in uses_in(name)}))
+USES = tuple(sorted({use for name in (*ADAPTER, "bindings") for use in uses_in(name)}))
 
 
 @pytest.fixture(params=RELEASES)
@@ -135,7 +146,8 @@ def test_the_uses_are_found() -> None:
     } <= set(USES)
     literals = {
         node.value
-        for node in ast.walk(tree_of("connection"))
+        for name in ADAPTER
+        for node in ast.walk(tree_of(name))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     functions = {text for text in literals if text.startswith("dcgm") and text.isidentifier()}
@@ -186,7 +198,10 @@ def test_structures_have_the_members_that_are_used(api: dict[str, dict[str, Any]
 def test_every_member_that_is_used_is_one_of_a_structure() -> None:
     """Attributes in camel case are DCGM's, for ours are not."""
     attributes = {
-        node.attr for node in ast.walk(tree_of("connection")) if isinstance(node, ast.Attribute)
+        node.attr
+        for name in ADAPTER
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Attribute)
     }
     used = {name for name in attributes if re.match("[a-z]+[A-Z]", name)}
     known = {member for members in MEMBERS.values() for member in members} | VERSIONED_MEMBERS
@@ -226,7 +241,7 @@ def test_only_the_adapter_touches_a_loaded_module() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in MODULES and "bindings" in ast.dump(node)
     }
-    assert {"connection.py"} == users
+    assert {f"{name}.py" for name in ADAPTER} == users
 
 
 def test_the_exporter_never_imports_the_simulator_unless_it_is_asked_to() -> None:

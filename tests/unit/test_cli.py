@@ -257,7 +257,7 @@ def test_check_config_refuses_a_port_that_is_another_one_at_each_start(
 ) -> None:
     engine_says(monkeypatch, None)
     assert run("--check-config", "--address", ":0") == 2
-    assert "address: :0 is another port at each start" in capsys.readouterr().err
+    assert "address: :0 means another port at each start" in capsys.readouterr().err
 
 
 def test_ten_lines_of_nonsense_among_many_are_named(

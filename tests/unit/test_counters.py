@@ -79,6 +79,7 @@ def test_a_line_may_be_written_in_many_ways(line: str) -> None:
         pytest.param("", "", id="none"),
         pytest.param(r"C:\new", r"C:\new", id="backslash"),
         pytest.param("in °C", "in °C", id="beyond ASCII"),
+        pytest.param("a\vb\u2028c\u0085d", "a b c d", id="line ends of some programs"),
     ],
 )
 def test_the_rest_of_the_line_is_the_help(written: str, help_text: str) -> None:
@@ -139,8 +140,8 @@ def test_rates_and_error_numbers_are_gauges_whatever_the_file_says(number: int) 
         pytest.param(", gauge, x", Verdict.MALFORMED, "names no field", id="no name"),
         pytest.param('"DCGM_FI_DEV_SM_CLOCK, gauge, x', Verdict.MALFORMED, "quotes", id="quote"),
         pytest.param('100, gauge, "x', Verdict.MALFORMED, "help text", id="quote in help"),
-        pytest.param("100, gouge, x", Verdict.MALFORMED, "'gouge' is none of gauge", id="type"),
-        pytest.param("100, , x", Verdict.MALFORMED, "'' is none of gauge", id="no type"),
+        pytest.param("100, gouge, x", Verdict.MALFORMED, "'gouge' is not one of gauge", id="type"),
+        pytest.param("100, , x", Verdict.MALFORMED, "'' is not one of gauge", id="no type"),
         pytest.param(b"100, gauge, \xff", Verdict.MALFORMED, "byte 13", id="not UTF-8"),
         pytest.param("100, gauge, \ud800", Verdict.MALFORMED, "UTF-8", id="surrogate"),
         pytest.param("100, gauge, \0", Verdict.MALFORMED, "NUL", id="NUL"),
@@ -292,7 +293,14 @@ def test_any_content_gives_a_verdict_for_every_line_that_says_something(
 
 
 @FUZZ
-@given(st.text(alphabet=st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"])))
+@given(
+    st.text(
+        alphabet=st.characters(
+            blacklist_characters="\r\n\0\v\f\x1c\x1d\x1e\x85\u2028\u2029",
+            blacklist_categories=["Cs"],
+        )
+    )
+)
 def test_a_quoted_help_text_comes_out_as_it_went_in(help_text: str) -> None:
     quoted = help_text.replace('"', '""')
     assert parse_one(f'150, gauge, "{quoted}"').help == help_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -12,8 +13,9 @@ JUDGES = SCRIPT[SCRIPT.index("# --- Addresses") : SCRIPT.index("# --- NVIDIA exp
 
 
 def reason(judge: str, answer: str) -> str:
-    """Return why an answer is refused, nothing if it is taken."""
-    script = f'set -e\n{JUDGES}\nREASON=\n{judge} "$1"\nprintf %s "$REASON"'
+    """Return the template and the value of why an answer is refused, nothing if it is taken."""
+    say = 'printf %s "${REASON#do-dcgm-exporter/}${REASON:+ }$VALUE"'
+    script = f'set -e\n{JUDGES}\nREASON= VALUE= HOLDER=\n{judge} "$1"\n{say}'
     command = ["sh", "-c", script, "config", answer]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -26,13 +28,13 @@ def reason(judge: str, answer: str) -> str:
         ("tcp://gpu9:5555", ""),
         ("[::1]:5555", ""),
         ("unix:///run/dcgm.sock", ""),
-        ("", "it is empty (the default is localhost:5555)"),
-        (":5555", "it names no host"),
-        ("gpu9:5555:5555", "gpu9:5555 is not the name or address of a host"),
-        ("300.1.1.1:5555", "300.1.1.1 is not the name or address of a host"),
-        ("gpu9:0", "port 0 cannot be connected to"),
-        ("gpu9:99999", "port 99999 is too high: ports go up to 65535"),
-        ("gpu9:http", "http is not a port"),
+        ("", "no-address localhost:5555"),
+        (":5555", "no-host :5555"),
+        ("gpu9:5555:5555", "wrong-host gpu9:5555"),
+        ("300.1.1.1:5555", "wrong-host 300.1.1.1"),
+        ("gpu9:0", "wrong-port 0"),
+        ("gpu9:99999", "wrong-port 99999"),
+        ("gpu9:http", "wrong-port http"),
     ],
 )
 def test_an_engine(answer: str, why: str) -> None:
@@ -45,11 +47,18 @@ def test_an_engine(answer: str, why: str) -> None:
         (":9401", ""),
         ("9401", ""),
         ("127.0.0.1:9401", ""),
-        ("", "it is empty (the default is :9401)"),
-        (":0", "port 0 is no port that Prometheus could be told"),
-        ("a:9401:9401", "a:9401 is not an address"),
-        (":99999", "port 99999 is too high: ports go up to 65535"),
+        ("", "no-address :9401"),
+        (":0", "wrong-port 0"),
+        ("a:9401:9401", "wrong-host a:9401"),
+        (":99999", "wrong-port 99999"),
     ],
 )
 def test_an_address_of_ours(answer: str, why: str) -> None:
     assert why == reason("judge_address", answer)
+
+
+def test_every_reason_is_a_template() -> None:
+    templates = (REPOSITORY / "debian" / "do-dcgm-exporter.templates").read_text()
+    reasons = set(re.findall(r"\bwrong (do-dcgm-exporter/\S+) ", JUDGES))
+    errors = set(re.findall(r"Template: (\S+)\nType: error\n", templates))
+    assert reasons == errors

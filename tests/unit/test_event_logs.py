@@ -6,6 +6,7 @@ import pytest
 from tests.builders import (
     MICROSECONDS,
     NOW,
+    Clock,
     compute_instance,
     gpu,
     gpu_instance,
@@ -31,11 +32,11 @@ EVERYTHING = (gpu(0), gpu_instance(0), gpu_instance(1), compute_instance(0), com
 @pytest.fixture
 def logs() -> EventLogs:
     """Logs with one event on every entity."""
-    logs = EventLogs.starting_at(NOW, settings())
+    logs = EventLogs.starting_now(settings(), Clock(NOW))
     for entity in EVERYTHING:
         logs.xids.add(entity, [XidEvent(LATER, 31)])
-        logs.clocks.add(entity, LATER, 0)
-        logs.clocks.add(entity, LATER + 1, 4)
+        logs.clocks.add(entity, LATER, 0, 0.0)
+        logs.clocks.add(entity, LATER + 1, 4, 1.0)
     return logs
 
 

@@ -31,23 +31,26 @@ ONE_OF_EACH = (
 )
 
 
+def all_fields(plan: FieldPlan) -> tuple[int, ...]:
+    return plan.plain + plan.labels + plan.profiling
+
+
 def test_fields_of_a_gpu_are_kept_apart_by_what_can_go_wrong() -> None:
     plan = plan_fields(GPU, counter_set(*ONE_OF_EACH))
     assert FieldPlan(GPU, plain=(150,), labels=(53,), profiling=(1002,)) == plan
-    assert (150, 53, 1002) == plan.all_fields
 
 
 def test_life_signs_are_watched_apart_on_gpus_only() -> None:
     counters = counter_set("DCGM_FI_DRIVER_VERSION, label, x", "DCGM_FI_DEV_PCI_BUSID, label, x")
     assert (1, 57) == tuple(sorted(LIFE_SIGN_FIELDS))
-    assert () == plan_fields(GPU, counters).all_fields
+    assert () == all_fields(plan_fields(GPU, counters))
     assert (1, 57) == plan_fields(INSTANCE, counters).labels
     assert (1,) == plan_fields(SWITCH, counters).labels
 
 
 @pytest.mark.parametrize("kind", [GPU, INSTANCE])
 def test_xids_are_never_part_of_a_plan(kind: EntityKind) -> None:
-    assert 230 not in plan_fields(kind, counter_set()).all_fields
+    assert 230 not in all_fields(plan_fields(kind, counter_set()))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,17 @@ def test_xids_are_never_part_of_a_plan(kind: EntityKind) -> None:
     ],
 )
 def test_each_kind_gets_the_fields_of_its_levels(kind: EntityKind, fields: tuple[int, ...]) -> None:
-    assert fields == tuple(sorted(plan_fields(kind, counter_set(*ONE_OF_EACH)).all_fields))
+    assert fields == tuple(sorted(all_fields(plan_fields(kind, counter_set(*ONE_OF_EACH)))))
+
+
+def test_counters_of_a_whole_gpu_are_not_asked_of_its_instances() -> None:
+    """The engine would log an error for each sample (observed)."""
+    counters = counter_set(
+        "DCGM_FI_PROF_DRAM_ACTIVE, gauge, x",  # level GPU_I
+        "DCGM_FI_PROF_PCIE_TX_BYTES, counter, x",  # level GPU
+    )
+    assert (1005, 1009) == plan_fields(GPU, counters).profiling
+    assert (1005,) == plan_fields(INSTANCE, counters).profiling
 
 
 def test_a_field_of_no_level_is_a_series_on_gpus_and_a_label_everywhere() -> None:

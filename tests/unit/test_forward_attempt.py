@@ -16,7 +16,7 @@ import pytest
 from do_dcgm_exporter.forward.endpoint import Endpoint
 from do_dcgm_exporter.page.forwarding import ForwardResult
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 TIMEOUT = 0.3
 PAGE = b"DCGM_FI_DEV_GPU_TEMP 42\n" * 4000
 Behaviour = Callable[[socket.socket, "StubEndpoint"], None]
@@ -51,12 +51,18 @@ class StubEndpoint:
         """Read one request and remember it."""
         received = b""
         while b"\r\n\r\n" not in received:
-            received += client.recv(65536)
+            received += _receive(client)
         head, body = received.split(b"\r\n\r\n", 1)
         _, _, rest = head.lower().partition(b"content-length: ")
         while len(body) < int(rest.split(b"\r\n")[0]):
-            body += client.recv(65536)
+            body += _receive(client)
         self.requests.put((head.decode(), body))
+
+
+def _receive(client: socket.socket) -> bytes:
+    if not (data := client.recv(65536)):
+        raise ConnectionError("the request ended early")
+    return data
 
 
 @pytest.fixture
@@ -199,16 +205,36 @@ def test_an_endpoint_that_says_continue_for_ever_ends_in_time(stub):
 
 
 @pytest.mark.parametrize("again", [b"a", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_an_endpoint_that_never_stops_sending_is_cut_off_before_the_next_attempt(stub, again):
-    behaviours = iter([answering(b"", again=again, pause=0.02), OK])
+def test_an_endpoint_that_never_stops_sending_keeps_a_few_connections_at_most(stub, again):
+    endpoint = stub(answering(b"", again=again, pause=0.02))
+    sender = Endpoint(endpoint.url, TIMEOUT, "1")
 
-    def behave(client: socket.socket, endpoint: StubEndpoint) -> None:
-        next(behaviours)(client, endpoint)
+    for _ in range(10):
+        assert sender.post(PAGE).result is not ForwardResult.SUCCESS
+        assert len(attempts()) <= 3
 
-    sender = Endpoint(stub(behave).url, 1.0, "1")
+    endpoint.over.set()
+    wait_until(lambda: not attempts())
 
-    assert sender.post(PAGE).result is ForwardResult.TIMEOUT
-    wait_until(lambda: sender.post(PAGE).result is ForwardResult.SUCCESS)
+
+def test_a_page_that_was_given_up_is_not_sent_later(stub, monkeypatch):
+    resolves = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def resolve_late(*arguments, **options):
+        resolves.wait(PATIENCE)
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    endpoint = stub(OK)
+    sender = Endpoint(endpoint.url, TIMEOUT, "1")
+    assert ForwardResult.TIMEOUT is sender.post(b"old 1\n" * 4000).result
+    resolves.set()
+    wait_until(lambda: not attempts())
+
+    assert ForwardResult.SUCCESS is Endpoint(endpoint.url, PATIENCE, "1").post(b"new 1\n").result
+    assert b"new 1\n" == endpoint.requests.get(timeout=PATIENCE)[1]
+    assert endpoint.requests.empty()
 
 
 def test_an_endpoint_that_does_not_read_ends_in_time(stub):
@@ -255,7 +281,7 @@ def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch):
     assert ForwardResult.UNREACHABLE is post("http://endpoint.invalid/").result
 
 
-def test_a_resolver_that_does_not_answer_is_a_timeout_and_asked_once(monkeypatch):
+def test_a_resolver_that_does_not_answer_is_a_timeout_and_asked_a_few_times(monkeypatch):
     answers = threading.Event()
     asked = []
 
@@ -266,14 +292,15 @@ def test_a_resolver_that_does_not_answer_is_a_timeout_and_asked_once(monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     endpoint = Endpoint("http://endpoint.example/", TIMEOUT, "1")
-    for _ in range(3):
+    for _ in range(6):
         assert endpoint.post(PAGE).result is ForwardResult.TIMEOUT
-    assert 1 == len(asked)
+    wait_until(lambda: len(attempts()) == len(asked))
+    assert len(asked) == 3
     answers.set()
-    for thread in threading.enumerate():
-        if thread.name == "forward attempt":
-            thread.join(PATIENCE)
-    assert endpoint.post(PAGE).result is ForwardResult.UNREACHABLE
+    wait_until(lambda: not attempts())
+    assert Endpoint("http://x.example/", PATIENCE, "1").post(PAGE).result is (
+        ForwardResult.UNREACHABLE
+    )
 
 
 def test_waiting_for_a_name_can_be_cut_short(monkeypatch):
@@ -293,6 +320,17 @@ def test_waiting_for_a_name_can_be_cut_short(monkeypatch):
     attempt.join(PATIENCE)
     assert not attempt.is_alive()
     answers.set()
+
+
+def test_a_machine_that_has_no_thread_left_is_an_error(stub, monkeypatch):
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sender = Endpoint(stub(OK).url, PATIENCE, "1")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        assert ForwardResult.ERROR is sender.post(PAGE).result
+    assert ForwardResult.SUCCESS is sender.post(PAGE).result
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "nonsense"])
@@ -373,6 +411,10 @@ def test_attempts_leave_neither_threads_nor_sockets_behind(stub):
         sender.post(PAGE)
 
     wait_until(lambda: threading.active_count() <= threads and open_sockets() <= sockets)
+
+
+def attempts() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "forward attempt"]
 
 
 def open_sockets() -> int:

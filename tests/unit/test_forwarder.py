@@ -16,7 +16,7 @@ import pytest
 from do_dcgm_exporter.forward.forwarder import Forwarder, ForwardStatistics
 from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
 
-PATIENCE = 20  # seconds; only ever waited out by a failure
+PATIENCE = 120  # seconds; only ever waited out by a failure
 INTERVAL = 20
 
 
@@ -134,6 +134,25 @@ class TestTiming:
 
         assert [5] == endpoint.posted_at
         assert {"success": 1} == run.counted()
+
+    def test_a_page_that_has_become_too_old_is_never_posted(self, endpoint):
+        run = Run(endpoint)
+        run.publication = run.forwarder._publication = Publication(
+            replace(page(b"a 1\n"), expires_at=40.0), clock=lambda: endpoint.now
+        )
+        run.until(120)
+
+        assert [0, 20] == endpoint.posted_at
+
+    def test_nor_is_it_when_it_becomes_so_between_two_attempts(self, endpoint):
+        endpoint.statuses = [500]
+        run = Run(endpoint)
+        run.forwarder._publication = Publication(
+            replace(page(b"a 1\n"), expires_at=5.0), clock=lambda: endpoint.now
+        )
+        run.until(60)
+
+        assert [0, 1, 3] == endpoint.posted_at
 
     @pytest.mark.parametrize(("host", "posts"), [("127.0.0.1", 2), ("0.0.0.0", 0)])
     def test_simulated_pages_are_posted_to_this_machine_only(self, endpoint, host, posts):
@@ -278,6 +297,33 @@ class TestLife:
         assert not forwarder._thread.is_alive()
         assert {0} == set(statistics.counts.values())
         assert not caplog.records
+
+    def test_an_attempt_that_ends_after_the_stop_complains_no_more(self, endpoint, monkeypatch):
+        run = Run(endpoint)
+        attempt = Forwarder._attempt
+
+        def stop_meanwhile(forwarder, target, body):
+            post = target.post
+
+            def post_and_stop(page):
+                outcome = post(page)
+                forwarder.stop()
+                return outcome
+
+            target.post = post_and_stop
+            return attempt(forwarder, target, body)
+
+        endpoint.statuses = [500]
+        monkeypatch.setattr(Forwarder, "_attempt", stop_meanwhile)
+        run.until(60)
+
+        assert ("", {}) == (run.statistics.complaint, run.counted())
+
+    def test_a_complaint_ends_with_its_forwarder(self, endpoint):
+        endpoint.statuses = [500]
+        run = Run(endpoint).until(60)
+
+        assert "" == run.statistics.complaint
 
     def test_stopping_before_anything_happened_is_harmless(self):
         publication = Publication(page(b""))

@@ -39,6 +39,17 @@ def test_a_gpu_that_is_not_there_makes_it_bad(gpus_up: dict[int, bool], reason: 
     assert Health(False, reason) == health_of(result(gpus_up=gpus_up), MACHINE)
 
 
+def test_gpus_that_are_not_sampled_are_named_beside_lost_ones() -> None:
+    found = result(
+        gpus_up={0: True, 1: False, 2: False}, stalled_gpus=frozenset({1}), stale_after=60.0
+    )
+    reason = (
+        "the driver has lost GPU 2 (GPU-2); "
+        "the engine has no value of GPU 1 (GPU-1) that is less than 60 s old"
+    )
+    assert Health(False, reason) == health_of(found, MACHINE)
+
+
 def test_a_machine_without_gpus_is_not_healthy() -> None:
     expected = Health(False, "the engine knows no GPU")
     assert expected == health_of(result(gpus_up={}), Topology())
@@ -55,7 +66,7 @@ def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
     )
     notes = (
         "no profiling metrics on GPU 0: x",
-        "left out for now, because the engine fails on them: fields 3, 81",
+        "fields left out for now because the engine fails on them: 3, 81",
         "collectors that failed: xid",
     )
     assert Health(True, notes=notes) == found
@@ -63,4 +74,4 @@ def test_single_things_that_are_missing_are_notes_of_a_healthy_page() -> None:
 
 def test_what_the_engine_would_not_watch_is_a_note() -> None:
     (note,) = health_of(result(unwatched_gpus=(1, 2)), MACHINE).notes
-    assert "the engine would not watch all of GPU 1, 2, and is asked again" == note
+    assert "the engine refuses to watch all of GPU 1, 2; trying again" == note

@@ -82,7 +82,14 @@ def collector_of(engine: Engine, clock: Clock | None = None) -> HealthCollector:
     identities = {gpu(number): (("gpu", str(number)),) for number in (0, 1)}
     labels = LabelBlocks(TOPOLOGY, identities, [])
     labels.update(readings_of(), {})
-    return HealthCollector(engine, TOPOLOGY, labels, TOPOLOGY.gpus, clock or Clock())  # type: ignore[arg-type]
+    return HealthCollector(
+        engine,  # type: ignore[arg-type]
+        TOPOLOGY,
+        labels,
+        TOPOLOGY.gpus,
+        interval=240.0,
+        clock=clock or Clock(),
+    )
 
 
 def collect(collector: HealthCollector) -> Series:

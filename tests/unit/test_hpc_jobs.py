@@ -47,12 +47,46 @@ def test_what_cannot_be_read_has_no_jobs(jobs: JobDirectory, tmp_path: Path) -> 
     (tmp_path / "0").mkdir()
     (tmp_path / "1").symlink_to(tmp_path / "gone")
     (tmp_path / "2").write_bytes(b"\xff\xfe\n")
-    assert {"0": (), "1": (), "2": ("\ufffd\ufffd",)} == jobs.read()
+    assert {"2": ("\ufffd\ufffd",)} == jobs.read()
 
 
-def test_a_huge_file_is_read_in_part(jobs: JobDirectory, tmp_path: Path) -> None:
-    (tmp_path / "0").write_text("x" * 1_000_000)
-    assert 65536 == len(jobs.read()["0"][0])
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("x" * 1_000_000, "a line is longer than 256 characters"),
+        ("".join(f"{n}\n" for n in range(65)), "it has 65 lines, and a GPU may have 64 jobs"),
+    ],
+)
+def test_a_file_of_something_else_is_ignored_and_told_once(
+    jobs: JobDirectory,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: str,
+    complaint: str,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    (tmp_path / "0").write_text(content)
+    (tmp_path / "1").write_text("job\n")
+    assert [{"1": ("job",)}] * 2 == [jobs.read(), jobs.read()]
+    assert [f"the job mapping file {tmp_path / '0'} is ignored: {complaint}"] == caplog.messages
+
+
+def test_a_directory_that_may_be_listed_and_not_searched_is_told_of(
+    jobs: JobDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Mode 0744, which does not keep root out."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "0").write_text("job\n")
+    monkeypatch.setattr(Path, "is_fifo", refuse)
+    assert [{}, {}] == [jobs.read(), jobs.read()]
+    (message,) = caplog.messages
+    assert "Permission denied" in message
 
 
 def test_jobs_come_and_go(jobs: JobDirectory, tmp_path: Path) -> None:

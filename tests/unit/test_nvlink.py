@@ -1,31 +1,37 @@
-"""The states of GPUs' own NvLinks."""
+"""The states of GPUs' own NVLinks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 import pytest
-from tests.builders import Bench, readings_of, some_gpu
+from tests.builders import Bench, Clock, readings_of, some_gpu
 
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.dcgm.decoding import Absence
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 
 StartBench = Callable[..., Bench]
 
 
 class Engine:
-    def __init__(self, states: Mapping[int, tuple[int, ...]] | None) -> None:
+    def __init__(
+        self, states: Mapping[int, tuple[int, ...]], refusal: CallRefused | None = None
+    ) -> None:
         self.states = states
+        self.refusal = refusal
+        self.asked = 0
 
     def nvlink_states(self) -> Mapping[int, tuple[int, ...]]:
-        if self.states is None:
-            raise CallRefused("not on this machine")
+        self.asked += 1
+        if self.refusal is not None:
+            raise self.refusal
         return self.states
 
 
-def collector_of(engine: Engine) -> NvLinkCollector:
-    return NvLinkCollector(engine, (some_gpu(0), some_gpu(1)))  # type: ignore[arg-type]
+def collector_of(engine: Engine, clock: Clock | None = None) -> NvLinkCollector:
+    gpus = (some_gpu(0), some_gpu(1))
+    return NvLinkCollector(engine, gpus, interval=240.0, clock=clock or Clock())  # type: ignore[arg-type]
 
 
 def test_links_that_exist_have_a_state() -> None:
@@ -40,10 +46,28 @@ def test_links_of_a_lost_gpu_are_not_known() -> None:
     assert {(1, 0): 3} == collector_of(Engine({0: (3,), 1: (3,)})).collect(readings)
 
 
-def test_an_engine_that_does_not_tell_is_counted() -> None:
+def test_an_engine_without_the_function_is_counted() -> None:
     readings = readings_of()
-    assert {} == collector_of(Engine(None)).collect(readings)
+    absent = CallRefused("these bindings have no such thing", ReturnCode.NOT_SUPPORTED)
+    assert {} == collector_of(Engine({}, absent)).collect(readings)
     assert {Absence.FUNCTION_ABSENT: 1} == dict(readings.dropped)
+
+
+@pytest.mark.parametrize("code", [ReturnCode.VERSION_MISMATCH, ReturnCode.FUNCTION_NOT_FOUND])
+def test_a_refusal_is_no_absence_of_links(code: ReturnCode) -> None:
+    with pytest.raises(CallRefused):
+        collector_of(Engine({0: (3,)}, CallRefused("another release", code))).collect(readings_of())
+
+
+def test_links_are_asked_for_every_ten_seconds() -> None:
+    engine, clock = Engine({0: (3,)}), Clock()
+    collector = collector_of(engine, clock)
+    for clock.now in (0.0, 1.0, 9.0):
+        assert {(0, 0): 3} == collector.collect(readings_of())
+    assert 1 == engine.asked
+    engine.states = {0: (2,)}
+    clock.now = 10.0
+    assert {(0, 0): 2} == collector.collect(readings_of())
 
 
 @pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])

@@ -12,7 +12,7 @@ import pytest
 from do_dcgm_exporter.serve.access.password_checker import PasswordChecker
 from do_dcgm_exporter.serve.access.passwords import Credentials
 
-PATIENCE = 20
+PATIENCE = 120
 
 
 class Passwords:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from do_dcgm_exporter.config.settings import ListenAddress
-from do_dcgm_exporter.serve.port import CannotListen, Holder, PortTaken, find_holder, listen
+from do_dcgm_exporter.serve.port import CannotListen, PortTaken, listen
+from do_dcgm_exporter.sockets import Holder, find_holder
 
 TABLE_HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 

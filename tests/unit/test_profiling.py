@@ -252,13 +252,15 @@ def test_the_last_value_stands_for_a_blank_one_while_it_is_fresh() -> None:
 
 def test_a_value_does_not_become_younger_when_the_clock_is_set_back() -> None:
     profiling = profiling_of(Engine({0: [1001]}), {gpu(0): (1001,)})
-    ages = SampleAges(Clock())
-    for seen_for, payload, expected in (
+    clock = Clock()
+    ages = SampleAges(clock)
+    for seconds, payload, expected in (
         (0, 0.5, 0.5),
         (60, BLANK, 0.5),
         (61, BLANK, Absence.BLANK),
     ):
-        readings = Readings(NOW, 60.0, SampleAges(Clock(seen_for), ages._seen))
+        clock.now = seconds
+        readings = Readings(NOW, 60.0, ages)
         readings.add([raw(gpu(0), 1001, payload)])
         profiling.follow(readings)
         assert expected == readings.get(gpu(0), 1001)
@@ -290,6 +292,42 @@ def test_no_value_from_before_a_loss_stands_after_it() -> None:
     back = reading(0.5, BLANK)
     profiling.follow(back)
     assert Absence.BLANK is back.get(gpu(1), 1001)
+
+
+# Counters that stand at 0.
+
+
+def busy(active: float, utilization: int) -> Readings:
+    """A cycle in which GPU 1 idles, and GPU 0 is as busy as both kinds of fields say."""
+    return readings_of(
+        raw(gpu(0), 1001, active),
+        raw(gpu(0), 203, utilization),
+        raw(gpu(1), 1001, 0.0),
+        raw(gpu(1), 203, 0),
+    )
+
+
+def test_a_busy_gpu_whose_profiling_stands_at_0_is_told_of_until_it_does_not() -> None:
+    profiling = settled(Engine({0: [1001], 1: [1001]}))
+    for _ in range(2):
+        profiling.follow(busy(0.0, 97))
+    assert "" == profiling.reason
+    profiling.follow(busy(0.0, 97))
+    assert profiling.reason.startswith(
+        "profiling metrics of GPU 0 stand at 0 although DCGM_FI_DEV_GPU_UTIL is high"
+    )
+    profiling.follow(busy(0.4, 97))
+    assert "" == profiling.reason
+
+
+@pytest.mark.parametrize(("active", "utilization"), [(0.0, 10), (0.01, 97), (BLANK, 97)])
+def test_a_gpu_that_does_little_or_whose_counters_move_is_not(
+    active: float, utilization: int
+) -> None:
+    profiling = settled(Engine({0: [1001], 1: [1001]}))
+    for _ in range(5):
+        profiling.follow(busy(active, utilization))
+    assert "stand at 0" not in profiling.reason
 
 
 # What GPUs offer.

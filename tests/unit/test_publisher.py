@@ -53,7 +53,13 @@ class Desk:
         self.clock = Clock()
         self.telemetry = Telemetry(CallCount(), ForwardStatistics())
         self.told: list[Health] = []
-        self.publisher = Publisher(self.telemetry, tell=self.told.append, clock=self.clock)
+        self.publisher = Publisher(
+            self.telemetry,
+            tell=self.told.append,
+            lifetime=40.0,
+            clock=self.clock,
+            boot_clock=self.clock,
+        )
 
     @property
     def page(self) -> Page:
@@ -164,7 +170,7 @@ def test_a_cycle_is_given_up_once_it_has_run_for_too_long(desk: Desk) -> None:
     desk.clock.now = 20.0
     assert desk.publisher.abandon_cycle_after(20.0)
     assert desk.publisher.is_abandoned
-    assert Health(False, "the engine has not answered for 20 s") == desk.page.health
+    assert Health(False, "the engine has not answered for more than 20 s") == desk.page.health
     assert (0.0, False) == (desk.value(HOSTENGINE_UP), "DCGM_" in desk.text)
 
 
@@ -194,7 +200,7 @@ ENDS: dict[str, LateEnd] = {
 @pytest.mark.parametrize(
     ("calls_ended", "reason"),
     [
-        (0, "the engine has not answered for 20 s"),
+        (0, "the engine has not answered for more than 20 s"),
         (1, "the engine is slow: a cycle has taken more than 20 s"),
     ],
 )
@@ -260,6 +266,73 @@ def test_a_failure_while_a_page_is_made_leaves_the_cycle_to_an_outage(
     assert "internal error" == desk.page.health.reason
 
 
+def test_an_outage_that_cannot_be_made_is_told_on_a_bare_page(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    monkeypatch.setattr(Telemetry, "record_outage", lambda *_: 1 / 0)
+    assert desk.publisher.publish_outage(desk.publisher.begin_cycle(), "the engine is gone")
+    assert Health(False, "the engine is gone") == desk.page.health
+    assert (0.0, b"") == (desk.value(HOSTENGINE_UP), desk.page.forwarded)
+    openmetrics = desk.page.openmetrics.plain.decode()
+    assert [HOSTENGINE_UP] == [family.name for family in parse_openmetrics(openmetrics)]
+
+
+def test_a_page_that_cannot_be_compressed_is_the_newest_nevertheless(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.page.text.compressed  # noqa: B018
+    monkeypatch.setattr("gzip.compress", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        desk.publisher.publish_outage(desk.publisher.begin_cycle(), "the engine is gone")
+    assert "the engine is gone" == desk.page.health.reason
+
+
+# Pages that are too old.
+
+
+def test_a_page_of_values_expires_and_says_so(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.clock.now = 39.9
+    assert desk.page.health.healthy
+    desk.clock.now = 40.0
+    assert desk.page.health.reason.startswith("the last reading is older than two intervals")
+    assert (0.0, "DCGM_" in desk.text, desk.page.forwarded) == (
+        desk.value(HOSTENGINE_UP),
+        False,
+        b"",
+    )
+
+
+def test_current_metrics_about_the_exporter_do_not_make_values_younger(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.clock.now = 30.0
+    desk.publisher.refresh()
+    assert desk.page.health.healthy
+    desk.clock.now = 40.0
+    assert not desk.page.health.healthy
+
+
+def test_the_metrics_about_the_exporter_outlive_a_page_that_has_expired(desk: Desk) -> None:
+    desk.publish(desk.publisher.begin_cycle())
+    desk.publisher.expire()
+    assert desk.page.health.healthy
+    desk.clock.now = 40.0
+    desk.publisher.expire()
+    assert desk.page.health.reason.startswith("the last reading is older than two intervals")
+    assert (0.0, 0.0) == (
+        desk.value(HOSTENGINE_UP),
+        desk.value("do_dcgm_exporter_engine_calls_total"),
+    )
+
+
+def test_an_outage_does_not_expire(desk: Desk) -> None:
+    desk.publisher.publish_outage(desk.publisher.begin_cycle(), "the engine is gone")
+    desk.clock.now = 1e6
+    assert "the engine is gone" == desk.page.health.reason
+
+
 # Health.
 
 
@@ -274,7 +347,7 @@ def test_a_change_of_reason_is_told_once_whoever_published_it(desk: Desk) -> Non
     publisher.abandon_cycle_after(20.0)
     publisher.refresh()
     desk.publish(publisher.begin_cycle())
-    reasons = ["", "gone", "the engine has not answered for 20 s", ""]
+    reasons = ["", "gone", "the engine has not answered for more than 20 s", ""]
     assert reasons == [health.reason for health in desk.told]
 
 

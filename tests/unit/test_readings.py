@@ -32,8 +32,8 @@ def test_a_field_that_was_left_out_says_why() -> None:
     [
         (150, 59.0, False),
         (150, 61.0, True),
-        (230, 1e9, False),  # the last XID stands
-        (450, 1e9, False),
+        *((field_id, 1e9, False) for field_id in (6, 230, 782, 783, 856, 857)),  # events
+        (450, 61.0, True),
         (83, 89.0, False),  # InfoROM fields come every 30 s
         (84, 89.0, False),
         (83, 91.0, True),
@@ -43,6 +43,22 @@ def test_a_field_that_was_left_out_says_why() -> None:
 def test_how_old_a_value_may_be(field_id: int, age: float, stale: bool) -> None:
     readings = readings_of(raw(gpu(0), field_id, 1, timestamp=NOW - age), stale_after=60.0)
     assert (Absence.STALE if stale else 1) == readings.get(gpu(0), field_id)
+
+
+@pytest.mark.parametrize(
+    ("field_id", "value", "taken"),
+    [
+        (203, 100, True),
+        (203, 101, False),
+        (204, 4294967295, False),
+        (206, -1, False),
+        (207, 0, True),
+        (191, 120, True),  # a fan may be faster than its nominal speed
+    ],
+)
+def test_a_utilization_is_a_percentage(field_id: int, value: int, taken: bool) -> None:
+    expected = value if taken else Absence.NOT_A_NUMBER
+    assert expected == readings_of(raw(gpu(0), field_id, value)).get(gpu(0), field_id)
 
 
 def test_a_long_limit_holds_for_inforom_fields_too() -> None:

@@ -1,28 +1,65 @@
-"""How long a sample has been the newest."""
+"""How old samples are while clocks are set."""
 
 from __future__ import annotations
 
-from tests.builders import NOW, Clock, gpu, raw, readings_of
+import pytest
+from tests.builders import MICROSECONDS, NOW, Clock, gpu, raw, readings_of
 
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.entities import Entity
 
 TEMPERATURE, XID = 150, 230
 
 
-def test_a_sample_ages_while_it_is_the_newest_and_a_newer_one_is_new() -> None:
-    ages = SampleAges()
-    field = (gpu(0), TEMPERATURE)
-    assert (0.0, 5.0) == (ages.at_least(field, 1, 100.0), ages.at_least(field, 1, 105.0))
-    assert (0.0, 3.0) == (ages.at_least(field, 2, 107.0), ages.at_least(field, 2, 110.0))
+def age_of(
+    ages: SampleAges, stamped: float, wall_now: float, now: float, who: Entity | None = None
+) -> float:
+    """The age of a sample by times in seconds."""
+    return ages.age((who or gpu(0), TEMPERATURE), int(stamped * MICROSECONDS), wall_now, now)
 
 
-def test_the_samples_of_other_fields_and_gpus_have_ages_of_their_own() -> None:
+def test_a_sample_is_as_old_as_its_timestamp_says() -> None:
     ages = SampleAges()
-    ages.at_least((gpu(0), TEMPERATURE), 1, 100.0)
-    assert 0.0 == ages.at_least((gpu(1), TEMPERATURE), 1, 160.0)
-    assert 0.0 == ages.at_least((gpu(0), 155), 1, 160.0)
+    assert 3.0 == age_of(ages, 997.0, 1000.0, 100.0)
+    assert 8.0 == age_of(ages, 997.0, 1005.0, 105.0)
+    assert 2.0 == age_of(ages, 1008.0, 1010.0, 110.0)
+
+
+@pytest.mark.parametrize("step", [600.0, -600.0, 3.3, -3.3])
+def test_a_sample_that_was_read_ages_on_however_the_clock_is_set(step: float) -> None:
+    ages = SampleAges()
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 23.0 == age_of(ages, 997.0, 1020.0 + step, 120.0)
+
+
+@pytest.mark.parametrize("step", [600.0, -600.0])
+def test_a_new_one_is_dated_by_the_clock_that_stamped_it(step: float) -> None:
+    ages = SampleAges()
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 3.0 == age_of(ages, 1017.0, 1020.0 + step, 120.0)
+    assert 4.0 == age_of(ages, 1036.0 + step, 1040.0 + step, 140.0)
+
+
+def test_while_nobody_sets_the_clock_an_old_one_is_old() -> None:
+    ages = SampleAges()
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 400.0 == age_of(ages, 620.0, 1020.0, 120.0)
+    assert 399.0 == age_of(ages, 641.0, 1040.0, 140.0)
+
+
+def test_a_sample_of_the_future_is_of_now() -> None:
+    ages = SampleAges()
+    assert 0.0 == age_of(ages, 1300.0, 1000.0, 100.0)
+    assert 20.0 == age_of(ages, 1300.0, 1020.0, 120.0)
+
+
+def test_fields_and_gpus_are_apart() -> None:
+    ages = SampleAges()
+    age_of(ages, 997.0, 1000.0, 100.0)
+    assert 603.0 == age_of(ages, 1017.0, 1620.0, 120.0, gpu(1))
+    assert 603.0 == ages.age((gpu(0), 155), 1017 * MICROSECONDS, 1620.0, 120.0)
 
 
 def readings_at(seconds: float, wall: float, ages: SampleAges, clock: Clock) -> Readings:
@@ -38,6 +75,19 @@ def test_an_old_sample_does_not_look_young_because_the_clock_was_set_back() -> N
     for seconds, expected in ((59.0, 41), (61.0, Absence.STALE), (3600.0, Absence.STALE)):
         readings = readings_at(seconds, NOW - 3600.0 + seconds, ages, clock)
         readings.add([sample])
+        assert expected == readings.get(gpu(0), TEMPERATURE), seconds
+
+
+def test_a_new_sample_does_not_look_old_because_the_clock_was_set_ahead() -> None:
+    clock = Clock()
+    ages = SampleAges(clock)
+    for seconds, stamped, expected in (
+        (0.0, -1.0, 41),
+        (20.0, 19.0, 41),  # sampled a moment before the clock is set ahead by ten minutes
+        (80.0, 19.0, Absence.STALE),
+    ):
+        readings = readings_at(seconds, NOW + seconds + (600.0 if seconds else 0.0), ages, clock)
+        readings.add([raw(gpu(0), TEMPERATURE, 41, timestamp=NOW + stamped)])
         assert expected == readings.get(gpu(0), TEMPERATURE), seconds
 
 

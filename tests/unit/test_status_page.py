@@ -185,7 +185,7 @@ def test_when_all_is_well_every_station_tells_so() -> None:
         ("Driver", "550.90.07", Flow.FLOWS, "answers for 2 GPUs"),
         ("Engine", "DCGM 4.6.0", Flow.FLOWS, "answers at localhost:5555"),
         ("Prometheus", "", Flow.FLOWS, "scraped just now"),
-        ("DigitalOcean", "", Flow.FLOWS, "took a page 4 seconds ago"),
+        ("DigitalOcean", "", Flow.FLOWS, "got a page 4 seconds ago"),
     ] == [
         (s.name, s.version, s.flow, s.joint)
         for s in data_path(desk.page.view())
@@ -291,7 +291,7 @@ def test_all_links_down_is_a_gpu_without_a_bridge() -> None:
     for states, is_told in (({(0, 0): 2, (0, 1): 2}, False), ({(0, 0): 2, (0, 1): 3}, True)):
         result = replace(page.status.result, nvlink_states=states)
         desk = Desk(replace(page, status=replace(page.status, result=result)))
-        assert is_told is ("<h1>GPU 0 has NvLink 0 down.</h1>" in desk.html())
+        assert is_told is ("<h1>GPU 0 has NVLink 0 down.</h1>" in desk.html())
 
 
 def lost(*gpu_ids: int, xids: tuple[SeenXid, ...]) -> str:

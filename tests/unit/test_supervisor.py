@@ -33,6 +33,15 @@ class Server:
         return self.alive
 
 
+class Agent:
+    """An agent whose thread runs or has ended."""
+
+    alive = True
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+
 class Watch:
     """A supervisor with what it looks after."""
 
@@ -41,7 +50,15 @@ class Watch:
         self.telemetry = Telemetry(CallCount(), ForwardStatistics())
         self.publisher = Publisher(self.telemetry, clock=self.clock)
         self.server = Server()
-        self.supervisor = Supervisor(self.publisher, self.server, interval, clock=self.clock)
+        self.agent = Agent()
+        self.supervisor = Supervisor(
+            self.publisher, self.server, self.agent, interval, clock=self.clock
+        )
+
+    def succeed(self) -> None:
+        """Let a cycle end well."""
+        cycle = self.publisher.begin_cycle()
+        self.publisher.publish_result(cycle, cycle_result(), Versions(), Health(True), True)
 
     @property
     def reason(self) -> str:
@@ -61,15 +78,15 @@ def test_a_cycle_may_run_for_an_interval_and_at_least_two_seconds(
     watch.tick_at(limit - 0.1)
     assert "the engine has not answered" not in watch.reason
     watch.tick_at(limit)
-    assert f"the engine has not answered for {limit:g} s" == watch.reason
+    assert f"the engine has not answered for more than {limit:g} s" == watch.reason
 
 
 def test_a_new_interval_holds_at_once() -> None:
     watch = Watch(20.0)
-    watch.supervisor.collect_interval = 5.0
+    watch.supervisor.use_interval(5.0)
     watch.publisher.begin_cycle()
     watch.tick_at(5.0)
-    assert "the engine has not answered for 5 s" == watch.reason
+    assert "the engine has not answered for more than 5 s" == watch.reason
 
 
 def test_while_a_cycle_hangs_the_exporters_own_metrics_stay_current() -> None:
@@ -82,18 +99,48 @@ def test_while_a_cycle_hangs_the_exporters_own_metrics_stay_current() -> None:
         pages.append(watch.publisher.publication.page)
     renewed = [old is not new for old, new in itertools.pairwise(pages)]
     assert [False, True, False, True] == renewed
-    assert "the engine has not answered for 20 s" == watch.reason
+    assert "the engine has not answered for more than 20 s" == watch.reason
 
 
 def test_while_cycles_end_the_supervisor_publishes_nothing() -> None:
     watch = Watch(20.0)
     for now in range(0, 200, 20):
         watch.clock.now = float(now)
-        cycle = watch.publisher.begin_cycle()
-        watch.publisher.publish_result(cycle, cycle_result(), Versions(), Health(True), True)
+        watch.succeed()
         page = watch.publisher.publication.page
         watch.tick_at(now + 10.0)
         assert page is watch.publisher.publication.page
+
+
+def test_an_agent_that_has_ended_is_told_of() -> None:
+    watch = Watch(20.0)
+    watch.succeed()
+    watch.agent.alive = False
+    watch.tick_at(1.0)
+    assert "the thread that reads the engine has ended: restart do-dcgm-exporter" == watch.reason
+
+
+def test_cycles_that_do_not_come_are_told_of() -> None:
+    watch = Watch(20.0)
+    watch.succeed()
+    watch.tick_at(40.0)
+    assert "" == watch.reason
+    watch.tick_at(40.1)
+    assert watch.reason.startswith("no reading has begun for more than 40 s")
+    watch.succeed()
+    watch.tick_at(41.0)
+    assert "" == watch.reason
+
+
+def test_a_shorter_interval_makes_no_cycle_overdue_that_has_had_no_time_to_come() -> None:
+    watch = Watch(3600.0)
+    watch.succeed()
+    watch.tick_at(1800.0)
+    watch.supervisor.use_interval(1.0)
+    watch.tick_at(1804.0)
+    assert "" == watch.reason
+    watch.tick_at(1804.1)
+    assert watch.reason.startswith("no reading has begun for more than 4 s")
 
 
 def test_the_thread_ticks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +192,7 @@ def pings(manager: socket.socket) -> int:
 
 def test_systemd_is_told_three_times_as_often_as_it_wants(systemd: socket.socket) -> None:
     watch = Watch()
+    watch.succeed()
     for now in range(31):
         watch.tick_at(float(now))
     assert 3 == pings(systemd)
@@ -167,6 +215,25 @@ def test_a_dead_server_does(systemd: socket.socket) -> None:
     assert 0 == pings(systemd)
     watch.server.alive = True
     watch.tick_at(31.0)
+    assert 1 == pings(systemd)
+
+
+def test_an_agent_that_has_ended_does(systemd: socket.socket) -> None:
+    watch = Watch()
+    watch.agent.alive = False
+    for now in range(31):
+        watch.tick_at(float(now))
+    assert 0 == pings(systemd)
+
+
+def test_cycles_that_do_not_come_do(systemd: socket.socket) -> None:
+    watch = Watch(2.0)
+    watch.succeed()
+    for now in range(5, 120):
+        watch.tick_at(float(now))
+    assert 0 == pings(systemd)
+    watch.succeed()
+    watch.tick_at(121.0)
     assert 1 == pings(systemd)
 
 

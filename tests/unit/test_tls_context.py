@@ -69,7 +69,7 @@ def test_what_is_configured_is_what_openssl_is_told(pair):
         max_version=TlsVersion.TLS12,
         cipher_suites=("ECDHE-ECDSA-AES128-SHA",),
         prefer_server_cipher_suites=False,
-        curve="secp384r1",
+        curves=("secp384r1",),
     )
 
     assert made.minimum_version == made.maximum_version == ssl.TLSVersion.TLSv1_2
@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(pair, tmp_path):
 def test_what_is_no_certificate_is_named(pair, tmp_path, content):
     wrong = tmp_path / "wrong.pem"
     wrong.write_text(content)
-    expected = f"file {wrong}: there is no certificate in PEM in it"
+    expected = f"file {wrong}: it contains no certificate in PEM"
 
     assert f"cert_{expected}" == complaint(wrong, pair.key)
     more = {"client_ca": wrong, "client_auth": ClientAuth.REQUIRED}
@@ -114,7 +114,7 @@ def test_what_is_no_certificate_is_named(pair, tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("nonsense", "there is no private key in PEM in it"),
+        ("nonsense", "it contains no private key in PEM"),
         ("-----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY-----\n", "cannot read the key"),
         (ENCRYPTED, "OpenSSL cannot read the key"),
     ],

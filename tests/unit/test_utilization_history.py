@@ -49,7 +49,7 @@ def test_what_is_not_known_is_not_zero() -> None:
 
 
 def test_an_outlier_stays_within_a_byte() -> None:
-    assert 100 == column_of(state(raw(gpu(0), 203, 4711))).percentages[0]
+    assert 100 == column_of(state(raw(gpu(0), 1001, 47.11))).percentages[0]
 
 
 def test_a_column_is_due_about_every_15_seconds() -> None:

@@ -20,12 +20,12 @@ from do_dcgm_exporter.dcgm.errors import ReturnCode
 INT32, INT64, DOUBLE = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 
 
-def value_of(payload: float | str | None, *, status: int = 0, age: float = 0.0) -> Reading:
-    return read_value(raw(gpu(0), 150, payload, status=status, timestamp=NOW - age), NOW, 60.0)
+def value_of(payload: float | str | None, *, status: int = 0) -> Reading:
+    return read_value(raw(gpu(0), 150, payload, status=status))
 
 
 @pytest.mark.parametrize("payload", [0, -1, 42, 2**40, 0.0, 0.25, 1e9, "535.216.01", "a<<<b>>>"])
-def test_a_fresh_value_is_worth_its_payload(payload: float | str) -> None:
+def test_a_value_is_worth_its_payload(payload: float | str) -> None:
     assert payload == value_of(payload)
 
 
@@ -85,19 +85,6 @@ def test_a_number_beside_the_sentinels_is_a_number(payload: float) -> None:
 @pytest.mark.parametrize("payload", [0, INT64, 42])
 def test_a_status_comes_before_the_value(status: int, reason: Absence, payload: int) -> None:
     assert reason is value_of(payload, status=status)
-
-
-def test_a_value_is_stale_once_it_is_older_than_allowed() -> None:
-    assert 42 == value_of(42, age=60.0)
-    assert Absence.STALE is value_of(42, age=60.001)
-
-
-def test_a_value_that_may_be_of_any_age_is_never_stale() -> None:
-    assert 79 == read_value(raw(gpu(0), 230, 79, timestamp=1.0), NOW, math.inf)
-
-
-def test_a_sentinel_is_named_whatever_its_age() -> None:
-    assert Absence.NOT_SUPPORTED is value_of(INT64 + 2, age=1e6)
 
 
 @pytest.mark.parametrize(

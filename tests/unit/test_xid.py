@@ -111,6 +111,19 @@ def test_an_xid_from_before_the_start_is_shown_and_not_in_the_totals(one: Bench)
 # Counting.
 
 
+def test_an_xid_from_before_the_start_is_not_in_the_totals_because_it_could_not_be_read_at_first(
+    one: Bench,
+) -> None:
+    report(one, 43)
+    one.pass_time(10.0)
+    session = one.session(*COUNTERS)
+    one.engine.control("set", "--entity", "gpu:0", "230", "status:-17")
+    assert {("0", ""): "0"} == totals(one, session)
+    one.engine.control("set", "--entity", "gpu:0", "230", "unset")
+    assert {("0", ""): "0"} == totals(one, session)
+    assert {"0": "43"} == last(one, session)
+
+
 @every_version
 def test_every_xid_of_a_burst_between_two_cycles_counts(bench: StartBench, version: str) -> None:
     started = bench("h100x1", version)
@@ -265,10 +278,29 @@ def test_an_xid_that_was_told_before_the_engine_broke_off_is_counted(
     assert "1" == totals(started, again)["3", "43"]  # the engine took the first along
 
 
+def test_an_xid_is_counted_whichever_call_of_its_cycle_the_engine_broke_off_at(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = bench("h100x8")
+    logs = started.logs()
+    session = started.session(*COUNTERS, "DCGM_FI_PROF_SM_ACTIVE, gauge, x", logs=logs)
+    report(started, 43, gpu=3)
+
+    def break_off(_: HostEngine) -> None:
+        raise EngineUnavailable("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(EngineUnavailable):
+        patch.setattr(HostEngine, "update", break_off)  # profiling is made to begin, after reading
+        started.read(session)
+    started.restart()
+    again = started.session(*COUNTERS, logs=logs)
+    assert "1" == totals(started, again)["3", "43"]
+
+
 def test_an_xid_on_a_gpu_that_only_others_watch_is_counted(bench: StartBench) -> None:
     started = bench("h100x8")
     session = started.session(*COUNTERS)
-    object.__setattr__(session.xids, "watches", ())
+    session.xids.reader.watches = ()
     started.read(session)
     report(started, 31, gpu=3)
     assert "1" == totals(started, session)["3", "31"]

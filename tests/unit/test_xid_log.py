@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import MICROSECONDS, NOW, gpu
+from tests.builders import MICROSECONDS, NOW, Clock, gpu
 
 from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
@@ -14,8 +14,18 @@ def event(second: float, xid: int) -> XidEvent:
 
 
 @pytest.fixture
-def log() -> XidLog:
-    return XidLog(counting_from=int(NOW * MICROSECONDS), window=20.0)
+def wall_clock() -> Clock:
+    return Clock(NOW)
+
+
+@pytest.fixture
+def boot_clock() -> Clock:
+    return Clock(50.0)
+
+
+@pytest.fixture
+def log(wall_clock: Clock, boot_clock: Clock) -> XidLog:
+    return XidLog(20.0, wall_clock, boot_clock)
 
 
 def test_an_entity_without_xids_has_none(log: XidLog) -> None:
@@ -107,6 +117,33 @@ def test_an_xid_after_the_clock_was_set_back_counts(log: XidLog) -> None:
     log.add(gpu(0), [event(7200, 31), event(5, 43)])
     assert {31: 1, 43: 1} == dict(log.of(gpu(0)).totals)
     assert event(5, 43) == log.of(gpu(0)).newest
+
+
+def test_an_xid_counts_if_the_clock_was_set_back_before_the_engine_was_ever_read(
+    log: XidLog, wall_clock: Clock, boot_clock: Clock
+) -> None:
+    wall_clock.now -= 90
+    wall_clock.now, boot_clock.now = wall_clock.now + 30, boot_clock.now + 30
+    log.add(gpu(0), [event(-95, 31), event(-70, 43)])
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_it_counts_too_if_the_clock_was_set_right_again_by_then(
+    log: XidLog, wall_clock: Clock
+) -> None:
+    wall_clock.now -= 90
+    log.look_at_the_clocks()
+    wall_clock.now += 90
+    log.add(gpu(0), [event(-95, 31), event(-70, 43)])
+    assert {43: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_a_clock_set_ahead_makes_no_new_xid_old(
+    log: XidLog, wall_clock: Clock, boot_clock: Clock
+) -> None:
+    wall_clock.now, boot_clock.now = wall_clock.now + 7200, boot_clock.now + 30
+    log.add(gpu(0), [event(-5, 31), event(10, 43), event(7190, 94)])
+    assert {43: 1, 94: 1} == dict(log.of(gpu(0)).totals)
 
 
 def test_an_xid_of_a_time_before_the_start_counts_once_the_engine_was_read(log: XidLog) -> None:

@@ -194,7 +194,7 @@ def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[J
         "refresh": 1, "options": [], "multi": False, "includeAll": False,
     }  # fmt: skip
     instances = "label_values(do_dcgm_exporter_hostengine_up, instance)"
-    gpus = f"label_values(DCGM_FI_DEV_GPU_TEMP{{{HOSTS}}}, gpu)"
+    gpus = f"label_values(do_dcgm_exporter_gpu_up{{{HOSTS}}}, gpu)"
     marks = [
         annotation(
             "Alerts", "red", f'ALERTS{{alertstate="firing",{HOSTS}}}', "{{alertname}} GPU {{gpu}}"

@@ -1,4 +1,4 @@
-"""The dashboard of many hosts: which needs somebody, and what all are used for."""
+"""The dashboard of many hosts: which need attention, and what are they used for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HELD = 0.1
 
 def fleet() -> Json:
     """Return the dashboard of many hosts."""
-    text = "All hosts with GPUs: which of them need somebody, and what they are used for."
+    text = "All hosts with GPUs: which need attention, and what are they used for?"
     panels = [*numbers(), hosts(), *use(), *heat_and_power(), *trouble()]
     return dashboard(UID, "GPU fleet", text, several=True, panels=panels)
 
@@ -45,19 +45,19 @@ def fleet() -> Json:
 def numbers() -> list[Json]:
     """Return the row of numbers."""
     return [
-        stat("Hosts", "With an exporter that can be scraped.", f"count({UP})", "none", GOOD),
+        stat("Hosts", "Hosts whose exporter can be scraped.", f"count({UP})", "none", GOOD),
         stat(
             "Hosts blind",
             "Their exporter has no engine; its /health says why.",
             f"count({UP} == 0) or vector(0)", "none", NONE_IS_GOOD,
         ),
-        stat("GPUs", "That the engines know.", f"sum(do_dcgm_exporter_gpus{{{HOSTS}}})",
+        stat("GPUs", "GPUs the engines know.", f"sum(do_dcgm_exporter_gpus{{{HOSTS}}})",
              "none", GOOD),
-        stat("GPUs lost", "GPUs that their driver does not answer for.", LOST, "none",
+        stat("GPUs lost", "GPUs that no longer answer their driver.", LOST, "none",
              NONE_IS_GOOD),
         stat(
             "GPUs with XIDs, 24 h",
-            "The table below tells on which hosts.",
+            "The table below shows on which hosts.",
             f"count(max by (instance, gpu) ({XID_AGE} < 86400)) or vector(0)",
             "none", SOME_IS_ODD,
         ),
@@ -65,7 +65,7 @@ def numbers() -> list[Json]:
         stat("Power now", "Of all GPUs together.", f"sum({POWER})", "watt", GOOD),
         stat(
             "Least margin to slowdown",
-            "How far the hottest GPU is from slowing itself down.",
+            "How far the hottest GPU is below its slowdown temperature.",
             f"min({MARGIN})", "celsius", COOL_IS_GOOD,
         ),
     ]  # fmt: skip
@@ -76,8 +76,8 @@ def hosts() -> Json:
     by_host = " by (instance)"
     xids = f"count by (instance) ({XID_AGE} < 86400) or 0 * max by (instance) ({UP})"
     drawn = table(
-        "Every host",
-        "A click on a host opens its dashboard.",
+        "All hosts",
+        "Click a host to open its dashboard.",
         "instance",
         9,
         {
@@ -118,8 +118,8 @@ def use() -> list[Json]:
     tensor = f"avg(DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{{{GPUS}}})"
     return [
         graph(
-            "What GPUs do",
-            "Idle is under 5 % of utilization; held is idle with over 1/10 of its memory in use.",
+            "What the GPUs do",
+            "Idle: under 5 % utilization. Held: idle with more than 1/10 of its memory in use.",
             [
                 target(f"count({UTILIZATION} >= {BUSY}) or vector(0)", "busy"),
                 target(f"count({idle} and ({memory}) > {HELD}) or vector(0)", "idle, memory held"),
@@ -148,7 +148,7 @@ def heat_and_power() -> list[Json]:
     return [
         graph(
             "Ten hottest GPUs",
-            "How far they are from slowing themselves down.",
+            "How far they are below their slowdown temperature.",
             [target(f"bottomk(10, {MARGIN})", "{{Hostname}}{{hostname}} GPU {{gpu}}")],
             "celsius",
             min=None,  # it may be past the limit
@@ -170,13 +170,13 @@ def trouble() -> list[Json]:
     return [
         graph(
             "XIDs",
-            "Those of the last 20 seconds, by number; docs/alerts.md tells what to do.",
+            "XIDs of the last 20 seconds, by number; docs/alerts.md says what to do.",
             [target(f'label_replace({xids}, "xid", "none", "xid", "")', "{{xid}}")],
             "none",
         ),
         graph(
             "GPUs held back",
-            "By reason: power_cap is usual under full load, thermal and power_brake are not.",
+            "By reason: power_cap is normal under full load, thermal and power_brake are not.",
             [
                 target(
                     "count by (clock_event) (max by (instance, gpu, clock_event) "
@@ -189,7 +189,7 @@ def trouble() -> list[Json]:
         ),
         graph(
             "Age of the data",
-            "Of the host with the oldest.",
+            "On the host with the oldest data.",
             [
                 target(
                     f"max(time() - do_dcgm_exporter_last_success_timestamp_seconds{{{HOSTS}}})",

@@ -1,4 +1,4 @@
-"""The dashboard of one host: is it whole, how busy is it, what holds it back."""
+"""The dashboard of one host: is it complete, how busy is it, what holds it back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def time_lost(metric: str) -> str:
 
 def host() -> Json:
     """Return the dashboard of one host."""
-    text = "The GPUs of one host: whether all are there, how busy they are, what holds them back."
+    text = "The GPUs of one host: are all present, how busy are they, what holds them back?"
     panels = [*numbers(), gpus(), *load(), *heat_and_power(), *traffic(), *trouble()]
     return dashboard(UID, "GPU host", text, several=False, panels=panels)
 
@@ -69,11 +69,11 @@ def numbers() -> list[Json]:
     return [
         stat(
             "Data",
-            "Live: values come. Blind: the exporter has no engine; its /health says why. "
+            "Live: values arrive. Blind: the exporter has no engine; its /health says why. "
             "Down: the exporter cannot be scraped.",
             live, "none", GOOD, mappings=state,
         ),
-        stat("GPUs lost", "GPUs that the driver does not answer for.", LOST, "none", NONE_IS_GOOD),
+        stat("GPUs lost", "GPUs that no longer answer the driver.", LOST, "none", NONE_IS_GOOD),
         stat(
             "Kinds of XID, 24 h",
             "Different XIDs on different GPUs within the last day; the table below names them.",
@@ -81,7 +81,7 @@ def numbers() -> list[Json]:
         ),
         stat(
             "Uncorrectable errors",
-            "Of the memory since the driver was loaded; a reset is needed.",
+            "Memory errors since the driver was loaded; a reset is needed.",
             f"sum({per_gpu('DCGM_FI_DEV_ECC_DBE_VOL_TOTAL')})", "none", NONE_IS_GOOD,
         ),
         stat("Mean utilization", "Of all GPUs.", f"avg({UTILIZATION})", "percentunit", GOOD),
@@ -90,7 +90,7 @@ def numbers() -> list[Json]:
         stat("Power now", "Of all GPUs together.", f"sum({POWER})", "watt", GOOD),
         stat(
             "Margin to slowdown",
-            "How far the hottest GPU is from slowing itself down.",
+            "How far the hottest GPU is below its slowdown temperature.",
             f"min({MARGIN})", "celsius", COOL_IS_GOOD,
         ),
     ]  # fmt: skip
@@ -139,24 +139,24 @@ def load() -> list[Json]:
     return [
         graph(
             "Utilization",
-            "Time in which anything ran; of MIG instances as profiling measures it.",
+            "Share of time in which anything ran; for MIG instances as measured by profiling.",
             [target(utilization, ENTITY)], "percentunit", max=1,
         ),
         graph(
             "Memory used",
-            "Of what the driver does not keep for itself.",
+            "Share of the memory that the driver does not reserve.",
             [target(f"DCGM_FI_DEV_FB_USED_PERCENT{{{GPUS}}}", ENTITY)], "percentunit", max=1,
         ),
         graph(
             "Tensor cores",
-            "Cycles in which the tensor cores were busy: what training pays for. "
+            "Share of cycles in which the tensor cores were busy: what training pays for. "
             "Needs profiling.",
             [target(f"DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{{{GPUS}}}", ENTITY)], "percentunit", max=1,
         ),
         graph(
             "Memory bandwidth",
-            "Cycles in which the memory moved data: near 1, memory is what holds the job back. "
-            "Without profiling, the time in which it did.",
+            "Share of cycles in which the memory moved data: near 1, memory limits the job. "
+            "Without profiling, the share of time in which it did.",
             [target(bandwidth, ENTITY)], "percentunit", max=1,
         ),
     ]  # fmt: skip
@@ -167,7 +167,7 @@ def heat_and_power() -> list[Json]:
     return [
         graph(
             "Temperature",
-            "Of each GPU, and where the first of them slows itself down.",
+            "Of each GPU, with the lowest slowdown temperature.",
             [
                 target(per_gpu("DCGM_FI_DEV_GPU_TEMP"), "GPU {{gpu}}"),
                 target(f"min(DCGM_FI_DEV_SLOWDOWN_TEMP{{{GPUS}}})", "limit: slows down"),
@@ -176,7 +176,7 @@ def heat_and_power() -> list[Json]:
         ),
         graph(
             "Power",
-            "Of each GPU, and the lowest limit in force.",
+            "Of each GPU, with the lowest limit in force.",
             [
                 target(per_gpu("DCGM_FI_DEV_POWER_USAGE"), "GPU {{gpu}}"),
                 target(f"min(DCGM_FI_DEV_ENFORCED_POWER_LIMIT{{{GPUS}}})", "limit in force"),
@@ -185,7 +185,7 @@ def heat_and_power() -> list[Json]:
         ),
         graph(
             "Time held back",
-            "Fraction of time in which clocks were lowered: power is usual under full load, "
+            "Share of time in which clocks were lowered: power is normal under full load, "
             "heat is not.",
             [
                 target(time_lost("DCGM_FI_DEV_THERMAL_VIOLATION"), "GPU {{gpu}} heat"),
@@ -196,7 +196,7 @@ def heat_and_power() -> list[Json]:
         ),
         graph(
             "SM clock",
-            "Sinks with heat, power and idleness.",
+            "Falls with heat, power limits and idleness.",
             [target(f"{per_gpu('DCGM_FI_DEV_SM_CLOCK')} * 1e6", "GPU {{gpu}}")],
             "hertz",
         ),
@@ -208,14 +208,14 @@ def traffic() -> list[Json]:
     return [
         graph(
             f"{name} traffic",
-            f"Over {name}; GPUs cut into MIG instances tell none. Needs profiling.",
+            f"Over {name}; GPUs cut into MIG instances report none. Needs profiling.",
             [
                 target(per_gpu(f"DCGM_FI_PROF_{part}_TX_BYTES"), "GPU {{gpu}} sent"),
                 target(per_gpu(f"DCGM_FI_PROF_{part}_RX_BYTES"), "GPU {{gpu}} received"),
             ],
             "Bps",
         )
-        for name, part in (("NvLink", "NVLINK"), ("PCIe", "PCIE"))
+        for name, part in (("NVLink", "NVLINK"), ("PCIe", "PCIE"))
     ]
 
 
@@ -223,22 +223,22 @@ def trouble() -> list[Json]:
     """Return what is not in order but not yet an alert, and how the exporter does."""
     return [
         graph(
-            "Errors that were dealt with",
-            "Corrected memory errors, packets sent again by PCIe or NvLink, links that recovered.",
+            "Recovered errors",
+            "Corrected memory errors, packets resent over PCIe or NVLink, links that recovered.",
             [
                 target(growth("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL"), "GPU {{gpu}} memory"),
                 target(growth("DCGM_FI_DEV_PCIE_REPLAY_COUNTER"), "GPU {{gpu}} PCIe"),
-                target(growth("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL"), "GPU {{gpu}} NvLink"),
+                target(growth("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL"), "GPU {{gpu}} NVLink"),
                 target(
                     growth("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL"),
-                    "GPU {{gpu}} NvLink recovery",
+                    "GPU {{gpu}} NVLink recovery",
                 ),
             ],
             "short",
         ),
         graph(
             "Age of the data",
-            "Since the last reading, and since DigitalOcean last took a page (0: never posted to).",
+            "Since the last reading, and since DigitalOcean last accepted a page (0: never).",
             [
                 target(
                     f"time() - do_dcgm_exporter_last_success_timestamp_seconds{{{HOSTS}}}",

@@ -34,6 +34,7 @@ def events_in(mask: int) -> Iterator[str]:
 
 class _MaskSample(NamedTuple):
     timestamp: int
+    taken_at: float
     mask: int
 
 
@@ -51,10 +52,11 @@ class ClockLog:
         self.window = window
         self._histories: defaultdict[Entity, _History] = defaultdict(_History)
 
-    def add(self, entity: Entity, timestamp: int, mask: int) -> None:
-        """Take the mask sampled at ``timestamp`` (µs) unless it was taken before.
+    def add(self, entity: Entity, timestamp: int, mask: int, taken_at: float) -> None:
+        """Take the mask of ``timestamp`` (µs) unless it is the one taken last.
 
-        An earlier time than that of the mask before is no older sample: the clock was set back.
+        ``taken_at`` is when it was sampled by the clock of sample ages (seconds), since the
+        clock that timestamps come from may be set.
         """
         history = self._histories[entity]
         before = history.newest
@@ -62,7 +64,7 @@ class ClockLog:
             if timestamp == before.timestamp:
                 return
             history.started.update(events_in(mask & ~before.mask))
-        history.newest = _MaskSample(timestamp, mask)
+        history.newest = _MaskSample(timestamp, taken_at, mask)
         history.recent.append(history.newest)
 
     def forget(self, entity: Entity) -> None:
@@ -70,10 +72,12 @@ class ClockLog:
         self._histories.pop(entity, None)
 
     def samples_in_window(self, entity: Entity, now: float) -> Tally[str]:
-        """In how many samples of the window before ``now`` (Unix seconds) each event was on."""
+        """In how many samples of the window before ``now`` each event was on.
+
+        ``now`` is by the clock of sample ages.
+        """
         recent = self._histories[entity].recent
-        # What is ahead by more than the window is from before the clock was set back.
-        while recent and abs(now - recent[0].timestamp / 1e6) > self.window:
+        while recent and now - recent[0].taken_at > self.window:
             recent.popleft()
         return Tally(name for sample in recent for name in events_in(sample.mask))
 

@@ -1,7 +1,8 @@
-"""What must outlive a connection: the events counted so far, and the ages of samples."""
+"""What must outlive a connection: events counted, ages of samples, and what the machine had."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,24 +10,29 @@ from do_dcgm_exporter.collect.clock_log import ClockLog
 from do_dcgm_exporter.collect.sample_ages import SampleAges, boot_time
 from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.config.settings import Settings
+from do_dcgm_exporter.dcgm.discovery import Inventory
 from do_dcgm_exporter.dcgm.topology import Topology
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventLogs:
-    """The logs of both kinds of events, and how old samples are."""
+    """The logs of both kinds of events, how old samples are, and the last inventory taken."""
 
     xids: XidLog
     clocks: ClockLog
     ages: SampleAges = field(default_factory=SampleAges)
+    inventory: Inventory = field(default_factory=Inventory)
 
     @classmethod
-    def starting_at(
-        cls, now: float, settings: Settings, boot_clock: Callable[[], float] = boot_time
+    def starting_now(
+        cls,
+        settings: Settings,
+        wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
     ) -> EventLogs:
-        """Empty logs whose totals count from ``now`` (Unix seconds)."""
+        """Empty logs whose totals count from now."""
         return cls(
-            XidLog(int(now * 1e6), settings.xid_window),
+            XidLog(settings.xid_window, wall_clock, boot_clock),
             ClockLog(settings.clock_events_window),
             SampleAges(boot_clock),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,15 @@ _log = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# A prolog writes a handful of names; more is not a mapping file.
+# A prolog writes a handful of short names. Each of them repeats every series of its GPU, so
+# a file of anything else would make a page of megabytes.
+_MOST_NAMES = 64
+_LONGEST_NAME = 256  # characters
 _MAX_BYTES = 65536
+
+
+class _NoMapping(Exception):
+    """Raised where a file holds something else than job names; the text says what."""
 
 
 @dataclass(slots=True)
@@ -25,35 +32,43 @@ class JobDirectory:
     """The directory of mapping files; without a path there are no jobs."""
 
     path: Path | None
-    _complaint: str = ""
+    _complaints: frozenset[str] = frozenset()
 
     def read(self) -> Mapping[str, tuple[str, ...]]:
         """Job names by ``gpu`` or ``gpu.instance``; what cannot be read has none."""
-        if self.path is None:
-            return {}
-        try:
-            files = [file for file in self.path.iterdir() if _FILE_NAME.fullmatch(file.name)]
-        except OSError as error:
-            self._complain(f"cannot read the job mapping directory: {error}")
-            return {}
-        self._complain("")
-        return {file.name: _jobs_in(file) for file in files}
-
-    def _complain(self, complaint: str) -> None:
-        """Say what is wrong once, not in every cycle."""
-        if complaint and complaint != self._complaint:
+        complaints: set[str] = set()
+        jobs = dict(self._read(self.path, complaints)) if self.path else {}
+        # Each is told once, not in every cycle.
+        for complaint in sorted(complaints - self._complaints):
             _log.warning("%s", complaint)
-        self._complaint = complaint
+        self._complaints = frozenset(complaints)
+        return jobs
+
+    def _read(self, path: Path, complaints: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        try:
+            files = [file for file in path.iterdir() if _FILE_NAME.fullmatch(file.name)]
+        except OSError as error:
+            complaints.add(f"cannot read the job mapping directory: {error}")
+            return
+        for file in files:
+            try:
+                yield file.name, _jobs_in(file)
+            except FileNotFoundError:
+                _log.debug("job mapping file %s is gone", file)  # the epilog has removed it
+            except (OSError, _NoMapping) as error:
+                complaints.add(f"the job mapping file {file} is ignored: {error}")
 
 
 def _jobs_in(path: Path) -> tuple[str, ...]:
     if path.is_fifo():
         return ()  # opening it would wait for a writer, for ever
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        _log.debug("job mapping file skipped: %s", error)  # the epilog may just have removed it
-        return ()
-    names = (line.strip() for line in text.splitlines())
-    return tuple(dict.fromkeys(name for name in names if name))
+    with path.open("rb") as file:
+        text = file.read(_MAX_BYTES).decode("utf-8", "replace")
+    names = tuple(dict.fromkeys(name for line in text.splitlines() if (name := line.strip())))
+    if len(names) > _MOST_NAMES:
+        message = f"it has {len(names)} lines, and a GPU may have {_MOST_NAMES} jobs"
+        raise _NoMapping(message)
+    if any(len(name) > _LONGEST_NAME for name in names):
+        message = f"a line is longer than {_LONGEST_NAME} characters"
+        raise _NoMapping(message)
+    return names

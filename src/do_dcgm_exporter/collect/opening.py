@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
@@ -27,16 +26,18 @@ from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.selection import Selection, select
-from do_dcgm_exporter.collect.session import Batch, Collector, Session
+from do_dcgm_exporter.collect.session import Collector, Session, host_name
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
 from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
 from do_dcgm_exporter.collect.sources.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
-from do_dcgm_exporter.collect.sources.xid import KEPT_FOR, XidCollector
+from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.valueless import Valueless
+from do_dcgm_exporter.collect.xid_reader import KEPT_FOR, XidReader
 from do_dcgm_exporter.config.counters import CounterType
-from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.config.settings import Configuration, DeviceSelection
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -46,7 +47,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
-# All XIDs of the last ten minutes: fewer samples would keep only the newest of a burst.
+# All XIDs of the last ten minutes: with a number of samples, a burst would lose all but the last.
 _XID_RETENTION = Retention(KEPT_FOR, 0)
 
 
@@ -62,8 +63,16 @@ def open_session(
     ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
     Raises EngineUnavailable.
     """
-    discovery = Discovery(engine, clock, known_gpus)
-    inventory = discovery.inventory()
+    settings = configuration.settings
+    discovery = Discovery(
+        engine,
+        clock,
+        known_gpus,
+        logs.inventory,
+        settings.collect_interval,
+        cpus_selected=settings.cpus != DeviceSelection(),
+    )
+    inventory = logs.inventory = discovery.inventory()
     topology = discovery.topology(inventory)
     watcher = Watcher(engine)
     scope = _Scope(
@@ -73,12 +82,17 @@ def open_session(
         stand_ins(fields_asked_for(configuration.counters), watcher.unknown_of),
         clock,
     )
-    missed_gpus = scope.gpus_other_than(scope.watch_life_signs(watcher))
-    scope.watch_fields(watcher)
-    xid_watches = scope.watch_xids(watcher)
+    life_signs = scope.watch_life_signs(watcher)
+    missed_gpus = scope.gpus_not_in(life_signs)
+    watches = [*life_signs, *scope.watch_fields(watcher)]
+    xids = XidReader(engine, scope.watch_xids(watcher))
     profiling = scope.watch_profiling(engine, watcher)
     engine.update()
-    return _session(scope, discovery, inventory, watcher, profiling, logs, missed_gpus, xid_watches)
+    if not xids.reads_history:
+        watches += xids.watches
+    return _session(
+        scope, discovery, inventory, watcher, watches, profiling, logs, missed_gpus, xids
+    )
 
 
 def _session(
@@ -86,18 +100,21 @@ def _session(
     discovery: Discovery,
     inventory: Inventory,
     watcher: Watcher,
+    watches: Sequence[Watch],
     profiling: ProfilingWatch,
     logs: EventLogs,
     missed_gpus: frozenset[int],
-    xid_watches: Sequence[Watch],
+    xid_reader: XidReader,
 ) -> Session:
     """Equip a session whose watches have begun with its collectors."""
     engine, topology, configuration = watcher.engine, scope.topology, scope.configuration
-    labels = _label_blocks(topology, configuration)
-    xids = scope.xid_collector(engine, labels, logs, xid_watches)
-    xids.look_back(gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
+    shown_name = host_name(configuration.settings)
+    labels = _label_blocks(topology, configuration, shown_name)
+    xids = scope.xid_collector(engine, labels, logs, xid_reader)
+    missed = (gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
+    xids.look_back(entity for entity in missed if entity in watcher.missed)
     gpus, clock = scope.selection.gpus, scope.clock
-    health = HealthCollector(engine, topology, labels, gpus, clock)
+    health = HealthCollector(engine, topology, labels, gpus, scope.interval, clock)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -105,10 +122,11 @@ def _session(
         inventory=inventory,
         topology=topology,
         selection=scope.selection,
-        batches=tuple(scope.batches(watcher.unknown, missed_gpus)),
+        watches=tuple(watches),
         stand_ins=scope.stand_ins,
         unknown_fields=frozenset(watcher.unknown),
         reader=BatchReader(engine, clock),
+        valueless=Valueless(engine.versions.engine_release, clock),
         profiling=profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
@@ -116,18 +134,16 @@ def _session(
         collectors=scope.collectors(engine, labels, logs, profiling, xids, health),
         xids=xids,
         health=health,
-        nvlink=NvLinkCollector(engine, gpus),
+        nvlink=NvLinkCollector(engine, gpus, scope.interval, clock),
         runner=CollectorRunner(),
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
         missed_gpus=missed_gpus,
         losses=Losses(),
         watcher=watcher,
+        host_name=shown_name,
         opened_at=clock(),
         clock=clock,
     )
-
-
-_NOTHING: tuple[tuple[int, ...], tuple[Entity, ...]] = ((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +170,24 @@ class _Scope:
             if entities:
                 yield plan_fields(kind, self.configuration.counters, self.stand_ins), entities
 
-    def watch_life_signs(self, watcher: Watcher) -> set[Entity]:
-        """Watch the life signs of the GPUs in scope; the answer is those that are watched."""
+    def watch_life_signs(self, watcher: Watcher) -> list[Watch]:
+        """Watch the life signs of the GPUs in scope."""
         gpus = [gpu.entity for gpu in self.selection.gpus]
-        watches = watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
-        return {entity for watch in watches for entity in watch.entities}
+        return watcher.watch(gpus, LIFE_SIGN_FIELDS, self.interval)
 
-    def gpus_other_than(self, watched: Container[Entity]) -> frozenset[int]:
-        """Return the GPUs in scope that are not among ``watched``."""
+    def gpus_not_in(self, watches: Iterable[Watch]) -> frozenset[int]:
+        """Return the GPUs in scope that are not in ``watches``."""
+        watched = {entity for watch in watches for entity in watch.entities}
         return frozenset(gpu.id for gpu in self.selection.gpus if gpu.entity not in watched)
 
-    def watch_fields(self, watcher: Watcher) -> None:
-        """Watch what the counters ask for, but for XIDs and profiling."""
-        for plan, entities in self.plans():
-            watcher.watch(entities, plan.plain, self.interval)
-            watcher.watch(entities, plan.labels, self.interval)
+    def watch_fields(self, watcher: Watcher) -> list[Watch]:
+        """Watch what the counters ask for, except XIDs and profiling."""
+        return [
+            watch
+            for plan, entities in self.plans()
+            for field_ids in (plan.plain, plan.labels)
+            for watch in watcher.watch(entities, field_ids, self.interval)
+        ]
 
     def watch_xids(self, watcher: Watcher) -> list[Watch]:
         """Watch field 230 wherever an XID of the GPUs in scope may be reported."""
@@ -199,36 +218,18 @@ class _Scope:
             if part.entity.kind is kind and self.topology.gpu_id_of(part.entity) in in_scope
         )
 
-    def batches(self, unknown: Container[int], missed: Container[int]) -> Iterator[Batch]:
-        """One batch per kind: with its fields, the signs of life and the XIDs of the kind.
-
-        What is on ``missed`` GPUs is not watched, and reading it would fill the engine's log.
-        """
-        planned = {plan.kind: (plan.all_fields, entities) for plan, entities in self.plans()}
-        for kind in EntityKind:
-            field_ids, entities = planned.get(kind, _NOTHING)
-            if kind in XID_KINDS:
-                entities = self.of_gpus_in_scope(kind)
-                field_ids = (*field_ids, XID_FIELD)
-            if kind is EntityKind.GPU:
-                field_ids = (*field_ids, *LIFE_SIGN_FIELDS)
-            known = tuple(field_id for field_id in field_ids if field_id not in unknown)
-            watched = tuple(e for e in entities if self.topology.gpu_id_of(e) not in missed)
-            if watched and known:
-                yield Batch(watched, known)
-
     @property
     def on_gpus(self) -> tuple[Entity, ...]:
         """The selected GPUs and GPU instances."""
         return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
 
     def xid_collector(
-        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, watches: Sequence[Watch]
+        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, reader: XidReader
     ) -> XidCollector:
         """Make the follower of field 230, which shows every GPU in scope."""
         shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
         zero_fill = self.configuration.settings.xid_zero_fill
-        return XidCollector(engine, self.topology, labels, logs.xids, watches, shown, zero_fill)
+        return XidCollector(engine, self.topology, labels, logs.xids, reader, shown, zero_fill)
 
     def collectors(
         self,
@@ -247,18 +248,18 @@ class _Scope:
             xids,
             ClockEventCollector(topology, labels, logs.clocks, self.on_gpus),
             health,
-            P2PCollector(engine, labels, gpus),
+            P2PCollector(engine, labels, gpus, self.interval, self.clock),
         )
         if self.configuration.settings.label_fields_as_info:
             collectors += (GpuInfoCollector(labels, xids.shown),)
         return collectors
 
 
-def _label_blocks(topology: Topology, configuration: Configuration) -> LabelBlocks:
+def _label_blocks(topology: Topology, configuration: Configuration, shown_name: str) -> LabelBlocks:
     settings = configuration.settings
     host: tuple[Label, ...] = ()
     if settings.show_hostname:
-        host = ((settings.hostname_label, socket.gethostname()),)
+        host = ((settings.hostname_label, shown_name),)
     identities = {
         entity: labels + host for entity, labels in entity_labels(topology, settings).items()
     }

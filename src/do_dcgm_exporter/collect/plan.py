@@ -25,8 +25,8 @@ GPU_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE)
 
 _CLOCK_SPECIALS = (Special.CLOCK_EVENTS_COUNT, Special.CLOCK_EVENTS_TOTAL)
 
-# Levels whose fields a kind answers. A GPU also answers for what is measured on its
-# instances, a CPU for what is measured on its cores.
+# The field levels that each kind answers for. A GPU also answers for what is measured on its
+# instances, and a CPU for what is measured on its cores.
 _LEVELS = {
     EntityKind.GPU: {EntityLevel.GPU, EntityLevel.GPU_I, EntityLevel.GPU_CI, EntityLevel.VGPU},
     EntityKind.SWITCH: {EntityLevel.SWITCH},
@@ -41,7 +41,7 @@ _NO_STAND_INS: Mapping[int, int] = {}
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """Fields to watch on every selected entity of one kind, apart by what can go wrong.
+    """Fields to watch on every selected entity of one kind, kept apart by what can go wrong.
 
     ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
     whose GPU offers them. A label field is a text, and an empty text poisons a call.
@@ -51,11 +51,6 @@ class FieldPlan:
     plain: tuple[int, ...]
     labels: tuple[int, ...]
     profiling: tuple[int, ...]
-
-    @property
-    def all_fields(self) -> tuple[int, ...]:
-        """Every field of the plan."""
-        return self.plain + self.labels + self.profiling
 
 
 def fields_asked_for(counters: CounterSet) -> tuple[int, ...]:
@@ -96,6 +91,9 @@ def carries(kind: EntityKind, counter: Counter) -> bool:
         return False
     if field.level is EntityLevel.NONE:
         return kind in GPU_KINDS or counter.type is CounterType.LABEL
+    if field.is_profiling and kind is EntityKind.GPU_INSTANCE:
+        # The engine logs an error at each sample of a whole GPU's counter on an instance.
+        return field.level is not EntityLevel.GPU
     return field.level in _LEVELS[kind]
 
 

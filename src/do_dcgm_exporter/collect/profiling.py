@@ -16,8 +16,9 @@ from do_dcgm_exporter.collect.profiling_pace import ProfilingPace
 from do_dcgm_exporter.collect.profiling_values import ProfilingValues
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.decoding import Reading
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
@@ -27,6 +28,17 @@ _log = logging.getLogger(__name__)
 RETRY_AFTER = 300.0
 # A reading may be blank between two others; so many in a row are told.
 _BLANK_READINGS = 3
+# Samples of both are not taken at the same moment; so many readings in a row are no accident.
+_IDLE_READINGS = 3
+_GPU_UTILIZATION = 203  # DCGM_FI_DEV_GPU_UTIL, %
+_ENGINE_ACTIVE = 1001  # DCGM_FI_PROF_GR_ENGINE_ACTIVE, 0 to 1
+_HIGH_UTILIZATION = 50
+
+_REFUSED = "the engine offers and refuses them"
+_NEEDS_ROOT = (
+    "the driver keeps them for administrators and the engine does not run as root: run"
+    " nvidia-dcgm as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0"
+)
 
 
 @dataclass(slots=True)
@@ -51,6 +63,7 @@ class ProfilingWatch:
     _blank: Sequence[int] = ()
     _by_fields: Mapping[tuple[int, ...], Sequence[Entity]] = field(default_factory=dict)
     _blank_readings: Tally[Entity] = field(default_factory=Tally)
+    _idle_readings: Tally[Entity] = field(default_factory=Tally)
     _started_at: float = 0.0
     _blank_since: float = 0.0
 
@@ -69,9 +82,14 @@ class ProfilingWatch:
         found = [self._unavailable]
         if self._refused:
             gpus = _names(self._refused)
-            found.append(f"no profiling metrics on {gpus}: the engine offers and refuses them")
+            found.append(f"no profiling metrics on {gpus}: {self._why_refused}")
         if self._blank:
             found.append(f"profiling metrics of {_names(self._blank)} stay blank")
+        if idle := self._gpu_ids(e for e, n in self._idle_readings.items() if n >= _IDLE_READINGS):
+            found.append(
+                f"profiling metrics of {_names(idle)} stand at 0 although DCGM_FI_DEV_GPU_UTIL is"
+                " high: another profiler may hold the counters, or nvidia-dcgm needs a restart"
+            )
         return "; ".join(filter(None, found))
 
     @property
@@ -114,14 +132,19 @@ class ProfilingWatch:
         self.values.bridge(self.pace.watches, readings)
         if not self.pace.warming_up:
             self._count_blank_readings()
+        self._count_idle_readings(readings)
         self.pace.follow(self.values.blank, self.values.absent)
         self._note_refusals()
-        if self._unavailable and not self._refused and self._elapsed > RETRY_AFTER:
+        if self._unavailable and not self._refused and self.age() > RETRY_AFTER:
             self.start()
 
     def take_over(self) -> None:
         """Note that the session before has been closed, which ended its watches."""
         self.pace.renew()
+
+    def age(self) -> float:
+        """Return how many seconds ago the GPUs were last asked what they offer."""
+        return self.clock() - self._started_at
 
     def wants_new_connection(self) -> bool:
         """Return whether what is offered has been missing for so long that it is watched anew.
@@ -129,11 +152,7 @@ class ProfilingWatch:
         Not on this connection: every attempt leaves a group in the engine, which has few.
         """
         is_blank = self._blank and self.clock() - self._blank_since > RETRY_AFTER
-        return bool(is_blank or (self._refused and self._elapsed > RETRY_AFTER))
-
-    @property
-    def _elapsed(self) -> float:
-        return self.clock() - self._started_at
+        return bool(is_blank or (self._refused and self.age() > RETRY_AFTER))
 
     def _count_blank_readings(self) -> None:
         blank = self.values.blank
@@ -153,6 +172,20 @@ class ProfilingWatch:
             _log.log(level, "profiling metrics of %s %s", told, state)
         self._blank = gpu_ids
 
+    def _count_idle_readings(self, readings: Readings) -> None:
+        """Count in how many readings in a row a busy GPU has been idle to its profiling counters.
+
+        DCGM 4.x has been reported to leave them at 0. Only whole GPUs have a utilization.
+        """
+        idle = {
+            entity
+            for entity, field_id in self.pace.watched()
+            if field_id == _ENGINE_ACTIVE
+            and readings.get(entity, _ENGINE_ACTIVE) == 0
+            and _is_high(readings.get(entity, _GPU_UTILIZATION))
+        }
+        self._idle_readings = Tally({e: self._idle_readings[e] + 1 for e in idle})
+
     def _can_have_values(self, entity: Entity) -> bool:
         """Return whether there is anything to measure: an instance is measured in its parts."""
         return entity.kind is not EntityKind.GPU_INSTANCE or any(
@@ -170,8 +203,13 @@ class ProfilingWatch:
         refused = self._gpu_ids(missing)
         if refused and refused != self._refused:
             gpus = _names(refused)
-            _log.warning("no profiling metrics on %s: the engine offers and refuses them", gpus)
+            _log.warning("no profiling metrics on %s: %s", gpus, self._why_refused)
         self._refused = refused
+
+    @property
+    def _why_refused(self) -> str:
+        fields = {field_id for field_ids in self._by_fields for field_id in field_ids}
+        return _NEEDS_ROOT if fields & self.watcher.need_root else _REFUSED
 
     def _offered_by_gpu(self, wanted: Iterable[Entity]) -> Mapping[int | None, frozenset[int]]:
         """Profiling fields by GPU of ``wanted``; a GPU that offers none is left out."""
@@ -181,7 +219,8 @@ class ProfilingWatch:
             try:
                 offered[gpu_id] = self.engine.profiling_field_ids(gpu_id)
             except CallRefused as error:
-                refused[gpu_id] = str(error)
+                needs_root = error.code == ReturnCode.REQUIRES_ROOT
+                refused[gpu_id] = _NEEDS_ROOT if needs_root else str(error)
         refusal = ""
         if refused:
             why = next(iter(refused.values()))
@@ -198,6 +237,10 @@ class ProfilingWatch:
     def _gpu_ids(self, entities: Iterable[Entity]) -> Sequence[int]:
         ids = {self.topology.gpu_id_of(entity) for entity in entities}
         return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
+
+
+def _is_high(utilization: Reading) -> bool:
+    return isinstance(utilization, int | float) and utilization >= _HIGH_UTILIZATION
 
 
 def _names(gpu_ids: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 @dataclass(slots=True)
 class ProfilingValues:
-    """What profiling fields last read, and since when by the clock of sample ages.
+    """What profiling fields last read, and when that was taken by the clock of sample ages.
 
     ``blank`` are the entities without any value in the last reading, ``absent`` those of
     them without one that could stand for it. Lost GPUs are neither.
@@ -27,11 +27,10 @@ class ProfilingValues:
 
     def bridge(self, watches: Iterable[Watch], readings: Readings) -> None:
         """Let earlier values stand for blank ones, each for as long as it is fresh."""
-        now = readings.ages.clock()
         blank, absent = set(), set()
         for entity, field_ids in self._watched(watches, readings):
-            read = [self._remember(entity, field_id, readings, now) for field_id in field_ids]
-            stand = [self._stand_in(entity, field_id, readings, now) for field_id in field_ids]
+            read = [self._remember(entity, field_id, readings) for field_id in field_ids]
+            stand = [self._stand_in(entity, field_id, readings) for field_id in field_ids]
             if not any(read):
                 blank.add(entity)
                 if not any(stand):
@@ -50,20 +49,17 @@ class ProfilingValues:
                 for field_id in watch.field_ids:
                     self._last.pop((entity, field_id), None)
 
-    def _remember(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
+    def _remember(self, entity: Entity, field_id: int, readings: Readings) -> bool:
         """Return whether there is a value, which then is the last one."""
         key = entity, field_id
         if not isinstance(readings.get(entity, field_id), int | float):
             return False
-        raw, known = readings.raw[key], self._last.get(key)
-        if known is None or known[0].timestamp != raw.timestamp:
-            self._last[key] = raw, now
+        self._last[key] = readings.raw[key], readings.taken_at[key]
         return True
 
-    def _stand_in(self, entity: Entity, field_id: int, readings: Readings, now: float) -> bool:
+    def _stand_in(self, entity: Entity, field_id: int, readings: Readings) -> bool:
         """Return whether the last value takes the place of a blank one."""
         known = self._last.get((entity, field_id))
         if known is None or readings.get(entity, field_id) is not Absence.BLANK:
             return False
-        raw, seen_at = known
-        return readings.put_back(raw, now - seen_at)
+        return readings.put_back(*known)

@@ -11,10 +11,15 @@ from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.fields import field_by_id
 
-# Fields whose last value stands however old it is: 230 (XID) and 450 (GPU unbind and
-# other events of DCGM) are written when something happens, not every interval.
-_EVENT_FIELDS = frozenset({230, 450})
+# Fields whose last value stands however old it is, since its time is that of an event: XIDs
+# (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
+_EVENT_FIELDS = frozenset({6, 230, 782, 783, 856, 857})
+
+# The highest value of each utilization: percentages, and the ratios that DCGM 4.7 has beside
+# them. An engine has reported 4294967295 (observed).
+_HIGHEST = {203: 100, 204: 100, 206: 100, 207: 100, 1613: 1, 1614: 1, 1615: 1, 1616: 1}
 
 # InfoROM fields 83 and 84 are refreshed every 30 s whatever is asked (observed).
 _SLOW_FIELDS = frozenset({83, 84})
@@ -25,9 +30,10 @@ _SLOW_FIELDS_AGE = 90.0
 class Readings:
     """The values of one cycle by entity and field.
 
-    ``now`` is Unix time in seconds, ``stale_after`` seconds. ``dropped`` counts, by
-    reason, what was planned and has no value; ``left_out`` says of a field that was not
-    read at all why.
+    ``now`` is Unix time in seconds, ``clock_now`` the same moment by the clock of sample ages,
+    by which each value was ``taken_at`` some time. ``stale_after`` is in seconds. ``dropped``
+    counts, by reason, what was planned and has no value; ``left_out`` says of a field that was
+    not read at all why.
     """
 
     now: float
@@ -38,30 +44,32 @@ class Readings:
     left_out: Mapping[int, Absence] = field(default_factory=dict)
     lost_gpus: frozenset[int] = frozenset()
     dropped: Tally[Absence] = field(default_factory=Tally)
+    clock_now: float = field(init=False)
+    taken_at: dict[tuple[Entity, int], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clock_now = self.ages.clock()
 
     def add(self, raws: Iterable[RawValue]) -> None:
         """Judge ``raws`` and keep them."""
-        clock_now = self.ages.clock()
         for raw in raws:
             key = (raw.entity, raw.field_id)
-            max_age = self._max_age(raw.field_id)
-            value = read_value(raw, self.now, max_age)
-            seen_for = self.ages.at_least(key, raw.timestamp, clock_now)
-            if seen_for > max_age and not isinstance(value, Absence):
-                value = Absence.STALE
+            value = read_value(raw)
+            if not isinstance(value, Absence):
+                age = self.ages.age(key, raw.timestamp, self.now, self.clock_now)
+                self.taken_at[key] = self.clock_now - age
+                if age > self._max_age(raw.field_id):
+                    value = Absence.STALE
+                elif not _is_possible(raw.field_id, value):
+                    value = Absence.NOT_A_NUMBER
             self.raw[key] = raw
             self.values[key] = value
 
-    def put_back(self, raw: RawValue, seen_for: float) -> bool:
-        """Let an earlier value be the one of this cycle, unless it is too old by now.
-
-        ``seen_for`` is how many seconds ago it was first read.
-        """
-        max_age = self._max_age(raw.field_id)
-        value = read_value(raw, self.now, max_age)
-        if seen_for > max_age or isinstance(value, Absence):
+    def put_back(self, raw: RawValue, taken_at: float) -> bool:
+        """Let an earlier value be the one of this cycle, unless it is too old by now."""
+        if self.clock_now - taken_at > self._max_age(raw.field_id):
             return False
-        self.values[raw.entity, raw.field_id] = value
+        self.values[raw.entity, raw.field_id] = read_value(raw)
         return True
 
     def get(self, entity: Entity, field_id: int) -> Reading:
@@ -79,6 +87,14 @@ class Readings:
         found = self.values.get((entity, conversion.source.id))
         return conversion.apply(found) if isinstance(found, int | float) else found
 
+    def sampled_entities(self) -> frozenset[Entity]:
+        """Return the entities with a current value of a field that is sampled every interval."""
+        return frozenset(
+            entity
+            for (entity, field_id), value in self.values.items()
+            if not isinstance(value, Absence) and _is_sampled_on_entities(field_id)
+        )
+
     def drop(self, reason: Absence) -> None:
         """Count one value that is not exported."""
         self.dropped[reason] += 1
@@ -89,3 +105,15 @@ class Readings:
         if field_id in _SLOW_FIELDS:
             return max(self.stale_after, _SLOW_FIELDS_AGE)
         return self.stale_after
+
+
+def _is_sampled_on_entities(field_id: int) -> bool:
+    """Return whether a value shows that its entity is sampled: events and the host's are not."""
+    field = field_by_id(field_id)
+    apart = field_id in _EVENT_FIELDS or field_id in _SLOW_FIELDS
+    return field is not None and not field.is_global and not apart
+
+
+def _is_possible(field_id: int, value: float | str) -> bool:
+    highest = _HIGHEST.get(field_id)
+    return highest is None or (not isinstance(value, str) and 0 <= value <= highest)

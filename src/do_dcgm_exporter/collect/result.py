@@ -41,8 +41,10 @@ class CycleResult:
 
     ``gpus`` is how many the engine knows, ``gpus_up`` by id those in scope. ``dropped``
     counts values that are not on the page, by reason. ``unwatched_gpus`` are those of which
-    the engine would not watch everything. ``profiling_up`` has the GPUs that offer profiling
-    fields. ``sample_age`` is how old the newest samples are in seconds, None without any.
+    the engine would not watch everything, ``stalled_gpus`` those in scope of which it has no
+    value that is less than ``stale_after`` seconds old. ``profiling_up`` has the GPUs that
+    offer profiling fields. ``sample_age`` is how old the newest samples are in seconds, None
+    without any.
     """
 
     snapshot: Snapshot
@@ -60,3 +62,5 @@ class CycleResult:
     health_warnings: tuple[HealthWarning, ...] = ()
     machine: MachineState = field(default_factory=MachineState)
     unwatched_gpus: tuple[int, ...] = ()
+    stalled_gpus: frozenset[int] = frozenset()
+    stale_after: float = 0.0

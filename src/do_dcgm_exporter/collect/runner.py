@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from do_dcgm_exporter.collect.result import CollectorOutcome
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.errors import ExporterError
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +38,22 @@ class CollectorRunner:
             answer = collect()
         except EngineUnavailable:
             raise
-        except Exception:  # noqa: BLE001
-            # A source that fails, however it does, must not take the others along.
-            self._note(name, False, started)
+        except Exception as error:  # noqa: BLE001
+            # However one source fails, the others must go on.
+            self._note(name, started, error)
             return nothing
-        self._note(name, True, started)
+        self._note(name, started)
         return answer
 
-    def _note(self, name: str, succeeded: bool, started: float) -> None:
+    def _note(self, name: str, started: float, error: Exception | None = None) -> None:
+        succeeded = error is None
         self.outcomes.append(CollectorOutcome(name, succeeded, time.perf_counter() - started))
         if not succeeded and name not in self._failing:
             self._failing.add(name)
-            _log.exception("a collector fails (collector=%s)", name)
+            if isinstance(error, ExporterError):
+                _log.error("a collector fails (collector=%s): %s", name, error)
+            else:
+                _log.error("a collector fails (collector=%s)", name, exc_info=error)
         elif succeeded and name in self._failing:
             self._failing.remove(name)
             _log.info("a collector works again (collector=%s)", name)

@@ -1,4 +1,4 @@
-"""One connection at work: what it watches is read, cycle after cycle.
+"""One connection at work: read what it watches, cycle after cycle.
 
 A session is never changed. When the MIG layout, the hardware or the configuration
 changes, a second session is opened on a connection of its own, read and published,
@@ -8,16 +8,18 @@ field, so unwatching on the first would end the second's.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from do_dcgm_exporter.collect.batches import batches_of
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import Losses
+from do_dcgm_exporter.collect.losses import Losses, engine_stalled, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
-from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD
+from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD, XID_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.result import CycleResult, LinkStates
@@ -28,22 +30,28 @@ from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.settings import Configuration
+from do_dcgm_exporter.config.settings import Configuration, Settings
+from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
-from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
-# What the engine would not watch is asked for again after so many seconds.
+# Seconds after which to ask again for what the engine refused to watch.
 _WATCH_AGAIN_AFTER = 60.0
 
-# So many XIDs are remembered for people to look at.
+# How many XIDs to show people.
 _SHOWN_XIDS = 10
+
+
+def host_name(settings: Settings) -> str:
+    """Return the machine's name as it is shown, empty where it is not."""
+    return socket.gethostname() if settings.show_hostname else ""
 
 
 class Collector(Protocol):
@@ -58,20 +66,12 @@ class Collector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Entities of one kind and the fields that are read on them together."""
-
-    entities: tuple[Entity, ...]
-    field_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
-    """A connection with all that was set up on it; ``opening.open_session`` makes one.
+    """A connection and everything set up on it; ``opening.open_session`` makes one.
 
     ``stand_ins`` are the fields asked for that the engine lacks and that are computed from
-    another one. ``missed_gpus`` are those that the engine refused to watch, as it does lost
-    ones. What was sampled of them before stays readable, so their life signs mean nothing.
+    another one. ``missed_gpus`` are those that the engine refused to watch, as it does with
+    lost GPUs. Their earlier samples stay readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -80,10 +80,11 @@ class Session:
     inventory: Inventory
     topology: Topology
     selection: Selection
-    batches: Sequence[Batch]
+    watches: Sequence[Watch]
     stand_ins: Mapping[int, int]
     unknown_fields: frozenset[int]
     reader: BatchReader
+    valueless: Valueless
     profiling: ProfilingWatch
     labels: LabelBlocks
     jobs: JobDirectory
@@ -97,6 +98,7 @@ class Session:
     missed_gpus: frozenset[int]
     losses: Losses
     watcher: Watcher
+    host_name: str
     opened_at: float
     clock: Callable[[], float] = time.monotonic
 
@@ -107,7 +109,7 @@ class Session:
         return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def close(self) -> None:
-        """Disconnect; the engine forgets everything of this session."""
+        """Disconnect; the engine forgets everything about this session."""
         self.engine.disconnect()
 
     def take_over(self) -> None:
@@ -115,15 +117,17 @@ class Session:
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether other entities exist now than those this session was set up for."""
+        """Return whether this session was set up for another machine than the present one."""
         if self.discovery.inventory() != self.inventory:
+            return True
+        if self.host_name != host_name(self.configuration.settings):
             return True
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Return whether a GPU is there of which not all could be watched, or not told who it is.
+        """Return whether a GPU is present that is only partly watched or whose identity is unknown.
 
-        One that was lost is set up anew as soon as it answers.
+        A GPU that was lost is set up anew as soon as it answers.
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
@@ -137,16 +141,34 @@ class Session:
         return self.clock() - self.opened_at
 
     def read(self, now: float) -> CycleResult:
-        """Run one cycle at ``now`` (Unix seconds). Raises EngineUnavailable."""
-        readings = self._readings(now)
+        """Run one cycle at ``now`` (Unix seconds).
+
+        Raises EngineUnavailable, and EngineStalled if there is no current value of any GPU: then
+        nothing else is asked, since what needs the driver would not return either.
+        """
+        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
+        try:
+            return self._read(readings)
+        except Exception:
+            # Any call of the cycle may fail, and the engine may take the XIDs along.
+            self.xids.hold_what_was_told(readings)
+            raise
+
+    def _read(self, readings: Readings) -> CycleResult:
+        self._fill(readings)
+        stalled = stalled_gpus(readings, self.selection.gpus, self.topology.gpu_id_of)
+        if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
+            self.xids.follow(readings)  # events come all the same
+            raise engine_stalled(readings)
         self.profiling.follow(readings)
-        self.labels.update(readings, self.jobs.read())
         self.runner.begin()
+        self.labels.update(readings, self._jobs())
         families = [
             family
             for collector in self.collectors
             for family in self._families_of(collector, readings)
         ]
+        self.runner.run("discovery", self._discovered, None)
         no_states: LinkStates = {}
         nvlink_states = self.runner.run(
             self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
@@ -154,7 +176,9 @@ class Session:
         return CycleResult(
             snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
             gpus=len(self.topology.gpus),
-            gpus_up={gpu.id: gpu.id not in readings.lost_gpus for gpu in self.selection.gpus},
+            gpus_up={
+                gpu.id: gpu.id not in readings.lost_gpus | stalled for gpu in self.selection.gpus
+            },
             nvlink_states=nvlink_states,
             driver_version=self._driver_version(readings),
             dropped=readings.dropped,
@@ -171,16 +195,13 @@ class Session:
             machine=machine_state(self.roster, readings, self.xids.log.newest(_SHOWN_XIDS)),
             health_warnings=tuple(self.health.warnings(readings.lost_gpus)),
             unwatched_gpus=tuple(n for n in self.unwatched_gpus if n not in readings.lost_gpus),
+            stalled_gpus=stalled,
+            stale_after=readings.stale_after,
         )
 
-    def _readings(self, now: float) -> Readings:
-        readings = Readings(now, self.configuration.settings.stale_after, self.ages)
-        for batch in self.batches:
-            try:
-                readings.add(self.reader.read(batch.entities, batch.field_ids))
-            except EngineUnavailable:
-                self.xids.hold_what_was_told(readings)
-                raise
+    def _fill(self, readings: Readings) -> None:
+        readings.add(self.xids.reader.read(readings.now))
+        self._read_watches(readings)
         readings.left_out = {
             **dict.fromkeys(self.unknown_fields, Absence.UNKNOWN_FIELD),
             **dict.fromkeys(self.reader.poisoned, Absence.POISONED),
@@ -189,7 +210,36 @@ class Session:
         readings.lost_gpus = self.losses.judge(
             readings, self.selection.gpus, self.missed_gpus | self.discovery.lost_gpus
         )
-        return readings
+        if readings.lost_gpus:
+            self._let_rest(readings.lost_gpus)
+
+    def _let_rest(self, lost: frozenset[int]) -> None:
+        """Stop sampling lost GPUs, except for the life signs and XIDs that tell of their return."""
+        watches = [
+            watch
+            for watch in (*self.watches, *self.profiling.pace.watches)
+            if not {XID_FIELD, LIFE_SIGN_FIELD}.intersection(watch.field_ids)
+        ]
+        parts = {entity for watch in watches for entity in watch.entities}
+        self.watcher.rest((e for e in parts if self.topology.gpu_id_of(e) in lost), watches)
+
+    def _read_watches(self, readings: Readings) -> None:
+        left_alone = self.valueless.left_alone()
+        watches = (*self.watches, *self.profiling.pace.watches)
+        for batch in batches_of(watches, left_alone):
+            values = list(self.reader.read(batch.entities, batch.field_ids))
+            self.valueless.note(values)
+            readings.add(values)
+        readings.add(left_alone.values())
+
+    def _discovered(self) -> None:
+        """Raise CallRefused if the engine does not say which entities of some kind exist now."""
+        for refusal in self.discovery.unanswered.values():
+            raise CallRefused(refusal)
+
+    def _jobs(self) -> Mapping[str, tuple[str, ...]]:
+        none: Mapping[str, tuple[str, ...]] = {}
+        return self.runner.run("jobs", self.jobs.read, none) if self.jobs.path else none
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters
@@ -199,9 +249,9 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Families with samples in the order of the counter set, each series once.
+        """Yield families with samples in the order of the counter set, each series once.
 
-        What no counter asks for comes last.
+        Families that no counter asks for come last.
         """
         by_name = {family.name: family for family in families if family.samples}
         counters = self.configuration.counters.counters
@@ -210,7 +260,7 @@ class Session:
             yield _without_duplicates(family, readings)
 
     def _sample_age(self, readings: Readings) -> float | None:
-        """How old the newest profiling samples are, or else the life signs.
+        """Return how old the newest profiling samples are, or failing those the life signs.
 
         Profiling is watched last, and watched anew when it settles: all other samples are
         taken a few seconds before these.

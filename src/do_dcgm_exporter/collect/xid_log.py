@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class XidHistory:
 
     ``taken`` are the events that the engine may tell again, ``counted`` those of them that are
     no second reports, and ``early`` those of a reading that broke off, to be taken with what
-    the next one finds. ``was_read`` is whether the engine has answered for the entity before.
+    the next one finds. ``was_read`` is whether the engine has told of the entity's XIDs before.
     ``newest_by_xid`` (µs) is in the order of counting.
     """
 
@@ -76,16 +76,27 @@ class XidHistory:
 
 
 class XidLog:
-    """XIDs of all entities. ``counting_from`` (µs) is where the totals begin.
+    """XIDs of all entities; the totals begin when it is made.
 
     An XID from before that is shown as the last one and in the window, but not counted
     in the totals: they would grow by the same XIDs at each restart of this program.
+    XIDs have the time of the ``wall_clock``; nobody sets the ``boot_clock`` (both in seconds).
     """
 
-    def __init__(self, counting_from: int, window: float) -> None:
-        self._counting_from = counting_from
+    def __init__(
+        self, window: float, wall_clock: Callable[[], float], boot_clock: Callable[[], float]
+    ) -> None:
         self.window = window
+        self._wall_clock = wall_clock
+        self._boot_clock = boot_clock
+        self._made_at = boot_clock()
+        self._counting_from = int(wall_clock() * 1e6)
         self._histories: defaultdict[Entity, XidHistory] = defaultdict(XidHistory)
+
+    def look_at_the_clocks(self) -> None:
+        """Find out whether the wall clock was set back: what is new seems to be old then."""
+        made_at = self._wall_clock() - (self._boot_clock() - self._made_at)
+        self._counting_from = min(self._counting_from, int(made_at * 1e6))
 
     def of(self, entity: Entity) -> XidHistory:
         """Return the history of ``entity``."""
@@ -93,6 +104,7 @@ class XidLog:
 
     def add(self, entity: Entity, events: Iterable[XidEvent]) -> None:
         """Take those ``events`` that are new, and those that were held."""
+        self.look_at_the_clocks()
         history = self._histories[entity]
         found = sorted({*events, *history.early})
         history.early.clear()
@@ -119,7 +131,7 @@ class XidLog:
         self._histories[entity] = XidHistory(before.taken, before.was_read)
 
     def note_read(self, entities: Iterable[Entity]) -> None:
-        """Note that the engine has answered for ``entities``: what comes next is new."""
+        """Note that the engine has told of the XIDs of ``entities``: what comes next is new."""
         for entity in entities:
             self._histories[entity].was_read = True
 

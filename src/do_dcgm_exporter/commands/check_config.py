@@ -20,7 +20,7 @@ from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.serve.access.security import load_security
 
-# People paste NVIDIA's whole CSV: what a machine or this exporter cannot give is no mistake.
+# People paste NVIDIA's whole CSV: what this machine or exporter lacks is not their mistake.
 _MISTAKES = (Verdict.UNKNOWN, Verdict.MALFORMED)
 _STYLES = {
     Verdict.OK: "green",
@@ -44,11 +44,11 @@ class Report:
         return any(judgement.verdict in _MISTAKES for judgement in self.judgements)
 
     def lines(self) -> str:
-        """Report to a program: one line per counter."""
+        """Format the report for a program: one line per counter."""
         return "".join(f"{line}\n" for line in (*self.judgements, *self.conclusion))
 
     def tables(self, terminal: Terminal) -> str:
-        """Report to the person at ``terminal``: a table per file."""
+        """Format the report for ``terminal``: a table per file."""
         style = "red" if self.has_mistakes else "green"
         files = groupby(self.judgements, key=lambda judgement: judgement.path)
         return "".join(
@@ -62,7 +62,7 @@ class Report:
 def run_check(configuration: Configuration) -> int:
     """Print the report; return the exit status, 2 if a line is a mistake.
 
-    Raises ConfigurationError for what is good enough for a test, but not for a service.
+    Raises ConfigurationError for settings that do for a test, but not for a service.
     """
     with progress() as tell:
         report = check(configuration, tell)
@@ -72,7 +72,7 @@ def run_check(configuration: Configuration) -> int:
 
 
 def check(configuration: Configuration, tell: Tell | None = None) -> Report:
-    """Judge the configuration; an engine is asked, if there is one, what its GPUs lack."""
+    """Judge the configuration; ask the engine, if there is one, what its GPUs lack."""
     settings, counters = configuration
     _refuse_changing_port(settings.address)
     web_config = _web_config(settings.web_config_file)
@@ -89,14 +89,17 @@ def check(configuration: Configuration, tell: Tell | None = None) -> Report:
 def _refuse_changing_port(address: ListenAddress) -> None:
     if address.port == 0:
         raise ConfigurationError(
-            f"address: {address} is another port at each start, which Prometheus cannot"
-            f" be told; write for example :{DEFAULT_LISTEN_PORT}"
+            f"address: {address} means another port at each start, which Prometheus cannot"
+            f" know; write for example :{DEFAULT_LISTEN_PORT}"
         )
 
 
 def _web_config(path: Path | None) -> list[str]:
-    """Say what the web configuration amounts to; raises ConfigurationError if it is wrong."""
-    return [f"{path}: {load_security(path, read_file)}"] if path else []
+    """Summarize the web configuration; raises ConfigurationError if it is wrong."""
+    if not path:
+        return []
+    security = load_security(path, read_file)
+    return [f"{path}: {security}", *security.config.warnings]
 
 
 def _with_engine(judgement: Judgement, findings: EngineFindings) -> Judgement:

@@ -39,7 +39,7 @@ class EngineFindings:
 def engine_findings(configuration: Configuration, tell: Tell | None = None) -> EngineFindings:
     """Read the machine once and compare it with what was asked for.
 
-    ``tell`` is told what is being waited for. Raises ExporterError when no engine answers.
+    ``tell`` takes what is being waited for. Raises ExporterError when no engine answers.
     """
     found = read_once(configuration, CallCount(), tell=tell)
     present = {family.name for family in found.result.snapshot.families}
@@ -76,7 +76,7 @@ def _how_computed(field_id: int, found: OneShot) -> str:
 
 def _why_absent(counter: Counter, found: OneShot) -> str:
     if counter.field is None:
-        return "this machine or its DCGM cannot tell it"
+        return "this machine or its DCGM does not have it"
     wanted, session = counter.field, found.session
     if wanted.id in session.unknown_fields and wanted.id not in session.stand_ins:
         return f"{_engine(found)} does not know this field"

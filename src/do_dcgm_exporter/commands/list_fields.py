@@ -12,24 +12,26 @@ from do_dcgm_exporter.dcgm.fields import Field, all_fields
 from do_dcgm_exporter.errors import ExporterError
 
 _EMPTY: Cell = ("", "")
-# Most are no wider.
+# Wide enough for most.
 _OTHER_NAME = 48
 
 _HEADER = ("ID", "NAME", "TYPE", "ENTITY", "UNIT", "OTHER NAMES")
 
 
 def list_fields(pattern: str, terminal: Terminal | None = None) -> str:
-    """Return a table of the matching fields and families of the exporter's own.
+    """Return a table of the matching fields and of the exporter's own families.
 
     A pattern is part of a name or id, in any case, or a glob for all of it (``*``, ``?``,
-    ``[]``); an empty one matches everything. On a ``terminal`` each other name has a line of
-    its own. Raises ExporterError if nothing matches.
+    ``[]``); an empty one matches everything. On a ``terminal`` each other name gets its own
+    line. Raises ExporterError if nothing matches.
     """
     rows = [_row(field) for field in all_fields()]
     rows += [("-", special.value, "-", "GPU", "-", "") for special in Special]
     found = [row for row in rows if _matches(pattern.upper(), row)]
     if not found:
-        raise ExporterError(f"no field has {pattern!r} in its names or id, or matches it as a glob")
+        raise ExporterError(
+            f"no field has {pattern!r} in a name or its id, or matches it as a glob"
+        )
     return _aligned([_HEADER, *found]) if terminal is None else _wrapped(terminal, found)
 
 

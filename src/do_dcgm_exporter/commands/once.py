@@ -1,4 +1,4 @@
-"""``--once``: one page to standard output."""
+"""``--once``: print one page."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from do_dcgm_exporter.page.publisher import Publisher
 
 
 class NotHealthy(ExporterError):
-    """Raised when the page was made but does not hold what it should."""
+    """Raised when the page was made but is incomplete."""
 
 
 def run_once(configuration: Configuration) -> int:
-    """Print the page of one cycle; return 0 if it is whole. Raises ExporterError otherwise.
+    """Print the page of one cycle; return 0 if it is complete. Raises ExporterError otherwise.
 
-    A person at a terminal gets it to read, a pipe as a scraper does.
+    A terminal gets it laid out for reading, a pipe as a scraper would.
     """
     terminal = terminal_of(sys.stdout)
-    # What people alone are shown is kept for them alone.
+    # Only people are shown the state that the status page needs.
     settings = replace(configuration.settings, status_page=terminal is not None)
     configuration = configuration._replace(settings=settings)
     telemetry = Telemetry(CallCount(), ForwardStatistics())

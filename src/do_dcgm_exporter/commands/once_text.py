@@ -35,13 +35,13 @@ _DEVICE = (
     ("cpu", "CPU"),
     ("cpucore", "core"),
 )
-# What is not shown beside that name, which says it already.
+# Labels that this name already covers.
 _IDENTITY = {name for name, _ in _DEVICE}
 _IDENTITY |= {"UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE"}
 
-# A label of a sample, which comes rendered.
+# One label in the rendered block of a sample.
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-# More series than this that are all equal are one line.
+# If all are equal, more series than this are one line.
 _MANY = 16
 
 _HEAD = ("", "Utilization", "Memory", "Temperature", "Power", "Clocks")
@@ -145,7 +145,7 @@ def _device_of(labels: Mapping[str, str]) -> str:
 
 
 def _value(family: Family, sample: Sample) -> str:
-    """Return the value as the page has it, but for times and trailing zeros."""
+    """Return the value as the page has it, except for times and trailing zeros."""
     value = sample.value
     if family.name.endswith("_timestamp_seconds") and float(value):
         return f"{words.utc(float(value))} UTC"

@@ -1,7 +1,7 @@
 """Read a machine without serving it, for ``--once`` and ``--check-config``.
 
-Calls run on a daemon thread: a hung engine blocks its caller for ever, which a person at a
-terminal should not have to wait for.
+Calls run on a daemon thread, because a hung engine blocks its caller for ever and a person at a
+terminal should not have to wait for that.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def read_once(
 ) -> OneShot:
     """Connect, read until profiling values have arrived, and disconnect.
 
-    ``tell`` is told again and again what is being waited for. Raises ExporterError if no
-    engine answers in time.
+    ``tell`` is called again and again with what is being waited for. Raises ExporterError if
+    no engine answers in time.
     """
     answers: list[OneShot | Exception] = []
     waited_for = [f"connecting to the engine at {configuration.settings.engine}"]
@@ -90,7 +90,7 @@ def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session
     bindings = load_bindings(settings.dcgm_bindings)
     engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
     try:
-        logs = EventLogs.starting_at(time.time(), settings)
+        logs = EventLogs.starting_now(settings)
         yield open_session(engine, configuration, logs, known_gpus={})
     finally:
         engine.disconnect()

@@ -1,4 +1,4 @@
-"""Write to standard output, whatever is at its other end."""
+"""Write to standard output, whoever reads it."""
 
 from __future__ import annotations
 

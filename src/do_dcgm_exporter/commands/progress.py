@@ -1,4 +1,4 @@
-"""Tell a person who waits what is being waited for, on a line that is erased afterwards."""
+"""Show what is being waited for, on a line that is erased afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 def progress(
     stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Tell | None]:
-    """Yield what shows progress on ``stream`` (standard error); None if it cannot erase lines."""
+    """Yield a function that shows progress on ``stream``; None if that cannot erase lines."""
     stream = sys.stderr if stream is None else stream
     terminal = terminal_of(stream)
     if terminal is None or not terminal.has_colors:

@@ -61,7 +61,7 @@ Cell = tuple[str, str]
 
 
 def table(terminal: Terminal, rows: Iterable[Sequence[Cell]]) -> str:
-    """Return aligned columns, two blanks apart."""
+    """Return aligned columns, two spaces apart."""
     rows = [list(row) for row in rows]
     columns = zip_longest(*rows, fillvalue=("", ""))
     widths = [max(len(text) for text, _ in column) for column in columns]

@@ -1,1 +1,1 @@
-"""Read what was asked for: options, the configuration file, the counters."""
+"""Read what the user asked for: options, the configuration file, the counters."""

@@ -69,7 +69,7 @@ def parse_forward_url(text: str) -> str:
     """
     example = "write for example http://169.254.169.254:80/v1/gpu_metrics"
     if not re.fullmatch(r"[!-\[\]-~]+", text):
-        raise ConfigurationError(f"there are characters that a URL cannot have; {example}")
+        raise ConfigurationError(f"it contains characters that a URL cannot have; {example}")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -83,7 +83,7 @@ def parse_forward_url(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` fit to be shown: without the users and passwords of URLs."""
+    """Return ``text`` without the users and passwords of URLs, fit to be shown."""
     return re.sub(r"//[^/\s]*@|//\S*@", "//", text)
 
 

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.config.environment import PREFIX
-from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS, Option
+from do_dcgm_exporter.config.option import Option
+from do_dcgm_exporter.config.options import CONFIG_FILE_NAME, ETC, GROUPS, OPTIONS
 from do_dcgm_exporter.errors import ConfigurationError, hint
 
 _DEVICES = (
@@ -23,7 +24,7 @@ _EPILOG = (
     "All but the last two groups can also be set in the environment"
     f" ({PREFIX}COLLECT_INTERVAL=5000) and in the configuration file"
     " (collect-interval = 5000, forward = false, collectors = [FILE, FILE])."
-    " A flag beats the environment, which beats the file. MS is milliseconds."
+    " Flags override the environment, which overrides the file. MS is milliseconds."
 )
 
 
@@ -68,7 +69,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all flags; whatever is wrong is a ConfigurationError."""
+    """Return the parser of all flags; it reports errors as ConfigurationError."""
     parser = _Parser(
         prog="do-dcgm-exporter",
         usage="do-dcgm-exporter [OPTION]...",
@@ -173,7 +174,7 @@ def _add_modes(group: Any) -> None:
         dest="mode",
         action="store_const",
         const=Mode.CHECK_CONFIG,
-        help="judge every line of the counters files; exit with 2 if one is unknown or malformed",
+        help="check every line of the counters files; exit 2 if one is unknown or malformed",
     )
     modes.add_argument(
         "--list-fields",
@@ -182,8 +183,8 @@ def _add_modes(group: Any) -> None:
         const="",
         default=None,
         metavar="PATTERN",
-        help="list the fields a counters file can name: all, or those whose name or id has"
-        " PATTERN in it or matches it (*UTIL*)",
+        help="list the fields a counters file can name: all, or those whose name or id"
+        " contains PATTERN or matches it as a glob (*UTIL*)",
     )
     version = f"do-dcgm-exporter {__version__}"
     modes.add_argument("--version", action="version", version=version, help="print the version")

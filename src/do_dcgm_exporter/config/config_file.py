@@ -1,7 +1,7 @@
 """The configuration file: ConfigArgParse's ``key = value`` grammar, with line numbers.
 
-ConfigArgParse reads each line, but forgets where it stood and lets the last of two equal keys
-win. Here a key may occur once, and every complaint names file and line.
+ConfigArgParse reads each line, but forgets its number and lets the last of two equal keys win.
+Here a key may occur once, and every complaint names file and line.
 """
 
 from __future__ import annotations

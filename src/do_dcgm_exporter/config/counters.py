@@ -42,7 +42,7 @@ class CounterType(Enum):
 
 
 class Special(Enum):
-    """The families that the exporter derives from what the engine says."""
+    """The families that the exporter derives from what the engine reports."""
 
     XID_ERRORS_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
     CLOCK_EVENTS_COUNT = "DCGM_EXP_CLOCK_EVENTS_COUNT"
@@ -87,7 +87,7 @@ class Judgement:
     message: str
 
     def __str__(self) -> str:
-        # The name is whatever the file says: without control characters, and not a novel.
+        # The name can be anything: escape control characters and cap its length.
         name = self.name if self.name.isprintable() else ascii(self.name)
         subject = " ".join(filter(None, (self.verdict.value, name[:100])))
         return f"{self.path}:{self.line}: {subject}: {self.message}"
@@ -133,7 +133,7 @@ def read_counter_set(default: Path, additional: Sequence[Path]) -> CounterSet:
     """Read the default counters, then the user's.
 
     Raises ConfigurationError when a file cannot be read. The first definition of a
-    field stands, so the user's files cannot redefine a default counter.
+    field counts, so the user's files cannot redefine a default counter.
     """
     counters: list[Counter] = []
     judgements: list[Judgement] = []
@@ -208,7 +208,7 @@ def _why_no_type(columns: Columns) -> str:
             f"metrics cannot be renamed, here to {columns.type!r}:"
             " a line has the columns field, type, help"
         )
-    return f"type {columns.type!r} is none of {', '.join(_TYPES)}"
+    return f"type {columns.type!r} is not one of {', '.join(_TYPES)}"
 
 
 def _why_gauge(field: Field) -> str:
@@ -238,7 +238,7 @@ def _reject_duplicate(counter: Counter, first: Mapping[str, Counter]) -> None:
     if previous is None:
         return
     rule = (
-        "the first line stands"
+        "the first line counts"
         if previous.path == counter.path
         else "a file cannot redefine a counter of an earlier one"
     )

@@ -2,8 +2,8 @@
 
 The grammar is that of NVIDIA's dcgm-exporter, read generously: white space and quotes anywhere
 around a column, comments after white space, commas and quotes in an unquoted help text, a byte
-order mark, any line ending. A quoted text ends with its line, so that a stray quote does not
-swallow the rest of the file.
+order mark, any line ending. A quoted text ends with its line, so a stray quote cannot swallow the
+rest of the file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ _LONGEST_LINE = 4096
 
 # A column and the comma after it; quotes in a quoted column are doubled.
 _COLUMN = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<bare>[^",\s][^,]*)?)(?:,|$)')
+
+# What a file's lines do not end with, and the lines of a page, to some programs that read them, do.
+_OTHER_LINE_ENDS = re.compile("[\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class Columns(NamedTuple):
@@ -76,7 +79,11 @@ def _column(text: str, start: int) -> tuple[str, int]:
 
 
 def _help(text: str, name: str) -> str:
-    """Return the help text, which is the rest of the line."""
+    """Return the help text, which is the rest of the line, on one line for whoever reads it."""
+    return _OTHER_LINE_ENDS.sub(" ", _unquoted(text, name))
+
+
+def _unquoted(text: str, name: str) -> str:
     if not text.startswith('"'):
         return text
     match = _COLUMN.match(text)

@@ -1,9 +1,9 @@
 """Change keys of the configuration file in place, for the Debian package's questions.
 
-Whatever the admin wrote stays byte for byte: a key that already says what is asked for is not
-touched, another gets a new value on its line, and a new key goes below the commented line that
-explains it. A value that the exporter refuses stays too, with a message: nobody knows what was
-meant.
+Everything the admin wrote is kept byte for byte: a key that already has the wanted value is not
+touched, any other gets a new value on its line, and a new key goes below the commented line that
+explains it. A value that the exporter refuses is kept too, with a message: only the admin knows
+what was meant.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from do_dcgm_exporter.errors import ConfigurationError
 # A choice must outlive a change of the default, so it is always written.
 _ALWAYS_WRITTEN = frozenset({"engine"})
 _OPTIONS = {option.name: option for option in OPTIONS}
-_BOM = "\xef\xbb\xbf"  # as Latin-1 has it
+_BOM = "\xef\xbb\xbf"  # in Latin-1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,7 +88,7 @@ def _setting(key: str) -> re.Pattern[str]:
 
 
 def _is_understood(key: str, value: str, *, inverted: bool) -> bool:
-    """Return whether the exporter takes the value; if not, it tells why itself."""
+    """Return whether the exporter accepts the value; if not, it says why itself."""
     text = value.strip(" \t").strip("'\"")
     option = _OPTIONS[key]
     if option.parse is None:
@@ -135,7 +135,7 @@ def _insert(lines: list[str], key: str, setting: str) -> None:
 
 
 def _replace(path: Path, content: bytes, like: os.stat_result | None) -> None:
-    """Write a new file and rename it into place, so that nobody sees half of it."""
+    """Write a new file and rename it into place, so that no reader sees half of it."""
     new = path.with_name(f"{path.name}.new")
     try:
         with new.open("wb") as file:

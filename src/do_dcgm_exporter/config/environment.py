@@ -49,7 +49,7 @@ def environment_values(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence about each variable that is named like one of ours and is none."""
+    """Return a sentence about each variable that looks like one of ours but is not."""
     known = {*_BY_VARIABLE, *_BY_OPPOSITE, CONFIG_FILE_VARIABLE}
     return [
         f"ignoring the unknown environment variable {name}{hint(name, _BY_VARIABLE)}"
@@ -59,7 +59,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _list(text: str) -> str | list[str]:
-    """Read a list as ConfigArgParse does in a file; other text stays as it is."""
+    """Read a list as ConfigArgParse does in a file; return other text unchanged."""
     if not (text.startswith("[") and text.endswith("]")):
         return text
     try:

@@ -1,4 +1,4 @@
-"""From command line, environment and file to a Configuration, alike at start and at reload."""
+"""Turn command line, environment and file into a Configuration, at start and at reload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DROPLET_VENDOR = "DigitalOcean"
 
 
 def load_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
-    """Read settings and counters anew. Raises ConfigurationError."""
+    """Read settings and counters. Raises ConfigurationError."""
     settings = load_settings(argv, environ)
     counters = read_counter_set(settings.default_counters, settings.collectors)
     _refuse_label_twice(settings, counters)
@@ -32,7 +32,7 @@ def load_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Confi
 def load_settings(
     argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC, dmi: Path = _DMI
 ) -> Settings:
-    """Read the settings anew. Raises ConfigurationError."""
+    """Read the settings. Raises ConfigurationError."""
     values = option_values(argv, environ, etc)
     _work_out(values, etc, dmi)
     return Settings(**{option.field: values[option.name] for option in OPTIONS if option.field})
@@ -41,9 +41,9 @@ def load_settings(
 def option_values(
     argv: Sequence[str], environ: Mapping[str, str], etc: Path = ETC
 ) -> dict[str, Any]:
-    """Return the value of every option by its name; None has to be worked out.
+    """Return the value of every option by its name; None is yet to be worked out.
 
-    Flags beat the environment, which beats the file, which beats the defaults. Raises
+    Flags override the environment, which overrides the file, which overrides the defaults. Raises
     ConfigurationError.
     """
     command_line = parse_command_line(argv)
@@ -55,7 +55,7 @@ def option_values(
     values = {option.name: option.default_value for option in OPTIONS}
     for place in reversed(places):
         values.update(place)
-    # A log level beats the debug of a lower place.
+    # A log level overrides the debug of a lower place.
     decisive = next((place for place in places if {"debug", "log-level"} & place.keys()), {})
     if decisive.get("debug"):
         values["log-level"] = "debug"
@@ -75,7 +75,7 @@ def _file_values(
 def _work_out(values: dict[str, Any], etc: Path, dmi: Path) -> None:
     """Replace values that depend on others or on the machine."""
     values["default-counters"] = values["default-counters"] or default_counters(etc)
-    # The user's counters first: of two lines for one field the first stands.
+    # The user's counters first: of two lines for one field the first counts.
     values["collectors"] = (
         *(values["collectors"] or default_collectors(etc)),
         *group_files(values["counter-groups"] or ()),

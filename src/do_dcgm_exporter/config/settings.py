@@ -1,4 +1,4 @@
-"""What other rooms know of the configuration: plain values, validated before they get here.
+"""The configuration as other rooms see it: plain values that have been validated.
 
 Durations are seconds.
 """
@@ -56,7 +56,7 @@ class LogFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every validated option that the exporter obeys."""
+    """Every option that the exporter obeys, validated."""
 
     default_counters: Path
     collectors: tuple[Path, ...]

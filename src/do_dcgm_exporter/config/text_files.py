@@ -23,7 +23,7 @@ class FileClosed(ConfigurationError):
 
     def __init__(self, what: str, path: Path, remedy: str) -> None:
         super().__init__(
-            f"cannot read the {what} {path}: the user {_user()} may not; allow it by: {remedy}"
+            f"cannot read the {what} {path}: the user {_user()} may not; to allow it, run {remedy}"
         )
         self.what = what
         self.path = path

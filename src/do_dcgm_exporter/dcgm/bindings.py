@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,9 @@ _MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent")
 # A file only the simulator's bindings directory has.
 _SIMULATOR_MARKER = "SIMULATED"
 
+# What tells a file from the one that a package has put in its place: inode and mtime.
+_Identity = tuple[int, int]
+
 _FIELD_VALUE_LAYOUT = (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET)
 
 
@@ -49,7 +53,8 @@ class BindingsError(ExporterError):
 class Bindings:
     """Loaded bindings: the two modules the adapter calls, and where they came from.
 
-    ``health_errors`` names the codes of dcgm_errors.h as this release numbers them.
+    ``health_errors`` names the codes of dcgm_errors.h as this release numbers them. ``files``
+    are the places that were searched, with what lay there: None for nothing.
     """
 
     directory: Path
@@ -57,6 +62,12 @@ class Bindings:
     agent: ModuleType
     health_errors: Mapping[int, str]
     simulated: bool
+    files: Mapping[Path, _Identity | None] = field(default_factory=dict)
+
+    def were_replaced(self) -> bool:
+        """Return whether others would be loaded now, as after an upgrade of DCGM."""
+        now = _files_in(self.files)
+        return any(found not in (None, self.files[path]) for path, found in now.items())
 
 
 def load_bindings(directory: Path | None = None) -> Bindings:
@@ -72,12 +83,29 @@ def load_bindings(directory: Path | None = None) -> Bindings:
             f"DCGM's Python bindings are not in {looked}: install {_package_of_bindings()}"
         )
     failures = []
+    files = _files_in(candidates)
     for path in present:
         try:
-            return _load(path)
+            return replace(_load(path), files=files)
         except BindingsError as error:
             failures.append(str(error))
     raise BindingsError("; ".join(failures))
+
+
+def _files_in(directories: Iterable[Path]) -> dict[Path, _Identity | None]:
+    """Identify the bindings in each directory by one of their files.
+
+    They come in the same package as the library that they load.
+    """
+    found: dict[Path, _Identity | None] = {}
+    for directory in directories:
+        try:
+            status = os.stat(directory / "dcgm_structs.py")
+        except OSError:
+            found[directory] = None
+        else:
+            found[directory] = (status.st_ino, status.st_mtime_ns)
+    return found
 
 
 def _package_of_bindings(usr: Path = Path("/usr")) -> str:
@@ -148,13 +176,13 @@ class _Finder:
 
 @contextmanager
 def _importable(directory: Path) -> Iterator[None]:
-    """Let modules be found in ``directory``, and forget those of another one.
+    """Let modules be found in ``directory``, and forget those of an earlier attempt.
 
     It is looked into last, and only for this while: it also holds modules with names as
     general as ``common``, which must not hide anybody else's.
     """
     for other in {_home(sys.modules[name]) for name in _MODULES if name in sys.modules}:
-        if other is not None and other != directory:
+        if other is not None:
             _forget_modules_of(other)
     importlib.invalidate_caches()
     finder = _Finder(directory)

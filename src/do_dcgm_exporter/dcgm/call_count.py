@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -11,3 +12,14 @@ class CallCount:
 
     calls: int = 0
     ended: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """Count a call that is being made."""
+        with self._lock:
+            self.calls += 1
+
+    def end(self) -> None:
+        """Count a call that has ended."""
+        with self._lock:
+            self.ended += 1

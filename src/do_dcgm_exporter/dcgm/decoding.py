@@ -145,19 +145,13 @@ def _other_payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> f
     return None
 
 
-def read_value(raw: RawValue, now: float, max_age: float) -> Reading:
-    """Judge ``raw`` at ``now`` (Unix seconds): return its payload, or why there is no value.
-
-    A value older than ``max_age`` seconds by its own timestamp is stale; pass
-    ``math.inf`` for fields whose last value stands.
-    """
+def read_value(raw: RawValue) -> Reading:
+    """Return the payload of ``raw``, or why there is no value. Its age is not judged."""
     if raw.status != _OK:
         return _BY_STATUS.get(raw.status, Absence.ENGINE_ERROR)
     sentinel = _sentinel(raw.payload)
     if sentinel is not None:
         return sentinel
-    if now - raw.timestamp / 1e6 > max_age:
-        return Absence.STALE
     assert raw.payload is not None, "_sentinel names a blob's reason"
     return raw.payload
 

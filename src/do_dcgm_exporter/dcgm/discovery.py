@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from do_dcgm_exporter.dcgm.answers import MigNode
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
+from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES, SideCall
 from do_dcgm_exporter.dcgm.topology import (
     ComputeInstance,
     Core,
@@ -22,9 +23,18 @@ from do_dcgm_exporter.dcgm.topology import (
 
 _Answer = TypeVar("_Answer")
 
-# How long a kind that the engine refused is not asked for again: sysmon or NSCQ
-# may come with a package, not within a cycle.
+# Seconds after which to ask again for a kind that this engine or machine lacks: a package may
+# bring sysmon or NSCQ.
 _ASK_AGAIN_AFTER = 300.0
+
+# The refusals that mean a kind is absent. Any other leaves open what exists.
+_ABSENT = (ReturnCode.NOT_SUPPORTED, ReturnCode.FUNCTION_NOT_FOUND)
+# Kinds served by a module of the engine, which is loaded only where there is such hardware.
+_SERVED_BY_MODULES = (EntityKind.SWITCH, EntityKind.LINK, EntityKind.CPU)
+
+# The only CPUs that DCGM knows are Grace. Asked for CPUs elsewhere, an engine complains in its
+# log, and 3.3.9 crashes if /sys/class/hwmon does not exist (observed).
+_ARCHITECTURE_OF_GRACE = "aarch64"
 
 # DcgmEntityStatus_t (dcgm_structs.h).
 _LOST, _DETACHED = 4, 7
@@ -46,30 +56,41 @@ class Inventory:
 
 @dataclass(slots=True)
 class Discovery:
-    """Takes inventories of one engine, remembering which kinds it refused.
+    """Takes inventories of one engine, in cycles ``interval`` seconds apart.
 
-    ``known_gpus`` are GPUs that were there before. ``lost_gpus`` are those that the engine
-    itself knew to be lost at the last inventory, as only 4.5 and later do.
+    ``known_gpus`` and ``last`` are the GPUs and the inventory from before, perhaps of another
+    connection. ``lost_gpus`` are those that the engine itself knew to be lost at the last
+    inventory, as only 4.5 and later do. ``absent`` says why this machine has none of a kind,
+    ``unanswered`` why it is not known which of a kind exist now, so that the last ones stand.
     """
 
     engine: HostEngine
     clock: Callable[[], float] = time.monotonic
     known_gpus: Mapping[int, Gpu] = field(default_factory=dict)
+    last: Inventory = field(default_factory=Inventory)
+    interval: float = 0.0
+    cpus_selected: bool = False
     absent: dict[EntityKind, str] = field(default_factory=dict)
+    unanswered: dict[EntityKind, str] = field(default_factory=dict)
     lost_gpus: frozenset[int] = frozenset()
     _seen_gpus: set[int] = field(default_factory=set)
-    _refused_at: dict[EntityKind, float] = field(default_factory=dict)
+    _questions: dict[EntityKind, SideCall[Any]] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
-        """Return which entities exist now: four calls on a machine with GPUs alone."""
-        switch_ids = self._entity_ids(EntityKind.SWITCH)
-        return Inventory(
-            gpu_ids=self._gpu_ids(),
-            mig_nodes=self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, ()),
+        """Return which entities exist: GPUs as of now, the rest as of at most ten seconds ago.
+
+        On a machine with only GPUs that takes two calls, and two more every ten seconds.
+        """
+        gpu_ids, last = self._gpu_ids(), self.last
+        switch_ids = self._entity_ids(EntityKind.SWITCH, last.switch_ids)
+        self.last = Inventory(
+            gpu_ids=gpu_ids,
+            mig_nodes=self._mig_nodes(gpu_ids),
             switch_ids=switch_ids,
-            link_ids=self._entity_ids(EntityKind.LINK) if switch_ids else (),
-            cores_by_cpu=tuple(self._cores().items()),
+            link_ids=self._entity_ids(EntityKind.LINK, last.link_ids) if switch_ids else (),
+            cores_by_cpu=self._cores_by_cpu(),
         )
+        return self.last
 
     def topology(self, inventory: Inventory) -> Topology:
         """Return who the entities of ``inventory`` are.
@@ -161,28 +182,57 @@ class Discovery:
         else:
             yield from (Link(raw, raw >> 24, raw >> 8 & 0xFFFF) for raw in inventory.link_ids)
 
-    def _entity_ids(self, kind: EntityKind) -> tuple[int, ...]:
+    def _mig_nodes(self, gpu_ids: tuple[int, ...]) -> tuple[MigNode, ...]:
+        """Return the MIG hierarchy, or what the last one says about GPUs that still exist."""
+        before = tuple(_on_gpus(self.last.mig_nodes, gpu_ids))
+        nodes = self._ask(EntityKind.GPU_INSTANCE, self.engine.mig_hierarchy, (), before)
+        return tuple(sorted(nodes))
+
+    def _entity_ids(self, kind: EntityKind, before: tuple[int, ...]) -> tuple[int, ...]:
         none: tuple[int, ...] = ()
-        return tuple(sorted(set(self._ask(kind, lambda: self.engine.entity_ids(kind), none))))
+        found = self._ask(kind, lambda: self.engine.entity_ids(kind), none, before)
+        return tuple(sorted(set(found)))
 
-    def _cores(self) -> Mapping[int, tuple[int, ...]]:
-        cpus = self._entity_ids(EntityKind.CPU)
+    def _cores_by_cpu(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        if not self.cpus_selected and self.engine.architecture != _ARCHITECTURE_OF_GRACE:
+            return ()
+        before = dict(self.last.cores_by_cpu)
+        cpus = self._entity_ids(EntityKind.CPU, tuple(before))
         if not cpus:
-            return {}
+            return ()
         none: Mapping[int, tuple[int, ...]] = {}
-        cores = self._ask(EntityKind.CPU_CORE, self.engine.cores_by_cpu, none)
-        return {cpu: cores.get(cpu, ()) for cpu in cpus}
+        cores = self._ask(EntityKind.CPU_CORE, self.engine.cores_by_cpu, none, before)
+        return tuple((cpu, cores.get(cpu, ())) for cpu in cpus)
 
-    def _ask(self, kind: EntityKind, ask: Callable[[], _Answer], none: _Answer) -> _Answer:
-        refused_at = self._refused_at.get(kind)
-        if refused_at is not None and self.clock() - refused_at < _ASK_AGAIN_AFTER:
-            return none
-        try:
-            answer = ask()
-        except CallRefused as error:
-            self._refused_at[kind] = self.clock()
-            self.absent[kind] = str(error)
-            return none
-        self._refused_at.pop(kind, None)
+    def _ask(
+        self, kind: EntityKind, ask: Callable[[], _Answer], none: _Answer, before: _Answer
+    ) -> _Answer:
+        """Return what ``ask`` answers: ``none`` if there is no such kind, ``before`` if unknown."""
+        if kind not in self._questions:
+            self._questions[kind] = SideCall(ask, HARDWARE_CHANGES, self.interval, self.clock)
+        question: SideCall[_Answer] = self._questions[kind]
         self.absent.pop(kind, None)
+        self.unanswered.pop(kind, None)
+        try:
+            answer = question.answer()
+        except CallRefused as error:
+            is_absent = _means_absent(kind, error)
+            (self.absent if is_absent else self.unanswered)[kind] = str(error)
+            question.every = _ASK_AGAIN_AFTER if is_absent else HARDWARE_CHANGES
+            return none if is_absent else before
+        question.every = HARDWARE_CHANGES
         return answer
+
+
+def _means_absent(kind: EntityKind, refusal: CallRefused) -> bool:
+    missing_module = refusal.code == ReturnCode.MODULE_NOT_LOADED and kind in _SERVED_BY_MODULES
+    return refusal.code in _ABSENT or missing_module
+
+
+def _on_gpus(nodes: Iterable[MigNode], gpu_ids: tuple[int, ...]) -> Iterable[MigNode]:
+    """Yield GPU instances on ``gpu_ids``, and the compute instances in them."""
+    entities = {Entity(EntityKind.GPU, gpu_id) for gpu_id in gpu_ids}
+    for node in sorted(nodes):
+        if node.parent in entities:
+            entities.add(node.entity)
+            yield node

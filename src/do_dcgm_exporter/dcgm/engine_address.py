@@ -17,6 +17,12 @@ class EngineAddress:
     socket_path: str = ""
     is_vsock: bool = False
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the engine is one of this machine."""
+        is_loopback = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return bool(self.socket_path) or is_loopback
+
     def __str__(self) -> str:
         if self.socket_path:
             return f"unix://{self.socket_path}"

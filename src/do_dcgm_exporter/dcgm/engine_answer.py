@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Condition(str, Enum):
@@ -38,6 +40,13 @@ class EngineAnswer:
     gpus: int = 0
     profiling: Profiling = Profiling.UNKNOWN
     simulated: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineAnswer:
+        """Read an answer as dcgm.probe prints it."""
+        data: dict[str, Any] = json.loads(text)
+        condition, profiling = Condition(data.pop("condition")), Profiling(data.pop("profiling"))
+        return cls(condition, profiling=profiling, **data)
 
     @property
     def answers(self) -> bool:

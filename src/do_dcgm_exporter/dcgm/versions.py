@@ -52,3 +52,9 @@ def version_in(build_information: str) -> str:
     """Return the release in DCGM's ``version:4.5.3;arch:x86_64;…``, empty if there is none."""
     match = re.search(r"version:([0-9.]+)", build_information)
     return match.group(1) if match else ""
+
+
+def architecture_in(build_information: str) -> str:
+    """Return the architecture in the same text, such as ``x86_64`` or ``aarch64``, or nothing."""
+    match = re.search(r"arch:([A-Za-z0-9_]+)", build_information)
+    return match.group(1) if match else ""

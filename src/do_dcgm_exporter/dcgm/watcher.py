@@ -7,15 +7,15 @@ of an entity to one watch only. Disconnecting ends them all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.bisection import split_off_culprits
 from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost
+from do_dcgm_exporter.dcgm.errors import CallRefused, GpuIsLost, ReturnCode
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Retention:
     samples: int
 
 
-# Enough for the latest value; an unbounded number is how engines grow for ever.
+# Enough for the latest value. Without a bound the engine's memory would grow for ever.
 LATEST_ONLY = Retention(0.0, 2)
 
 
@@ -38,16 +38,19 @@ LATEST_ONLY = Retention(0.0, 2)
 class Watcher:
     """Starts watches on one connection.
 
-    ``known`` and ``unknown`` are the fields that its engine was asked about, ``missed`` the
-    entities that it would not watch for some fields at least. ``lost`` are those of them
-    that it called lost, for which it is asked no more.
+    ``known`` and ``unknown`` are the fields that the engine was asked about, ``need_root`` those
+    it refuses to watch because it does not run as root. ``missed`` are the entities on which it
+    does not watch some field. ``lost`` are those of them that it called lost; it is not asked
+    about them again. ``resting`` are lost GPUs and instances that are no longer sampled.
     """
 
     engine: HostEngine
     known: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
+    need_root: set[int] = field(default_factory=set)
     missed: set[Entity] = field(default_factory=set)
     lost: set[Entity] = field(default_factory=set)
+    resting: set[Entity] = field(default_factory=set)
 
     def watch(
         self,
@@ -83,8 +86,28 @@ class Watcher:
                 _log.info("fields unknown to this engine: %s", ", ".join(map(str, unknown)))
         return frozenset(self.unknown.intersection(field_ids))
 
+    def rest(self, entities: Iterable[Entity], watches: Sequence[Watch]) -> None:
+        """Have the engine stop sampling ``watches`` on ``entities``, which the driver has lost.
+
+        Up to 4.4 it logs an error for each sample of a profiling field. Later releases take no
+        lost GPU into a group, and log nothing.
+        """
+        chosen = set(entities) - self.resting
+        if not chosen:
+            return
+        self.resting |= chosen
+        try:
+            group, taken = self.engine.create_group(sorted(chosen))
+            self.missed.update(taken)
+            for watch in watches:
+                if not set(taken).isdisjoint(watch.entities):
+                    self.engine.unwatch(replace(watch, group=group))
+            self.engine.destroy_group(group)
+        except CallRefused as error:
+            _log.info("lost GPUs are still sampled: %s", error)
+
     def release(self, watch: Watch) -> None:
-        """Give back the groups of ``watch``, which goes on without them.
+        """Give back the groups of ``watch``, which continues without them.
 
         An engine has 64 of each for everybody.
         """
@@ -136,13 +159,18 @@ class Watcher:
                 raise
             except CallRefused as error:
                 if len(some) == 1:
-                    _log.info("field %d is not watched: %s", some[0], error)
+                    self._note_refusal(some[0], error)
                 return False
             return True
 
         if entities:
             split_off_culprits(field_ids, works)
         return watches
+
+    def _note_refusal(self, field_id: int, error: CallRefused) -> None:
+        _log.info("field %d is not watched: %s", field_id, error)
+        if error.code == ReturnCode.REQUIRES_ROOT:
+            self.need_root.add(field_id)
 
     def _takes(self, field_ids: Sequence[int]) -> bool:
         """Return whether the engine makes a field group of ``field_ids``: it must know all.
@@ -151,8 +179,9 @@ class Watcher:
         """
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
-        except CallRefused:
-            return False
+        except CallRefused as error:
+            # It knows fields that need root; that it refuses them shows when they are watched.
+            return error.code == ReturnCode.REQUIRES_ROOT
         return True
 
     def _start(
@@ -168,7 +197,7 @@ class Watcher:
         try:
             self.engine.watch(watch, interval, retention.seconds, retention.samples)
         except CallRefused:
-            # An engine has 64 field groups for everybody: what failed must be given back.
+            # An engine has 64 field groups for all clients: give back what failed.
             self.engine.destroy_field_group(field_group)
             raise
         return watch

@@ -43,7 +43,7 @@ def data_path(view: View) -> tuple[Station, ...]:
 def _driver(view: View) -> Station:
     result = view.status.result
     if result is None:
-        return Station("Driver", "", Flow.UNKNOWN, "not known without the engine")
+        return Station("Driver", "", Flow.UNKNOWN, "unknown without the engine")
     up = sum(result.gpus_up.values())
     if not up or up < len(result.gpus_up):
         wanted = len(result.gpus_up)
@@ -78,7 +78,7 @@ def _exporter(view: View) -> Station:
 def _scrapers(view: View) -> Station:
     """Describe the scrapers: by Prometheus if it has scraped, otherwise by the latest one."""
     if not view.scrapes:
-        return Station(_PROMETHEUS, "", Flow.UNUSED, "no scrape since the start")
+        return Station(_PROMETHEUS, "", Flow.UNUSED, "not scraped since the start")
     newest = max(view.scrapes, key=view.scrapes.__getitem__)
     name = _PROMETHEUS if _PROMETHEUS in view.scrapes else newest
     since = max(0.0, view.now - view.scrapes[name])
@@ -98,7 +98,7 @@ def _forwarding(view: View) -> Station:
     if forwarding.last_success is None:
         return Station(name, "", Flow.UNKNOWN, "no page has been sent yet")
     ago = words.ago(max(0.0, view.now - forwarding.last_success))
-    return Station(name, "", Flow.FLOWS, f"took a page {ago}")
+    return Station(name, "", Flow.FLOWS, f"got a page {ago}")
 
 
 def broken_ends(view: View) -> Iterator[str]:

@@ -136,7 +136,7 @@ def _named(seen: SeenXid) -> str:
 
 def _memory(view: View, gpu: Gpu) -> Iterator[Finding]:
     if view.machine.number_of_gpu(gpu, ROW_REMAP_FAILURE):
-        predicate = "{has} failed to remap a memory row: reset it, then replace it if that stays"
+        predicate = "{has} failed to remap a memory row: reset it, and replace it if that persists"
         yield Finding(Severity.FAULT, predicate, (gpu.entity,))
     errors = view.machine.number_of_gpu(gpu, UNCORRECTABLE_ERRORS)
     if errors:
@@ -156,7 +156,7 @@ def _links_down(view: View) -> Iterator[Finding]:
         if state == _LINK_DOWN:
             down.setdefault(gpu_id, []).append(link)
     for gpu_id, links in sorted(down.items()):
-        which = f"NvLink{'s' * (len(links) > 1)} {words.numbers(sorted(links))} down"
+        which = f"NVLink{'s' * (len(links) > 1)} {words.numbers(sorted(links))} down"
         yield Finding(Severity.FAULT, f"{{has}} {which}", (Entity(EntityKind.GPU, gpu_id),))
 
 
@@ -181,7 +181,7 @@ def _switches(view: View) -> Iterator[Finding]:
             )
 
 
-_NEARLY_TOO_HOT = "{is} almost as hot as where it slows itself down"
+_NEARLY_TOO_HOT = "{is} close to the slowdown temperature"
 
 
 def _throttling(view: View, gpu: Gpu) -> Iterator[Finding]:
@@ -205,9 +205,9 @@ def _heat(view: View, gpu: Gpu) -> Iterator[Finding]:
     limit = view.machine.number_of_gpu(gpu, SLOWDOWN_TEMPERATURE)
     events = events_in(int(view.machine.number_of_gpu(gpu, CLOCK_EVENTS_FIELD) or 0))
     if any("thermal" in event for event in events):
-        return  # it slows down already, which was reported
+        return  # it has slowed down already, which was reported
     if temperature is not None and limit and temperature >= limit - _NEAR_LIMIT:
-        hot = "{is} as hot as where it slows itself down"
+        hot = "{has} reached the slowdown temperature"
         predicate = hot if temperature >= limit else _NEARLY_TOO_HOT
         detail = _degrees(temperature, limit)
         yield Finding(Severity.WARNING, predicate, (gpu.entity,), detail)
@@ -220,7 +220,7 @@ def _degrees(temperature: float, limit: float) -> str:
 def _link_recoveries(view: View, gpu: Gpu) -> Iterator[Finding]:
     recoveries = view.machine.number_of_gpu(gpu, LINK_RECOVERIES)
     if recoveries:
-        predicate = "{has} an NvLink that had to recover since the driver was loaded"
+        predicate = "{has} an NVLink that had to recover since the driver was loaded"
         detail = f" ({words.counted(int(recoveries), 'recovery error')})"
         yield Finding(Severity.WARNING, predicate, (gpu.entity,), detail)
 

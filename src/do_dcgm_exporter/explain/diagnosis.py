@@ -20,7 +20,7 @@ class Severity(IntEnum):
 
     @property
     def sign(self) -> str:
-        """A sign that tells it without colour."""
+        """A sign that needs no colour."""
         return "✓!✗"[self]
 
 

@@ -7,14 +7,12 @@ that does not forward pays neither the memory nor the start-up time.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import http.client
+import io
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,13 +21,14 @@ from do_dcgm_exporter.page.forwarding import ForwardResult, Outcome
 
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _TEMPORARY = frozenset({408, 429})  # the client errors that may pass
+_MOST_ATTEMPTS = 3  # at a time, all but the newest given up
 
 
 class Endpoint:
     """Where pages are posted; one caller posts, any thread may abort.
 
-    There is never more than one attempt at a time, not even one that was given up, so a
-    page cannot arrive after a newer one, and an endpoint that hangs costs one thread.
+    An attempt that takes too long is given up: it goes on in the background until its
+    connection ends, but sends nothing more of its page, which a newer one has replaced.
     """
 
     def __init__(self, url: str, timeout: float, version: str) -> None:
@@ -43,38 +42,41 @@ class Endpoint:
             # like a failure.
             "Connection": "close",
         }
-        self._attempt: _Attempt | None = None
+        self._attempts: list[_Attempt] = []
         self._is_aborted = False
         self._lock = threading.Lock()
 
     def post(self, page: bytes) -> Outcome:
-        """Post ``page`` and return how that went, within the timeout."""
-        deadline = time.monotonic() + self._timeout
-        if self._attempt is not None:
-            self._attempt.stop()
-            if not self._attempt.ends_within(self._timeout):
-                return _TIMED_OUT
+        """Post ``page`` and return how that went, within the timeout.
+
+        An endpoint that keeps the connections of earlier attempts busy gets no further one.
+        """
         with self._lock:
-            if self._is_aborted:
+            self._attempts = [attempt for attempt in self._attempts if attempt.is_under_way()]
+            if self._is_aborted or len(self._attempts) >= _MOST_ATTEMPTS:
                 return _TIMED_OUT
-            self._attempt = _Attempt(partial(self._send, page))
-        return self._attempt.outcome(deadline - time.monotonic())
+            try:
+                attempt = _Attempt(page, self._send)
+            except Exception as error:  # noqa: BLE001 - no thread can be started, for one
+                return _explain(error)
+            self._attempts.append(attempt)
+        return attempt.outcome(self._timeout)
 
     def abort(self) -> None:
         """Make the attempt under way return at once, and begin no other."""
         with self._lock:
             self._is_aborted = True
-            if self._attempt is not None:
-                self._attempt.stop()
+            for attempt in self._attempts:
+                attempt.give_up()
 
-    def _send(self, page: bytes) -> Outcome:
-        """Send ``page`` and judge the status of the answer, whose body is left unread.
+    def _send(self, body: _Body) -> Outcome:
+        """Send ``body`` and judge the status of the answer, whose own body is left unread.
 
         A Session would take proxies and passwords from the environment, keep cookies and
         read the whole body of a redirect, even of one it does not follow.
         """
         try:
-            request = requests.Request("POST", self._url, headers=self._headers, data=page)
+            request = requests.Request("POST", self._url, headers=self._headers, data=body)
             with (
                 contextlib.closing(HTTPAdapter()) as adapter,
                 adapter.send(request.prepare(), stream=True, timeout=self._timeout) as response,
@@ -88,58 +90,51 @@ class _Attempt:
     """A post on a thread of its own, so that it can be given up.
 
     The timeout of requests starts anew with every byte that arrives and does not cover the
-    system's resolver. An attempt that was given up usually ends soon after, by that timeout.
+    system's resolver. Even so, most attempts end by it soon after they were given up.
     """
 
-    def __init__(self, send: Callable[[], Outcome]) -> None:
+    def __init__(self, page: bytes, send: Callable[[_Body], Outcome]) -> None:
+        self._body = _Body(page)
         self._send = send
         self._outcome = _TIMED_OUT
         self._has_settled = threading.Event()
-        self._lock = threading.Lock()
-        self._can_be_stopped = True
         self._thread = threading.Thread(target=self._run, name="forward attempt", daemon=True)
         self._thread.start()
 
     def outcome(self, seconds: float) -> Outcome:
-        """Wait for the outcome, at most ``seconds``."""
+        """Wait for the outcome, and give up after ``seconds``."""
         self._has_settled.wait(seconds)
+        self._body.is_withdrawn = True
         return self._outcome
 
-    def stop(self) -> None:
-        """Let go whoever waits, and make the thread exit if it is still sending."""
-        with self._lock:
-            if self._can_be_stopped:
-                self._can_be_stopped = False
-                stop_thread(self._thread)
+    def give_up(self) -> None:
+        """Let whoever waits for the outcome go."""
+        self._body.is_withdrawn = True
         self._has_settled.set()
 
-    def ends_within(self, seconds: float) -> bool:
-        """Wait for the thread to end, at most ``seconds``; return whether it has."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+    def is_under_way(self) -> bool:
+        """Return whether the thread has not ended yet."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
-        with contextlib.suppress(Stopped):
-            self._outcome = self._send()
-            with self._lock:
-                self._can_be_stopped = False
+        self._outcome = self._send(self._body)
         self._has_settled.set()
 
 
-class Stopped(BaseException):
-    """Raised in the thread of an attempt that is stopped."""
+class _Body(io.BytesIO):
+    """A page as it is sent, block by block, until it is withdrawn."""
 
+    is_withdrawn = False
 
-def stop_thread(thread: threading.Thread) -> None:
-    """Raise Stopped in ``thread`` as soon as it next runs Python code.
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read the next block.
 
-    An endpoint that never stops sending would keep it busy for ever, and urllib3 does not
-    hand out the socket. The exception may strike anywhere, which is safe where nothing is
-    shared: an attempt has its own adapter and logs nothing.
-    """
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Stopped)
-    )
+        Raises:
+            TimeoutError: the page was withdrawn.
+        """
+        if self.is_withdrawn:
+            raise TimeoutError("the attempt was given up")
+        return super().read(size)
 
 
 def _judge(status: int) -> Outcome:

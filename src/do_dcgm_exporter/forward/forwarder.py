@@ -64,6 +64,8 @@ class Forwarder:
         self._clock = clock
         self._unix_time = unix_time
         self._stopped = threading.Event()
+        # So that an attempt that ends late says nothing in the name of the next forwarder.
+        self._telling = threading.Lock()
         self._wait = wait or self._stopped.wait
         self._jitter = jitter
         self._thread = threading.Thread(target=self._run, name="forwarder", daemon=True)
@@ -78,7 +80,9 @@ class Forwarder:
 
     def stop(self) -> None:
         """Send nothing more, and cut short what is under way; returns at once."""
-        self._stopped.set()
+        with self._telling:
+            self._stopped.set()
+            self._statistics.complaint = ""
         if self._endpoint is not None:
             self._endpoint.abort()
 
@@ -135,14 +139,18 @@ class Forwarder:
     def _attempt(self, endpoint: Endpoint, page: bytes) -> Outcome:
         """Post ``page`` once, count the result, and tell of a change."""
         outcome = endpoint.post(page)
-        if self._stopped.is_set() and outcome.result is not ForwardResult.SUCCESS:
-            return outcome  # it was us who ended it
-        self._statistics.count(outcome.result, self._unix_time())
-        _log.debug("posted %d bytes: the endpoint %s", len(page), outcome.detail)
-        if outcome.result is ForwardResult.SUCCESS:
-            self._note_success()
-        else:
-            self._note_failure(outcome)
+        succeeded = outcome.result is ForwardResult.SUCCESS
+        with self._telling:
+            is_stopped = self._stopped.is_set()
+            if succeeded or not is_stopped:  # else it was us who ended it
+                self._statistics.count(outcome.result, self._unix_time())
+            if is_stopped:
+                return outcome
+            _log.debug("posted %d bytes: the endpoint %s", len(page), outcome.detail)
+            if succeeded:
+                self._note_success()
+            else:
+                self._note_failure(outcome)
         return outcome
 
     def _note_success(self) -> None:

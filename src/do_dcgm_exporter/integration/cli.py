@@ -7,22 +7,23 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TextIO
 
-from do_dcgm_exporter.commands.output import write
-from do_dcgm_exporter.errors import ConfigurationError, ExporterError
+from do_dcgm_exporter.commands.output import give_up
+from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing import running
 from do_dcgm_exporter.integration.changing.applying import Applying
-from do_dcgm_exporter.integration.changing.undoing import restore
+from do_dcgm_exporter.integration.changing.files import forget_refusals
+from do_dcgm_exporter.integration.changing.running import Level, Means, alone
+from do_dcgm_exporter.integration.changing.undoing import is_run_by_dpkg, restore
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 from do_dcgm_exporter.integration.looking.configuration import Choice, settings_of_service
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_starting_engine
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.reporting.check import check
-from do_dcgm_exporter.integration.reporting.embedded_count import Count
-from do_dcgm_exporter.integration.reporting.messages import planned, tell
+from do_dcgm_exporter.integration.reporting.embedded_count import embedded_here, write_count
 
-_LONGEST_RUN = 600.0
 _IN_BACKGROUND = f"{COMMAND}.service"
 # For who may not be kept waiting: dpkg.
 _SHORT_ANSWER = 1.0
@@ -35,19 +36,34 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Names of files and containers may be anything.
             stream.reconfigure(errors="backslashreplace")
-    host = host or Host()
-    means = running.Means(host, tell, may_restart=partial(running.may_restart, host))
+    running.end_when_interrupted()
     try:
-        with running.interruptible(means):
-            status: int = arguments.run(arguments, means)
+        status: int = arguments.run(arguments, Means(host or Host(), tell))
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
         root = "; run it as root" if isinstance(error, PermissionError) else ""
-        print(f"{COMMAND}: {error.filename}: {error.strerror}{root}", file=sys.stderr)
+        print(f"{COMMAND}: {where}{error.strerror}{root}", file=sys.stderr)
         return 1
     return status
+
+
+def tell(level: Level, text: str) -> None:
+    """Say something: what was done on stdout, what went wrong on stderr."""
+    stream: TextIO | None = sys.stderr if level is Level.WARNING else sys.stdout
+    if stream is None:
+        return  # closed: what was begun is brought to its end
+    if os.getppid() == 1 and "JOURNAL_STREAM" in os.environ:
+        # The variable alone does not say so: a service may run apt, and that us.
+        text = level.value + text
+    elif level is Level.WARNING:
+        text = f"{COMMAND}: {text}"
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        give_up(stream)  # nobody listens any more; what was begun is brought to its end
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "show what is on this machine and what is wrong with it",
          {"json": "as JSON"}),
         ("apply", _apply, "connect, stop or leave the exporters, as configured",
-         {"dry-run": "only say what would be done",
-          "retry": "also try exporters that failed as clients before",
+         {"retry": "also try exporters that failed as clients before",
           "no-restart": "only write drop-ins; restart nothing"}),
         ("restore", _restore, "put everything back as it was", {}),
     ):  # fmt: skip
@@ -80,63 +95,54 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(arguments: argparse.Namespace, means: running.Means) -> int:
-    return check(means.host, as_json=arguments.json)
+def _check(arguments: argparse.Namespace, means: Means) -> int:
+    return check(means.host, in_json=arguments.json)
 
 
-def _apply(arguments: argparse.Namespace, means: running.Means) -> int:
+def _apply(arguments: argparse.Namespace, means: Means) -> int:
     settings = settings_of_service(means.host, means.systemd, os.environ)
     if not means.host.runs_systemd:
-        tell(running.Level.INFO, "systemd does not run here, so nothing is changed")
+        tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
-    choice = Choice(arguments.choice) if arguments.choice else None
-    ask = partial(ask_starting_engine, settings, means.systemd, sleep=means.sleep)
+    if arguments.choice:
+        settings = replace(settings, choice=Choice(arguments.choice))
+    if arguments.retry:
+        forget_refusals(means.host)
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
-    applying = Applying(means, settings, ask, choice, retry=arguments.retry)
-    if arguments.dry_run:
-        lines = [planned(made) for made in applying.preview()]
-        write("\n".join(lines or ["there is no NVIDIA exporter here"]) + "\n")
-        return 0
-    if arguments.no_restart:
-        return _write_only(applying, means)
-    count = Count(means.host)
-    with running.alone(means, _LONGEST_RUN):
-        applying.run()
-    if choice not in (None, settings.choice):
-        _tell_how_long(choice)
-    count.write_second_look()
+        return _write_only(means, Applying(means, settings, ask))
+    ask = partial(ask_starting_engine, settings, means.systemd)
+    before = embedded_here(means.host)
+    with alone(means):
+        Applying(means, settings, ask).run()
+    if arguments.choice:
+        _tell_how_long(settings.choice)
+    write_count(means.host, before)
     return 1 if means.failed else 0
 
 
-def _write_only(applying: Applying, means: running.Means) -> int:
+def _write_only(means: Means, applying: Applying) -> int:
     """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
-    try:
-        with running.alone(means, 0.0):
-            waiting = applying.write_only()
-    except running.Busy:
-        tell(running.Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
-        return 0
+    with alone(means, waits=False) as is_alone:
+        waiting = applying.write_only() if is_alone else []
+    if not is_alone:
+        tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
     if waiting:
         names = ", ".join(waiting)
-        tell(running.Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
+        tell(Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
     return 1 if means.failed else 0
 
 
-def _restore(_: argparse.Namespace, means: running.Means) -> int:
-    with running.alone(means, _LONGEST_RUN):
-        worked = restore(means)
-    try:
-        chosen = settings_of_service(means.host, Systemd(), os.environ).choice
-    except ConfigurationError:
-        chosen = Choice.LEAVE  # what is wrong with it is no reason not to restore
-    if chosen is not Choice.LEAVE and not running.is_run_by_dpkg():
+def _restore(_: argparse.Namespace, means: Means) -> int:
+    with alone(means):
+        restore(means)
+    if not is_run_by_dpkg():
         _tell_how_long(Choice.LEAVE)
-    return 0 if worked else 1
+    return 1 if means.failed else 0
 
 
 def _tell_how_long(choice: Choice) -> None:
-    """Tell that the configuration will be obeyed again."""
-    how = f"set embedded-exporters = {choice.value} in {CONFIGURATION}"
+    """Tell when the configuration is obeyed again."""
+    unless = f"unless embedded-exporters = {choice.value} in {CONFIGURATION}"
     until = "until the next boot, or until a package brings an exporter"
-    tell(running.Level.INFO, f"this lasts {until}; to make it last, {how}")
+    tell(Level.INFO, f"{unless}, this lasts {until}")

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 REMOTE_VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
+# In the names of its program, its images and its containers.
+WORD = re.compile(r"dcgm[-_]exporter")
 # Flags without a value; all others have one.
 _SWITCHES = frozenset(
     {"debug", "disable-startup-validate", "dump-compression", "dump-enabled", "enable-dcgm-log",

@@ -1,4 +1,4 @@
-"""The exporters of this machine: what is seen of them, and what each of it is."""
+"""The exporters of this machine, and the clients of its engine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from contextlib import suppress
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.deciding.exporter import Exporters
 from do_dcgm_exporter.integration.deciding.identity import exporters_in
-from do_dcgm_exporter.integration.host import Host
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
+from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.survey import Findings
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.units import look_at_units
+
+_ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
 
 
 def exporters_here(
@@ -40,7 +42,16 @@ def exporters_here(
     return exporters_in(units, processes.dcgm, containers, programs, str(address))
 
 
-def exporters_of(host: Host, found: Findings) -> Exporters:
-    """Tell exporters in what a survey has seen."""
-    engine = str(found.settings.local_engine)
-    return exporters_in(found.units, found.processes.dcgm, found.containers, Programs(host), engine)
+def name_clients(host: Host | None = None) -> int:
+    """Print the services that are clients of the engine, before that is stopped, one a line.
+
+    NVIDIA's exporter exits when its engine goes, and its unit does not start it again. A unit
+    with our drop-in comes back by itself; neither it nor we are named.
+    """
+    host = host or Host()
+    clients = {process.unit for process in scan(host, _ENGINE_PORT).dcgm if process.is_client}
+    drop_ins = look_at_our_files(host).drop_ins
+    ours = {unit for unit, text in drop_ins.items() if not text.startswith("->")}
+    for unit in sorted(clients - ours - {"", OWN_SERVICE, ENGINE_SERVICE}):
+        print(unit)
+    return 0

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
-STATE_DIRECTORY = Path("/var/lib/do-dcgm-exporter")
 RUN_DIRECTORY = Path("/run/do-dcgm-exporter-integration")
 
 CONFIGURATION = Path("/etc/do-dcgm-exporter/do-dcgm-exporter.conf")

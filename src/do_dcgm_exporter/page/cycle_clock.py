@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -15,6 +15,10 @@ class CycleClock:
     is_abandoned: bool = False
     _number: int = 0
     _started_at: float | None = None
+    _ended_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ended_at = self.clock()
 
     def begin(self) -> int:
         """Begin a cycle and return its number."""
@@ -32,6 +36,13 @@ class CycleClock:
     def end(self) -> None:
         """End the current cycle."""
         self._started_at = None
+        self._ended_at = self.clock()
+
+    def idle_seconds(self) -> float:
+        """Return how long ago the last cycle ended: 0 while one runs, or hangs abandoned."""
+        if self._started_at is not None or self.is_abandoned:
+            return 0.0
+        return self.clock() - self._ended_at
 
     def abandon_after(self, limit: float) -> bool:
         """Give up a cycle that has run for ``limit`` seconds; return whether it did."""

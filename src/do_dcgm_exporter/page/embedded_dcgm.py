@@ -1,4 +1,4 @@
-"""Read how many other programs on this machine run a DCGM of their own.
+"""Read how many other programs on this machine run their own DCGM.
 
 The exporter cannot see other processes (ProtectProc=invisible). A root oneshot of the package
 looks at boot and every five minutes, and leaves its findings in a file.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 REPORT = Path("/run/do-dcgm-exporter-integration/embedded-dcgm.json")
 
-# Two and a half runs of the timer: nobody is looking any more.
+# Two and a half runs of the timer: nobody is counting any more.
 _OLDEST = 15 * 60.0
 _LARGEST = 1 << 16
 
@@ -65,7 +65,7 @@ class EmbeddedDcgm:
             )
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self._owners = None
-            _log.warning("%s is not understood: %s", self._path, error)
+            _log.warning("cannot understand %s: %s", self._path, error)
 
     def _tell(self, owners: tuple[str, ...]) -> None:
         """Log each change once."""
@@ -74,7 +74,7 @@ class EmbeddedDcgm:
         self._told = owners
         if owners:
             _log.warning(
-                "a DCGM of its own runs in %s: do-dcgm-exporter-integrate check", ", ".join(owners)
+                "another DCGM runs in %s: see do-dcgm-exporter-integrate check", ", ".join(owners)
             )
         else:
             _log.info("no other DCGM runs on this machine any more")

@@ -16,16 +16,25 @@ def health_of(result: CycleResult, topology: Topology) -> Health:
         return Health(False, "the engine knows no GPU")
     if not result.gpus_up:
         return Health(False, "the device selection (-d) matches no GPU of this machine")
-    lost = [_name(topology.gpu(gpu)) for gpu, up in result.gpus_up.items() if not up]
+    down = {gpu for gpu, up in result.gpus_up.items() if not up}
+    lost = [_name(topology.gpu(gpu)) for gpu in sorted(down - result.stalled_gpus)]
     if len(lost) == len(result.gpus_up) > 1:
         # After a kernel-log XID 119 the engine stops asking the driver (observed).
         return Health(
             False,
             "the engine gets no answer about any GPU: look at the XIDs, then restart nvidia-dcgm",
         )
+    stalled = [_name(topology.gpu(gpu)) for gpu in sorted(result.stalled_gpus)]
+    missing = []
     if lost:
-        reason = f"the driver has lost GPU {', '.join(lost)}"
-        return Health(False, reason, tuple(_notes(result)))
+        missing.append(f"the driver has lost GPU {', '.join(lost)}")
+    if stalled:
+        names, seconds = ", ".join(stalled), result.stale_after
+        missing.append(
+            f"the engine has no value of GPU {names} that is less than {seconds:g} s old"
+        )
+    if missing:
+        return Health(False, "; ".join(missing), tuple(_notes(result)))
     return Health(True, notes=tuple(_notes(result)))
 
 
@@ -39,10 +48,10 @@ def _notes(result: CycleResult) -> list[str]:
         notes.append(result.profiling_reason)
     if result.unwatched_gpus:
         gpus = ", ".join(map(str, result.unwatched_gpus))
-        notes.append(f"the engine would not watch all of GPU {gpus}, and is asked again")
+        notes.append(f"the engine refuses to watch all of GPU {gpus}; trying again")
     if result.poisoned_fields:
         fields = ", ".join(str(field_id) for field_id in sorted(result.poisoned_fields))
-        notes.append(f"left out for now, because the engine fails on them: fields {fields}")
+        notes.append(f"fields left out for now because the engine fails on them: {fields}")
     failed = [outcome.name for outcome in result.outcomes if not outcome.succeeded]
     if failed:
         notes.append(f"collectors that failed: {', '.join(failed)}")

@@ -61,7 +61,7 @@ class Telemetry:
         self.dropped.update(cycle.dropped)
 
     def record_outage(self, engine_up: bool) -> None:
-        """Forget the last cycle: nothing it found is known any more."""
+        """Forget the last cycle: what it found may no longer be true."""
         self.cycle = None
         self.engine_up = engine_up
 
@@ -116,7 +116,7 @@ class Telemetry:
         if embedded is not None:
             yield _gauge(
                 "embedded_dcgm_processes",
-                "Processes with a DCGM of their own beside the engine, as last counted.",
+                "Processes that run their own DCGM beside the engine, as last counted.",
                 [((), embedded)],
             )
 
@@ -196,7 +196,7 @@ def _nvlink_family(states: tuple[tuple[tuple[int, int], int], ...]) -> Family:
     return _family(
         _gauge(
             "nvlink_state",
-            "State of a GPU's NvLink: 1 disabled, 2 down, 3 up.",
+            "State of a GPU's NVLink: 1 disabled, 2 down, 3 up.",
             [((str(gpu), str(link)), state) for (gpu, link), state in states],
             ["gpu", "nvlink"],
         )

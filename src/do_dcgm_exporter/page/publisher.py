@@ -4,11 +4,14 @@ The agent's cycle may hang in a DCGM call. The supervisor then abandons it and p
 outage in its place; the late result is discarded.
 
 A page is made first, then its cycle ends, then the page is published. If making it fails, the
-cycle is still current, and the agent publishes an outage instead.
+cycle is still current, and the agent publishes an outage instead. If that cannot be made either,
+a bare page says why.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,13 +19,16 @@ from dataclasses import dataclass, replace
 
 from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.collect.result import CycleResult
+from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.cycle_clock import CycleClock
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
 from do_dcgm_exporter.page.history import Column, History, column_of, extended, is_due
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
-from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
+from do_dcgm_exporter.page.publication import TOO_OLD, Body, Health, Page, Publication, bare_page
 from do_dcgm_exporter.page.status import Status
+
+_log = logging.getLogger(__name__)
 
 _NO_FAMILIES = Rendered(b"", b"")
 
@@ -45,12 +51,16 @@ STARTING = Health(False, "starting: no cycle has ended yet", is_starting=True)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The engine's part of a page. ``simulated`` means that all values are made up."""
+    """The engine's part of a page. ``simulated`` means that all values are made up.
+
+    ``expires_at`` is as in a page: values expire, an outage does not.
+    """
 
     families: Rendered = _NO_FAMILIES
     forwarded: bytes = b""
     health: Health = STARTING
     simulated: bool = False
+    expires_at: float = math.inf
 
 
 def make_page(content: Content, own: Rendered, status: Status) -> Page:
@@ -63,6 +73,7 @@ def make_page(content: Content, own: Rendered, status: Status) -> Page:
         health=content.health,
         simulated=content.simulated,
         status=status,
+        expires_at=content.expires_at,
     )
 
 
@@ -70,6 +81,7 @@ class Publisher:
     """Publishes every page. Its lock is never held during an engine call.
 
     ``tell`` receives each health whose reason differs from the previous one, whoever caused it.
+    After ``lifetime`` seconds of ``boot_clock`` a page with values is not shown any more.
     """
 
     def __init__(
@@ -77,9 +89,13 @@ class Publisher:
         telemetry: Telemetry,
         *,
         tell: Callable[[Health], None] = lambda _: None,
+        lifetime: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = boot_time,
     ) -> None:
+        self.lifetime = lifetime
+        self._boot_clock = boot_clock
         self._telemetry = telemetry
         self._own = TelemetryRegistry(telemetry)
         self._tell = tell
@@ -90,7 +106,7 @@ class Publisher:
         self._history: History = ()
         self._last_known = MachineState()
         self._calls_seen = 0
-        self.publication = Publication(self._page(self._content))
+        self.publication = Publication(self._page(self._content), boot_clock)
 
     @property
     def is_abandoned(self) -> bool:
@@ -123,7 +139,11 @@ class Publisher:
                 return False
             self._telemetry.record(result, versions, seconds, self._wall_clock())
             self._remember(result.machine)
-            self._publish(Content(families, forwarded, health, simulated), ends_cycle=True)
+            expires_at = self._boot_clock() + self.lifetime
+            content = Content(families, forwarded, health, simulated, expires_at)
+            page = self._page(content)
+            self._cycles.end()
+            self._publish(content, page)
             return True
 
     def publish_outage(self, cycle: int, reason: str, engine_up: bool = False) -> bool:
@@ -131,6 +151,7 @@ class Publisher:
         with self._lock:
             if self._cycles.seconds(cycle) is None:
                 return False
+            self._cycles.end()
             self._publish_outage(reason, engine_up)
             return True
 
@@ -147,37 +168,62 @@ class Publisher:
             self._publish_outage(
                 f"the engine is slow: a cycle has taken more than {limit:g} s"
                 if answers
-                else f"the engine has not answered for {limit:g} s",
+                else f"the engine has not answered for more than {limit:g} s",
                 False,
             )
             return True
 
+    def idle_seconds(self) -> float:
+        """Return how long ago the last cycle ended: 0 while one runs or hangs."""
+        with self._lock:
+            return self._cycles.idle_seconds()
+
+    def publish_standstill(self, reason: str) -> None:
+        """Publish that no cycles come any more."""
+        with self._lock:
+            self._publish_outage(reason, False)
+
     def refresh(self) -> None:
         """Publish the same families again with current metrics about the exporter."""
         with self._lock:
-            self._publish(self._content)
+            if not self._expire():
+                self._publish(self._content, self._page(self._content))
+
+    def expire(self) -> None:
+        """Publish an outage where the page has become too old to be shown."""
+        with self._lock:
+            self._expire()
+
+    def _expire(self) -> bool:
+        if self._boot_clock() < self._content.expires_at:
+            return False
+        self._publish_outage(TOO_OLD, False)
+        return True
 
     def _publish_outage(self, reason: str, engine_up: bool) -> None:
-        self._telemetry.record_outage(engine_up)
-        now = self._wall_clock()
-        if self._history and is_due(self._history, now):
-            self._history = extended(self._history, Column(now))
         outage = Content(health=Health(False, reason), simulated=self._content.simulated)
-        self._publish(outage, ends_cycle=True)
+        try:
+            self._telemetry.record_outage(engine_up)
+            now = self._wall_clock()
+            if self._history and is_due(self._history, now):
+                self._history = extended(self._history, Column(now))
+            page = self._page(outage)
+        except Exception:  # noqa: BLE001
+            # Whatever is wrong here, the page before must not stand.
+            _log.exception("internal error while an outage is published")
+            page = bare_page(reason)
+        self._publish(outage, page)
 
     def _remember(self, machine: MachineState) -> None:
         self._last_known = machine
         if machine.roster.devices and is_due(self._history, machine.read_at):
             self._history = extended(self._history, column_of(machine))
 
-    def _publish(self, content: Content, *, ends_cycle: bool = False) -> None:
-        page = self._page(content)
-        if ends_cycle:
-            self._cycles.end()
-        if content.health.reason != self._content.health.reason:
-            self._tell(content.health)
-        self._content = content
+    def _publish(self, content: Content, page: Page) -> None:
+        before, self._content = self._content, content
         self.publication.publish(page)
+        if content.health.reason != before.health.reason:
+            self._tell(content.health)
 
     def _page(self, content: Content) -> Page:
         telemetry = self._telemetry

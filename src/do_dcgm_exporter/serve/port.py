@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.errors import ExporterError
+from do_dcgm_exporter.sockets import find_holder
 
 # The errors of a host without IPv6, or without one of the addresses of a name.
 _ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-_LISTENING = "0A"  # in the "st" column of /proc/net/tcp
 
 
 class CannotListen(ExporterError):
@@ -24,17 +22,6 @@ class CannotListen(ExporterError):
 
 class PortTaken(CannotListen):
     """Raised when another process listens on the port already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that listens on a port."""
-
-    command: str
-    pid: int
-
-    def __str__(self) -> str:
-        return f"{self.command} (pid {self.pid})"
 
 
 def listen(address: ListenAddress, *, proc: Path = Path("/proc")) -> list[socket.socket]:
@@ -102,38 +89,3 @@ def _resolve(address: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[A
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     return [(family, resolved) for family, _, _, _, resolved in found]
-
-
-def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
-    """Return the process that listens on ``port``, if we may look at its descriptors."""
-    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
-    for process in filter(str.isdigit, os.listdir(proc) if wanted else ()):
-        try:
-            if _has_descriptor(f"{proc}/{process}/fd", wanted):
-                command = (proc / process / "comm").read_text().strip()
-                return Holder(command, int(process))
-        except OSError:
-            continue  # gone meanwhile, or not ours to look at
-    return None
-
-
-def _has_descriptor(directory: str, targets: set[str]) -> bool:
-    for descriptor in os.listdir(directory):
-        try:
-            if os.readlink(f"{directory}/{descriptor}") in targets:
-                return True
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return False
-
-
-def _listening_inodes(port: int, proc: Path) -> Iterator[str]:
-    """Yield the inodes of the sockets that listen on ``port`` (proc(5), /proc/net/tcp)."""
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (proc / "net" / table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for columns in map(str.split, lines):
-            if columns[3] == _LISTENING and columns[1].endswith(f":{port:04X}"):
-                yield columns[9]

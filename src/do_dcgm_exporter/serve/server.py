@@ -48,8 +48,8 @@ _GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.E
 class MetricsServer:
     """Serves ``publication`` on ``address`` from a thread of its own.
 
-    Without ``security`` everybody who can connect is answered, in the clear. It is replaced
-    whole by ``secure``.
+    Without ``security``, anyone who can connect is answered, unencrypted. ``secure`` replaces
+    it as a whole.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class MetricsServer:
         return self._ask(self._turn) and age <= within
 
     def stop(self) -> None:
-        """Hang up on everybody and end the thread; do nothing if there is none."""
+        """Hang up on all clients and end the thread; do nothing if there is none."""
         if self._ask(self._stopping.set):
             self._thread.join(_STOP_SECONDS)
         if self._security is not None:
@@ -127,7 +127,7 @@ class MetricsServer:
         except Exception:  # noqa: BLE001 - logged; whoever asks is_alive() learns of it
             _log.exception("the web server ended")
         finally:
-            for listener in self._listeners:  # so that nobody waits for an answer in vain
+            for listener in self._listeners:  # or clients would wait in vain
                 listener.close()
             self._loop.close()
 
@@ -154,7 +154,7 @@ class MetricsServer:
         await asyncio.sleep(0)  # the turn in which connections are lost
 
     async def _finish_accepting(self) -> None:
-        """Accept nobody else, but finish connecting those who are accepted.
+        """Accept no more clients, but finish connecting those that are accepted.
 
         If asyncio's server closes earlier, it forgets their sockets without closing them.
         """

@@ -1,4 +1,4 @@
-"""The answer to each path: the newest page, its health, and what else there is."""
+"""The answer to each path: the newest page, its health, and further routes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Routes = Mapping[str, Callable[[Request], Content | None]]
 
 
 class Site:
-    """Answers whoever asks. Used by the event loop alone.
+    """Answers every request; used only by the event loop.
 
     ``routes`` are further paths, ``headers`` lines that every answer has; ``report`` takes
     faults of ours; answers are dated by ``unix_time``.
@@ -86,7 +86,7 @@ class Site:
         return self._refusal(refused.status, refused.reason)
 
     def fail(self, error: BaseException) -> Answer:
-        """Report a fault of ours and return the answer that tells of it."""
+        """Report a fault of ours and return the answer to its request."""
         self._report({"message": "a request could not be answered", "exception": error})
         return self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 

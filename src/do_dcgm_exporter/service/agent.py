@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
+from do_dcgm_exporter.collect.losses import EngineStalled
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
@@ -22,11 +23,13 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError, load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
-from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded
+from do_dcgm_exporter.dcgm.errors import EngineError, NvmlNotLoaded, VersionSkew
 from do_dcgm_exporter.dcgm.topology import Topology
+from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.page.health import health_of
 from do_dcgm_exporter.page.publisher import Publisher
+from do_dcgm_exporter.service.begin_anew import begin_anew
 from do_dcgm_exporter.service.cadence import pause_after
 from do_dcgm_exporter.service.memory import give_back_free_memory
 
@@ -51,6 +54,7 @@ class Agent:
         publisher: Publisher,
         calls: CallCount,
         *,
+        begin_anew: Callable[[], None] = begin_anew,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         boot_clock: Callable[[], float] = boot_time,
@@ -58,9 +62,10 @@ class Agent:
         self._configuration = configuration
         self._publisher = publisher
         self._calls = calls
+        self._begin_anew = begin_anew
         self._clock = clock
         self._wall_clock = wall_clock
-        self._logs = EventLogs.starting_at(wall_clock(), configuration.settings, boot_clock)
+        self._logs = EventLogs.starting_now(configuration.settings, wall_clock, boot_clock)
         self._bindings: Bindings | None = None
         self._session: Session | None = None
         self._retired: Session | None = None
@@ -81,6 +86,10 @@ class Agent:
         self._configuration = configuration
         self._wake.set()
 
+    def is_alive(self) -> bool:
+        """Return whether the thread runs, be it that a call hangs."""
+        return self._thread.is_alive()
+
     def stop(self, within: float) -> None:
         """Ask the agent to disconnect and end; wait at most ``within`` seconds for it."""
         self._stopping = True
@@ -90,19 +99,22 @@ class Agent:
     def _run(self) -> None:
         due = self._clock()
         while not self._stopping:
-            self._wake.clear()
             pause = self.cycle()
             due = max(due + pause, self._clock())
-            self._wake.wait(due - self._clock())
-            if self._wake.is_set():
+            if self._wake.wait(due - self._clock()):
+                # Cleared before anything is looked at that waking up is about.
+                self._wake.clear()
                 due = self._clock()
         self._close_session()
 
     def cycle(self) -> float:
         """Run one cycle; return how many seconds after its beginning the next is due."""
+        self._logs.xids.look_at_the_clocks()
         number = self._publisher.begin_cycle()
         try:
             return self._succeed(number, self._read())
+        except EngineStalled as error:
+            return self._stand_by(number, error)
         except (EngineError, BindingsError) as error:
             return self._fail(number, error)
         except Exception as error:  # noqa: BLE001
@@ -125,7 +137,7 @@ class Agent:
         settings = configuration.settings
         if self._bindings is None:
             self._bindings = load_bindings(settings.dcgm_bindings)
-        engine = HostEngine.connect(self._bindings, settings.engine, _CONNECT_TIMEOUT, self._calls)
+        engine = self._connect(self._bindings)
         try:
             known = {gpu.id: gpu for gpu in self._known.gpus}
             session = open_session(engine, configuration, self._logs, known, self._clock)
@@ -135,6 +147,30 @@ class Agent:
         self._logs.adjust(settings, self._known, session.topology)
         self._known = session.topology
         return session
+
+    def _connect(self, bindings: Bindings) -> HostEngine:
+        address = self._configuration.settings.engine
+        try:
+            engine = HostEngine.connect(bindings, address, _CONNECT_TIMEOUT, self._calls)
+        except VersionSkew as error:
+            self._follow_upgrade(bindings, error.versions)
+            raise
+        if engine.versions.engine:
+            self._follow_upgrade(bindings, engine.versions)
+        return engine
+
+    def _follow_upgrade(self, bindings: Bindings, versions: Versions) -> None:
+        """Load the DCGM that was installed meanwhile, once the engine is another one, too.
+
+        Until then the loaded library is the one that fits.
+        """
+        if versions.client != versions.engine and bindings.were_replaced():
+            _log.warning(
+                "DCGM was upgraded (engine=%s, our library=%s): starting anew to load its library",
+                versions.engine or "unknown",
+                versions.client,
+            )
+            self._begin_anew()
 
     def _succeed(self, number: int, result: CycleResult) -> float:
         session = self._session
@@ -146,10 +182,7 @@ class Agent:
             health_of(result, session.topology),
             session.engine.bindings.simulated,
         )
-        if self._retired is not None:
-            self._retired.close()
-            self._retired = None
-            session.take_over()
+        self._end_retired()
         if session is not self._told:
             self._told = session
             _log_session(session)
@@ -164,10 +197,23 @@ class Agent:
             return min(interval, WARM_UP_INTERVAL)
         return pause_after(interval, result.sample_age)
 
+    def _end_retired(self) -> None:
+        """Close the session before this one, if there is one."""
+        if self._retired is not None and self._session is not None:
+            self._retired.close()
+            self._retired = None
+            self._session.take_over()
+
+    def _stand_by(self, number: int, error: EngineStalled) -> float:
+        """Publish an outage and keep the session, whose values may come again any moment."""
+        self._publisher.publish_outage(number, str(error))
+        self._end_retired()
+        return self._configuration.settings.collect_interval
+
     def _fail(self, number: int, error: Exception) -> float:
-        self._close_session()
         reason = str(error) if isinstance(error, ExporterError) else f"internal error: {error!r}"
         self._publisher.publish_outage(number, reason, isinstance(error, NvmlNotLoaded))
+        self._close_session()
         self._failures += 1
         if self._failures == 1:
             # An engine that has been restarted accepts a new connection at once.

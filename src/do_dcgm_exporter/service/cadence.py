@@ -1,19 +1,19 @@
 """When the next cycle is due: soon after the engine has sampled, however the clocks drift.
 
-Both the exporter and the engine do something every interval, each by its own clock. A cycle
-right before the engine samples would show, from then on, what is an interval old.
+The exporter reads and the engine samples once an interval, each by its own clock. If cycles fell
+right before the engine's samples, every page would show values that are an interval old.
 """
 
 from __future__ import annotations
 
-# So long after its samples are due an engine with many GPUs has taken them.
+# An engine with many GPUs has taken its samples this long after they were due.
 _AFTER_SAMPLES = 1.0
 # Samples up to this age are new enough to leave the next cycle where it is.
 _FRESH = 2.5
 
 
 def pause_after(interval: float, sample_age: float | None) -> float:
-    """Return how many seconds after the begin of a cycle the next one is due.
+    """Return how many seconds after the beginning of a cycle the next one is due.
 
     ``sample_age`` is how old the newest samples were then, None where that is not known.
     """

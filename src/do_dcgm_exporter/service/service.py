@@ -1,4 +1,4 @@
-"""Wire the rooms into a running service; obey signals, reload, stop.
+"""Wire the rooms into a running service; handle signals, reload, stop.
 
 The main thread only waits for signals. All other threads are daemons, so that the process can
 end while one of them is blocked in a DCGM call.
@@ -31,7 +31,7 @@ from do_dcgm_exporter.service import sd_notify
 from do_dcgm_exporter.service.agent import Agent
 from do_dcgm_exporter.service.log_lines import set_up_logging
 from do_dcgm_exporter.service.memory import share_one_heap
-from do_dcgm_exporter.service.supervisor import Supervisor
+from do_dcgm_exporter.service.supervisor import Supervisor, page_lifetime
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.serve.access.watch import WebConfigWatch
@@ -47,7 +47,7 @@ Load = Callable[[], Configuration]
 
 
 def run(configuration: Configuration, load: Load) -> int:
-    """Serve until SIGTERM or SIGINT; ``load`` reads all configuration anew on SIGHUP.
+    """Serve until SIGTERM or SIGINT; ``load`` reads the whole configuration again on SIGHUP.
 
     Raises CannotListen when the address cannot be listened on.
     """
@@ -78,7 +78,9 @@ class Service:
         self._configuration = configuration
         self._statistics = ForwardStatistics()
         self._telemetry = Telemetry(calls, self._statistics)
-        self._publisher = Publisher(self._telemetry, tell=_log_health)
+        self._publisher = Publisher(
+            self._telemetry, tell=_log_health, lifetime=page_lifetime(settings.collect_interval)
+        )
         scrapes = ScrapeLog()
         publication = self._publisher.publication
         self._status_page = StatusPage(publication, settings, self._statistics, scrapes)
@@ -90,8 +92,10 @@ class Service:
             routes=self._status_page.routes(),
             scrapes=scrapes,
         )
-        self._supervisor = Supervisor(self._publisher, self._server, settings.collect_interval)
         self._agent = Agent(configuration, self._publisher, calls)
+        self._supervisor = Supervisor(
+            self._publisher, self._server, self._agent, settings.collect_interval
+        )
         self._forwarder: Forwarder | None = None
 
     def start(self) -> None:
@@ -111,7 +115,7 @@ class Service:
         refusal = self._take(load)
         self._telemetry.last_reload_successful = not refusal
         self._publisher.refresh()
-        # Logged last, so that whoever reads it finds a page that agrees.
+        # Logged last, so that the page agrees by the time somebody reads it.
         if refusal:
             _log.error("the new configuration is refused, the old one stays in force: %s", refusal)
         else:
@@ -127,6 +131,10 @@ class Service:
             self._reconfigure(new)
         except ExporterError as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001
+            # A bug in reading a configuration must not end a service that runs well.
+            _log.exception("internal error while the configuration is read")
+            return f"internal error: {error!r}"
         return ""
 
     def stop(self) -> None:
@@ -144,7 +152,8 @@ class Service:
         self._configuration = Configuration(settings, new.counters)
         set_up_logging(settings)
         _log_judgements(new.counters)
-        self._supervisor.collect_interval = settings.collect_interval
+        self._supervisor.use_interval(settings.collect_interval)
+        self._publisher.lifetime = page_lifetime(settings.collect_interval)
         self._status_page.settings = settings
         self._agent.reconfigure(self._configuration)
         if _forwarding(settings) != _forwarding(old):
@@ -162,8 +171,10 @@ class Service:
         if self._web_config is not None:
             security = self._web_config.security
             _log.info("web configuration: %s", security)
+            for sentence in security.config.warnings:
+                _log.warning("%s", sentence)
             if security.sends_passwords_in_the_clear:
-                _log.warning("passwords are asked for without TLS: the network can read them")
+                _log.warning("passwords are sent without TLS: anyone on the network can read them")
             self._web_config.start(self._server.secure, self._tell_web_config)
 
     def _stop_web_config(self) -> None:
@@ -196,7 +207,6 @@ class Service:
         if self._forwarder is not None:
             self._forwarder.stop()
             self._forwarder = None
-            self._statistics.complaint = ""
 
 
 def _read_web_config(
@@ -205,7 +215,7 @@ def _read_web_config(
     """Read the web configuration, if the settings name one; raises ConfigurationError."""
     if settings.web_config_file is None:
         return None
-    # Only who asks for TLS or passwords pays for them: 0.7 MB and 50 ms of CPU.
+    # Only those who ask for TLS or passwords pay for them: 0.7 MB and 50 ms of CPU.
     from do_dcgm_exporter.serve.access.watch import WebConfigWatch
 
     return WebConfigWatch(settings.web_config_file, before)

@@ -120,9 +120,8 @@ def fuzz(data: bytes) -> None:
     with patch.object(library, "dial", dial):
         engine = HostEngine.connect(bindings, EngineAddress(), 1.0, CallCount())
     try:
-        session = open_session(
-            engine, _CONFIGURATION, EventLogs.starting_at(_NOW, _CONFIGURATION.settings), {}
-        )
+        logs = EventLogs.starting_now(_CONFIGURATION.settings, lambda: _NOW)
+        session = open_session(engine, _CONFIGURATION, logs, {})
         for _ in range(2):
             host.pass_time(1.0)
             result = session.read(host.clock() / 1e6)

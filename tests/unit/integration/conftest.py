@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -156,6 +157,16 @@ class Machine:
 
     def tell(self, _level: object, text: str) -> None:
         self.said.append(text)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Take signals as before afterwards; the command ends when it gets one."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.unit.integration.conftest import ENGINE, ETC, UNIT, Machine
 
 from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing.applying import Applying
+from do_dcgm_exporter.integration.changing.files import forget_refusals
 from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.changing.undoing import restore
 from do_dcgm_exporter.integration.deciding.records import Record, record_of
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.reporting.messages import planned
 
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 STATE = "var/lib/do-dcgm-exporter"
@@ -32,28 +31,25 @@ def apply(
     retry: bool = False,
     restart: bool = True,
     engine_unit: str = "nvidia",
-    may_restart: Callable[[str], bool] = lambda _: True,
 ) -> bool:
     machine.said.clear()
-    used = means(machine, may_restart=may_restart)
+    used = means(machine)
     settings = IntegrationSettings(choice=choice, engine_unit=engine_unit)
-    run = Applying(used, settings, lambda: engine, retry=retry)
-    with alone(used, 60.0):
+    if retry:
+        forget_refusals(machine.host)
+    run = Applying(used, settings, lambda: engine)
+    with alone(used):
         waiting = run.run() if restart else run.write_only()
     machine.said += [f"{unit} is pending" for unit in waiting or ()]
     return not used.failed
 
 
-def plan(machine: Machine) -> list[str]:
-    run = Applying(means(machine), IntegrationSettings(), lambda: ENGINE)
-    return [planned(made) for made in run.preview()]
-
-
 def undo(machine: Machine) -> bool:
     machine.said.clear()
     used = means(machine)
-    with alone(used, 60.0):
-        return restore(used)
+    with alone(used):
+        restore(used)
+    return not used.failed
 
 
 def told(machine: Machine) -> str:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.integration.conftest import ETC, LIB, UNIT, Machine, Page
@@ -25,6 +26,7 @@ from tests.unit.integration.runs import (
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.records import sha256
 from do_dcgm_exporter.integration.looking.configuration import Choice
+from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -358,12 +360,17 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
     assert [f"/{DROP_IN} was edited: it is yours and stays"] == exporter.said
 
 
-def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(exporter: Machine) -> None:
-    def edit(_: str) -> bool:
-        exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
-        return True
+def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restart = Systemd.restart
 
-    assert apply(exporter, may_restart=edit)
+    def edit_and_restart(*arguments: Any) -> None:
+        exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
+        restart(*arguments)
+
+    monkeypatch.setattr(Systemd, "restart", edit_and_restart)
+    assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert exporter.read(DROP_IN).endswith("# mine\n")
 
@@ -411,11 +418,37 @@ def test_a_unit_that_is_gone_is_forgotten(exporter: Machine) -> None:
     assert not {"start", "restart"} & {words[1] for words in exporter.asked()}
 
 
-def test_policy_may_forbid_a_restart(exporter: Machine) -> None:
-    apply(exporter, may_restart=lambda _: False)
-    assert exporter.exists(DROP_IN)
+def test_a_unit_whose_file_is_gone_while_it_runs_loses_its_drop_in(exporter: Machine) -> None:
+    apply(exporter)
+    exporter.remove(f"{LIB}/{UNIT}")
+    exporter.forget_asked()
+    assert apply(exporter)
+    assert not exporter.exists(f"{ETC}/{UNIT}.d")
+    assert not {"start", "restart"} & {words[1] for words in exporter.asked()}
+
+
+def test_policy_may_forbid_a_removal_to_restart_anything(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(exporter)
+    forbids = "#!/bin/sh\necho policy-rc.d forbids to $1 $2 >&2; exit 1\n"
+    exporter.write("usr/share/do-dcgm-exporter/bin/may-act", forbids, 0o755)
+    monkeypatch.setenv("DPKG_MAINTSCRIPT_PACKAGE", "do-dcgm-exporter")
+    assert not undo(exporter)
+    why = f"policy-rc.d forbids to restart {UNIT}"
+    assert [f"{UNIT}: does not run as before: {why}"] == exporter.said
+    assert not exporter.exists(DROP_IN)
+    assert CLIENT == exporter.engine_of(UNIT)
+
+
+def test_where_policy_forbids_nothing_a_removal_restarts_what_ran(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(exporter)
+    exporter.write("usr/share/do-dcgm-exporter/bin/may-act", "#!/bin/sh\n", 0o755)
+    monkeypatch.setenv("DPKG_MAINTSCRIPT_PACKAGE", "do-dcgm-exporter")
+    assert undo(exporter)
     assert "embedded" == exporter.engine_of(UNIT)
-    assert f"systemctl restart {UNIT}" in told(exporter)
 
 
 # --- what is written now and proven later ---------------------------------------------------
@@ -685,20 +718,48 @@ def test_what_only_a_person_can_undo_of_version_0_1_0_is_told(exporter: Machine)
     assert exporter.exists(kept)
 
 
+def leave_old_state_of_a_stopped_unit(machine: Machine) -> None:
+    """Leave a unit stopped and disabled, and a state, as version 0.1.0 did."""
+    link = f"/{ETC}/multi-user.target.wants/{UNIT}"
+    leave_old_state(machine)
+    state = json.loads(machine.read(f"{STATE}/integration.json"))
+    state["units"][0] |= {"change": "stopped", "links": [[link, f"/{LIB}/{UNIT}"]]}
+    machine.write(f"{STATE}/integration.json", json.dumps(state))
+    machine.remove(DROP_IN)
+    machine.remove(link)
+    (machine.root / ETC / f"{UNIT}.d").rmdir()
+    machine.systemctl("daemon-reload")
+    machine.systemctl("stop", UNIT)
+
+
 def test_units_that_version_0_1_0_has_stopped_come_back(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
-    link = f"/{ETC}/multi-user.target.wants/{UNIT}"
-    leave_old_state(exporter)
-    state = json.loads(exporter.read(f"{STATE}/integration.json"))
-    state["units"][0] |= {"change": "stopped", "links": [[link, f"/{LIB}/{UNIT}"]]}
-    exporter.write(f"{STATE}/integration.json", json.dumps(state))
-    exporter.remove(DROP_IN)
-    exporter.remove(link)
-    (exporter.root / ETC / f"{UNIT}.d").rmdir()
-    exporter.systemctl("daemon-reload")
-    exporter.systemctl("stop", UNIT)
+    leave_old_state_of_a_stopped_unit(exporter)
     assert apply(exporter, Choice.STOP)
     assert exporter.exists(f"{STATE}/stopped/{UNIT}")
+    assert undo(exporter)
+    assert before == (exporter.files(), exporter.states())
+
+
+@pytest.mark.parametrize("first", ["apply", "restore"])
+def test_the_state_of_version_0_1_0_outlives_a_disk_that_takes_nothing(
+    exporter: Machine, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    before = exporter.files(), exporter.states()
+    leave_old_state_of_a_stopped_unit(exporter)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        patched.setattr(Path, "symlink_to", full)
+        if first == "restore":
+            assert not undo(exporter)
+        else:
+            with pytest.raises(OSError, match="No space left"):
+                apply(exporter, Choice.STOP)
+    assert exporter.exists(f"{STATE}/integration.json")
     assert undo(exporter)
     assert before == (exporter.files(), exporter.states())
 

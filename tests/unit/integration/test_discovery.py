@@ -202,7 +202,7 @@ def test_a_program_of_go_tells_by_its_main_package(
     machine.write(path, "")
     (machine.root / path[1:]).write_bytes(go_program(text))
     programs = Programs(machine.host)
-    assert kind is programs.identify(path).kind
+    assert kind is programs.identify(path)
     assert programs.may_be_exporter(path) is (kind is Kind.EXPORTER or "dcgm-exporter" in path)
 
 
@@ -210,7 +210,7 @@ def test_a_program_of_go_tells_by_its_main_package(
 def test_a_cut_off_program_is_no_error(machine: Machine, cut: int) -> None:
     machine.write("opt/dcgm-exporter", "")
     (machine.root / "opt/dcgm-exporter").write_bytes(go_program("path\tlab/x\n")[:cut])
-    assert Kind.OTHER is Programs(machine.host).identify("/opt/dcgm-exporter").kind
+    assert Kind.OTHER is Programs(machine.host).identify("/opt/dcgm-exporter")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_file_is_told_by_its_content_before_its_name(
 ) -> None:
     if text:
         machine.write(path, text)
-    assert kind is Programs(machine.host).identify(path).kind
+    assert kind is Programs(machine.host).identify(path)
 
 
 def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
@@ -247,7 +247,7 @@ def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
     machine.link("opt/dcgm-exporter", "dcgm-exporter-4.5.3")
     machine.link("srv/dcgm-exporter", "../opt/sleep")
     programs = Programs(machine.host)
-    kinds = [programs.identify(f"/{place}/dcgm-exporter").kind for place in ("opt", "srv")]
+    kinds = [programs.identify(f"/{place}/dcgm-exporter") for place in ("opt", "srv")]
     assert [Kind.EXPORTER, Kind.OTHER] == kinds
 
 
@@ -257,10 +257,13 @@ def test_a_link_is_what_it_leads_to(machine: Machine) -> None:
 def test_a_program_tells_which_library_it_loads(machine: Machine) -> None:
     machine.write("three", "\x7fELF libdcgm.so.3 \0")
     machine.write("both", "libdcgm.so.3 libdcgm.so.4")
+    machine.write("plain", "libdcgm.so\0libdcgm_stub")
+    machine.write("falls-back", "libdcgm.so.4 libdcgm.so\0")
     machine.write("empty", "")
-    found = {name: Programs(machine.host).library_major(f"/{name}")
-             for name in ("three", "both", "empty", "absent")}  # fmt: skip
-    assert {"three": 3, "both": 0, "empty": 0, "absent": 0} == found
+    machine.write("usr/lib/x86_64-linux-gnu/libdcgm.so.4", "")
+    expected = {"three": 3, "both": 4, "plain": 3, "falls-back": 4, "empty": 4}
+    found = {name: Programs(machine.host).library_major(f"/{name}") for name in expected}
+    assert expected == found
 
 
 def test_the_library_path_tells_where_the_program_does_not(machine: Machine) -> None:
@@ -271,6 +274,24 @@ def test_the_library_path_tells_where_the_program_does_not(machine: Machine) -> 
     assert [4, 3] == found
     machine.write("usr/local/lib/libdcgm.so.3", "")
     assert 0 == Programs(machine.host).library_major("/absent")
+
+
+@pytest.mark.parametrize(
+    ("settings", "log"),
+    [
+        ("", "journalctl -u a.service"),
+        ("StandardError=append:/var/log/a.log", "tail /var/log/a.log"),
+        ("StandardOutput = append:/var/log/a.log", "tail /var/log/a.log"),
+        ("StandardOutput=append:/b\nStandardError=inherit", "tail /b"),
+        ("StandardOutput=append:/b\nStandardError=journal", "journalctl -u a.service"),
+        ("StandardError=file:/b\nStandardError=truncate:/c", "tail /c"),
+        ("#StandardError=append:/b", "journalctl -u a.service"),
+    ],
+)
+def test_where_a_unit_writes_its_log(machine: Machine, settings: str, log: str) -> None:
+    machine.write(f"{LIB}/a.service", unit(f"ExecStart={PROGRAM}\n{settings}"))
+    (seen,) = seen_on(machine)
+    assert log == seen.view.log
 
 
 @pytest.mark.parametrize(

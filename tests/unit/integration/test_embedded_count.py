@@ -13,7 +13,7 @@ from tests.unit.integration.runs import apply
 
 from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.reporting import embedded_count
-from do_dcgm_exporter.integration.reporting.embedded_count import Count, main
+from do_dcgm_exporter.integration.reporting.embedded_count import main
 
 START = ["systemctl", "start", "--no-block", "do-dcgm-exporter-integrate.service"]
 REPORT = "run/do-dcgm-exporter-integration/embedded-dcgm.json"
@@ -26,9 +26,9 @@ AGENT = {
 }
 
 
-def counted(machine: Machine, meanwhile: Callable[[], object] = lambda: None) -> list[int] | None:
+def counted(machine: Machine, meanwhile: Callable[[], None] = lambda: None) -> list[int] | None:
     """Count, with something that happens between the two looks."""
-    Count(machine.host, sleep=lambda _: meanwhile()).write()
+    assert 0 == main(machine.host, sleep=lambda _: meanwhile())
     processes = json.loads(machine.read(REPORT))["processes"]
     return None if processes is None else [one["pid"] for one in processes]
 
@@ -83,7 +83,7 @@ def test_what_is_unproven_is_proven_once_it_runs(
     if state in ("runs", "has failed"):
         machine.systemctl("start", UNIT)
     machine.forget_asked()
-    with alone(Means(machine.host, machine.tell), 1.0):
+    with alone(Means(machine.host, machine.tell)):
         assert 0 == main(machine.host)
     assert START not in machine.asked(), "another run is at work"
     assert 0 == main(machine.host)

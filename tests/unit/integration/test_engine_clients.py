@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.integration.conftest import ETC, HEAD, Machine
 
-from do_dcgm_exporter.integration.looking.engine_clients import main
+from do_dcgm_exporter.integration.exporters_here import name_clients
 
 DROP_IN = "zz-do-dcgm-exporter.conf"
 
@@ -28,7 +28,7 @@ def test_those_that_will_not_come_back_by_themselves_are_named(
     put_client(machine, 24, "do-dcgm-exporter.service")
     machine.write(f"{ETC}/ours.service.d/{DROP_IN}", "")
     machine.link(f"{ETC}/forbidden.service.d/{DROP_IN}", "/dev/null")
-    assert 0 == main(machine.host)
+    assert 0 == name_clients(machine.host)
     assert "forbidden.service\ntheirs.service\n" == capsys.readouterr().out
 
 
@@ -36,5 +36,5 @@ def test_nobody_is_named_where_nobody_is_connected(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.write("proc/net/tcp", HEAD)
-    assert 0 == main(machine.host)
+    assert 0 == name_clients(machine.host)
     assert "" == capsys.readouterr().out

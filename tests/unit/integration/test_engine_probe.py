@@ -108,7 +108,7 @@ class Manager(Systemd):
         return UnitView(
             name=unit, names=(unit,), load_state="loaded", active_state=self._active,
             sub_state="", file_state="", fragment="", drop_ins=(), type="", commands=(),
-            environment={}, environment_files=(), unset=(), restarts=0,
+            environment={}, environment_files=(), restarts=0,
         )  # fmt: skip
 
 

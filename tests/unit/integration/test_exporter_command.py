@@ -20,7 +20,7 @@ IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
 VIEW = UnitView(
     name="x.service", names=("x.service",), load_state="loaded", active_state="inactive",
     sub_state="dead", file_state="enabled", fragment="/etc/systemd/system/x.service",
-    drop_ins=(), type="simple", commands=(), environment={}, environment_files=(), unset=(),
+    drop_ins=(), type="simple", commands=(), environment={}, environment_files=(),
     restarts=0,
 )  # fmt: skip
 BINARY = f"\x7fELF\0libdcgm.so.4\0{VARIABLE}\0"
@@ -415,7 +415,7 @@ def test_a_file_of_compose_is_told(root: Path) -> None:
     put(root, "/srv/gpu.yaml", f"image: {IMAGE}")
     found = judged(root, "/usr/bin/docker compose -f /srv/gpu.yaml up")
     assert found.run
-    assert "/srv/gpu.yaml" == found.run.file
+    assert "/srv/gpu.yaml" == found.run.compose_file
 
 
 @pytest.mark.parametrize(

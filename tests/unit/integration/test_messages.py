@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from do_dcgm_exporter.integration.changing.running import Level
-from do_dcgm_exporter.integration.reporting.messages import tell
+from do_dcgm_exporter.integration.cli import tell
 
 
 def test_people_read_what_was_done_and_apart_what_went_wrong(
@@ -25,9 +25,9 @@ def test_people_read_what_was_done_and_apart_what_went_wrong(
 def test_the_journal_reads_how_important_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "9:12345")
+    monkeypatch.setattr(os, "getppid", lambda: 1)  # systemd's
     with (tmp_path / "journal").open("w") as journal:
-        status = os.fstat(journal.fileno())
-        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         monkeypatch.setattr(sys, "stdout", journal)
         monkeypatch.setattr(sys, "stderr", journal)
         tell(Level.INFO, "done")

@@ -32,7 +32,7 @@ from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.integration.reporting import check_report
-from do_dcgm_exporter.serve.port import Holder
+from do_dcgm_exporter.sockets import Holder
 
 UNIT = "nvidia-dcgm-exporter.service"
 
@@ -41,7 +41,8 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
     made = UnitView(
         name=name, names=(name,), load_state="loaded", active_state=active, sub_state="running",
         file_state="enabled", fragment=f"/usr/lib/systemd/system/{name}", drop_ins=(), type="",
-        commands=(), environment={}, environment_files=(), unset=(), restarts=0,
+        commands=(), environment={}, environment_files=(), restarts=0,
+        log=f"journalctl -u {name}",
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -199,7 +200,7 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
     text = check_report.as_text(now, (), ())
     assert re.search(r"^gpu7:5555 +DCGM 4\.5\.2 with 4 GPUs", text, re.MULTILINE)
     assert re.search(r"^localhost:5555 +nvidia-dcgm\.service \(pid 7\)", text, re.MULTILINE)
-    data = check_report.as_data(now, (), ())
+    data = json.loads(check_report.as_json(now, (), ()))
     assert "gpu7:5555" == data["engine_address"]
     assert data["engine_port"]["is_taken"]
 
@@ -426,7 +427,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
     now = found(processes=Processes((process(30),)), knows_embedded=False)
     assert () == problems(now)
     assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
-    assert check_report.as_data(now, (), ())["embedded_processes"] is None
+    assert json.loads(check_report.as_json(now, (), ()))["embedded_processes"] is None
 
 
 def test_without_an_engine_what_has_an_exporter_is_a_note() -> None:
@@ -486,15 +487,6 @@ def test_our_own_service() -> None:
     assert () == problems(found(service=absent, own_port=PortUse(False)))
 
 
-def test_the_endpoint() -> None:
-    settings = IntegrationSettings(forward_url="http://169.254.169.254/v1/gpu_metrics")
-    hangs = found(settings=settings, endpoint=Answer(0, "no answer within 2 s"))
-    problem = only(hangs)
-    assert "endpoint-unreachable" == problem.id
-    assert "no answer within 2 s" in problem.what
-    assert () == problems(found(settings=settings, endpoint=Answer(405, "")))
-
-
 def test_a_wrong_configuration() -> None:
     problem = only(found(configuration_error="x.conf:3: engine: 'mine' is not allowed"))
     assert "x.conf:3" in problem.what
@@ -504,7 +496,7 @@ def test_a_wrong_configuration() -> None:
 
 KEYS = {
     "": ["schema", "driver", "packages", "engine", "local_engine", "engine_unit", "engine_port",
-         "own_port", "service", "health", "endpoint", "other_engines", "unseen",
+         "own_port", "service", "health", "other_engines", "unseen",
          "engine_address", "policy", "embedded_processes", "exporters", "mentions", "problems",
          "notes"],
     "engine": ["condition", "reason", "client", "engine", "gpus", "profiling", "simulated"],
@@ -525,7 +517,7 @@ FULL = Situation(
 
 
 def test_the_keys_of_the_json_are_a_promise() -> None:
-    data = check_report.as_data(FULL, problems(FULL), notes(FULL))
+    data = json.loads(check_report.as_json(FULL, problems(FULL), tuple(notes(FULL))))
     assert 2 == data["schema"]
     for name, keys in KEYS.items():
         assert keys == list(data[name] if name else data), name

@@ -11,7 +11,7 @@ from tests.unit.integration.conftest import UNIT, Machine
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.changing.proof import Proof
-from do_dcgm_exporter.integration.changing.running import Interrupted, Means
+from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.web import Served, scrape
@@ -67,17 +67,16 @@ def test_a_page_without_tls_is_nothing_to_who_expects_it(serve: Serve) -> None:
     assert Served.NOTHING is scrape("127.0.0.1", serve([METRICS]), tls=True)
 
 
-class Clock(threading.Event):
-    """Time that passes by waiting."""
+class Clock:
+    """Time that passes by sleeping."""
 
     now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def sleep(self, _seconds: float) -> None:
         self.now += 10.0
-        return self.is_set()
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Proof:
     machine.put_unit(UNIT, port, told, *more)
     machine.systemctl("start", UNIT)
     (exporter,) = exporters_here(machine.host, Systemd(), EngineAddress()).units
-    return Proof(Means(machine.host, machine.tell, interruption=clock), exporter, 5555)
+    return Proof(Means(machine.host, machine.tell, sleep=clock.sleep), exporter, 5555)
 
 
 def test_a_client_that_serves_is_back_at_once(machine: Machine, serve: Serve, clock: Clock) -> None:
@@ -178,12 +177,3 @@ def test_a_manager_that_is_too_busy_is_asked_again(
     machine.write("stand-in/busy", "2")
     assert "" == one.restart_and_wait(clock)
     assert 10.0 == clock.now
-
-
-def test_nobody_waits_once_the_run_is_interrupted(
-    machine: Machine, serve: Serve, clock: Clock
-) -> None:
-    one = watched(machine, serve([EMPTY]), clock)
-    clock.set()
-    with pytest.raises(Interrupted):
-        one.restart_and_wait(clock)

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.integration.conftest import UNIT, Machine
 
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.sockets import listens, ports_of
 from do_dcgm_exporter.integration.looking.survey import Findings, survey
 from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.sockets import listens, ports_of
 
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.integration.deciding.launchers import without_launchers
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
-from do_dcgm_exporter.integration.deciding.wrapper_script import started_by
+from do_dcgm_exporter.integration.deciding.exporter_command import without_launchers
+from do_dcgm_exporter.integration.deciding.wrapper_script import (
+    UNKNOWN,
+    Call,
+    NotUnderstood,
+    started_by,
+)
 
 VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
 # Writes down how it was called, and what else was.

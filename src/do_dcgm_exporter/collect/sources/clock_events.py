@@ -38,7 +38,7 @@ class ClockEventCollector:
         answering = [entity for entity in self.entities if self._take_mask(entity, readings)]
         for counter in counters.counters:
             if counter.special is Special.CLOCK_EVENTS_COUNT:
-                yield _family(counter, self._counts(answering, readings.now))
+                yield _family(counter, self._counts(answering, readings.clock_now))
             elif counter.special is Special.CLOCK_EVENTS_TOTAL:
                 yield _family(counter, self._totals(answering))
 
@@ -51,7 +51,8 @@ class ClockEventCollector:
         if not isinstance(mask, int):
             readings.drop(mask if isinstance(mask, Absence) else Absence.NOT_A_NUMBER)
             return False
-        self.log.add(entity, readings.raw[entity, CLOCK_EVENTS_FIELD].timestamp, mask)
+        key = entity, CLOCK_EVENTS_FIELD
+        self.log.add(entity, readings.raw[key].timestamp, mask, readings.taken_at[key])
         return True
 
     def _counts(self, entities: Sequence[Entity], now: float) -> Iterator[Sample]:

@@ -19,10 +19,10 @@ from do_dcgm_exporter.dcgm.answers import HealthIncident
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.dcgm.errors import CallRefused
+from do_dcgm_exporter.dcgm.side_call import SideCall
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
-# A check takes up to 90 ms of the engine's time (observed on 3.3.9).
+# A check takes up to 90 ms of the engine's time (observed on 3.3.9); 45 s have been reported.
 CHECK_EVERY = 60.0
 
 # How often the engine samples what its health watches need, and how long it keeps it:
@@ -49,6 +49,9 @@ _ALL = 0xFFFFFFFF
 _PASS = (0, 0)
 _FAILURE = 20
 
+# Result and error code by GPU and system.
+_States = Mapping[tuple[Entity, int], tuple[int, int]]
+
 
 @dataclass(slots=True)
 class HealthCollector:
@@ -58,45 +61,38 @@ class HealthCollector:
     topology: Topology
     labels: LabelBlocks
     gpus: Sequence[Gpu]
+    interval: float
     clock: Callable[[], float] = time.monotonic
     name: str = "health"
     _group: Any = None
     _is_watched: bool = False
-    _checked_at: float | None = None
-    _refusal: str = ""
-    _states: Mapping[tuple[Entity, int], tuple[int, int]] = field(default_factory=dict)
+    _check: SideCall[_States] = field(init=False)
+    _states: _States = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check = SideCall(self._checked, CHECK_EVERY, self.interval, self.clock)
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
-        """Yield the health family, from the last check while that is young."""
+        """Yield the health family as of the last check.
+
+        Raises CallRefused until a check succeeds.
+        """
         for counter in counters.counters:
             if counter.special is Special.GPU_HEALTH_STATUS:
-                self._check_if_due()
+                self._states = {}
+                self._states = self._check.answer()
                 samples = tuple(self._samples(readings))
                 yield Family(counter.name, MetricType(counter.type.value), counter.help, samples)
 
     def warnings(self, lost_gpus: Container[int]) -> Iterator[HealthWarning]:
         """Yield what did not pass the last check; ALL only repeats the worst."""
-        if self._refusal:
-            return
         for (gpu, system), (health, code) in self._states.items():
             if system != _ALL and health and gpu.id not in lost_gpus:
                 error = self.engine.health_error_name(code)
                 yield HealthWarning(gpu.id, _WATCHES[system], error, health == _FAILURE)
 
-    def _check_if_due(self) -> None:
-        """Check at most every CHECK_EVERY seconds; raises CallRefused until one succeeds."""
-        now = self.clock()
-        if self._checked_at is None or now - self._checked_at >= CHECK_EVERY:
-            self._checked_at = now
-            self._refusal = ""
-            try:
-                self._states = self._check()
-            except CallRefused as error:
-                self._refusal = str(error)
-        if self._refusal:
-            raise CallRefused(self._refusal)
-
-    def _check(self) -> Mapping[tuple[Entity, int], tuple[int, int]]:
+    def _checked(self) -> _States:
+        """Check now; one check at a time, in a thread of its own."""
         if self._group is None:
             self._group, _ = self.engine.create_group(gpu.entity for gpu in self.gpus)
         if not self._is_watched:
@@ -104,9 +100,7 @@ class HealthCollector:
             self._is_watched = True
         return self._worst(self.engine.health_incidents(self._group))
 
-    def _worst(
-        self, incidents: Sequence[HealthIncident]
-    ) -> Mapping[tuple[Entity, int], tuple[int, int]]:
+    def _worst(self, incidents: Sequence[HealthIncident]) -> _States:
         """Per GPU and system the worst result and its error code; ALL has the GPU's worst."""
         states: dict[tuple[Entity, int], tuple[int, int]] = {}
         for incident in incidents:

@@ -20,17 +20,15 @@ from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_text import number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
+from do_dcgm_exporter.collect.xid_reader import KEPT_FOR, XidReader
 from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
+from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
-
-# How long the engine is asked to keep XIDs, in seconds.
-KEPT_FOR = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +36,21 @@ class XidCollector:
     """Follows field 230 on GPUs, GPU instances and compute instances.
 
     ``shown`` are the entities that always have a series; a GPU instance outside of it
-    gets one with its first XID. ``watches`` are those of field 230.
+    gets one with its first XID. ``reader`` has the watches of field 230.
     """
 
     engine: HostEngine
     topology: Topology
     labels: LabelBlocks
     log: XidLog
-    watches: Sequence[Watch]
+    reader: XidReader
     shown: Sequence[Entity]
     zero_fill: bool
     name: str = "xid"
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterator[Family]:
         """Take new XIDs into the log, then yield the XID families asked for."""
-        try:
-            self._follow(readings)
-        except EngineUnavailable:
-            self.hold_what_was_told(readings)
-            raise
+        self.follow(readings)
         entities = self._entities()
         for counter in counters.counters:
             samples = self._samples_of(counter, entities, readings)
@@ -83,24 +77,33 @@ class XidCollector:
             return _each(entities, lambda entity: self._last_xid_samples(entity, readings))
         return None
 
-    def _follow(self, readings: Readings) -> None:
-        """Ask for the events behind every entity whose newest one is new."""
+    def follow(self, readings: Readings) -> None:
+        """Take the events that were read, with those behind any newest one that is new.
+
+        Raises EngineUnavailable.
+        """
         latest = self._latest(readings)
-        for watch in self.watches:
+        for watch in self.reader.watches:
             fresh = [raw for entity in watch.entities if (raw := latest.get(entity))]
-            if fresh:
+            if fresh and not self.reader.reads_history:
                 for entity, events in self._events_since(watch, fresh).items():
                     self.log.add(entity, events)
-        # What another client watches can be read, although not its history.
+        for entity, raws in self.reader.told.items():
+            self.log.add(entity, [event for raw in raws for event in _events_in(raw)])
+        # What only another client watches has a latest value, but no history for us.
         for entity, raw in latest.items():
             self.log.add(entity, _events_in(raw))
         self.log.take_held()
-        self.log.note_read(entity for entity, field in readings.raw if field == XID_FIELD)
+        self.log.note_read(
+            raw.entity
+            for raw in readings.raw.values()
+            if raw.field_id == XID_FIELD and _tells_of_xids(raw)
+        )
 
     def look_back(self, unwatched: Iterable[Entity]) -> None:
         """Take the last XID of GPUs that were lost before this session and cannot be watched.
 
-        Once only: each reading of what is not watched is a line in the engine's log.
+        Only once: the engine logs an error for each value it is asked for and does not watch.
         """
         entities = list(unwatched)
         try:
@@ -111,9 +114,11 @@ class XidCollector:
             self.log.add(raw.entity, _events_in(raw))
 
     def hold_what_was_told(self, readings: Readings) -> None:
-        """Let no XID be lost that was read before the engine broke off."""
+        """Keep the XIDs of a cycle that failed for the next one to count."""
         for entity, raw in self._latest(readings).items():
             self.log.hold(entity, _events_in(raw))
+        for entity, raws in self.reader.told.items():
+            self.log.hold(entity, [event for raw in raws for event in _events_in(raw)])
 
     def _latest(self, readings: Readings) -> Mapping[Entity, RawValue]:
         """Return the newest event of each entity that has a new one."""
@@ -124,7 +129,7 @@ class XidCollector:
         }
 
     def _is_new(self, raw: RawValue) -> bool:
-        """Return whether something came since; a blank, too, may stand before an XID.
+        """Return whether this is news. A blank is, too: there may be an XID before it.
 
         XID 119 turns every value blank as soon as it is reported (observed).
         """
@@ -142,7 +147,7 @@ class XidCollector:
         except CallRefused:
             raws = []
         events: dict[Entity, list[XidEvent]] = {}
-        # The latest value counts even where the engine does not tell its history.
+        # The latest value counts even if the engine refuses to tell the history.
         for raw in (*raws, *fresh):
             known = events.setdefault(raw.entity, [])
             known += [event for event in _events_in(raw) if event not in known]
@@ -160,7 +165,7 @@ class XidCollector:
         """Those always shown, and any instance with an XID, by kind and index."""
         told = {
             self.topology.shown_entity(entity)
-            for watch in self.watches
+            for watch in self.reader.watches
             for entity in watch.entities
             if self.log.of(entity).newest is not None
         }
@@ -240,6 +245,11 @@ def _events_in(raw: RawValue) -> list[XidEvent]:
     if raw.status != ReturnCode.OK or not isinstance(raw.payload, int):
         return []
     return [XidEvent(raw.timestamp, raw.payload)] if 0 < raw.payload < 0x7FFFFFF0 else []
+
+
+def _tells_of_xids(raw: RawValue) -> bool:
+    """Return whether a value of field 230 is an XID, or says that there was none."""
+    return raw.status == ReturnCode.NO_DATA or bool(_events_in(raw))
 
 
 def _each(

@@ -1,20 +1,18 @@
-"""Change units as decided: their files first, then one reload, then all side by side."""
+"""Change a unit as decided: its files first, and then, once they have been read, what runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
-from do_dcgm_exporter.integration.changing import files, undoing
+from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.proof import Proof
-from do_dcgm_exporter.integration.changing.running import CannotChange, Level, Means, in_parallel
+from do_dcgm_exporter.integration.changing.running import Level
+from do_dcgm_exporter.integration.changing.undoing import Undoing
 from do_dcgm_exporter.integration.deciding.exporter import UnitExporter
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason, tried_with
 from do_dcgm_exporter.integration.deciding.records import (
     DropIn,
-    Records,
     StoppedUnit,
     record_of,
     with_record,
@@ -24,20 +22,12 @@ from do_dcgm_exporter.integration.looking.our_files import links_of
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What was decided of a unit, and what is known of it."""
+class Change(Undoing):
+    """What was decided of an exporter, beside what undoes what was done to it before."""
 
-    means: Means
     decision: Decision
     exporter: UnitExporter
     address: EngineAddress
-    ours: DropIn | None
-    stopped: StoppedUnit | None
-
-    @property
-    def unit(self) -> str:
-        """The unit's name."""
-        return self.decision.unit
 
     @property
     def is_needed(self) -> bool:
@@ -49,104 +39,85 @@ class Change:
             return self.decision.reason is Reason.NONE or self.stopped is not None
         return self.decision.goal is Goal.ORIGINAL
 
-    def write(self) -> bool:
-        """Put the files of a unit in place; return whether that worked."""
-        host, unit, attempt = self.means.host, self.unit, self.means.attempt
-        stopped = self.stopped or StoppedUnit(was_active=False)
-        if self.decision.goal is not Goal.STOPPED:
-            text = self.decision.text
-            return attempt(unit, files.enable, stopped) and (
-                not text or attempt(unit, files.install, text)
-            )
-        view, ours = self.exporter.view, self.ours
-        fell = view.active_state == "failed" and ours is not None and ours.record.was_active
-        links = dict.fromkeys([*stopped.links, *links_of(host, unit)])
-        ran = StoppedUnit(view.will_run or fell or stopped.was_active, tuple(links))
-        return attempt(unit, files.disable, ran) and (
-            not ours or attempt(unit, files.withdraw, ours.text)
-        )
+    def write(self) -> None:
+        """Put the unit's files in place. Raises CannotChange or OSError."""
+        host, unit = self.means.host, self.unit
+        if self.decision.goal is Goal.ORIGINAL:
+            Undoing.write(self)
+        elif self.decision.goal is Goal.STOPPED:
+            files.disable(host, unit, self._as_it_is())
+            if self.ours:
+                files.withdraw(host, unit, self.ours.text)
+        else:
+            if self.stopped:
+                files.enable(host, unit, self.stopped)
+            if self.decision.text:
+                files.install(host, unit, self.decision.text)
+
+    def _as_it_is(self) -> StoppedUnit:
+        view, before = self.exporter.view, self.stopped or StoppedUnit(was_active=False)
+        fell = view.active_state == "failed" and self.ours and self.ours.record.was_active
+        links = dict.fromkeys([*before.links, *links_of(self.means.host, self.unit)])
+        return StoppedUnit(bool(view.will_run or fell or before.was_active), tuple(links))
 
     def finish(self) -> None:
-        """Stop a unit, or have it run as a client, now that the manager has read its files."""
-        try:
-            self._stop() if self.decision.goal is Goal.STOPPED else self._prove()
-        except CannotChange as error:
-            self.means.fail(str(error))
+        """Stop the unit, put it back, or have it run as a client: its files have been read."""
+        if self.decision.goal is Goal.ORIGINAL:
+            Undoing.finish(self)
+            if self.decision.reason is Reason.REFUSED:
+                self._remember_refusal(self.decision.why)
+        elif self.decision.goal is Goal.STOPPED:
+            self.means.attempt(self.unit, self._stop)
+        else:
+            self.means.attempt(self.unit, self._prove)
 
     def _prove(self) -> None:
-        """Have a unit run as a client; one that does not is put back."""
-        view, text = self.exporter.view, self.decision.text or (self.ours.text if self.ours else "")
-        proof = Proof(self.means, self.exporter, self.address.port)
-        fell = view.is_in_trouble and record_of(text).was_active
-        ran = self.stopped is not None and self.stopped.was_active
-        if not (view.is_running or fell or ran):
-            self._tell(f"will be a client of {self.address} when it is started")
-        elif not self.decision.restart and proof.is_given():
-            self._settle(text)
-        elif not self.means.may_restart(self.unit):
-            how = f"to make it a client of {self.address}: systemctl restart {self.unit}"
-            self._tell(f"policy-rc.d forbids to restart it; {how}", Level.WARNING)
-            return
-        elif obstacle := proof.restart_and_wait():
-            self._put_back(text, obstacle)
-            return
+        """Have the unit run as a client; one that does not is put back."""
+        text = self.decision.text or (self.ours.text if self.ours else "")
+        view, record = self.exporter.view, record_of(text)
+        fell = view.is_in_trouble and record.was_active
+        if view.is_running or fell or (self.stopped and self.stopped.was_active):
+            proof = Proof(self.means, self.exporter, self.address.port)
+            is_new = self.decision.restart or not proof.is_given()
+            if is_new and (obstacle := proof.restart_and_wait()):
+                replace(self, ours=DropIn(text, record))._take_back(obstacle)
+                return
+            # Unless somebody has edited it meanwhile.
+            if files.is_there(self.means.host, self.unit, text):
+                proven = with_record(text, replace(record, proven=True))
+                files.install(self.means.host, self.unit, proven)
+            if is_new:
+                self._tell(f"is a client of {self.address} now")
         else:
-            self._settle(text)
-            self._tell(f"is a client of {self.address} now")
+            self._tell(f"will be a client of {self.address} when it is started")
         files.forget(self.means.host, self.unit)
 
-    def _settle(self, text: str) -> None:
-        """Write down that a unit is proven, unless somebody has edited its drop-in meanwhile."""
-        if files.is_there(self.means.host, self.unit, text):
-            proven = replace(record_of(text), proven=True)
-            files.install(self.means.host, self.unit, with_record(text, proven))
+    def _take_back(self, obstacle: str) -> None:
+        """Undo a drop-in that does not work, and remember not to try the same again."""
+        Undoing.write(self)
+        self.means.reload()
+        runs = self.run_as_before()
+        self._remember_refusal(obstacle)
+        how = "runs as before, with an embedded DCGM" if runs else "does not run"
+        self.means.fail(f"{self.unit}: {obstacle}; its drop-in was taken back and it {how}")
 
-    def _put_back(self, text: str, obstacle: str) -> None:
-        """Undo a drop-in, and remember not to try the same again."""
-        records = Records({self.unit: DropIn(text, record_of(text))})
-        if undoing.put_files_back(self.means, records, self.unit):
-            self.means.reload()
-            runs = undoing.run_as_before(self.means, records, self.unit)
-            self.remember_refusal(obstacle)
-            how = "runs as before, with an embedded DCGM" if runs else "does not run"
-            what = f"{obstacle}; its drop-in was taken back and it {how}"
-            self.means.fail(f"{self.unit}: {what}")
-
-    def remember_refusal(self, why: str) -> None:
-        """Remember that a unit would not be a client."""
+    def _remember_refusal(self, why: str) -> None:
         tried = tried_with(self.exporter, self.address)
         files.remember_refusal(self.means.host, self.unit, tried, why)
 
     def _stop(self) -> None:
-        means, unit, triggers = self.means, self.unit, " ".join(self.exporter.view.triggered_by)
-        if not means.may_restart(unit):
-            means.fail(f"{unit}: policy-rc.d forbids to stop it")
-            return
+        triggers = " ".join(self.exporter.view.triggered_by)
         try:
-            means.ask(partial(means.systemd.stop, unit))
+            self.means.systemd.stop(self.unit)
         except CommandFailed as error:
-            means.fail(f"{unit}: cannot be stopped: {error}")
+            self.means.fail(f"{self.unit}: cannot be stopped: {error}")
             return
         if self.ours:
-            files.remove(means.host, unit, self.ours.record.made_folder)
+            files.remove(self.means.host, self.unit, self.ours.record.made_folder)
         self._tell("is stopped and disabled")
         if triggers:
             how = f"systemctl disable --now {triggers}"
-            means.fail(f"{unit}: {triggers} may start it again: {how}")
+            self.means.fail(f"{self.unit}: {triggers} may start it again: {how}")
 
-    def _tell(self, what: str, level: Level = Level.INFO) -> None:
-        self.means.tell(level, f"{self.unit}: {what}")
-
-
-def carry_out(means: Means, records: Records, changes: Sequence[Change]) -> None:
-    """Bring every unit to its goal."""
-    originals = [one for one in changes if one.decision.goal is Goal.ORIGINAL]
-    undoing.put_back(means, records, [one.unit for one in originals])
-    for one in originals:
-        if one.decision.reason is Reason.REFUSED:
-            one.remember_refusal(one.decision.why)
-    others = [one for one in changes if one not in originals and one.is_needed and one.write()]
-    if others:
-        means.reload()
-        in_parallel([one.finish for one in others])
-        means.reload()  # what was proven stands in the drop-ins
+    def _tell(self, what: str) -> None:
+        self.means.tell(Level.INFO, f"{self.unit}: {what}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from do_dcgm_exporter.integration.changing.running import CannotChange
@@ -20,21 +20,16 @@ from do_dcgm_exporter.integration.looking import our_files
 _SCRATCH = ".do-dcgm-exporter"
 
 
-@contextmanager
-def _told(unit: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise CannotChange(f"{unit} cannot be changed: {where}{error.strerror}") from error
-
-
 def write_file(path: Path, text: str) -> None:
     """Write a file and its directory, and return once both would survive a power failure."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # A fixed name: what an interrupted run has left is overwritten by the next.
     temporary = path.with_name(f".{path.name}.new")
-    _write_synced(temporary, text)
+    with open(temporary, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -43,37 +38,26 @@ def write_file(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _write_synced(path: Path, text: str) -> None:
-    """Write a file in its place; its contents are on the disk before its name may change."""
-    with open(path, "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text.encode("utf-8", "surrogateescape"))
-        file.flush()
-        os.fsync(file.fileno())
-
-
 # Drop-ins
 
 
 def install(host: Host, unit: str, text: str) -> None:
-    """Put a drop-in into the folder of a unit. Raises CannotChange, with nothing changed."""
+    """Put a drop-in into its folder. Raises CannotChange or OSError, with nothing changed."""
     folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
     if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
         raise CannotChange(
             f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
         )
-    with _told(unit):
-        try:
-            scratch.mkdir(exist_ok=True)
-            scratch.chmod(0o755)
-            _write_synced(scratch / DROP_IN_NAME, text)
-            if folder.is_dir():
-                (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
-                (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
-            else:
-                scratch.rename(folder)
-        finally:
-            _empty(scratch, folder)
+    try:
+        write_file(scratch / DROP_IN_NAME, text)
+        scratch.chmod(0o755)
+        if folder.is_dir():
+            (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
+            (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
+        else:
+            scratch.rename(folder)
+    finally:
+        _empty(scratch, folder)
 
 
 def is_there(host: Host, unit: str, text: str) -> bool:
@@ -82,7 +66,7 @@ def is_there(host: Host, unit: str, text: str) -> bool:
 
 
 def withdraw(host: Host, unit: str, text: str) -> None:
-    """Hide a drop-in from systemd, its record still there. Raises CannotChange."""
+    """Hide a drop-in from systemd, its record still there. Raises CannotChange or OSError."""
     place = host.path(our_files.path_of(unit))
     if not os.path.lexists(place):
         return  # an earlier run has got as far
@@ -90,46 +74,36 @@ def withdraw(host: Host, unit: str, text: str) -> None:
         raise CannotChange(
             f"{unit}: {our_files.path_of(unit)} has just been edited: it is yours and stays"
         )
-    with _told(unit):
-        try:
-            place.replace(place.with_name(our_files.WITHDRAWN_NAME))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            place.unlink()  # which a full disk takes anyhow
+    try:
+        place.replace(place.with_name(our_files.WITHDRAWN_NAME))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place.unlink()  # which a full disk takes anyhow
 
 
 def remove(host: Host, unit: str, with_folder: bool) -> None:
-    """Remove a withdrawn drop-in, with its folder if that is empty then. Raises CannotChange."""
+    """Remove a withdrawn drop-in, with its folder if that is empty then. Raises OSError."""
     folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
-    with _told(unit):
-        goes = (
-            with_folder
-            and folder.is_dir()
-            and set(os.listdir(folder)) <= {our_files.WITHDRAWN_NAME}
-        )
-        if goes and _is_renamed(folder, scratch):
+    withdrawn = folder / our_files.WITHDRAWN_NAME
+    if with_folder and folder.is_dir() and set(os.listdir(folder)) <= {withdrawn.name}:
+        try:
+            folder.rename(scratch)
             _empty(scratch, folder)
-            return
-        (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
-        if goes:
+        except OSError:  # for want of space: it goes in two steps
+            withdrawn.unlink(missing_ok=True)
             folder.rmdir()
-
-
-def _is_renamed(folder: Path, scratch: Path) -> bool:
-    try:
-        folder.rename(scratch)
-    except OSError:
-        return False  # for want of space: it goes in two steps
-    return True
+    else:
+        withdrawn.unlink(missing_ok=True)
 
 
 def sweep(host: Host) -> None:
-    """Remove what interrupted runs have left on its way. Raises CannotChange."""
+    """Remove what interrupted runs have left on its way. Raises OSError."""
     for scratch in host.path(UNIT_DIRECTORY).glob(f".*.service.d{_SCRATCH}"):
         unit = scratch.name[1 : -len(f".d{_SCRATCH}")]
-        with _told(unit):
-            _empty(scratch, host.path(our_files.folder_of(unit)))
+        _empty(scratch, host.path(our_files.folder_of(unit)))
+    for unfinished in host.path(our_files.STOPPED).glob(".*.new"):
+        unfinished.unlink()
 
 
 def _scratch(host: Host, unit: str) -> Path:
@@ -140,7 +114,7 @@ def _empty(scratch: Path, folder: Path) -> None:
     """Remove a scratch folder; what somebody has put there meanwhile goes back."""
     if not scratch.is_dir():
         return
-    for name in (DROP_IN_NAME, our_files.WITHDRAWN_NAME):
+    for name in (DROP_IN_NAME, f".{DROP_IN_NAME}.new", our_files.WITHDRAWN_NAME):
         (scratch / name).unlink(missing_ok=True)
     if not os.listdir(scratch):
         scratch.rmdir()
@@ -152,39 +126,40 @@ def _empty(scratch: Path, folder: Path) -> None:
 
 
 def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Write down how a unit is, then remove its links. Raises CannotChange."""
-    with _told(unit):
-        write_file(host.path(our_files.STOPPED / unit), text_of(stopped))
-        for path, _ in stopped.links:
-            host.path(path).unlink(missing_ok=True)
+    """Write down how a unit is, then remove its links. Raises OSError."""
+    write_file(host.path(our_files.STOPPED / unit), text_of(stopped))
+    for path, _ in stopped.links:
+        host.path(path).unlink(missing_ok=True)
 
 
 def enable(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Make links as they were, where nothing is now. Raises CannotChange.
+    """Make links as they were, where nothing is now. Raises OSError.
 
     Those to a unit that was removed stay removed.
     """
     targets = (os.path.join(os.path.dirname(path), target) for path, target in stopped.links)
     if not any(host.path(os.path.normpath(target)).exists() for target in targets):
         return
-    with _told(unit):
-        for path, target in stopped.links:
-            place = host.path(path)
-            if not os.path.lexists(place):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(target)
+    for path, target in stopped.links:
+        place = host.path(path)
+        if not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(target)
 
 
 def remember_refusal(host: Host, unit: str, tried: str, reason: str) -> None:
     """Write down that a unit would not be a client, if the disk takes it."""
-    try:
+    with suppress(OSError):  # it costs the unit one more attempt
         write_file(host.path(our_files.REFUSED / unit), f"{tried}\n{reason}")
-    except OSError:
-        pass  # it costs the unit one more attempt
+
+
+def forget_refusals(host: Host) -> None:
+    """Have all units that would not be clients tried again. Raises OSError."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(host.path(our_files.REFUSED))
 
 
 def forget(host: Host, unit: str) -> None:
-    """Remove what was written down of a unit. Raises CannotChange."""
-    with _told(unit):
-        host.path(our_files.STOPPED / unit).unlink(missing_ok=True)
-        host.path(our_files.REFUSED / unit).unlink(missing_ok=True)
+    """Remove what was written down of a unit. Raises OSError."""
+    host.path(our_files.STOPPED / unit).unlink(missing_ok=True)
+    host.path(our_files.REFUSED / unit).unlink(missing_ok=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from do_dcgm_exporter.integration import exporter_arguments
 from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
-from do_dcgm_exporter.integration.looking.sockets import ports_of
 from do_dcgm_exporter.integration.looking.web import Served, scrape
-from do_dcgm_exporter.serve.port import find_holder
+from do_dcgm_exporter.sockets import find_holder, ports_of
 
 _POLL_SECONDS = 0.5
 # Restarted by systemd so often, it will not stay up.
@@ -25,7 +23,7 @@ class Proof:
 
     def __init__(self, means: Means, exporter: UnitExporter, engine_port: int) -> None:
         self._means = means
-        self._unit = exporter.name
+        self._unit, self._log = exporter.name, exporter.view.log
         self._engine_port = engine_port
         arguments, environment = exporter.command.arguments, exporter.command.environment
         self._is_container = exporter.command.form is Form.CONTAINER
@@ -51,7 +49,7 @@ class Proof:
         if self._is_slow or self._served() is not Served.METRICS:
             in_the_end = Served.EMPTY_PAGE
         try:
-            means.ask(partial(means.systemd.restart, self._unit, means.proof_seconds))
+            means.systemd.restart(self._unit, means.proof_seconds)
             self._restarts_before = means.systemd.view(self._unit).restarts
         except CommandFailed as error:
             return str(error)
@@ -70,9 +68,9 @@ class Proof:
             return str(error), False  # too busy to answer is no sign of anything
         restarts = view.restarts - self._restarts_before
         if view.active_state == "failed" or restarts >= _MOST_RESTARTS:
-            return f"it exits as a client: journalctl -u {self._unit}", True
+            return f"it exits as a client: {self._log}", True
         if not view.is_running:
-            return f"it does not stay up as a client: journalctl -u {self._unit}", False
+            return f"it does not stay up as a client: {self._log}", False
         if self._served() < enough:
             return f"it does not serve metrics after {self._means.proof_seconds:g} s", False
         if not self._is_client():
@@ -95,7 +93,5 @@ class Proof:
     def _pids(self) -> tuple[str, ...]:
         """Return its processes; those of a container are another unit's."""
         pids = processes_of_unit(self._means.host, self._unit)
-        holder = None
-        if self._is_container:
-            holder = find_holder(self._port, self._means.host.proc)
+        holder = find_holder(self._port, self._means.host.proc) if self._is_container else None
         return (*pids, str(holder.pid)) if holder else pids

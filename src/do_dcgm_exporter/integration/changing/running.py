@@ -1,56 +1,36 @@
-"""A run: what it needs, several units at once, alone on the machine, until it is interrupted."""
+"""A run: what it needs, alone on the machine, until it is interrupted."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from types import FrameType
-from typing import TextIO
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, RUN_DIRECTORY, Host
 from do_dcgm_exporter.integration.looking import commands
 from do_dcgm_exporter.integration.looking.systemd import Systemd
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_POLICY_FORBIDS = 101  # README.policy-rc.d of init-system-helpers
+_INTERRUPTED = (
+    f"{COMMAND}: interrupted; '{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
+)
 
 
 class CannotChange(ExporterError):
-    """Raised when a file cannot be written, renamed or removed."""
-
-
-class Busy(ExporterError):
-    """Raised when another run does not come to its end."""
-
-
-class Interrupted(ExporterError):
-    """Raised where work stops because somebody asks for it: by Ctrl-C, or by SIGTERM."""
-
-    exit_status = 130
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"interrupted; '{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
-        )
+    """Raised when somebody else's file is in the way."""
 
 
 class Level(Enum):
-    """How important a message is."""
+    """How important a message is, as the journal reads it: sd-daemon(3)."""
 
-    INFO = "info"
-    WARNING = "warning"
-
-
-Tell = Callable[[Level, str], None]
+    INFO = "<6>"
+    WARNING = "<4>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +42,28 @@ class Means:
     """
 
     host: Host
-    tell: Tell
+    tell: Callable[[Level, str], None]
     systemd: Systemd = field(default_factory=Systemd)
-    may_restart: Callable[[str], bool] = lambda _: True
+    sleep: Callable[[float], object] = time.sleep
     proof_seconds: float = 120.0
     settle_seconds: float = 1.0
     failed: list[str] = field(default_factory=list)
-    interruption: threading.Event = field(default_factory=threading.Event)
     reloading: threading.Lock = field(default_factory=threading.Lock)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait. Raises Interrupted."""
-        if self.interruption.wait(seconds):
-            raise Interrupted
 
     def reload(self) -> None:
         """Have the manager read the unit files anew, once at a time."""
         with self.reloading:
             self.systemd.reload()
 
-    def ask(self, job: Callable[[], None]) -> None:
-        """Ask the manager for something. Raises CommandFailed, or Interrupted."""
-        try:
-            job()
-        except commands.CommandFailed:
-            self.sleep(0.0)  # it was ended together with us
-            raise
-
     def attempt(self, unit: str, change: Callable[..., object], *arguments: object) -> bool:
         """Change a unit's files; return whether that worked, and say if not."""
         try:
-            change(self.host, unit, *arguments)
+            change(*arguments)
         except CannotChange as error:
             return self.fail(str(error))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return self.fail(f"{unit} cannot be changed: {where}{error.strerror}")
         return True
 
     def fail(self, what: str) -> bool:
@@ -104,91 +73,37 @@ class Means:
         return False
 
 
-def in_parallel(jobs: Sequence[Callable[[], object]]) -> None:
-    """Run jobs at once and wait until all have ended, interrupted or not.
+def end_when_interrupted() -> None:
+    """Have Ctrl-C and SIGTERM end the program at once: a sentence, and exit status 130.
 
-    Raises the first error.
+    A run may be killed at any point, so nothing has to be brought to its end. Workers end
+    with the process, and only then is its lock free for another run.
     """
-    errors: list[Exception] = []
 
-    def run(job: Callable[[], object]) -> None:
+    def end(*_: object) -> None:
         try:
-            job()
-        except Exception as error:  # noqa: BLE001 - raised below
-            errors.append(error)
+            os.write(2, f"{_INTERRUPTED}\n".encode())
+        finally:
+            commands.end_all()
+            os._exit(130)
 
-    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except Interrupted:
-        while any(thread.is_alive() for thread in threads):
-            commands.end_all()  # what they have started just now, too
-            time.sleep(0.1)
-        raise
-    if errors:
-        raise errors[0]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 @contextmanager
-def interruptible(means: Means) -> Iterator[None]:
-    """Raise Interrupted at the first Ctrl-C or SIGTERM, and ignore the others."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        means.interruption.set()
-        commands.end_all()
-        raise Interrupted
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def alone(means: Means, seconds: float) -> Iterator[None]:
-    """Be the only run that changes anything. Raises Busy after ``seconds``."""
+def alone(means: Means, *, waits: bool = True) -> Iterator[bool]:
+    """Be the only run that changes anything; yield whether it is, as it is once it has waited."""
     path = means.host.path(RUN_DIRECTORY / "lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Root's alone: whoever may open a file may lock it.
     with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        end = time.monotonic() + seconds
-        if seconds and not _locks(file):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not waits:
+                yield False
+                return
             means.tell(Level.INFO, "waiting for another run to end")
-        while not _locks(file):
-            if time.monotonic() >= end:
-                raise Busy(f"another run has held {RUN_DIRECTORY}/lock for {seconds:g} s")
-            means.sleep(0.2)
-        yield
-
-
-def _locks(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_run_by_dpkg() -> bool:
-    """Return whether a maintainer script runs us: dpkg(1), internal environment."""
-    return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
-
-
-def may_restart(host: Host, unit: str) -> bool:
-    """Ask policy-rc.d, if a maintainer script runs us; what an admin asks for is done."""
-    program = host.path("/usr/sbin/policy-rc.d")
-    if not is_run_by_dpkg() or not os.access(program, os.X_OK):
-        return True
-    command = [str(program), unit.removesuffix(".service"), "restart"]
-    try:
-        answer = subprocess.run(command, timeout=10, capture_output=True, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return True  # no policy that could be understood
-    return answer.returncode != _POLICY_FORBIDS
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield True

@@ -7,113 +7,137 @@ disk is no obstacle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.changing import files
-from do_dcgm_exporter.integration.changing.running import Level, Means, in_parallel
-from do_dcgm_exporter.integration.deciding.records import Foreign, Records, records_in, with_record
-from do_dcgm_exporter.integration.looking.commands import CommandFailed
+from do_dcgm_exporter.integration.changing.running import Level, Means
+from do_dcgm_exporter.integration.deciding.records import (
+    DropIn,
+    Foreign,
+    Records,
+    StoppedUnit,
+    records_in,
+)
+from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
-from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.looking.units import log_of
+
+# Asks the machine's policy, which counts for maintainer scripts: what an admin wants is done.
+_MAY_ACT = "/usr/share/do-dcgm-exporter/bin/may-act"
+_POLICY_SECONDS = 10.0
 
 
-def put_back(means: Means, records: Records, units: Iterable[str]) -> None:
-    """Undo what the records say was done to units; every step may be repeated."""
-    units = [unit for unit in units if put_files_back(means, records, unit)]
-    if means.host.runs_systemd and units:
-        means.reload()
-        in_parallel([partial(_finish, means, records, unit) for unit in units])
-    else:
-        for unit in units:
-            _forget(means, records, unit)
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """A unit, and the records of what was done to it. Every step may be repeated."""
+
+    means: Means
+    unit: str
+    ours: DropIn | None
+    stopped: StoppedUnit | None
+
+    def write(self) -> None:
+        """Hide the drop-in and make the links. Raises CannotChange or OSError."""
+        if self.ours:
+            files.withdraw(self.means.host, self.unit, self.ours.text)
+        if self.stopped:
+            files.enable(self.means.host, self.unit, self.stopped)
+
+    def run_as_before(self) -> bool:
+        """Have the unit, whose files are back, run if it did; return whether that worked."""
+        runs = not self._is_to_run() or self._starts()
+        self.forget()
+        return runs
+
+    def finish(self) -> None:
+        """Have the unit run as before, now that the manager has read its files, and say so."""
+        if self.run_as_before():
+            self.means.tell(Level.INFO, f"{self.unit}: is as it was")
+
+    def forget(self) -> None:
+        """Remove the records: there is nothing to undo any more."""
+        host, unit, attempt = self.means.host, self.unit, self.means.attempt
+        if self.ours:
+            attempt(unit, files.remove, host, unit, self.ours.record.made_folder)
+        attempt(unit, files.forget, host, unit)
+
+    def _is_to_run(self) -> bool:
+        """Return whether it has to be started, or started anew, to be as it was.
+
+        One that the admin has stopped meanwhile is left alone, and so is one that has not been
+        started since it got its drop-in.
+        """
+        view = self.means.systemd.view(self.unit)
+        if not view.is_there:
+            return False  # it is gone, or masked
+        if self.ours and (view.is_running or view.is_in_trouble):
+            record = self.ours.record
+            ran_with_it = view.invocation != record.invocation
+            return ran_with_it and (record.was_active or view.active_state != "failed")
+        return self.stopped is not None and self.stopped.was_active and not view.is_running
+
+    def _starts(self) -> bool:
+        means, unit = self.means, self.unit
+        try:
+            if is_run_by_dpkg():
+                run(str(means.host.path(_MAY_ACT)), "restart", unit, timeout=_POLICY_SECONDS)
+            means.systemd.restart(unit)
+            means.sleep(means.settle_seconds)
+            view = means.systemd.view(unit)
+            if view.is_running:
+                return True
+            why = f"it exits at once: {log_of(means.host, view)}"
+        except CommandFailed as error:
+            why = error.reason
+        return means.fail(f"{unit}: does not run as before: {why}")
 
 
-def put_files_back(means: Means, records: Records, unit: str) -> bool:
-    """Hide the drop-in and make the links; return whether that worked."""
-    ours, stopped = records.ours.get(unit), records.stopped.get(unit)
-    if ours and not means.attempt(unit, files.withdraw, ours.text):
-        return False
-    return stopped is None or means.attempt(unit, files.enable, stopped)
+def is_run_by_dpkg() -> bool:
+    """Return whether a maintainer script runs us: dpkg(1), internal environment."""
+    return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
 
 
-def _finish(means: Means, records: Records, unit: str) -> None:
-    if run_as_before(means, records, unit):
-        means.tell(Level.INFO, f"{unit}: is as it was")
+def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
+    """Write the files of all, then finish all side by side; return whether there was anything.
 
-
-def run_as_before(means: Means, records: Records, unit: str) -> bool:
-    """Have a unit whose files are back run if it did; return whether it does what it did."""
-    runs = not _is_to_run(records, means.systemd.view(unit)) or _starts(means, unit)
-    _forget(means, records, unit)
-    return runs
-
-
-def _starts(means: Means, unit: str) -> bool:
-    if not means.may_restart(unit):
-        return means.fail(f"{unit}: policy-rc.d forbids to restart it")
-    try:
-        means.ask(partial(means.systemd.restart, unit))
-        means.sleep(means.settle_seconds)
-        if means.systemd.view(unit).is_running:
-            return True
-        why = f"it ends at once: journalctl -u {unit}"
-    except CommandFailed as error:
-        why = str(error)
-    return means.fail(f"{unit}: does not run as before: {why}")
-
-
-def _is_to_run(records: Records, view: UnitView) -> bool:
-    """Return whether a unit has to be started, or started anew, to be as it was.
-
-    One that the admin has stopped meanwhile is left alone, and so is one that has not been
-    started since it got its drop-in.
+    Raises the first error, once all have ended.
     """
-    ours, stopped = records.ours.get(view.name), records.stopped.get(view.name)
-    if not view.is_there:
-        return False  # it is gone, or masked
-    if ours and (view.is_running or view.is_in_trouble):
-        ran_with_it = view.invocation != ours.record.invocation
-        return ran_with_it and (ours.record.was_active or view.active_state != "failed")
-    return stopped is not None and stopped.was_active and not view.is_running
+    written = [one for one in works if means.attempt(one.unit, one.write)]
+    if means.host.runs_systemd and written:
+        means.reload()
+        with ThreadPoolExecutor(len(written)) as pool:
+            for started in [pool.submit(one.finish) for one in written]:
+                started.result()
+    else:
+        for one in written:
+            one.forget()
+    return bool(written)
 
 
-def _forget(means: Means, records: Records, unit: str) -> None:
-    """Remove the records: there is nothing to undo any more."""
-    if ours := records.ours.get(unit):
-        means.attempt(unit, files.remove, ours.record.made_folder)
-    means.attempt(unit, files.forget)
-
-
-def restore(means: Means) -> bool:
-    """Undo everything; return whether nothing of ours is left. The caller holds the lock."""
+def restore(means: Means) -> None:
+    """Undo everything, and say what cannot be undone. The caller holds the lock."""
     files.sweep(means.host)
     records = records_in(look_at_our_files(means.host))
-    put_back(means, records, records.units)
-    for unit in records.refused:
-        means.attempt(unit, files.forget)
-    _forget_old_state(means, records)
-    left = [
-        why.value.format(path_of(unit))
-        for unit, why in records.foreign.items()
-        if why is not Foreign.FORBIDDEN
-    ]
-    left += [f"{complaint}; what it was about stays as it is" for complaint in records.complaints]
-    for sentence in left:
-        means.tell(Level.WARNING, sentence)
-    return not (left or means.failed)
+    carry_out(means, [Undoing(means, unit, *records.of(unit)) for unit in records.units])
+    files.forget_refusals(means.host)
+    if not means.failed:
+        _forget_old_state(means, records)
+    for unit, why in records.foreign.items():
+        if why is not Foreign.FORBIDDEN:
+            means.fail(why.value.format(path_of(unit)))
+    for complaint in records.complaints:
+        means.fail(f"{complaint}; what it was about stays as it is")
 
 
-def carry_over(means: Means, records: Records) -> bool:
-    """Write down what version 0.1.0 remembered as we do; return whether there was anything."""
+def carry_over(means: Means, records: Records) -> None:
+    """Write down what version 0.1.0 remembered as we do. Raises OSError, with nothing lost."""
     if records.is_old:
-        for unit, ours in records.ours.items():
-            if not ours.withdrawn:
-                files.install(means.host, unit, with_record(ours.text, ours.record))
         for unit, stopped in records.stopped.items():
             files.disable(means.host, unit, stopped)
         _forget_old_state(means, records)
-    return records.is_old
 
 
 def _forget_old_state(means: Means, records: Records) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
-from do_dcgm_exporter.integration.deciding.shell import Call, ReadText
+from do_dcgm_exporter.integration.deciding.wrapper_script import Call, ReadText
+from do_dcgm_exporter.integration.exporter_arguments import WORD
 
 _RUNTIMES = frozenset(
     {"ctr", "docker", "docker-compose", "nerdctl", "nvidia-docker", "podman", "podman-compose"}
 )
-_WORD = re.compile(r"dcgm[-_]exporter")
 # What follows the last slash of an image's name: the name itself, a tag, a digest.
 _IMAGE = re.compile(r"(?:^|/)[\w.-]*dcgm[-_]exporter[\w.-]*(?:[:@].*)?$")
 _COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -31,21 +31,8 @@ _SHORT = re.compile(r"-([diqtP]*)(\w?)=?(.*)", re.DOTALL)
 _UNKNOWN = ExporterCommand(Form.CONTAINER)
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerRun:
-    """A command that starts a container of an exporter.
-
-    ``is_plain`` is whether it is nothing but ``docker run`` that stays in the foreground and
-    has the host's network. ``file`` is Compose's, if that describes the container.
-    """
-
-    command: ExporterCommand = _UNKNOWN
-    file: str = ""
-    is_plain: bool = False
-
-
-def container_run(call: Call, read: ReadText) -> ContainerRun | None:
-    """Return what a command starts as a container, however its runtime is hidden."""
+def container_run(call: Call, read: ReadText) -> ExporterCommand | None:
+    """Return the exporter that a command starts in a container, however its runtime is hidden."""
     names = [os.path.basename(word) for word in call.words]
     place = next((index for index, name in enumerate(names) if name in _RUNTIMES), None)
     if place is None:
@@ -54,46 +41,48 @@ def container_run(call: Call, read: ReadText) -> ContainerRun | None:
     if names[place].endswith("-compose") or rest[:1] == ("compose",):
         return _composed(rest, call.directory, read) if {"up", "start"} & set(rest) else None
     if "run" not in rest:
-        named = next((word for word in rest if _WORD.search(word)), "")
+        named = next((word for word in rest if WORD.search(word)), "")
         is_started = named and "start" in rest
-        return ContainerRun(replace(_UNKNOWN, container=named)) if is_started else None
+        return replace(_UNKNOWN, container=named) if is_started else None
     verb = rest.index("run")
     # An option of docker with a value may be the address of another machine's.
     is_direct = place == 0 and all(word == "container" or "=" in word for word in rest[:verb])
     return _run(runtime, rest[verb + 1 :], call.environment, is_direct)
 
 
-def _composed(words: Sequence[str], directory: str, read: ReadText) -> ContainerRun | None:
+def _composed(words: Sequence[str], directory: str, read: ReadText) -> ExporterCommand | None:
     given = [file for option, file in pairwise(words) if option in ("-f", "--file")]
     given += [word.removeprefix("--file=") for word in words if word.startswith("--file=")]
     paths = [os.path.join(directory, file) for file in given or _COMPOSE_FILES]
-    file = next((path for path in paths if _WORD.search(read(path))), "")
-    return ContainerRun(file=file) if file or any(map(_WORD.search, words)) else None
+    file = next((path for path in paths if WORD.search(read(path))), "")
+    is_exporter = file or any(map(WORD.search, words))
+    return replace(_UNKNOWN, compose_file=file) if is_exporter else None
 
 
 def _run(
     runtime: str, words: Sequence[str], environment: Mapping[str, str], is_direct: bool
-) -> ContainerRun | None:
+) -> ExporterCommand | None:
     options, rest = _split(words)
     if not rest or not _IMAGE.search(rest[0]):
         return None
     image, *arguments = rest
     for word in arguments[:2]:
-        if _WORD.search(os.path.basename(word)) and not word.startswith("-"):
+        if WORD.search(os.path.basename(word)) and not word.startswith("-"):
             arguments = arguments[arguments.index(word) + 1 :]  # what it is called with
             break
     variables = {}
-    for name, value in options:
+    for option, value in options:
         variable, equals, text = value.partition("=")
-        if name in ("-e", "--env") and (equals or variable in environment):
+        if option in ("-e", "--env") and (equals or variable in environment):
             variables[variable] = text if equals else environment[variable]
     last = dict(options)
-    command = ExporterCommand(
-        Form.CONTAINER, tuple(arguments), variables, runtime, image, last.get("--name", "")
-    )
+    name = last.get("--name", "")
     has_hosts_network = "host" in (last.get("--network"), last.get("--net"))
     is_detached = "true" in (last.get("-d"), last.get("--detach"))
-    return ContainerRun(command, "", is_direct and has_hosts_network and not is_detached)
+    is_plain = is_direct and has_hosts_network and not is_detached
+    return ExporterCommand(
+        Form.CONTAINER, tuple(arguments), variables, runtime, image, name, is_plain=is_plain
+    )
 
 
 def _split(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:

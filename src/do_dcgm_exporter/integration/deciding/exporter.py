@@ -24,7 +24,9 @@ class ExporterCommand:
     """The command of an exporter.
 
     ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
-    container it is the runtime, and ``image`` and ``container`` are its names.
+    container it is the runtime, ``image`` and ``container`` are its names, ``compose_file``
+    describes it if Compose runs it, and ``is_plain`` is whether the command is nothing but
+    ``docker run`` that stays in the foreground and has the host's network.
     """
 
     form: Form
@@ -33,6 +35,8 @@ class ExporterCommand:
     program: str = ""
     image: str = ""
     container: str = ""
+    compose_file: str = ""
+    is_plain: bool = False
 
     @property
     def remote(self) -> str | None:
@@ -45,9 +49,8 @@ class UnitExporter:
     """A unit that is an exporter.
 
     ``processes`` are those of its control group, or of its container, that have DCGM's
-    library mapped. ``source`` is a fingerprint of the files that say how the unit
-    runs, without our drop-in, and ``names_engine`` is whether one of them has the engine's
-    variable. ``library_major`` is 0 where it is not known.
+    library mapped. ``source`` and ``names_engine`` are those of SeenUnit; ``library_major`` is
+    0 where it is not known.
     """
 
     view: UnitView

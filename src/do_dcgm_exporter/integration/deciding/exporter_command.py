@@ -9,19 +9,32 @@ from dataclasses import dataclass, replace
 from getopt import GetoptError, getopt
 from itertools import dropwhile
 
-from do_dcgm_exporter.integration.deciding import shell
-from do_dcgm_exporter.integration.deciding.container_run import ContainerRun, container_run
+from do_dcgm_exporter.integration.deciding import wrapper_script as shell
+from do_dcgm_exporter.integration.deciding.container_run import container_run
 from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form, Role
-from do_dcgm_exporter.integration.deciding.launchers import without_launchers
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, Call, NotUnderstood
-from do_dcgm_exporter.integration.deciding.wrapper_script import RESERVED, started_by
-from do_dcgm_exporter.integration.exporter_arguments import asks_only
+from do_dcgm_exporter.integration.deciding.wrapper_script import UNKNOWN, Call, NotUnderstood
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, asks_only
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs
-from do_dcgm_exporter.integration.looking.quoting import expanded
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 _DEEPEST = 4
 _SHELL_OPTIONS = ("bcefhlmpuvxBCEHo:", ("login", "noprofile", "norc", "posix"))
+# Short and long options as getopt(3) has them, and how many operands precede the command.
+# Options that do something else (env -i, taskset -p, setsid -f) are left out on purpose.
+_CHRT = "all-tasks batch fifo idle other rr reset-on-fork verbose sched-runtime= sched-period="
+_NUMACTL = "all localalloc balancing interleave= membind= cpunodebind= physcpubind= preferred="
+_LAUNCHERS: Mapping[str, tuple[str, str, int]] = {
+    "chrt": ("abfiorRvT:P:D:", f"{_CHRT} sched-deadline=", 1),
+    "env": ("vu:", "debug unset=", 0),
+    "exec": ("a:", "", 0),
+    "ionice": ("tc:n:", "ignore class= classdata=", 0),
+    "nice": ("n:0123456789", "adjustment=", 0),
+    "nohup": ("", "", 0),
+    "numactl": ("albi:m:N:C:p:P:", f"{_NUMACTL} preferred-many=", 0),
+    "setsid": ("cw", "ctty wait", 0),
+    "stdbuf": ("i:o:e:", "input= output= error=", 0),
+    "taskset": ("ac", "all-tasks cpu-list", 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class Judged:
     exporter: ExporterCommand | None = None
     role: Role | None = None
     script: str = ""
-    run: ContainerRun | None = None
+    run: ExporterCommand | None = None
 
 
 _NOTHING = Judged()
@@ -44,11 +57,8 @@ _NOTHING = Judged()
 def judge(view: UnitView, environment: Mapping[str, str], programs: Programs) -> Judged:
     """Judge the commands of a unit; ``environment`` is what its processes get."""
     for command in view.commands:
-        literal = "no-env-expand" in command.flags
-        words = list(command.argv) if literal else expanded(command.argv, environment)
-        # argv[0] may be anything: systemd.service(5), "@".
-        call = Call((command.path, *words[1:]), environment, view.working_directory)
-        judged = _Judge(programs).judge(call)
+        words = tuple(command.words(environment))
+        judged = _Judge(programs).judge(Call(words, environment, view.working_directory))
         if judged.run and "run" not in command.argv:
             judged = replace(judged, exporter=None, role=Role.CONTAINER)  # it is in a variable
         if judged != _NOTHING:
@@ -72,7 +82,7 @@ class _Judge:
         if run is None:
             return self._program(call)
         if run.is_plain and not self.depth:
-            return Judged(run.command, run=run)
+            return Judged(run, run=run)
         return Judged(role=Role.CONTAINER, script=self.script, run=run)
 
     def _program(self, call: Call) -> Judged:
@@ -81,15 +91,16 @@ class _Judge:
         path = self.programs.find(call.words[0], call.directory)
         if os.path.basename(path) in SHELLS:
             return self._shell(call)
-        program = self.programs.identify(path)
-        if program.kind is Kind.SHELL_SCRIPT:
-            return self._through(program.text, path, replace(call, words=(path, *call.words[1:])))
-        if program.kind is Kind.OTHER or asks_only(call.words[1:]):
+        kind = self.programs.identify(path)
+        if kind is Kind.SHELL_SCRIPT:
+            caller = replace(call, words=(path, *call.words[1:]))
+            return self._through(self.programs.text(path), path, caller)
+        if kind is Kind.OTHER or asks_only(call.words[1:]):
             return _NOTHING
         form = Form.SCRIPT if self.depth else Form.PROGRAM
-        environment = {name: _shown(text) for name, text in call.environment.items()}
-        arguments = tuple(map(_shown, call.words[1:]))
-        return Judged(ExporterCommand(form, arguments, environment, path), script=self.script)
+        shown = {name: text.replace(UNKNOWN, "?") for name, text in call.environment.items()}
+        arguments = tuple(word.replace(UNKNOWN, "?") for word in call.words[1:])
+        return Judged(ExporterCommand(form, arguments, shown, path), script=self.script)
 
     def _shell(self, call: Call) -> Judged:
         """Judge ``sh -c TEXT NAME ARGUMENT…`` and ``sh FILE ARGUMENT…``."""
@@ -112,7 +123,7 @@ class _Judge:
             return _NOTHING
         inside = _Judge(self.programs, path, self.depth + 1)
         try:
-            return inside.judge(started_by(text, caller, self.programs.text))
+            return inside.judge(shell.started_by(text, caller, self.programs.text))
         except NotUnderstood:
             return inside.mentioned(text, caller.directory)
 
@@ -121,7 +132,7 @@ class _Judge:
         inside = replace(self, depth=_DEEPEST)
         with suppress(NotUnderstood):
             for command in shell.commands(text):
-                words = [word for word in command.words if word not in RESERVED]
+                words = [word for word in command.words if word not in shell.RESERVED]
                 words = list(dropwhile(shell.ASSIGNMENT.match, words))
                 values = tuple(shell.value(word, lambda _: UNKNOWN) for word in words)
                 judged = inside.judge(Call(values, {}, directory))
@@ -130,5 +141,27 @@ class _Judge:
         return _NOTHING
 
 
-def _shown(text: str) -> str:
-    return text.replace(UNKNOWN, "?")
+def without_launchers(call: Call) -> Call:
+    """Return the command that env(1), nice(1), taskset(1) and their like end in.
+
+    Raises NotUnderstood where one does more than to become the command.
+    """
+    rest, environment = list(call.words), dict(call.environment)
+    while rest and (name := os.path.basename(rest[0])) in _LAUNCHERS:
+        short, long, operands = _LAUNCHERS[name]
+        try:
+            options, rest = getopt(rest[1:], short, long.split())
+        except GetoptError as error:
+            raise NotUnderstood(f"{name}: {error}") from error
+        rest = rest[operands:]
+        for option, value in options:
+            if option in ("-u", "--unset"):
+                if value == REMOTE_VARIABLE:
+                    raise NotUnderstood(f"{name} {option}")  # what we set would not reach it
+                environment.pop(value, None)
+        while name == "env" and rest and "=" in rest[0]:
+            variable, _, value = rest.pop(0).partition("=")
+            environment[variable] = value
+    if not rest:
+        raise NotUnderstood("a launcher without a command")
+    return replace(call, words=tuple(rest), environment=environment)

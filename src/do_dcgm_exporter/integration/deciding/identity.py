@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Sequence
 
-from do_dcgm_exporter.integration.deciding.container_run import ContainerRun
 from do_dcgm_exporter.integration.deciding.exporter import (
     ExporterCommand,
     Exporters,
@@ -17,7 +16,6 @@ from do_dcgm_exporter.integration.deciding.exporter import (
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
 from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, MAKERS_LABELS, Place, Places
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.control_groups import Kind as OwnerKind
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.units import SeenUnit
@@ -44,7 +42,7 @@ def exporters_in(
     left = list(containers)
     places = Places(engine)
     judgements = [(unit, judge(unit.view, unit.environment, programs)) for unit in units]
-    names = {judged.run.command.container for _, judged in judgements if judged.run}
+    names = {judged.run.container for _, judged in judgements if judged.run}
     for unit, judged in judgements:
         inside = _run_by(judged.run, left, names) if judged.run else []
         left = [one for one in left if one not in inside]
@@ -54,52 +52,47 @@ def exporters_in(
             # One with a PID namespace of its own is in the unit's group and not of the unit.
             main = {pid for pid, _ in unit.main}
             own |= {one.pid: one for one in processes if one.pid in main}
-            exporters.append(_exporter(unit, judged.exporter, tuple(own.values()), programs))
+            major = _library_major(judged.exporter, own.values(), programs)
+            found = (judged.exporter, tuple(own.values()), unit.source, unit.names_engine, major)
+            exporters.append(UnitExporter(unit.view, *found))
         elif role := _role(unit, judged):
-            file = judged.run.file if judged.run else ""
-            place = places.of_unit(unit.view, role, judged.script, file)
-            mentions.append(_mention(role, unit.view.name, own.values(), place))
+            place = places.of_unit(unit.view, role, judged)
+            mentions.append(_mention(role, unit.view.name, place, own.values()))
     for one in left:
-        name = f"container {one.name} ({one.runtime})"
-        mentions.append(_mention(Role.CONTAINER, name, one.processes, places.of_container(one)))
+        name, place = f"container {one.name} ({one.runtime})", places.of_container(one)
+        mentions.append(_mention(Role.CONTAINER, name, place, one.processes))
     named = {pid for mention in mentions for pid in mention.pids}
     named |= {process.pid for exporter in exporters for process in exporter.processes}
-    for process in processes:
-        if process.is_embedded and process.pid not in named:
-            role, place = places.of_process(process.owner)
-            mentions.append(_mention(role, _name(process), (process,), place))
+    unnamed = (one for one in processes if one.is_embedded and one.pid not in named)
+    mentions += [_mention(*places.of_process(one), (one,)) for one in unnamed]
     return Exporters(tuple(exporters), tuple(mentions))
 
 
 def _run_by(
-    run: ContainerRun, containers: Iterable[Container], names: Collection[str]
+    run: ExporterCommand, containers: Iterable[Container], names: Collection[str]
 ) -> list[Container]:
     """Return the containers that a command runs, by Compose's file, by name, or by what is run.
 
     ``names`` are those that commands give. A container without one cannot be told from others
     of the same image and arguments, so it has to be the only one.
     """
-    if run.file:
-        return [one for one in containers if run.file in _compose_files(one)]
-    plain = [one for one in containers if not any(map(_is_makers, one.labels))]
-    if run.command.container:
-        return [one for one in plain if one.name == run.command.container]
-    runtime = os.path.basename(run.command.program).removeprefix("nvidia-")
-    what = (runtime, run.command.image, run.command.arguments)
+    if file := run.compose_file:
+        return [one for one in containers if file in one.labels.get(CONFIG_FILES, "").split(",")]
+    plain = [
+        one
+        for one in containers
+        if not any(label.startswith(MAKERS_LABELS) for label in one.labels)
+    ]
+    if run.container:
+        return [one for one in plain if one.name == run.container]
+    runtime = os.path.basename(run.program).removeprefix("nvidia-")
+    what = (runtime, run.image, run.arguments)
     alike = [
         one
         for one in plain
         if one.name not in names and what == (one.runtime, one.image, one.arguments)
     ]
     return alike if len(alike) == 1 else []
-
-
-def _compose_files(container: Container) -> Sequence[str]:
-    return container.labels.get(CONFIG_FILES, "").split(",")
-
-
-def _is_makers(label: str) -> bool:
-    return label.startswith(MAKERS_LABELS)
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:
@@ -114,7 +107,7 @@ def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -
             return True  # another user's: /proc may hide them
         if command.form is Form.CONTAINER:
             return name in {os.path.basename(command.program), *_STARTERS}
-        kind = programs.identify(program).kind
+        kind = programs.identify(program)
         if kind is Kind.EXPORTER:
             return True
         if name not in _WAITING and kind is not Kind.SHELL_SCRIPT:
@@ -133,30 +126,16 @@ def _role(unit: SeenUnit, judged: Judged) -> Role | None:
     return judged.role
 
 
-def _exporter(
-    unit: SeenUnit,
-    command: ExporterCommand,
-    processes: tuple[DcgmProcess, ...],
-    programs: Programs,
-) -> UnitExporter:
+def _library_major(
+    command: ExporterCommand, processes: Iterable[DcgmProcess], programs: Programs
+) -> int:
     majors = {process.library_major for process in processes} - {0}
     if len(majors) == 1:
-        major = majors.pop()
-    elif command.image:
-        major = major_of_image(command.image)
-    else:
-        major = programs.library_major(command.program)
-    return UnitExporter(unit.view, command, processes, unit.source, unit.names_engine, major)
+        return majors.pop()
+    image, program = command.image, command.program
+    return major_of_image(image) if image else programs.library_major(program)
 
 
-def _mention(role: Role, name: str, processes: Iterable[DcgmProcess], place: Place) -> Mention:
+def _mention(role: Role, name: str, place: Place, processes: Iterable[DcgmProcess]) -> Mention:
     pids = tuple(process.pid for process in processes if process.is_embedded)
     return Mention(role, name, pids, *place)
-
-
-def _name(process: DcgmProcess) -> str:
-    if process.owner.kind is OwnerKind.NOTHING:
-        return f"{process.command} (pid {process.pid})"
-    if process.owner.kind is OwnerKind.CONTAINER:
-        return f"container {process.owner.name[:12]}"
-    return process.owner.name

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.deciding.exporter import Role
+from do_dcgm_exporter.integration.deciding.exporter_command import Judged
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner
+from do_dcgm_exporter.integration.looking.control_groups import Kind
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # Where Compose says which files describe a container.
@@ -85,11 +87,11 @@ class Places:
 
     engine: str
 
-    def of_unit(self, view: UnitView, role: Role, script: str, compose_file: str) -> Place:
+    def of_unit(self, view: UnitView, role: Role, judged: Judged) -> Place:
         """Return where a unit's exporter is set up: another file that it uses, or its own."""
-        own = view.source_path or view.fragment
-        if compose_file:
-            return self._place(compose_file, _COMPOSE)
+        own, script = view.source_path or view.fragment, judged.script
+        if judged.run and judged.run.compose_file:
+            return self._place(judged.run.compose_file, _COMPOSE)
         if own.endswith(".container"):
             return self._place(own, _QUADLET)
         if role is Role.CONTAINER:
@@ -111,12 +113,14 @@ class Places:
                 return where % values, tuple(line % values for line in lines)
         return self._place(f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
 
-    def of_process(self, owner: Owner) -> tuple[Role, Place]:
-        """Return what a process is that belongs to nothing that was seen, and its place."""
-        role, where, lines = _OF_OWNERS[owner.kind]
-        if owner.pod:
+    def of_process(self, process: DcgmProcess) -> tuple[Role, str, Place]:
+        """Return what a process is that belongs to nothing that was seen, its name and place."""
+        role, where, lines = _OF_OWNERS[process.owner.kind]
+        if process.owner.pod:
             where, lines = "what describes its pod", _POD
-        return role, self._place(where, lines)
+        name = f"{process.command} (pid {process.pid})"
+        name = process.belongs_to if process.owner.name else name
+        return role, name, self._place(where, lines)
 
     def _place(self, where: str, lines: Sequence[str]) -> Place:
         values = {"engine": self.engine, "service": "dcgm-exporter"}

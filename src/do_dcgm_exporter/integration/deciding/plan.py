@@ -7,7 +7,6 @@ from enum import Enum
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
-from do_dcgm_exporter.integration.deciding.drop_in import text_for
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import (
     DropIn,
@@ -15,6 +14,7 @@ from do_dcgm_exporter.integration.deciding.records import (
     Record,
     Records,
     settings_of,
+    text_for,
 )
 from do_dcgm_exporter.integration.exporter_arguments import is_local
 from do_dcgm_exporter.integration.looking.configuration import Choice
@@ -75,21 +75,12 @@ class Circumstances:
     """What all decisions depend on. ``engine`` is None while it has not been asked.
 
     ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
-    ``retry`` is whether refusals are forgotten.
     """
 
     choice: Choice
     address: EngineAddress
     engine: EngineAnswer | None = None
     engine_is_expected: bool = True
-    retry: bool = False
-
-
-def needs_engine(exporter: UnitExporter, records: Records, now: Circumstances) -> bool:
-    """Return whether a decision depends on what the engine answers."""
-    fits = EngineAnswer(Condition.ANSWERS, engine=f"{exporter.library_major or 4}.0.0")
-    asked, unasked = (decide(exporter, records, replace(now, engine=e)) for e in (fits, None))
-    return asked != unasked
 
 
 def is_loaded(exporter: UnitExporter) -> bool:
@@ -103,12 +94,10 @@ def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bo
     A variable goes on being right when the rest of the unit changes. A container's whole
     command stands in the drop-in, and a variable hides one that somebody has set since.
     """
-    if not is_loaded(exporter):
-        return False
-    if not ours.record.engine == str(address) == exporter.command.remote:
-        return True
-    hides = exporter.command.form is Form.CONTAINER or exporter.names_engine
-    return hides and ours.record.source != exporter.source
+    is_right = ours.record.engine == str(address) == exporter.command.remote
+    if exporter.command.form is Form.CONTAINER or exporter.names_engine:
+        is_right = is_right and ours.record.source == exporter.source
+    return is_loaded(exporter) and not is_right
 
 
 def tried_with(exporter: UnitExporter, address: EngineAddress) -> str:
@@ -118,11 +107,7 @@ def tried_with(exporter: UnitExporter, address: EngineAddress) -> str:
 
 def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Decision:
     """Decide about one unit."""
-    judge = _Judge(exporter, records.ours.get(exporter.name), records, now)
-    if foreign := records.foreign.get(exporter.name):
-        reason = Reason.FORBIDDEN if foreign is Foreign.FORBIDDEN else Reason.EDITED
-        return judge.goal(Goal.UNTOUCHED, reason, foreign.value.format(path_of(exporter.name)))
-    return judge.decide()
+    return _Judge(exporter, records.ours.get(exporter.name), records, now).decide()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,54 +119,54 @@ class _Judge:
     records: Records
     now: Circumstances
 
-    def goal(self, goal: Goal, reason: Reason = Reason.NONE, why: str = "") -> Decision:
-        """Decide."""
-        return Decision(self.exporter.name, goal, reason, why)
-
     def decide(self) -> Decision:
-        """Decide about a unit whose drop-in, if it has one, is ours."""
+        """Decide about it."""
+        name, remote = self.exporter.name, self.exporter.command.remote
+        if foreign := self.records.foreign.get(name):
+            reason = Reason.FORBIDDEN if foreign is Foreign.FORBIDDEN else Reason.EDITED
+            return Decision(name, Goal.UNTOUCHED, reason, foreign.value.format(path_of(name)))
         ours = self.ours if is_loaded(self.exporter) else None
-        remote = self.exporter.command.remote
         if remote is not None and not ours:
-            reason = (
-                Reason.CLIENT if is_local(remote, {self.now.address.port}) else Reason.ELSEWHERE
-            )
-            return self._give_up(reason, f"told to use {remote or 'an engine'}")
+            is_here = is_local(remote, {self.now.address.port})
+            why = f"told to use {remote or 'an engine'}"
+            return self._give_up(Reason.CLIENT if is_here else Reason.ELSEWHERE, why)
         if self.now.choice is Choice.LEAVE:
             return self._give_up(Reason.CHOSEN, "it is left by choice")
         if self.now.choice is Choice.STOP:
-            return self.goal(Goal.STOPPED)
+            return Decision(name, Goal.STOPPED)
         return self._keep(ours) if ours else self._rewrite()
 
     def _give_up(self, reason: Reason, why: str) -> Decision:
         """Leave it, and undo what was done to it."""
-        is_changed = self.ours or self.exporter.name in self.records.stopped
-        return self.goal(Goal.ORIGINAL if is_changed else Goal.UNTOUCHED, reason, why)
+        name = self.exporter.name
+        is_changed = self.ours or name in self.records.stopped
+        return Decision(name, Goal.ORIGINAL if is_changed else Goal.UNTOUCHED, reason, why)
 
     def _keep(self, ours: DropIn) -> Decision:
         """Keep a client, unless the engine has become one of another release."""
         engine, view, record = self.now.engine, self.exporter.view, ours.record
-        if engine and engine.answers and engine.major and not self._fits(engine):
+        is_down = not view.is_running
+        if is_down and engine and engine.answers and engine.major and not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
         if view.is_in_trouble:
             return self._in_trouble(record)
         if record.proven or not view.is_running:
-            return self.goal(Goal.CLIENT, Reason.CLIENT, f"rewritten to {record.engine}")
+            why = f"rewritten to {record.engine}"
+            return Decision(view.name, Goal.CLIENT, Reason.CLIENT, why)
         if engine is None or not engine.answers:
-            return self.goal(Goal.UNTOUCHED, Reason.ENGINE, self._unusable())
-        return self.goal(Goal.CLIENT)
+            return Decision(view.name, Goal.UNTOUCHED, Reason.ENGINE, self._unusable())
+        return Decision(view.name, Goal.CLIENT)
 
     def _in_trouble(self, record: Record) -> Decision:
         """Give up a client that never worked, or waits for an engine that will not come."""
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
-            if not record.proven and view.invocation != record.invocation:
-                why = f"it does not run as a client: journalctl -u {view.name}"
-                return self._give_up(Reason.REFUSED, why)
-            return self.goal(Goal.CLIENT, Reason.DOWN)
+            if record.proven or view.invocation == record.invocation:
+                return Decision(view.name, Goal.CLIENT, Reason.DOWN)
+            return self._give_up(Reason.REFUSED, f"it does not run as a client: {view.log}")
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
             return self._give_up(Reason.ENGINE, self._unusable())
-        return self.goal(Goal.CLIENT, Reason.DOWN, self._unusable())
+        return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())
 
     def _rewrite(self) -> Decision:
         """Make it a client, if it can be one now."""
@@ -194,25 +179,22 @@ class _Judge:
         if not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
         tried, *reason = self.records.refused.get(exporter.name, [""])
-        if tried == tried_with(exporter, self.now.address) and not self.now.retry:
+        if tried == tried_with(exporter, self.now.address):
             return self._give_up(Reason.REFUSED, "".join(reason))
-        text = text_for(exporter.view, exporter.command, self._record())
+        old = self.ours.record if self.ours else self._fresh_record()
+        address, source = str(self.now.address), exporter.source
+        record = replace(old, engine=address, source=source, proven=False)
+        text = text_for(exporter.view, exporter.command, record)
         restart = self.ours is not None and settings_of(text) != settings_of(self.ours.text)
         return Decision(exporter.name, Goal.CLIENT, text=text, restart=restart)
 
-    def _record(self) -> Record:
+    def _fresh_record(self) -> Record:
         name, view = self.exporter.name, self.exporter.view
         stopped = self.records.stopped.get(name)
-        fresh = Record(
+        return Record(
             invocation=view.invocation,
             was_active=view.is_running or (stopped is not None and stopped.was_active),
             made_folder=name not in self.records.folders,
-        )
-        return replace(
-            self.ours.record if self.ours else fresh,
-            engine=str(self.now.address),
-            source=self.exporter.source,
-            proven=False,
         )
 
     def _unusable(self) -> str:

@@ -14,13 +14,37 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking import our_files
+from do_dcgm_exporter.integration.looking.quoting import command_line, quoted
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView
 
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
 _SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
 # Of version 0.1.0, whose drop-ins have a seal and no record.
 _ENGINE = re.compile(r'^Environment="?DCGM_REMOTE_HOSTENGINE_INFO=([^"\n]*)', re.MULTILINE)
+
+# An engine that restarts is back in seconds. A client that fails to start for five minutes is
+# examined, and waits: our drop-in of the engine's unit starts it again.
+_SETTINGS = f"""\
+[Unit]
+After={ENGINE_SERVICE}
+# A client exits when its engine is away or restarts, so systemd starts it again.
+StartLimitIntervalSec=1h
+StartLimitBurst=30
+OnFailure={COMMAND}.service
+
+[Service]
+Restart=always
+RestartSec=10
+"""
+_PREFIXES = {
+    "ignore-failure": "-", "no-env-expand": ":", "privileged": "+", "no-setuid": "!",
+    "ambient": "!!",
+}  # fmt: skip
 
 
 class NotUnderstood(ValueError):
@@ -93,20 +117,23 @@ class Records:
         """The units that something was done to."""
         return tuple(dict.fromkeys([*self.ours, *self.stopped]))
 
+    def of(self, unit: str) -> tuple[DropIn | None, StoppedUnit | None]:
+        """Return what was done to a unit."""
+        return self.ours.get(unit), self.stopped.get(unit)
+
 
 def records_in(files: our_files.OurFiles) -> Records:
     """Understand the files."""
     complaints: list[str] = []
-    old, by_hand = _old_units(files.old_state or '{"format": 1}', complaints)
+    stopped, by_hand = _of_old_state(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
-    found = {unit: _drop_in(unit, text, old) for unit, text in files.drop_ins.items()}
+    found = {unit: _drop_in(unit, text) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
-        found.setdefault(unit, _drop_in(unit, text, old, withdrawn=True))
-    stopped = {unit: _stopped(one) for unit, one in old.items() if one["change"] == "stopped"}
+        found.setdefault(unit, _drop_in(unit, text, withdrawn=True))
     for unit, text in files.stopped.items():
         try:
             stopped[unit] = _stopped(_data(text))
-        except NotUnderstood as error:
+        except (TypeError, ValueError) as error:
             complaints.append(f"{our_files.STOPPED}/{unit} cannot be understood ({error})")
     return Records(
         {unit: one for unit, one in found.items() if isinstance(one, DropIn)},
@@ -120,25 +147,44 @@ def records_in(files: our_files.OurFiles) -> Records:
     )
 
 
-def _drop_in(
-    unit: str, text: str, old: Mapping[str, Any], *, withdrawn: bool = False
-) -> DropIn | Foreign:
+def _drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.
     if not is_sealed(text) or our_files.path_of(unit) not in text:
         return Foreign.EDITED
-    if unit in old and not _RECORD.search(text):
-        record = _old_record(old[unit])
-    else:
-        try:
-            record = record_of(text)
-        except NotUnderstood:
-            return Foreign.NEWER
-    return DropIn(text, record, withdrawn)
+    try:
+        return DropIn(text, record_of(text), withdrawn)
+    except NotUnderstood:
+        return Foreign.NEWER
 
 
 # Drop-ins
+
+
+def text_for(view: UnitView, command: ExporterCommand, record: Record) -> str:
+    """Return the drop-in that makes a unit's exporter a client of ``record.engine``."""
+    header = (
+        f"# Written by {COMMAND}; '{COMMAND} restore' removes it.\n"
+        "# Once you edit it, it is yours and stays. To forbid it:\n"
+        f"# ln -sf /dev/null {our_files.path_of(view.name)}\n"
+    )
+    variable = f"{REMOTE_VARIABLE}={record.engine}"
+    lines = [f"Environment={quoted(variable)}"]
+    if command.form is Form.CONTAINER:
+        (run,) = view.commands  # only a oneshot has several: systemd.service(5)
+        # Not with -r at the end: Go's flags end at the first word that is none.
+        place = run.argv.index("run") + 1
+        words = (*run.argv[:place], "-e", variable, *run.argv[place:])
+        lines = ["ExecStart=", f"ExecStart={_exec_start(run, words)}"]
+    return sealed(header, record, _SETTINGS + "\n".join(lines) + "\n")
+
+
+def _exec_start(command: ExecCommand, words: tuple[str, ...]) -> str:
+    prefix = "".join(_PREFIXES.get(flag, "") for flag in command.flags)
+    if command.argv[:1] != (command.path,):
+        prefix, words = prefix + "@", (command.path, *words)
+    return prefix + command_line(words)
 
 
 def sealed(header: str, record: Record, settings: str) -> str:
@@ -165,7 +211,7 @@ def record_of(text: str) -> Record:
         data = _data(line[1])
         return Record(**{name: data[name] for name in Record.__dataclass_fields__ if name in data})
     engine = _ENGINE.search(text)
-    return Record(engine[1] if engine else "")
+    return Record(engine[1] if engine else "", proven=False)
 
 
 def settings_of(text: str) -> str:
@@ -187,11 +233,8 @@ def text_of(stopped: StoppedUnit) -> str:
 
 
 def _stopped(data: Mapping[str, Any]) -> StoppedUnit:
-    try:
-        links = tuple((path, target) for path, target in data.get("links", ()))
-        return StoppedUnit(bool(data.get("was_active", True)), links)
-    except (TypeError, ValueError) as error:
-        raise NotUnderstood(f"its links are {data['links']!r}") from error
+    links = tuple((path, target) for path, target in data.get("links", ()))
+    return StoppedUnit(bool(data.get("was_active", True)), links)
 
 
 def _data(text: str) -> Mapping[str, Any]:
@@ -205,23 +248,15 @@ def _data(text: str) -> Mapping[str, Any]:
     return data
 
 
-def _old_units(text: str, complaints: list[str]) -> tuple[Mapping[str, Any], str]:
-    """Return what version 0.1.0 remembered of units, and what else it has stopped."""
+def _of_old_state(text: str, complaints: list[str]) -> tuple[dict[str, StoppedUnit], str]:
+    """Return the units that version 0.1.0 has stopped, and what else, which only people undo."""
     try:
         data = _data(text)
-        units = {entry["unit"]: entry for entry in data.get("units", ())}
-        for entry in units.values():
-            _stopped(entry), _old_record(entry), entry["change"]
+        units = data.get("units", ())
+        stopped = {one["unit"]: _stopped(one) for one in units if one["change"] == "stopped"}
         others = [one["kept_as"] for one in data.get("containers", ())]
         others += ["the engine of the snap dcgm"] if data.get("snap") else []
-    except (NotUnderstood, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         complaints.append(f"{our_files.OLD_STATE} cannot be understood ({error})")
         return {}, ""
-    return units, ", ".join(others)
-
-
-def _old_record(entry: Mapping[str, Any]) -> Record:
-    return Record(
-        entry["engine"], entry["source"], was_active=entry["was_active"],
-        made_folder=(entry["drop_in"] or {}).get("made_directory", False), proven=entry["settled"],
-    )  # fmt: skip
+    return stopped, ", ".join(others)

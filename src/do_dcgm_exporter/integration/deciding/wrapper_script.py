@@ -1,22 +1,50 @@
-"""Shell scripts that start one program and nothing else.
+"""Shell scripts that start one program and nothing else, and as much of the shell as they use.
 
 These statements are understood; any other might be done again by a restart, and is refused:
 
     NAME=WORD   export NAME=WORD   set -OPTION   cd DIRECTORY   . FILE   echo WORD   exit
     TEST && STATEMENT   TEST || STATEMENT   if TEST; then STATEMENTS; else STATEMENTS; fi
     PROGRAM ARGUMENTS   as the last one, in all cases
+
+shlex(3) forgets what was quoted and takes a ``#`` in a word for a comment, so that it cannot
+tell ``'$X'`` from ``$X``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
-from do_dcgm_exporter.integration.deciding import shell
-from do_dcgm_exporter.integration.deciding.shell import UNKNOWN, NotUnderstood
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+
+# Stands in a word for what only shows when the script runs.
+UNKNOWN = "\0"
+
+_NAME = r"(?:[A-Za-z_]\w*|\d)"
+_VARIABLE = rf"""\$(?:{_NAME}|[@*#?$!-]|\{{{_NAME}(?:-|:-[^{{}}$"'`\\]*)?\}})"""
+# Programs that change nothing.
+_SUBSTITUTION = (
+    r"\$\((?:basename|cat|dirname|echo|hostname|nproc|printf|pwd|readlink|realpath|uname)"
+    r"""(?:[ ]+(?:[^\s()"'`|;&<>\\]+|"[^()"`\\]*"|'[^']*'))*\)"""
+)
+_PART = rf"""'[^']*'|"(?:[^"\\$`]|\\.|{_SUBSTITUTION}|{_VARIABLE})*"|\\[^\n]"""
+_PART += rf"""|{_SUBSTITUTION}|{_VARIABLE}|[^\s;&|()<>'"\\`$]"""
+_FLAGS = re.VERBOSE | re.DOTALL | re.ASCII
+_TOKEN = re.compile(
+    rf"""(?:[ \t]|\\\n)+|\#[^\n]*
+    |(?P<redirection>(?:\d*|&)(?:>>|>&|<&|>|<)(?!<))
+    |(?P<operator>&&|\|\||;;|[\n;&|()])
+    |(?P<word>(?:{_PART})+)""",
+    _FLAGS,
+)
+_PARTS = re.compile(_PART, _FLAGS)
+_EXPANSIONS = re.compile(rf"{_SUBSTITUTION}|{_VARIABLE}|\\.", _FLAGS)
+_HARMLESS_TARGETS = frozenset({"/dev/null", "1", "2", "-"})
+_OWN_DIRECTORY = re.compile(r'\$\(dirname +"?\$0"?\)')
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 
 _DEEPEST = 3
 _ENDS = frozenset({"\n", ";"})
@@ -39,8 +67,112 @@ _OF_THE_SYSTEM = frozenset(
      "#", "?", "$", "!", "-"}
 )  # fmt: skip
 
+# Returns the value of a variable, nothing of one that is not set.
+Lookup = Callable[[str], str]
+# Returns the text of a file, nothing of one that is not there.
+ReadText = Callable[[str], str]
 
-def started_by(text: str, caller: shell.Call, read: shell.ReadText) -> shell.Call:
+
+class NotUnderstood(Exception):
+    """Raised for a command that does more than to start a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A program and its arguments, its environment, and the directory that it starts in."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A simple command: its words as they are written, and the operator that follows it.
+
+    ``is_redirected`` is whether it reads or writes a file.
+    """
+
+    words: tuple[str, ...]
+    is_redirected: bool
+    operator: str
+
+
+def commands(text: str) -> Iterator[Command]:
+    """Yield the simple commands of a script. Raises NotUnderstood where it cannot go on."""
+    words: list[str] = []
+    is_redirected = is_target = False
+    position = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        if token is None:
+            raise NotUnderstood(text[position:].partition("\n")[0])
+        position = token.end()
+        if token["redirection"]:
+            is_target = True
+        elif token["word"] and is_target:
+            is_redirected = is_redirected or token["word"] not in _HARMLESS_TARGETS
+            is_target = False
+        elif token["word"]:
+            words.append(token["word"])
+        elif token["operator"]:
+            yield Command(tuple(words), is_redirected, token["operator"])
+            words, is_redirected = [], False
+    yield Command(tuple(words), is_redirected, "\n")
+
+
+def value(word: str, lookup: Lookup) -> str:
+    """Return what a word is without being split: the value of an assignment, a file's name."""
+    return "".join(_text(part[0], lookup) for part in _PARTS.finditer(word))
+
+
+def fields(word: str, lookup: Lookup, positional: Sequence[str]) -> list[str]:
+    """Return the words that a word becomes. Raises NotUnderstood if that cannot be known."""
+    if word == '"$@"':
+        return list(positional)
+    if "$@" in word and word != "$@":
+        raise NotUnderstood(word)
+    found, is_quoted = [""], False
+    for part in _PARTS.finditer(word):
+        text = _text(part[0], lookup)
+        if part[0][0] != "$":
+            found[-1] += text
+            is_quoted = True
+        elif UNKNOWN in text:
+            raise NotUnderstood(part[0])
+        else:
+            first, *others = re.split(r"\s+", text)
+            found[-1] += first
+            found += others
+    return [one for one in found if one] or ([""] if is_quoted else [])
+
+
+def _text(part: str, lookup: Lookup) -> str:
+    if part[0] == "'":
+        return part[1:-1]
+    if part[0] == "\\":
+        return part[1:]
+    if part[0] == '"':
+        return _EXPANSIONS.sub(lambda match: _expanded(match[0], lookup), part[1:-1])
+    return _expanded(part, lookup) if part[0] == "$" else part
+
+
+def _expanded(text: str, lookup: Lookup) -> str:
+    """Expand a variable, a substitution, or a backslash in double quotes."""
+    if text[0] == "\\":
+        return text[1:] if text[1] in '$`"\\' else text.replace("\\\n", "")
+    if text.startswith("$("):
+        return os.path.dirname(lookup("0")) or "." if _OWN_DIRECTORY.fullmatch(text) else UNKNOWN
+    name, dash, default = text.strip("${}").partition("-")
+    if dash and name:
+        return lookup(name.rstrip(":")) or default
+    return lookup(name or text[1:])
+
+
+# What a script does
+
+
+def started_by(text: str, caller: Call, read: ReadText) -> Call:
     """Return the one command that a script starts; ``caller`` is how the script is called.
 
     Raises NotUnderstood if it does more, or less.
@@ -55,8 +187,8 @@ def started_by(text: str, caller: shell.Call, read: shell.ReadText) -> shell.Cal
 class _Run:
     """A run of a script. What it may do or not leaves unknown values behind."""
 
-    def __init__(self, caller: shell.Call, read: shell.ReadText) -> None:
-        self.started: shell.Call | None = None
+    def __init__(self, caller: Call, read: ReadText) -> None:
+        self.started: Call | None = None
         self._caller = caller
         self._read = read
         self._variables = dict(caller.environment)
@@ -69,18 +201,14 @@ class _Run:
         """Go through all commands."""
         ifs: list[bool] = []  # of each that is open, whether its branch is taken for certain
         before, is_certain = "\n", True
-        for command in shell.commands(text):
+        for command in commands(text):
             words = list(command.words)
             while before in _ENDS and words and words[0] in _BRANCHES:
                 word = words.pop(0)
                 if word == "if":
                     ifs.append(False)
-                elif word == "then":
-                    ifs[-1:] = [is_certain]
-                elif word == "else":
-                    ifs[-1:] = [False]
                 else:
-                    ifs[-1:] = []
+                    ifs[-1:] = [] if word == "fi" else [word == "then" and is_certain]
             if words:
                 is_certain = is_certain or before in _ENDS
                 self._command(words, command, is_certain and all(ifs))
@@ -94,8 +222,8 @@ class _Run:
         test = _FILE_TEST.fullmatch(" ".join(words))
         return bool(self._read(self._path([test[1]]))) if test else words[0] not in _TESTS
 
-    def _command(self, words: list[str], command: shell.Command, is_certain: bool) -> None:
-        own = list(takewhile(shell.ASSIGNMENT.match, words))
+    def _command(self, words: list[str], command: Command, is_certain: bool) -> None:
+        own = list(takewhile(ASSIGNMENT.match, words))
         name, *arguments = words[len(own) :] or [""]
         is_program = bool(name) and name not in _OF_THE_SHELL
         if command.operator not in _ENDS | {"&&", "||"} or name in RESERVED:
@@ -110,22 +238,18 @@ class _Run:
             self._start([name, *arguments], own)
         elif command.is_redirected or (name and own):
             raise NotUnderstood(f"what is done to {name}")
-        else:
-            self._assign(own, is_certain, export=self._exports_all)
-            self._do(name, arguments, is_certain)
-
-    def _do(self, name: str, words: Sequence[str], is_certain: bool) -> None:
-        """Do what a command of the shell itself does, if it is one with an effect."""
-        if name == "export":
-            self._assign(words, is_certain, export=True)
+        elif name == "export":
+            self._assign(arguments, is_certain, export=True)
         elif name == "set":
-            self._set(words, is_certain)
+            self._set(arguments, is_certain)
         elif name == "cd":
-            self._directory = self._path(words)
+            self._directory = self._path(arguments)
         elif name in (".", "source"):
-            self._source(self._path(words), is_certain)
+            self._source(self._path(arguments), is_certain)
         elif name in ("exit", "return") and is_certain and not self.started:
             raise NotUnderstood(f"{name} before the program")
+        else:
+            self._assign(own, is_certain, export=self._exports_all)
 
     def _assign(self, words: Sequence[str], is_certain: bool, *, export: bool) -> None:
         for word in words:
@@ -160,7 +284,7 @@ class _Run:
 
     def _start(self, words: Sequence[str], own: Sequence[str]) -> None:
         given = self._caller.words[1:]
-        found = [field for word in words for field in shell.fields(word, self._lookup, given)]
+        found = [field for word in words for field in fields(word, self._lookup, given)]
         for before, word in zip(["", *found], found, strict=False):
             if word.startswith(UNKNOWN) and not before.startswith("-"):
                 raise NotUnderstood(f"what {words[0]} is told only shows when it runs")
@@ -168,7 +292,7 @@ class _Run:
         environment = {name: self._variables.get(name, "") for name in self._exported}
         if not found or UNKNOWN in environment.get(REMOTE_VARIABLE, ""):
             raise NotUnderstood("what it starts only shows when it runs")
-        self.started = shell.Call(tuple(found), environment, self._directory)
+        self.started = Call(tuple(found), environment, self._directory)
 
     def _path(self, words: Sequence[str]) -> str:
         path = os.path.join(self._directory, *map(self._value, words))
@@ -177,7 +301,7 @@ class _Run:
         return path
 
     def _value(self, word: str) -> str:
-        return shell.value(word, self._lookup)
+        return value(word, self._lookup)
 
     def _lookup(self, name: str) -> str:
         if name in ("@", "*"):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from do_dcgm_exporter.errors import ExporterError
 
@@ -50,7 +51,12 @@ def run(*command: str, timeout: float) -> str:
     try:
         printed, complained = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        _end(process)
+        _kill(process)
+        # Pipes that somebody else still holds are not waited for.
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nobody can end it
+            process.wait(timeout=0.5)
         raise CommandTimedOut(command, f"no answer within {timeout:g} s") from error
     finally:
         _running.discard(process)
@@ -66,20 +72,6 @@ def end_all() -> None:
         _kill(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill the group; pipes that somebody else still holds are not waited for."""
-    _kill(process)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-    try:
-        process.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        pass  # stuck in the kernel: nobody can end it
-
-
 def _kill(process: subprocess.Popen[str]) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # it has just ended
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has just ended

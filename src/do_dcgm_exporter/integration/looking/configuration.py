@@ -19,11 +19,10 @@ from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import environment_of
 
 _PROGRAM = "do-dcgm-exporter"
-_LOCAL = ("localhost", "::1")
 
 
 class Choice(Enum):
@@ -36,23 +35,13 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntegrationSettings:
-    """The part of the configuration that is looked at here.
-
-    ``forward_url`` is empty when nothing is forwarded.
-    """
+    """The part of the configuration that is looked at here."""
 
     choice: Choice = Choice.REWRITE
     engine: EngineAddress = field(default_factory=EngineAddress)
     engine_unit: str = "nvidia"
     address: ListenAddress = field(default_factory=lambda: ListenAddress("", 9401))
     bindings: Path | None = None
-    forward_url: str = ""
-
-    @property
-    def engine_is_local(self) -> bool:
-        """Whether the engine is one of this machine."""
-        host = self.engine.host
-        return bool(self.engine.socket_path) or host in _LOCAL or host.startswith("127.")
 
     @property
     def local_engine(self) -> EngineAddress:
@@ -60,20 +49,25 @@ class IntegrationSettings:
 
         Ours may be on another machine, or behind a socket.
         """
-        if self.engine_is_local and not self.engine.socket_path:
-            return self.engine
-        return EngineAddress()
+        is_usable = self.engine.is_local and not self.engine.socket_path
+        return self.engine if is_usable else EngineAddress()
 
 
 def settings_of_service(
     host: Host, systemd: Systemd, environ: Mapping[str, str]
 ) -> IntegrationSettings:
     """Read the configuration as our service does. Raises ConfigurationError."""
+    return read_as_service(host, own_service(host, systemd)[0], environ)
+
+
+def own_service(
+    host: Host, systemd: Systemd, seconds: float = ANSWER_SECONDS
+) -> tuple[UnitView | None, str]:
+    """Look at our own unit; return it, or why it could not be looked at."""
     try:
-        view = systemd.view(OWN_SERVICE) if host.runs_systemd else None
-    except CommandFailed:
-        view = None
-    return read_as_service(host, view, environ)
+        return systemd.view(OWN_SERVICE, seconds) if host.runs_systemd else None, ""
+    except CommandFailed as error:
+        return None, f"own service, so its drop-ins are not known: {error}"
 
 
 def read_as_service(
@@ -118,5 +112,4 @@ def _read(
         engine_unit=values["engine"],
         address=settings.address,
         bindings=settings.dcgm_bindings,
-        forward_url=settings.forward_url if settings.forward else "",
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from do_dcgm_exporter.integration.exporter_arguments import WORD
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
@@ -18,7 +18,6 @@ RUNTIMES = ("docker", "podman")
 # socket, and asking podman makes its storage.
 _SIGNS = {"docker": "/run/docker.pid", "podman": "/var/lib/containers/storage"}
 _ANSWER_SECONDS = 3.0
-_WORD = re.compile(r"dcgm[-_]exporter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def _container(runtime: str, inspected: Mapping[str, Any], processes: Processes)
     config = inspected.get("Config") or {}
     words = [str(inspected.get("Path") or ""), *(inspected.get("Args") or ())]
     # NVIDIA's image calls the exporter by a script that passes its arguments on.
-    names = [word for word in words[:2] if _WORD.search(word)]
+    names = [word for word in words[:2] if WORD.search(word)]
     return Container(
         runtime,
         str(inspected.get("Name") or "").lstrip("/"),

@@ -14,6 +14,7 @@ _CONTAINER = re.compile(
     r"(?:/|docker-|libpod-|libpod-payload-|crio-|cri-containerd[-:])([0-9a-f]{64})"
     r"(?:\.scope)?(?:/|$)"
 )
+_SYSTEMDS_GROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
 _USER_MANAGER = re.compile(r"user@(\d+)\.service")
 
 
@@ -66,19 +67,12 @@ def owner_of(proc: Path, process: str) -> Owner:
 
 def _group(proc: Path, process: str) -> str:
     """Return systemd's control group of a process: cgroup 2, or its hierarchy of version 1."""
-    lines = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace").splitlines()
-    paths = [
-        line.split(":", 2)[2]
-        for line in lines
-        if line.startswith("0::") or ":name=systemd:" in line
-    ]
+    text = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace")
     # Only one of them is systemd's where both are mounted.
-    return max(paths, key=len, default="")
+    return max(_SYSTEMDS_GROUP.findall(text), key=len, default="")
 
 
 def _is_in_other_namespace(proc: Path, process: str) -> bool:
     """Return whether a process has another id where it lives: proc_pid_status(5), NSpid."""
-    for line in read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines():
-        if line.startswith(b"NSpid:"):
-            return len(line.split()) > 2
-    return False
+    lines = read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines()
+    return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in lines)

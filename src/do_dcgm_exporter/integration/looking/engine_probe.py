@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
-from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer, Profiling
+from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
@@ -39,9 +39,7 @@ def ask_engine(
         return EngineAnswer(Condition.HUNG, f"it does not answer within {timeout:g} s")
     except CommandFailed as error:
         return EngineAnswer(Condition.FAILED, error.reason)
-    data: dict[str, Any] = json.loads(answer.splitlines()[-1])
-    condition, profiling = Condition(data.pop("condition")), Profiling(data.pop("profiling"))
-    return EngineAnswer(condition, profiling=profiling, **data)
+    return EngineAnswer.from_json(answer.splitlines()[-1])
 
 
 def ask_starting_engine(
@@ -55,16 +53,12 @@ def ask_starting_engine(
     end = clock() + _LONGEST_START
     while True:
         answer = ask_engine(settings.local_engine, settings.bindings)
-        if answer.condition is not Condition.ABSENT or clock() >= end or not _starts(systemd):
-            return answer
-        sleep(0.5)
-
-
-def _starts(systemd: Systemd) -> bool:
-    try:
-        return systemd.view(ENGINE_SERVICE).will_run
-    except CommandFailed:
-        return False
+        with suppress(CommandFailed):
+            is_absent = answer.condition is Condition.ABSENT
+            if is_absent and clock() < end and systemd.view(ENGINE_SERVICE).will_run:
+                sleep(0.5)
+                continue
+        return answer
 
 
 def is_expected(view: UnitView | None, choice: str) -> bool:

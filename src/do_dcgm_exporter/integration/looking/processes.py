@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, rem
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
 from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import ports_at_other_ends, ports_of
+from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"
@@ -52,6 +53,13 @@ class DcgmProcess:
         return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
 
     @property
+    def belongs_to(self) -> str:
+        """What it belongs to: a unit, a session, a container, or nothing but itself."""
+        if self.container:
+            return f"container {self.container[:12]}"
+        return self.owner.name or self.command
+
+    @property
     def is_embedded(self) -> bool:
         """Whether it runs an engine of its own; a client between two engines does not."""
         return not self.is_client and self.told is None
@@ -73,10 +81,6 @@ class Processes:
         """The processes with an engine of their own."""
         return tuple(process for process in self.dcgm if process.is_embedded)
 
-    def of_unit(self, unit: str) -> tuple[DcgmProcess, ...]:
-        """Return the processes of a unit."""
-        return tuple(process for process in self.dcgm if process.unit == unit)
-
 
 def scan(host: Host, engine_port: int) -> Processes:
     """Look at all processes; ``engine_port`` leads to an engine even where none is seen."""
@@ -89,44 +93,23 @@ def scan(host: Host, engine_port: int) -> Processes:
             engines[int(process)] = ports_of(proc, process)
             continue
         try:
-            major = _library_major(proc, process)
+            library = _LIBRARY.search((proc / process / "maps").read_bytes())
         except PermissionError:
             # Threads of the kernel have no command line.
             unseen += bool(read_bytes(f"{proc}/{process}/cmdline", 1))
             continue
-        if major is not None and not _is_ours(proc, process):
-            majors[process] = major
-    ports = {engine_port}.union(*engines.values())
-    return Processes(tuple(_dcgm_processes(host, majors, ports)), engines, unseen)
-
-
-def _dcgm_processes(
-    host: Host, majors: Mapping[str, int], engine_ports: set[int]
-) -> Iterator[DcgmProcess]:
-    for process, major in majors.items():
-        program, owner = program_of(host.proc, process), owner_of(host.proc, process)
-        told = _told(host, process, program)
-        try:
-            is_client = not engine_ports.isdisjoint(ports_at_other_ends(host.proc, process))
         except OSError:
             continue  # it has ended
-        yield DcgmProcess(int(process), program, owner, major, is_client, told)
-
-
-def _library_major(proc: Path, process: str) -> int | None:
-    """Return the major release of the mapped libdcgm, None without one, 0 if it does not tell.
-
-    Raises PermissionError.
-    """
-    try:
-        with open(f"{proc}/{process}/maps", "rb", buffering=0) as file:
-            maps = file.readall()
-    except PermissionError:
-        raise
-    except OSError:
-        return None  # it has ended
-    match = _LIBRARY.search(maps)
-    return int(match[1] or 0) if match else None
+        if library and not _is_ours(proc, process):
+            majors[process] = int(library[1] or 0)
+    ports, found = {engine_port}.union(*engines.values()), []
+    for process, major in majors.items():
+        program, owner = program_of(proc, process), owner_of(proc, process)
+        told = _told(host, process, program)
+        with suppress(OSError):  # it has ended
+            is_client = not ports.isdisjoint(ports_at_other_ends(proc, process))
+            found.append(DcgmProcess(int(process), program, owner, major, is_client, told))
+    return Processes(tuple(found), engines, unseen)
 
 
 def _is_ours(proc: Path, process: str) -> bool:
@@ -139,7 +122,9 @@ def _is_ours(proc: Path, process: str) -> bool:
 
 def _told(host: Host, process: str, program: str) -> str | None:
     """Return the engine that an exporter was told of."""
-    environment = environment_of(host.proc, process)
+    text = read_bytes(f"{host.proc}/{process}/environ", 1 << 20).decode("utf-8", "surrogateescape")
+    assignments = (line.partition("=") for line in text.split("\0"))
+    environment = {name: value for name, _, value in assignments}
     if not Programs(host).may_be_exporter(program):
         return environment.get(REMOTE_VARIABLE)
     words = _arguments(host.proc, process)
@@ -160,15 +145,12 @@ def program_of(proc: Path, process: str) -> str:
     except OSError:
         return words[0] or command  # it is another user's, or a thread of the kernel
     paths = (program, *words[1:])
-    return next((path for path in paths if _command_for(path) == command), program)
+    names = (os.path.basename(path)[:_LONGEST_COMMAND] for path in paths)
+    return next((path for path, name in zip(paths, names) if name == command), program)
 
 
 def _command(proc: Path, process: str) -> str:
     return read_bytes(f"{proc}/{process}/comm", 64).decode("utf-8", "replace").rstrip("\n")
-
-
-def _command_for(path: str) -> str:
-    return os.path.basename(path)[:_LONGEST_COMMAND]
 
 
 def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
@@ -191,12 +173,6 @@ def unit_of(proc: Path, process: str) -> str:
     """Return the system's service unit of a process, nothing of a container's or a user's."""
     owner = owner_of(proc, process)
     return owner.name if owner.kind is Kind.UNIT else ""
-
-
-def environment_of(proc: Path, process: str) -> dict[str, str]:
-    """Return the environment a process was started with, nothing of one that is hidden."""
-    text = read_bytes(f"{proc}/{process}/environ", 1 << 20).decode("utf-8", "surrogateescape")
-    return {name: value for name, _, value in (line.partition("=") for line in text.split("\0"))}
 
 
 def _numbers(proc: Path) -> Iterator[str]:

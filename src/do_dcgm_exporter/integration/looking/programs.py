@@ -8,7 +8,6 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
@@ -35,8 +34,10 @@ _SIMILAR_NAME = re.compile(
 _PACKAGE = re.compile(rb"\bpath\t(?!command-line-arguments)(\S+)|\bmod\t(\S+)")
 _OF_EXPORTER = re.compile(rb"\S*/dcgm[-_]exporter")
 
-# dcgm-exporter opens DCGM's library by its full name, which therefore stands in it.
-_LIBRARY = re.compile(rb"libdcgm\.so\.(\d)")
+# dcgm-exporter opens DCGM's library by a name that stands in it: libdcgm.so.4, or up to
+# release 3 libdcgm.so, which DCGM 4 has for compilers alone (go-dcgm, pkg/dcgm/admin.go).
+_LIBRARY = re.compile(rb"libdcgm\.so(?:\.(\d))?")
+_PLAIN = 3
 _LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 # nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04 has DCGM 4.2.3.
 _TAG = re.compile(r":v?(\d+)\.[\d.]+-\d")
@@ -50,20 +51,12 @@ class Kind(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A program by its file; ``text`` is a shell script's."""
-
-    kind: Kind
-    text: str = ""
-
-
 class Programs:
     """The programs of a machine, each looked at once."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._known: dict[str, Program] = {}
+        self._known: dict[str, Kind] = {}
 
     def find(self, name: str, directory: str = "/") -> str:
         """Return the path of a program as a command calls it; it need not be there."""
@@ -72,7 +65,7 @@ class Programs:
         places = (f"{place}/{name}" for place in SEARCH_PATH)
         return next((path for path in places if self._host.path(path).exists()), name)
 
-    def identify(self, path: str) -> Program:
+    def identify(self, path: str) -> Kind:
         """Say what a program is, by its content where that tells, else by its name."""
         if path not in self._known:
             self._known[path] = self._identify(path)
@@ -80,7 +73,7 @@ class Programs:
 
     def may_be_exporter(self, path: str) -> bool:
         """Return whether a program is an exporter or has the name of one."""
-        return _has_name(_SIMILAR_NAME, path) or self.identify(path).kind is Kind.EXPORTER
+        return _has_name(_SIMILAR_NAME, path) or self.identify(path) is Kind.EXPORTER
 
     def text(self, path: str) -> str:
         """Return the text of a script or of a file of variables, nothing of a program."""
@@ -96,38 +89,39 @@ class Programs:
         """
         try:
             with _mapped(str(self._host.path(path))) as content:
-                named = {int(major) for major in _LIBRARY.findall(content)}
+                found = set(_LIBRARY.findall(content))
+            named = {int(major) for major in found if major} or ({_PLAIN} if found else set())
         except (OSError, ValueError):
             named = set()
-        return _only(named) or _only(set(self._installed_majors()))
+        for majors in (named, set(self._installed_majors())):
+            if len(majors) == 1:
+                return majors.pop()
+        return 0
 
     def _installed_majors(self) -> Iterator[int]:
         for directory in map(self._host.path, _LIBRARY_DIRECTORIES):
             for pattern in ("libdcgm.so.*", "*-linux-gnu/libdcgm.so.*"):
                 for path in directory.glob(pattern):
-                    if match := _LIBRARY.match(path.name.encode()):
-                        yield int(match[1])
+                    yield from map(int, re.findall(r"\.so\.(\d)", path.name))
 
-    def _identify(self, path: str) -> Program:
+    def _identify(self, path: str) -> Kind:
         place = str(self._host.path(path))
         if not path.startswith("/") or path.startswith(_NO_PROGRAMS):
-            return _program_if(_has_name(_NAME, path))
+            return _exporter_if(_has_name(_NAME, path))
         names = (path, os.path.realpath(place))
         is_named = all(_has_name(_NAME, name) for name in names)
         start = read_bytes(place, 4)
         if start == b"\x7fELF":
-            return _program_if(
-                _is_built_as_exporter(
-                    place, is_similar=any(_has_name(_SIMILAR_NAME, name) for name in names)
-                )
-            )
+            is_similar = any(_has_name(_SIMILAR_NAME, name) for name in names)
+            return _exporter_if(_is_built_as_exporter(place, is_similar=is_similar))
         if start[:2] != b"#!":
-            return _program_if(not start and is_named)
+            return _exporter_if(not start and is_named)
         text = self.text(path)
-        if _is_for_shell(text):
-            return Program(Kind.SHELL_SCRIPT, text)
+        interpreter = map(os.path.basename, text.partition("\n")[0][2:].split())
+        if next((word for word in interpreter if word != "env"), "") in SHELLS:
+            return Kind.SHELL_SCRIPT
         # What does not know the variable would not obey it.
-        return _program_if(is_named and REMOTE_VARIABLE in text)
+        return _exporter_if(is_named and REMOTE_VARIABLE in text)
 
 
 def major_of_image(image: str) -> int:
@@ -140,17 +134,8 @@ def _has_name(pattern: re.Pattern[str], path: str) -> bool:
     return pattern.fullmatch(os.path.basename(path)) is not None
 
 
-def _program_if(is_exporter: bool) -> Program:
-    return Program(Kind.EXPORTER if is_exporter else Kind.OTHER)
-
-
-def _only(majors: set[int]) -> int:
-    return min(majors) if len(majors) == 1 else 0
-
-
-def _is_for_shell(script: str) -> bool:
-    words = map(os.path.basename, script.partition("\n")[0][2:].split())
-    return next((word for word in words if word != "env"), "") in SHELLS
+def _exporter_if(is_exporter: bool) -> Kind:
+    return Kind.EXPORTER if is_exporter else Kind.OTHER
 
 
 def _is_built_as_exporter(place: str, *, is_similar: bool) -> bool:

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
-from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
-from do_dcgm_exporter.integration.looking import commands, machine, web
-from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings, read_as_service
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
+from do_dcgm_exporter.integration.looking import commands, web
+from do_dcgm_exporter.integration.looking.configuration import (
+    IntegrationSettings,
+    own_service,
+    read_as_service,
+)
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
 from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 from do_dcgm_exporter.integration.looking.web import Answer
-from do_dcgm_exporter.serve.port import Holder, find_holder
+from do_dcgm_exporter.sockets import Holder, find_holder, listens
 
 # All of "check" has five seconds: one look comes before all others, which depend on it.
 _LONGEST_FIRST_LOOK = 0.8
 _LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
-_OWN_SERVICE = "own service, so its drop-ins are not known"
+_DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
+_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hostengine$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,6 @@ class Findings:
     other_engines: Mapping[int, str] = field(default_factory=dict)
     service: UnitView | None = None
     health: Answer | None = None
-    endpoint: Answer | None = None
     unseen: tuple[str, ...] = ()
 
 
@@ -77,124 +82,117 @@ def survey(
 
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
-    first = _Looks()
-    if host.runs_systemd:
-        first.start(_OWN_SERVICE, systemd.view, OWN_SERVICE)
-    unseen = first.wait(_LONGEST_FIRST_LOOK)
-    service: UnitView | None = first.seen(_OWN_SERVICE)
-    settings, wrong = _configuration(host, service, environ)
+    service, unseen = own_service(host, systemd, _LONGEST_FIRST_LOOK)
+    try:
+        settings, wrong = read_as_service(host, service, environ), ""
+    except ConfigurationError as error:
+        settings, wrong = IntegrationSettings(), str(error)
     address = settings.local_engine
     processes = scan(host, address.port)
-    looks = _start(host, systemd, settings, processes, known)
-    unseen += looks.wait(_LONGEST_LOOK)
-    engine = looks.seen("engine", _NOBODY)
-    units, odd_units = looks.seen("services", ((), ()))
+    looks = _looks(host, systemd, settings, processes, known)
+    seen, failures = _take(looks, _LONGEST_LOOK)
+    units, odd_units = seen.pop("services", ((), ()))
+    containers = [one for runtime in RUNTIMES for one in seen.pop(runtime, ())]
+    if address == settings.engine and "engine" in seen:
+        seen["local_engine"] = seen["engine"]
     return Findings(
         settings=settings,
         configuration_error=wrong,
-        driver=machine.driver_version(host),
-        packages=looks.seen("packages", {}),
+        driver=_driver_version(host),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
-        engine=engine,
-        local_engine=engine if address == settings.engine else looks.seen("local engine", _NOBODY),
-        engine_unit=looks.seen("engine's unit"),
-        engine_port=looks.seen("engine's port", PortUse(False)),
-        own_port=looks.seen("own port", PortUse(False)),
         processes=processes,
         knows_embedded=listens(host.proc, address.port),
         units=units,
-        containers=tuple(one for runtime in RUNTIMES for one in looks.seen(runtime, ())),
-        other_engines=_other_engines(host, processes, address.port),
+        containers=tuple(containers),
+        other_engines=dict(_other_engines(host, processes, address.port)),
         service=service,
-        health=looks.seen("health"),
-        endpoint=looks.seen("endpoint"),
-        unseen=(*unseen, *odd_units, *_hidden(host, processes)),
+        unseen=(*filter(None, [unseen]), *failures, *odd_units, *_hidden(host, processes)),
+        **seen,
     )
 
 
-def _configuration(
-    host: Host, service: UnitView | None, environ: Mapping[str, str]
-) -> tuple[IntegrationSettings, str]:
-    try:
-        return read_as_service(host, service, environ), ""
-    except ConfigurationError as error:
-        return IntegrationSettings(), str(error)
-
-
-def _start(
+def _looks(
     host: Host,
     systemd: Systemd,
     settings: IntegrationSettings,
     processes: Processes,
     known: Iterable[str],
-) -> _Looks:
-    looks, address = _Looks(), settings.local_engine
-    looks.start("engine", ask_engine, settings.engine, settings.bindings)
-    if address != settings.engine:
-        looks.start("local engine", ask_engine, address, settings.bindings)
-    looks.start("packages", machine.dcgm_packages)
-    looks.start("health", web.health, settings.address)
-    if settings.forward_url:
-        looks.start("endpoint", web.endpoint, settings.forward_url)
-    looks.start("engine's port", _port_use, host, address.port)
-    looks.start("own port", _port_use, host, settings.address.port)
-    if host.runs_systemd:
-        looks.start("engine's unit", systemd.view, ENGINE_SERVICE)
-        looks.start("services", look_at_units, host, systemd, Programs(host), processes, known)
+) -> dict[str, Callable[[], Any]]:
+    """Return what is to be looked at, by the names that people know or that Findings has."""
+    address = settings.local_engine
+    looks: dict[str, Callable[[], Any]] = {
+        "engine": partial(ask_engine, settings.engine, settings.bindings),
+        "packages": _dcgm_packages,
+        "health": partial(web.health, settings.address),
+        "engine_port": partial(_port_use, host, address.port),
+        "own_port": partial(_port_use, host, settings.address.port),
+    }
     for runtime in RUNTIMES:
-        looks.start(runtime, find_containers, host, runtime, processes)
+        looks[runtime] = partial(find_containers, host, runtime, processes)
+    if address != settings.engine:
+        looks["local_engine"] = partial(ask_engine, address, settings.bindings)
+    if host.runs_systemd:
+        looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE)
+        looks["services"] = partial(look_at_units, host, systemd, Programs(host), processes, known)
     return looks
 
 
-class _Looks:
-    """Several looks at once, each on a thread of its own, which nobody has to wait for."""
+def _take(
+    looks: Mapping[str, Callable[[], Any]], seconds: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Take several looks at once, each on a thread that nobody has to wait for.
 
-    def __init__(self) -> None:
-        self._looks: dict[str, Future[Any]] = {}
+    Return what was seen, and what could not be looked at, one sentence each.
+    """
+    seen: dict[str, Any] = {}
+    failures = dict.fromkeys(looks, "no answer in time")
 
-    def start(self, name: str, look: Callable[..., Any], *arguments: Any) -> None:
-        """Begin a look; ``name`` says what at."""
-        seen: Future[Any] = Future()
+    def look(name: str) -> None:
+        try:
+            seen[name] = looks[name]()
+        except ExporterError as error:
+            failures[name] = str(error)
 
-        def run() -> None:
-            try:
-                seen.set_result(look(*arguments))
-            except ExporterError as error:
-                seen.set_exception(error)
-
-        self._looks[name] = seen
-        threading.Thread(target=run, name=name, daemon=True).start()
-
-    def wait(self, seconds: float) -> tuple[str, ...]:
-        """Wait for all of them, but no longer, and say what could not be looked at."""
-        done, late = wait(self._looks.values(), seconds)
-        commands.end_all()
-        failed = {name: look.exception() for name, look in self._looks.items() if look in done}
-        return (
-            *(f"{name}: {error}" for name, error in failed.items() if error),
-            *(f"{name}: no answer in time" for name, look in self._looks.items() if look in late),
-        )
-
-    def seen(self, name: str, otherwise: Any = None) -> Any:
-        """Return what a look has found."""
-        look = self._looks.get(name)
-        return otherwise if look is None or not look.done() or look.exception() else look.result()
+    threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    commands.end_all()
+    in_time = seen.copy()
+    missing = [name for name in looks if name not in in_time]
+    return in_time, [f"{name.replace('_', ' ')}: {failures[name]}" for name in missing]
 
 
-def _other_engines(host: Host, processes: Processes, port: int) -> dict[int, str]:
-    """Return the units of engines that are not on our engine's port, by process."""
-    if processes.unseen:
-        return {}  # whose ports are whose cannot be seen
-    others = sorted(pid for pid, ports in processes.engines.items() if port not in ports)
-    return {pid: unit_of(host.proc, str(pid)) for pid in others}
+def _driver_version(host: Host) -> str:
+    """Return the version of the loaded NVIDIA driver, nothing without one."""
+    first = host.text("/proc/driver/nvidia/version").partition("\n")[0]
+    match = _DRIVER.search(first) or _DRIVER.search(host.text("/sys/module/nvidia/version"))
+    return match[1] if match else ""
+
+
+def _dcgm_packages() -> dict[str, str]:
+    """Return the versions of the installed packages of DCGM, by name. Raises CommandFailed."""
+    form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
+    # Without a pattern: one that matches nothing is an error.
+    lines = commands.run("dpkg-query", "--show", "-f", form, timeout=_LONGEST_LOOK).splitlines()
+    fields = (line.split("\t") for line in lines if line.startswith("ii"))
+    return {name: version for _, name, version in fields if _PACKAGES.match(name)}
+
+
+def _other_engines(host: Host, processes: Processes, port: int) -> Iterator[tuple[int, str]]:
+    """Yield process and unit of engines that are not on our engine's port."""
+    for pid, ports in sorted(processes.engines.items()):
+        # Whose ports are whose cannot be seen where processes cannot.
+        if port not in ports and not processes.unseen:
+            yield pid, unit_of(host.proc, str(pid))
 
 
 def _port_use(host: Host, port: int) -> PortUse:
-    """Say who listens on a port."""
-    if not listens(host.proc, port):
-        return PortUse(False)
     holder = find_holder(port, host.proc)
-    return PortUse(True, holder, unit_of(host.proc, str(holder.pid)) if holder else "")
+    unit = unit_of(host.proc, str(holder.pid)) if holder else ""
+    return PortUse(listens(host.proc, port), holder, unit)
 
 
 def _hidden(host: Host, processes: Processes) -> Iterator[str]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 from do_dcgm_exporter.integration.looking.quoting import expanded
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
-_ANSWER_SECONDS = 3.0
-_PROPERTIES = "Id,ExecStart,Environment,EnvironmentFiles"
+# Somebody's work may keep every core busy; "check" waits for no answer that long.
+ANSWER_SECONDS = 15.0
 _RELOAD_SECONDS = 90.0
 # A unit may take TimeoutStopSec= and TimeoutStartSec=, 90 s each unless it says otherwise.
 _JOB_SECONDS = 200.0
@@ -42,7 +41,8 @@ class UnitView:
     ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
     ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
     file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
-    ``invocation`` is another one after each start.
+    ``invocation`` is another one after each start. ``log`` is the command that shows what it
+    says, where its files were looked at.
     """
 
     name: str
@@ -57,23 +57,18 @@ class UnitView:
     commands: tuple[ExecCommand, ...]
     environment: Mapping[str, str]
     environment_files: tuple[str, ...]
-    unset: tuple[str, ...]
     restarts: int
     triggered_by: tuple[str, ...] = ()
     main_pid: int = 0
     working_directory: str = "/"
     source_path: str = ""
     invocation: str = ""
+    log: str = ""
 
     @property
     def is_there(self) -> bool:
         """Whether the unit has a file that can be run."""
         return self.load_state in ("loaded", "error", "bad-setting")
-
-    @property
-    def is_masked(self) -> bool:
-        """Whether the admin forbids it to run."""
-        return self.load_state == "masked"
 
     @property
     def is_running(self) -> bool:
@@ -96,14 +91,14 @@ class UnitView:
 class Systemd:
     """The manager. Reading needs no privileges."""
 
-    def view(self, unit: str, timeout: float = _ANSWER_SECONDS) -> UnitView:
+    def view(self, unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
         """Look at a unit. Raises CommandFailed when the manager does not answer."""
         answer = run(
             "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
             "org.freedesktop.DBus.Properties", "GetAll", "s", "",
             timeout=timeout,
         )  # fmt: skip
-        return _view(unit, _properties(answer, unit))
+        return _view(unit, answer)
 
     def services(self) -> Iterator[tuple[str, str]]:
         """Yield names of all services, with their commands and variables as systemctl prints them.
@@ -112,13 +107,13 @@ class Systemd:
         """
         files = run(
             "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
-            timeout=_ANSWER_SECONDS,
+            timeout=ANSWER_SECONDS,
         )  # fmt: skip
         names = [line.split()[0] for line in files.splitlines() if line.strip()]
         shown = run(
-            "systemctl", "show", "--all", f"--property={_PROPERTIES}", "--", "*.service",
-            *(name for name in names if "@." not in name),
-            timeout=_ANSWER_SECONDS,
+            "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
+            "--", "*.service", *(name for name in names if "@." not in name),
+            timeout=ANSWER_SECONDS,
         )  # fmt: skip
         # What a unit runs comes before its name; a command may have empty lines in it.
         text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
@@ -130,22 +125,21 @@ class Systemd:
         """Have the manager read the unit files anew."""
         run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, unit: str, seconds: float | None = None) -> None:
+    def restart(self, unit: str, seconds: float = _JOB_SECONDS) -> None:
         """Restart a unit, whatever made it fail before, and wait until it has started."""
-        command = ("systemctl", "restart", unit)
         try:
-            run(*command, timeout=seconds or _JOB_SECONDS)
+            run("systemctl", "restart", unit, timeout=seconds)
         except CommandTimedOut:
             raise
         except CommandFailed:
             # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
             # forgotten before, for who is killed then leaves a unit that nobody starts again.
-            run("systemctl", "reset-failed", unit, timeout=_ANSWER_SECONDS)
-            run(*command, timeout=seconds or _JOB_SECONDS)
+            run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
+            run("systemctl", "restart", unit, timeout=seconds)
 
     def start_later(self, unit: str) -> None:
         """Have a unit started, without waiting for it."""
-        run("systemctl", "start", "--no-block", unit, timeout=_ANSWER_SECONDS)
+        run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
 
     def stop(self, unit: str) -> None:
         """Stop a unit and wait until it has stopped."""
@@ -160,16 +154,12 @@ def _escaped(unit: str) -> str:
     )
 
 
-def _properties(answer: str, unit: str) -> Mapping[str, Any]:
+def _view(unit: str, answer: str) -> UnitView:
     try:
         (properties,) = json.loads(answer)["data"]
-        return {name: value["data"] for name, value in properties.items()}
+        get = {name: value["data"] for name, value in properties.items()}.get
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandFailed(("busctl", unit), "its answer cannot be understood") from error
-
-
-def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
-    get = properties.get
     assignments = (text.partition("=") for text in get("Environment") or ())
     return UnitView(
         name=get("Id") or unit,
@@ -181,10 +171,12 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         fragment=get("FragmentPath") or "",
         drop_ins=tuple(get("DropInPaths") or ()),
         type=get("Type") or "",
-        commands=tuple(_commands(get("ExecStartEx") or ())),
+        commands=tuple(
+            ExecCommand(path, tuple(argv), tuple(flags))
+            for path, argv, flags, *_ in get("ExecStartEx") or ()
+        ),
         environment={name: value for name, _, value in assignments},
         environment_files=tuple(path for path, _ in get("EnvironmentFiles") or ()),
-        unset=tuple(get("UnsetEnvironment") or ()),
         restarts=get("NRestarts") or 0,
         triggered_by=tuple(get("TriggeredBy") or ()),
         main_pid=get("MainPID") or 0,
@@ -192,8 +184,3 @@ def _view(unit: str, properties: Mapping[str, Any]) -> UnitView:
         source_path=get("SourcePath") or "",
         invocation=bytes(get("InvocationID") or ()).hex(),
     )
-
-
-def _commands(entries: Sequence[Sequence[Any]]) -> Iterator[ExecCommand]:
-    for path, argv, flags, *_ in entries:
-        yield ExecCommand(path, tuple(argv), tuple(flags))

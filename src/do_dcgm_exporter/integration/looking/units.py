@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
@@ -20,8 +21,9 @@ from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
-_NEVER = frozenset({OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"})
-_WORD = re.compile(r"dcgm[-_]exporter")
+_OURS_AND_ENGINES = frozenset(
+    {OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"}
+)
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
 _DEEPEST = 3
@@ -68,7 +70,12 @@ def look_at_units(
         answers = list(pool.map(partial(_view, systemd), sorted(names)))
     views = [answer for answer in answers if isinstance(answer, UnitView)]
     return (
-        tuple(_seen(host, view, processes) for view in views if _is_anybodys(view)),
+        tuple(
+            _seen(host, replace(view, log=log_of(host, view)), processes)
+            for view in views
+            if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names})
+            and not (view.name.startswith("snap.") or _is_deleted(host, view))
+        ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
 
@@ -82,14 +89,26 @@ def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
         return CommandFailed((name,), error.reason)
 
 
-def _is_anybodys(view: UnitView) -> bool:
-    """Return whether a unit is neither ours nor an engine's nor a snap's."""
-    return not (_NEVER & {view.name, *view.names} or view.name.startswith("snap."))
+def _is_deleted(host: Host, view: UnitView) -> bool:
+    """Return whether only the manager still knows of a unit."""
+    return bool(view.fragment) and not os.path.lexists(host.path(view.fragment))
+
+
+def log_of(host: Host, view: UnitView) -> str:
+    """Return the command that shows what a unit says: systemd.exec(5), StandardError=."""
+    text = "\n".join(host.text(path) for path in (view.fragment, *view.drop_ins))
+    last = dict(re.findall(r"(?m)^\s*(StandardOutput|StandardError)\s*=\s*(.*?)\s*$", text))
+    target = last.get("StandardError", "")
+    if target in ("", "inherit"):
+        target = last.get("StandardOutput", "")
+    kind, _, path = target.partition(":")
+    is_file = kind in ("append", "file", "truncate")
+    return f"tail {path}" if is_file else f"journalctl -u {view.name}"
 
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
     """Whether a text has the word in it, or names a program or a file that leads to an exporter."""
-    return _WORD.search(text) is not None or any(
+    return WORD.search(text) is not None or any(
         _leads_to_exporter(path, programs, known, depth)
         for path in set(_PATH.findall(text) if depth else ())
     )
@@ -105,14 +124,17 @@ def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], de
 
 
 def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
-    source = _source(host, view)
+    # Paths and texts of the files that say how it runs, ours left out.
+    drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
+    paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
+    source = "\0".join(f"{path}\0{host.text(path)}" for path in paths)
     return SeenUnit(
         view,
         environment_of(host, view),
         hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest(),
         REMOTE_VARIABLE in source,
         tuple(only_children(host.proc, view.main_pid)) if view.main_pid else (),
-        processes.of_unit(view.name),
+        tuple(process for process in processes.dcgm if process.unit == view.name),
     )
 
 
@@ -121,10 +143,6 @@ def environment_of(host: Host, view: UnitView) -> dict[str, str]:
     environment = dict(view.environment)
     for path in _environment_files(host, view):
         environment |= environment_file(host.text(path))
-    for unset in view.unset:
-        name, equals, value = unset.partition("=")
-        if not equals or environment.get(name) == value:
-            environment.pop(name, None)
     return environment
 
 
@@ -135,10 +153,3 @@ def _environment_files(host: Host, view: UnitView) -> Iterator[str]:
                 yield "/" + path.removeprefix(str(host.root)).lstrip("/")
         else:
             yield pattern
-
-
-def _source(host: Host, view: UnitView) -> str:
-    """Return paths and texts of the files that say how a unit runs, ours left out."""
-    drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
-    paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
-    return "\0".join(f"{path}\0{host.text(path)}" for path in paths)

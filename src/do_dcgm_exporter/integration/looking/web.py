@@ -1,4 +1,4 @@
-"""Ask web servers: exporters, our own, and the endpoint."""
+"""Ask web servers: exporters, and our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import http.client
 import ssl
 from dataclasses import dataclass
 from enum import IntEnum
-from urllib.parse import urlsplit
 
 from do_dcgm_exporter.config.settings import ListenAddress
 
@@ -34,9 +33,7 @@ class Answer:
 
 def scrape(address: str, port: int, *, tls: bool) -> Served:
     """Ask what an exporter serves at ``address``; whether it is the right one is not asked."""
-    scheme = "https" if tls else "http"
-    context = ssl._create_unverified_context() if tls else None
-    answer = _get(f"{scheme}://{_bracketed(address)}:{port}/metrics", _EXPORTER_SECONDS, context)
+    answer = _get(address, port, "/metrics", _EXPORTER_SECONDS, tls=tls)
     if answer.status == http.client.UNAUTHORIZED:
         return Served.METRICS  # one that asks for a password serves
     if answer.status != http.client.OK:
@@ -48,26 +45,16 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
 def health(address: ListenAddress) -> Answer:
     """Ask our own exporter how it is."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-    return _get(f"http://{_bracketed(host)}:{address.port}/health", _SECONDS)
+    return _get(host, address.port, "/health", _SECONDS)
 
 
-def endpoint(url: str) -> Answer:
-    """Ask whether the endpoint is there; any answer will do, and nothing is posted."""
-    return _get(url, _SECONDS)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _get(url: str, seconds: float, context: ssl.SSLContext | None = None) -> Answer:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port
+def _get(host: str, port: int, path: str, seconds: float, *, tls: bool = False) -> Answer:
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    if parts.scheme == "https":
+    if tls:
+        context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
     try:
-        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(_LARGEST_PAGE).decode("utf-8", "replace"))
     except TimeoutError:

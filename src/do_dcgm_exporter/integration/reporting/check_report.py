@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -16,10 +16,8 @@ from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
-from do_dcgm_exporter.integration.reporting.embedded_count import owner_of
 
 _NARROWEST = 16
-_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def as_text(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> str:
@@ -27,23 +25,24 @@ def as_text(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -
     rows = list(_rows(now.found))
     width = max(_NARROWEST, *(len(name) + 2 for name, _ in rows))
     lines = [f"{name:<{width}}{value}" for name, value in rows]
-    wrapped = (textwrap.wrap(note, 94, subsequent_indent="  ", **_WORDS) for note in notes)
     for title, entries in (
         ("exporters", list(_exporters(now)) or ["none of NVIDIA's"]),
         ("embedded DCGM", list(_embedded(now.found))),
         ("could not be looked at", now.found.unseen),
-        ("notes", [line for note in wrapped for line in note]),
+        ("notes", [line for note in notes for line in _wrapped(note)]),
     ):
         lines += ["", title, *(f"  {entry}" for entry in entries)] if entries else []
-    count = len(problems)
-    lines += ["", f"{count or 'no'} problem{'' if count == 1 else 's'}"]
+    lines += ["", f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"]
     for number, problem in enumerate(problems, 1):
-        first, others = f"{number}. ", " " * len(f"{number}. ")
-        lines += textwrap.wrap(
-            problem.what, 96, initial_indent=first, subsequent_indent=others, **_WORDS
-        )
+        lines += _wrapped(f"{number}. {problem.what}", len(f"{number}. "))
         lines += [f"       {line}" for line in problem.remedy]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int = 2) -> list[str]:
+    return textwrap.wrap(
+        text, 94, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _rows(found: Findings) -> Iterator[tuple[str, str]]:
@@ -61,7 +60,6 @@ def _rows(found: Findings) -> Iterator[tuple[str, str]]:
     answered = f", /health {found.health.status}" if found.health and found.health.status else ""
     yield "service", f"{OWN_SERVICE}, {_state(found.service)}{answered}"
     yield f"port {settings.address.port}", _holder(found.own_port)
-    yield "endpoint", _endpoint(found)
     yield "policy", f"embedded-exporters = {settings.choice.value}"
 
 
@@ -87,15 +85,6 @@ def _engine(engine: EngineAnswer) -> str:
     simulated = " (simulated)" if engine.simulated else ""
     fit = f"our library {engine.client} fits"
     return f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs, {fit}"
-
-
-def _endpoint(found: Findings) -> str:
-    url, answer = found.settings.forward_url, found.endpoint
-    if not url:
-        return "nothing is sent"
-    if answer is None:
-        return f"{url}, not asked"
-    return f"{url}, {f'answers ({answer.status})' if answer.status else answer.text}"
 
 
 def _exporters(now: Situation) -> Iterator[str]:
@@ -127,57 +116,57 @@ def _embedded(found: Findings) -> Iterator[str]:
     elif not embedded:
         yield "none that can be seen" if found.processes.unseen else "none"
     for process in embedded:
-        yield f"{process.command} (pid {process.pid}), {owner_of(process)}"
+        yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
 
-# JSON, whose keys are only ever added: the values themselves, of some kinds only a part
+# JSON, whose keys are only ever added
 
+# Of some kinds only a part.
 _SHOWN: Mapping[type, str] = {
     Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
-    " health endpoint other_engines unseen",
+    " health other_engines unseen",
     UnitView: "name load_state active_state file_state fragment",
     DcgmProcess: "pid command",
 }
 
 
-def as_data(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, Any]:
+def as_json(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> str:
     """Return what ``--json`` prints."""
-    found, records = now.found, now.records
-    processes = [{**_plain(one), "of": owner_of(one)} for one in found.processes.embedded]
-    return {
+    found = now.found
+    processes = [{**_plain(one), "of": one.belongs_to} for one in found.processes.embedded]
+    data = {
         "schema": 2,
         **_plain(found),
         "engine_address": str(found.settings.engine),
-        "policy": found.settings.choice.value,
+        "policy": found.settings.choice,
         "embedded_processes": processes if found.knows_embedded else None,
-        "exporters": [
-            {
-                "unit": _plain(one.view),
-                "how": one.command.form.value,
-                "engine": one.command.remote,
-                "library_major": one.library_major,
-                "processes": _plain(one.processes),
-                "embedded": any(process.is_embedded for process in one.processes),
-                "drop_in": _plain(records.ours[one.name].record)
-                if one.name in records.ours
-                else None,
-                "stopped": one.name in records.stopped,
-                "goal": now.decisions[one.name].goal.value,
-                "why": now.decisions[one.name].why,
-            }
-            for one in now.exporters.units
-        ],
-        "mentions": _plain(now.exporters.mentions),
-        "problems": _plain(problems),
-        "notes": list(notes),
+        "exporters": [_exporter(now, one) for one in now.exporters.units],
+        "mentions": now.exporters.mentions,
+        "problems": problems,
+        "notes": notes,
+    }
+    return json.dumps(data, indent=2, default=_plain)
+
+
+def _exporter(now: Situation, one: UnitExporter) -> dict[str, Any]:
+    ours, decision = now.records.ours.get(one.name), now.decisions[one.name]
+    return {
+        "unit": one.view,
+        "how": one.command.form,
+        "engine": one.command.remote,
+        "library_major": one.library_major,
+        "processes": one.processes,
+        "embedded": any(process.is_embedded for process in one.processes),
+        "drop_in": ours and ours.record,
+        "stopped": one.name in now.records.stopped,
+        "goal": decision.goal,
+        "why": decision.why,
     }
 
 
 def _plain(value: Any) -> Any:
+    """Return a value in terms of others, some of which may have to be made plain as well."""
     if isinstance(value, Enum):
         return value.value
-    if is_dataclass(value):
-        shown = _SHOWN.get(type(value), "").split()
-        names = shown or [field.name for field in fields(value)]
-        return {name: _plain(getattr(value, name)) for name in names}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    names = _SHOWN.get(type(value), " ".join(value.__dataclass_fields__)).split()
+    return {name: getattr(value, name) for name in names}

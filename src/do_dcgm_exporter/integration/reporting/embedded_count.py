@@ -13,57 +13,40 @@ from collections.abc import Callable
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_file
-from do_dcgm_exporter.integration.changing.running import Busy, Means, alone
+from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
-from do_dcgm_exporter.integration.looking.sockets import listens
 from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
 from do_dcgm_exporter.page.embedded_dcgm import REPORT
+from do_dcgm_exporter.sockets import listens
 
 _ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
 _PAUSE_SECONDS = 10.0
 
 
-class Count:
-    """Two looks at the processes: who has no engine for a moment is accused by neither."""
-
-    def __init__(self, host: Host, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._host = host
-        self._sleep = sleep
-        self._first = self._look()
-
-    def write(self) -> None:
-        """Look again if there is somebody to accuse, and write the count."""
-        if self._first:
-            self._sleep(_PAUSE_SECONDS)
-        self.write_second_look()
-
-    def write_second_look(self) -> None:
-        """Look again, and write who has an embedded DCGM both times."""
-        second, before = self._look(), {process.pid for process in self._first or ()}
-        processes = [
-            {"pid": one.pid, "command": one.command, "of": owner_of(one)}
-            for one in second or ()
-            if one.pid in before
-        ]
-        report = {"time": time.time(), "processes": None if second is None else processes}
-        write_file(self._host.path(REPORT), json.dumps(report) + "\n")
-
-    def _look(self) -> list[DcgmProcess] | None:
-        """Look, unless there is no engine: then nobody can be told from a client."""
-        processes = scan(self._host, _ENGINE_PORT)
-        is_known = processes.engines or listens(self._host.proc, _ENGINE_PORT)
-        return list(processes.embedded) if is_known else None
+def embedded_here(host: Host) -> list[DcgmProcess] | None:
+    """Return the processes, None without an engine: then nobody can be told from a client."""
+    processes = scan(host, _ENGINE_PORT)
+    is_known = processes.engines or listens(host.proc, _ENGINE_PORT)
+    return list(processes.embedded) if is_known else None
 
 
-def owner_of(process: DcgmProcess) -> str:
-    """Return what a process belongs to: a unit, a session, a container, or nothing but itself."""
-    if process.container:
-        return f"container {process.container[:12]}"
-    return process.owner.name or process.command
+def write_count(host: Host, first: list[DcgmProcess] | None) -> None:
+    """Look again, and write who has an embedded DCGM both times.
+
+    Who has no engine for a moment is accused by neither look.
+    """
+    second, before = embedded_here(host), {process.pid for process in first or ()}
+    processes = [
+        {"pid": one.pid, "command": one.command, "of": one.belongs_to}
+        for one in second or ()
+        if one.pid in before
+    ]
+    report = {"time": time.time(), "processes": None if second is None else processes}
+    write_file(host.path(REPORT), json.dumps(report) + "\n")
 
 
 def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
@@ -71,25 +54,25 @@ def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
 
     Not while another run is at work: what it leaves unproven is seen the next time.
     """
-    ours = records_in(look_at_our_files(host)).ours
-    unproven = {unit: one.record for unit, one in ours.items() if not one.record.proven}
+    drop_ins = records_in(look_at_our_files(host)).ours.items()
+    unproven = {unit: ours.record for unit, ours in drop_ins if not ours.record.proven}
     if any(_is_due(systemd.view(unit), record) for unit, record in unproven.items()):
-        try:
-            with alone(Means(host, lambda *_: None), 0.0):
+        with alone(Means(host, lambda *_: None), waits=False) as is_alone:
+            if is_alone:
                 systemd.start_later(f"{COMMAND}.service")
-        except Busy:
-            pass
 
 
 def _is_due(view: UnitView, record: Record) -> bool:
     return view.is_running or (view.is_in_trouble and view.invocation != record.invocation)
 
 
-def main(host: Host | None = None) -> int:
+def main(host: Host | None = None, sleep: Callable[[float], None] = time.sleep) -> int:
     """Count, and return the exit status."""
     host = host or Host()
     try:
-        Count(host).write()
+        if first := embedded_here(host):
+            sleep(_PAUSE_SECONDS)
+        write_count(host, first)
         if host.runs_systemd:
             start_proof_if_needed(host, Systemd())
     except (ExporterError, OSError) as error:

@@ -54,10 +54,10 @@ class Passwords:
     def __init__(self, hashes: Mapping[bytes, bytes]) -> None:
         """Load the library that checks hashes. Raises ConfigurationError if it is missing."""
         try:
-            import bcrypt  # only whoever has users needs the package
+            import bcrypt  # only needed with users
         except ImportError as error:
             raise ConfigurationError(
-                "basic_auth_users: checking passwords takes the package python3-bcrypt,"
+                "basic_auth_users: checking passwords requires the package python3-bcrypt,"
                 " which is not installed"
             ) from error
         self._bcrypt = bcrypt

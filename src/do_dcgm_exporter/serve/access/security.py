@@ -1,4 +1,4 @@
-"""How clients come in: what a web configuration makes of the server."""
+"""Put a web configuration to work: who may connect, and how."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_SESSIONS = 500
 
 
 class Security:
-    """One web configuration at work; a reload replaces it whole.
+    """One web configuration in use; a reload replaces it as a whole.
 
     All methods but ``wait`` are the event loop's.
     """
@@ -40,7 +40,7 @@ class Security:
     def __init__(
         self, config: WebConfig, material: TlsMaterial | None, passwords: Passwords | None
     ) -> None:
-        """Take ``material``. Raises ConfigurationError if OpenSSL does not."""
+        """Use ``material``. Raises ConfigurationError if OpenSSL refuses it."""
         self.config = config
         self.headers = config.headers
         self.passwords = passwords
@@ -71,7 +71,7 @@ class Security:
         return TlsTransport(self._context, connection, self._is_welcome, misplaced)
 
     def speaks_like(self, other: Security | None) -> bool:
-        """Return whether connections made under ``other`` may go on."""
+        """Return whether connections made under ``other`` may continue."""
         return self._material == (other._material if other else None)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Security:
 
     @property
     def sends_passwords_in_the_clear(self) -> bool:
-        """Whether passwords are asked for without TLS, so that the network can read them."""
+        """Whether passwords are sent without TLS, so that anyone on the network can read them."""
         return self.passwords is not None and self._material is None
 
     def __str__(self) -> str:

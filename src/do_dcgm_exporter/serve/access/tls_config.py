@@ -65,8 +65,8 @@ _VERSIONS = {version.value: version for version in TlsVersion}
 class TlsConfig:
     """How to speak TLS; certificates and keys are paths, or PEM given inline.
 
-    ``cipher_suites`` (of TLS 1.2) and ``curve`` are OpenSSL's names; without a curve OpenSSL
-    chooses.
+    ``cipher_suites`` (of TLS 1.2) and ``curves`` are OpenSSL's names. Of the curves the first is
+    offered; without one OpenSSL chooses.
     """
 
     certificate: Path | bytes
@@ -78,7 +78,7 @@ class TlsConfig:
     max_version: TlsVersion = TlsVersion.TLS13
     cipher_suites: tuple[str, ...] = _MODERN_SUITES
     prefer_server_cipher_suites: bool = True
-    curve: str = ""
+    curves: tuple[str, ...] = ()
 
 
 def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
@@ -93,7 +93,7 @@ def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
     key = _pem(section, parts, "key", directory)
     for name, value in (("cert_file", certificate), ("key_file", key)):
         if value is None:
-            raise section.wrong(f"{name} is missing: TLS takes a certificate and its key")
+            raise section.wrong(f"{name} is missing: TLS needs a certificate and its key")
     assert certificate is not None, "raised above"
     assert key is not None, "raised above"
     auth, authority = _client_auth(section, parts, directory)
@@ -111,7 +111,7 @@ def parse_tls(section: Part, directory: Path) -> TlsConfig | None:
         max_version=highest,
         cipher_suites=_cipher_suites(parts, lowest),
         prefer_server_cipher_suites=_truth(parts, "prefer_server_cipher_suites", default=True),
-        curve=_curve(parts),
+        curves=_curves(parts),
     )
 
 
@@ -162,21 +162,19 @@ def _cipher_suites(parts: Mapping[str, Part], lowest: TlsVersion) -> tuple[str, 
         return _MODERN_SUITES
     if not _SUITES.keys() | _SUITES_OF_1_3 >= set(names):
         allowed = ", ".join((*_SUITES, *sorted(_SUITES_OF_1_3)))
-        raise part.wrong(f"one of these is not a suite that is allowed: {allowed}")
+        raise part.wrong(f"one of these suites is unknown or not allowed; allowed are {allowed}")
     suites = tuple(_SUITES[name] for name in names if name in _SUITES)
     if not suites and lowest is TlsVersion.TLS12:
         raise part.wrong("none of these is for TLS 1.2; write min_version: TLS13 as well")
     return suites or _MODERN_SUITES
 
 
-def _curve(parts: Mapping[str, Part]) -> str:
+def _curves(parts: Mapping[str, Part]) -> tuple[str, ...]:
     names = parts["curve_preferences"].texts() if "curve_preferences" in parts else []
-    if len(names) > 1 or not set(names) <= _CURVES.keys():
-        raise parts["curve_preferences"].wrong(
-            f"this is nothing, or a list of one of {', '.join(_CURVES)}:"
-            " Python cannot order several"
-        )
-    return _CURVES[names[0]] if names else ""
+    if not set(names) <= _CURVES.keys():
+        allowed = ", ".join(_CURVES)
+        raise parts["curve_preferences"].wrong(f"this is a list of {allowed}, or left out")
+    return tuple(_CURVES[name] for name in names)
 
 
 def _value(parts: Mapping[str, Part], name: str, allowed: Mapping[str, Any], default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Turn a TLS configuration, and the files it names, into a context of OpenSSL's."""
+"""Turn a TLS configuration, and the files it names, into an OpenSSL context."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     with _told_as(config.certificate, "cert_file", "cipher_suites: none is known to OpenSSL"):
         context.set_ciphers(":".join(config.cipher_suites))
-    if config.curve:
-        context.set_ecdh_curve(config.curve)
+    if config.curves:
+        context.set_ecdh_curve(config.curves[0])
     _load_pair(context, material)
     if config.client_ca is not None:
         _trust(context, material.client_ca, config.client_ca, "client_ca_file")
@@ -96,7 +96,7 @@ def _load_pair(context: ssl.SSLContext, material: TlsMaterial) -> None:
     scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _trust(scratch, material.certificate.decode("ascii", "ignore"), certificate, "cert_file")
     if not _PRIVATE_KEY.search(material.key):
-        raise _complaint(key, "key_file", "there is no private key in PEM in it")
+        raise _complaint(key, "key_file", "it contains no private key in PEM")
     with (
         _in_memory(material.certificate) as certificate_path,
         _in_memory(material.key) as key_path,
@@ -123,7 +123,7 @@ def _in_memory(content: bytes) -> Iterator[str]:
 
 
 def _trust(context: ssl.SSLContext, pem: str, source: Path | bytes, what: str) -> None:
-    with _told_as(source, what, "there is no certificate in PEM in it"):
+    with _told_as(source, what, "it contains no certificate in PEM"):
         context.load_verify_locations(cadata=pem)
 
 

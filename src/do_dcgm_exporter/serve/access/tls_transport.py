@@ -37,7 +37,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """A protocol to the socket's transport, and the transport of ``connection``.
 
     ``is_welcome`` judges the client's certificate (``getpeercert()``) after the handshake. A
-    client that speaks HTTP instead of TLS gets ``misplaced``, in the clear.
+    client that speaks HTTP instead of TLS gets ``misplaced``, unencrypted.
     """
 
     def __init__(

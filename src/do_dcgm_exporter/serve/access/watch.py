@@ -1,4 +1,4 @@
-"""Watch the files of the web configuration, and read it again when they change.
+"""Watch the files of the web configuration, and reload it when they change.
 
 A file may be on a disk that does not answer, so this is a thread of its own.
 """
@@ -67,8 +67,8 @@ class WebConfigWatch:
     def start(self, take: Callable[[Security], None], tell: Callable[[str], None]) -> None:
         """Begin to look, on another thread, which calls ``take`` and ``tell``.
 
-        ``take`` gets a new configuration; ``tell`` is told why one is wrong, and "" once it
-        is right again.
+        ``take`` gets a new configuration; ``tell`` gets why one is wrong, and "" once it is
+        right again.
         """
         self._take = take
         self._tell = tell
@@ -109,7 +109,9 @@ class WebConfigWatch:
             if not complaint:
                 self.security = new
                 self._take(new)
-                _log.info("web configuration read again: %s", new)
+                _log.info("web configuration reloaded: %s", new)
+                for sentence in new.config.warnings:
+                    _log.warning("%s", sentence)
             if complaint != self._complaint:
                 self._complaint = complaint
                 self._tell(complaint)

@@ -1,7 +1,8 @@
 """Parse the web configuration file: TLS, passwords, response headers, a rate limit.
 
-The format is that of Prometheus' exporter-toolkit (docs/web-configuration.md there). What this
-server cannot do exactly as written is refused, never ignored.
+The format is that of Prometheus' exporter-toolkit (docs/web-configuration.md there), and one
+file may serve several exporters. What this server cannot do is refused, unless clients are
+served as safely without it: of that a warning is given.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class WebConfig:
     users: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     headers: tuple[str, ...] = ()
     rate_limit: RateLimit | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def parse_web_config(content: bytes, path: Path) -> WebConfig:
@@ -65,13 +67,20 @@ def parse_web_config(content: bytes, path: Path) -> WebConfig:
     top = read_yaml(content, file).known_mapping(section.value for section in Section)
     parts = {section: top.get(section.value, absent(file, section.value)) for section in Section}
     http = parts[Section.HTTP].known_mapping(("http2", "headers"))
+    warnings = []
     if "http2" in http and http["http2"].boolean(default=False):
-        raise http["http2"].wrong("this server speaks only HTTP/1.1; write false or leave it out")
+        warnings.append(str(http["http2"].wrong("this server speaks HTTP/1.1 all the same")))
+    tls = parse_tls(parts[Section.TLS], path.parent)
+    if tls is not None and len(tls.curves) > 1:
+        curves = parts[Section.TLS].mapping()["curve_preferences"]
+        why = "Python cannot order several curves, so the first one alone is offered"
+        warnings.append(str(curves.wrong(why)))
     return WebConfig(
-        tls=parse_tls(parts[Section.TLS], path.parent),
+        tls=tls,
         users=_users(parts[Section.USERS]),
         headers=_headers(http["headers"]) if "headers" in http else (),
         rate_limit=_rate_limit(parts[Section.RATE]),
+        warnings=tuple(warnings),
     )
 
 

@@ -52,7 +52,7 @@ class Part:
             shown = name if _SHOWN_KEY.fullmatch(name) else "…"
             part = self._at(value, f"{self.key}.{shown}" if self.key else shown, line=key)
             if name in found:
-                raise part.wrong("this key is there twice")
+                raise part.wrong("this key occurs twice")
             found[name] = part
         return found
 
@@ -111,10 +111,10 @@ def absent(file: str, key: str) -> Part:
 def read_yaml(content: bytes, file: str) -> Part:
     """Parse ``content``; complaints call it ``file``."""
     try:
-        import yaml  # only whoever has such a file needs the package
+        import yaml  # only needed with such a file
     except ImportError as error:
         raise ConfigurationError(
-            f"{file}: reading it takes the package python3-yaml, which is not installed"
+            f"{file}: reading it requires the package python3-yaml, which is not installed"
         ) from error
     try:
         node = yaml.compose(content, Loader=yaml.SafeLoader)

@@ -107,7 +107,7 @@ class Connections:
         self._known[connection] = None
         self._known.move_to_end(connection)
 
-    # Whoever is the first of these goes:
+    # The first of these that there is has to go:
     # 1. one that has its last answer and has yet to hang up;
     # 2. the oldest newcomer, if newcomers have half of the places: fewer get time to ask;
     # 3. of those that have asked before, the one that has been idle for longest;

@@ -1,8 +1,8 @@
 """Choose the form of a page for a client: its format by Accept, its coding by Accept-Encoding.
 
-The rules are those of RFC 9110, sections 12.4 and 12.5; the preference is ours. Whoever accepts
-the text format 0.0.4 gets it: OpenMetrics cannot keep the type of counters whose established
-names do not end in ``_total``.
+The rules are those of RFC 9110, sections 12.4 and 12.5; the preference is ours. A client that
+accepts the text format 0.0.4 gets it: in OpenMetrics, counters whose established names do not end
+in ``_total`` would lose their type.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find, judge and parse HTTP requests.
 
-No request may have a body, so a request is exactly one head, which means the same whoever
-sends it. That makes parsing a pure function of bytes and worth caching: a scraper sends the
-same head every time.
+No request may have a body, so a request is exactly one head, which means the same no matter who
+sends it. So parsing is a pure function of bytes and worth caching: a scraper sends the same head
+every time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _join(headers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _refuse_body(headers: Mapping[str, str]) -> None:
-    """Refuse whatever announces a body, so that nobody has to find its end."""
+    """Refuse anything that announces a body, so nothing has to find its end."""
     length = headers.get("content-length")
     if length is not None and not re.fullmatch("[0-9]{1,18}", length):
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length must be one number")

@@ -12,7 +12,7 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; ``closes`` tells that the connection ends with it."""
+    """A whole answer; if ``closes``, the connection ends with it."""
 
     data: bytes
     closes: bool

@@ -57,7 +57,7 @@ class DeviceTable:
         bodies = "".join(
             f"<tbody>{''.join(self._rows(gpu))}</tbody>" for gpu in self._machine.roster.gpus
         )
-        head = headings(*_COLUMNS, *["NvLinks"] * bool(self._links))
+        head = headings(*_COLUMNS, *["NVLinks"] * bool(self._links))
         return f'<table class="devices"><caption>GPUs</caption>{head}{bodies}</table>'
 
     def _rows(self, gpu: Gpu) -> Iterator[str]:

@@ -18,7 +18,7 @@ NOTHING = '<span class="quiet">–</span>'
 
 
 def text(anything: object) -> str:
-    """Escape what somebody else wrote: an engine, a configuration, a client."""
+    """Escape text from elsewhere: an engine, a configuration, a client."""
     return escape(str(anything))
 
 
@@ -64,5 +64,5 @@ def measure(value: float | None, limit: float | None, unit: str, warns_from: flo
 
 
 def temperature(value: float | None, limit: float | None) -> str:
-    """Return a temperature in °C against that at which the device slows itself down."""
+    """Return a temperature in °C against the device's slowdown temperature."""
     return measure(value, limit, "°C", _HOT)

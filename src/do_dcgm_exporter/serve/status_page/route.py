@@ -24,7 +24,7 @@ PAUSED = "/paused"
 
 
 class StatusPage:
-    """Draws the newest page when somebody asks, at most once a second.
+    """Draws the newest page on request, at most once a second.
 
     A reload replaces ``settings``.
     """

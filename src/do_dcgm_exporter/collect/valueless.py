@@ -1,0 +1,64 @@
+"""Leave alone what has no value: each time it is read, the engine logs an error.
+
+A field can be watched on an entity that does not have it. Up to 4.3 the engine logs an error for
+each latest value without data, and every release does for any other status. What has had such a
+status for a while is therefore read only now and then, and its last reading stands in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from do_dcgm_exporter.collect.plan import LIFE_SIGN_FIELDS, XID_FIELD
+from do_dcgm_exporter.dcgm.decoding import RawValue
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.dcgm.errors import ReturnCode
+from do_dcgm_exporter.dcgm.versions import Release
+
+# The first release that logs nothing for a latest value without data (tags v4.3.1, v4.4.1).
+SILENT_SINCE = (4, 4)
+
+# The first samples of a watch may take some seconds.
+_HOPELESS_AFTER = 30.0
+_READ_AGAIN_AFTER = 300.0
+
+# Events and losses must be noticed at once: 6 is binding and unbinding, 782 … 857 are SXIDs.
+_ALWAYS_READ = {XID_FIELD, 6, 782, 783, 856, 857, *LIFE_SIGN_FIELDS}
+
+Key = tuple[Entity, int]
+
+
+@dataclass(slots=True)
+class Valueless:
+    """What an engine of ``release`` has no values for, and since when (``clock``, in seconds)."""
+
+    release: Release
+    clock: Callable[[], float]
+    _since: dict[Key, float] = field(default_factory=dict)
+    _last: dict[Key, tuple[float, RawValue]] = field(default_factory=dict)
+
+    def left_alone(self) -> dict[Key, RawValue]:
+        """Return what not to read now, with its last reading."""
+        now = self.clock()
+        return {
+            key: raw
+            for key, (read_at, raw) in self._last.items()
+            if now - self._since[key] >= _HOPELESS_AFTER and now - read_at < _READ_AGAIN_AFTER
+        }
+
+    def note(self, raws: Iterable[RawValue]) -> None:
+        """Remember which of the values just read are none."""
+        now = self.clock()
+        for raw in raws:
+            key = raw.entity, raw.field_id
+            if self._writes_a_line(raw):
+                self._since.setdefault(key, now)
+                self._last[key] = now, raw
+            elif key in self._since:
+                del self._since[key], self._last[key]
+
+    def _writes_a_line(self, raw: RawValue) -> bool:
+        if raw.status == ReturnCode.OK or raw.field_id in _ALWAYS_READ:
+            return False
+        return raw.status != ReturnCode.NO_DATA or self.release < SILENT_SINCE
