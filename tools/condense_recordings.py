@@ -236,10 +236,12 @@ def correct(answers: dict[str, dict[str, Row]], recut: dict[str, Any]) -> None:
 
 
 def kind_of(row: Row) -> str:
-    """Return what an answer is: its status, the sentinel it is, or a value."""
+    """Return what an answer is: its status, the sentinel it is, a value, or not always the same."""
     if len(row) == 2:
         return f"status {row[1]}"
-    return str(row[3]) if row[2] == "constant" and is_blank(row[3]) else "value"
+    if row[2] == "constant" and is_blank(row[3]):
+        return str(row[3])
+    return "mixed" if row[2] == "mixed" else "value"
 
 
 def condense_class(recording: dict[str, Any], group: int, only: set[int] | None) -> dict[str, Row]:

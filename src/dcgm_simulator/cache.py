@@ -69,6 +69,7 @@ class Cache:
         self.events: dict[tuple[Entity, int], list[Sample]] = defaultdict(list)
         self.gpm: dict[Entity, GpmEntity] = {}
         self._expected: list[tuple[Sample, Entity, int]] = []
+        self._forgotten: set[tuple[Entity, int]] = set()
         self._packed: dict[tuple[Entity, int], Packing] = {}
 
     @property
@@ -131,12 +132,14 @@ class Cache:
                 self.unwatch(connection, entity, fields[field_id], now)
 
     def is_watched(self, entity: Entity, field: Field) -> bool:
-        """Return whether anybody has ever watched a field of an entity."""
-        return self._place(entity, field) in self.series
+        """Return whether anybody has ever watched a field of an entity, or of one of its id."""
+        place = self._place(entity, field)
+        return place in self.series or place in self._forgotten
 
     def forget_missing(self) -> None:
         """Drop what is known of entities that no longer exist."""
         gone = {key for key in self.series if key[0] != NOWHERE and not self._machine.has(key[0])}
+        self._forgotten |= gone
         for key in gone:
             del self.series[key]
             self.events.pop(key, None)
@@ -284,10 +287,14 @@ class Cache:
     def history(self, entity: Entity, field: Field, since: int, now: int) -> list[Record]:
         """Return the samples kept from `since` to now; both ends are included (observed).
 
+        Where there is none, one record says so (tried on all versions).
         Raises StatusError where nothing can ever have been sampled: -16 for a field that
         nobody watches, else the status the hardware answers (DcgmCacheManager::GetSamples).
         """
         samples = self._samples(entity, field, since, now)
+        if not samples:
+            blank = sentinel(field.type)
+            return [Record(*entity, field.id, field.type, Status.NO_DATA, 0, blank)]
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
 
     def no_data(self, entity: Entity, field: Field) -> Record:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.waiting import wait_until
 
-MODULE_NOT_LOADED, NOT_WATCHED = -33, -16
+MODULE_NOT_LOADED, NOT_WATCHED, NO_DATA = -33, -16, -14
+INT64_BLANK = 0x7FFFFFFFFFFFFFF0
 GRAPHICS_ACTIVE = 1001
 
 XID = 230
@@ -127,6 +128,20 @@ def test_chaining_the_time_returned_neither_loses_nor_repeats(target: Any, handl
         chained += [stamp for _, _, stamp, _ in samples]
     _, whole = target.since(handle, *groups, 0)
     assert chained == [stamp for _, _, stamp, _ in whole if stamp < following]
+
+
+def test_a_history_without_samples_is_one_value_that_says_so(target: Any, handle: Any) -> None:
+    group, field_group = target.watch(handle, [(1, 0), (1, 1)], [150])
+    seen: list[tuple[int, int, int, int]] = []
+
+    def note(_group: int, entity: int, values: Any, count: int, _data: Any) -> int:
+        seen.extend((entity, v.status, v.ts, v.value.i64) for v in values[0:count])
+        return 0
+
+    callback = target.agent.dcgmFieldValueEntityEnumeration_f(note)
+    in_an_hour = time.time_ns() // 1000 + 3_600_000_000
+    target.agent.dcgmGetValuesSince_v2(handle, group, field_group, in_an_hour, callback, None)
+    assert seen == [(entity, NO_DATA, 0, INT64_BLANK) for entity in (0, 1)]
 
 
 def test_callback_that_wants_no_more_ends_the_call(target: Any, handle: Any) -> None:

@@ -24,6 +24,11 @@ class Clocks:
     )  # since when (true time) wall is true time plus what
 
     @property
+    def set_at(self) -> float:
+        """When (true time) the wall clock was last set."""
+        return self._settings[-1][0]
+
+    @property
     def was_set_back(self) -> bool:
         """Whether the wall clock was ever set back."""
         offsets = [offset for _, offset in self._settings]

@@ -210,11 +210,12 @@ class Invariants:
             world.troubles.disturbances,
             world.engine.life,
             tuple(world.configuration.counters.counters),
+            self._inventory(),  # a GPU that is cut has other series, and is seen to be later
         )
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
         if undisturbed == self._undisturbed and is_whole and not world.troubles.spoils_values():
-            missing = {key for key in self._profiling - now if self._is_measured(*key[1:])}
+            missing = self._profiling - now
             assert not missing, f"profiling has gone: {min(missing)}"
             self._profiling |= now
         else:
@@ -222,11 +223,9 @@ class Invariants:
             self._profiling.clear()
         self._undisturbed = undisturbed
 
-    def _is_measured(self, gpu: str, instance: str) -> bool:
-        """Whether a GPU, or an instance by NVML's number, is there to be measured."""
-        host = self.world.engine.host
-        cut = host.machine.instances.get(int(gpu), ()) if host else ()
-        return instance in {str(one.nvml_id) for one in cut} if cut else not instance
+    def _inventory(self) -> object:
+        session = self.world.service._agent._session
+        return None if session is None else session.inventory
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
@@ -236,7 +235,9 @@ class Invariants:
             self._cut_at = now
         self._cut = cut
         is_known = now - self._cut_at > RECUT_SEEN_AFTER
-        if not (is_known and page.health.healthy) or self.world.troubles.spoils_values():
+        told = any("would not watch" in note for note in page.health.notes)
+        excused = not is_known or told or self.world.troubles.spoils_values()
+        if excused or not page.health.healthy:
             self._instances = frozenset()
             return
         there = {(one.gpu, one.nvml_id) for one in cut}
@@ -252,6 +253,8 @@ class Invariants:
     def _nothing_was_sampled(self) -> None:
         """Who says that there are no current values is right."""
         world = self.world
+        if world.clocks.set_at >= world.cycle_began_at:
+            return  # in between nobody can tell by how much
         now = world.clocks.true()
         spoiled_at = max(self._spoiled_at, world.engine.spoiled_at)
         if now - spoiled_at > world.interval + SLACK + YIELD:

@@ -102,6 +102,7 @@ class World:
     seed: int
     trace: list[str] = field(default_factory=list)
     slept_before: float = 0.0
+    cycle_began_at: float = 0.0
 
     def __post_init__(self) -> None:
         draw = self.generator = random.Random(self.seed)
@@ -161,7 +162,7 @@ class World:
             )
             for room in (agent, supervisor, forwarder, side_call):
                 put(room, threading=threads)
-            put(forward_attempt, threading=threads)
+            put(forward_attempt, threading=threads, boot_time=self.clocks.true)
             put(urllib3.util.connection, socket=self.endpoint.sockets())
             put(agent, load_bindings=self._load_bindings, random=self.generator)
             put(library, dial=self.engine.dial, _connections={}, _initialized=True)
@@ -196,6 +197,7 @@ class World:
         class ObservedAgent(agent.Agent):
             def cycle(self) -> float:
                 world.slept_before = world.clocks.slept
+                world.cycle_began_at = world.clocks.true()
                 pause = super().cycle()
                 world.hold(world.invariants.after_cycle, self)
                 return pause

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from do_dcgm_exporter.forward import endpoint as endpoint_module
 from do_dcgm_exporter.forward.endpoint import Endpoint
 from do_dcgm_exporter.page.forwarding import ForwardResult
 
@@ -331,6 +332,15 @@ def test_a_machine_that_has_no_thread_left_is_an_error(stub, monkeypatch):
         patched.setattr(threading.Thread, "start", fail)
         assert ForwardResult.ERROR is sender.post(PAGE).result
     assert ForwardResult.SUCCESS is sender.post(PAGE).result
+
+
+def test_a_page_is_not_sent_by_a_machine_that_slept_meanwhile(stub, monkeypatch):
+    times = iter([0.0, 3600.0])
+    monkeypatch.setattr(endpoint_module, "boot_time", lambda: next(times))
+    endpoint = stub(OK)
+
+    assert ForwardResult.TIMEOUT is post(endpoint.url, timeout=PATIENCE).result
+    assert endpoint.requests.empty()
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "nonsense"])

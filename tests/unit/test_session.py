@@ -530,6 +530,18 @@ def test_another_mig_layout_makes_a_session_outdated(bench: StartBench) -> None:
     assert ["1", "2", "3", "4", "5", "6", "7", *"0000"] == gpus_in(iter(series))
 
 
+def test_an_instance_that_is_cut_anew_as_before_is_watched_again(bench: StartBench) -> None:
+    started, clock = bench("h100x1"), Clock()
+    started.engine.control("mig", "--gpu", "0", "3g.40gb")
+    session = started.session(TEMPERATURE, clock=clock)
+    started.engine.control("mig", "--gpu", "0", "off")
+    started.engine.control("mig", "--gpu", "0", "3g.40gb")
+    started.read(session)
+    clock.now = 61.0
+    assert session.is_outdated()
+    assert 1 == len(started.series(started.session(TEMPERATURE), name_of(TEMPERATURE)))
+
+
 def test_a_selection_decides_what_is_shown(bench: StartBench) -> None:
     started = bench("h100x8-mig")
     session = started.session(TEMPERATURE, gpus=parse_device_selection("i:7"))

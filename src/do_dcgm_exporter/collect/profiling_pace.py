@@ -54,11 +54,12 @@ class ProfilingPace:
     _waiting_since: float = 0.0
     _hastened: list[Watch] = field(default_factory=list)
     _given_up: set[Entity] = field(default_factory=set)
+    _has_been_read: bool = False
 
     @property
     def warming_up(self) -> bool:
         """Whether values have yet to come."""
-        return bool(self._waiting_for)
+        return bool(self._waiting_for or (self.watches and not self._has_been_read))
 
     def watched(self) -> Iterator[tuple[Entity, int]]:
         """Yield every entity and field that is watched."""
@@ -71,6 +72,7 @@ class ProfilingPace:
 
     def follow(self, blank: Collection[Entity], absent: Collection[Entity]) -> None:
         """Act on a reading that left entities ``blank``, and some without any value to show."""
+        self._has_been_read = True
         if self._waiting_for:
             missing = self._waiting_for.intersection(blank)
             if not missing or self.clock() - self._waiting_since > _WARM_UP_LIMIT:

@@ -88,11 +88,11 @@ class Readings:
         return conversion.apply(found) if isinstance(found, int | float) else found
 
     def sampled_entities(self) -> frozenset[Entity]:
-        """Return the entities with a current value of a field that is sampled every interval."""
+        """Return the entities with a current number of a field that is sampled every interval."""
         return frozenset(
             entity
             for (entity, field_id), value in self.values.items()
-            if not isinstance(value, Absence) and _is_sampled_on_entities(field_id)
+            if isinstance(value, int | float) and _is_sampled_on_entities(field_id)
         )
 
     def drop(self, reason: Absence) -> None:

@@ -131,6 +131,8 @@ class Session:
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
+        if self.valueless.has_lost_watches and self.age() > _WATCH_AGAIN_AFTER:
+            return True
         were_lost = missing & self.losses.ever
         if any(self.discovery.answers(gpu_id) for gpu_id in were_lost):
             return True

@@ -47,6 +47,14 @@ class Valueless:
             if now - self._since[key] >= _HOPELESS_AFTER and now - read_at < _READ_AGAIN_AFTER
         }
 
+    @property
+    def has_lost_watches(self) -> bool:
+        """Whether the engine says of something that is read that it is not watched.
+
+        An instance that is cut anew just as before is another one, although it looks the same.
+        """
+        return any(raw.status == ReturnCode.NOT_WATCHED for _, raw in self._last.values())
+
     def note(self, raws: Iterable[RawValue]) -> None:
         """Remember which of the values just read are none."""
         now = self.clock()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import requests
 from requests.adapters import HTTPAdapter
 
+from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.page.forwarding import ForwardResult, Outcome
 
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
@@ -56,7 +57,7 @@ class Endpoint:
             if self._is_aborted or len(self._attempts) >= _MOST_ATTEMPTS:
                 return _TIMED_OUT
             try:
-                attempt = _Attempt(page, self._send)
+                attempt = _Attempt(_Body(page, boot_time() + self._timeout), self._send)
             except Exception as error:  # noqa: BLE001 - no thread can be started, for one
                 return _explain(error)
             self._attempts.append(attempt)
@@ -93,8 +94,8 @@ class _Attempt:
     system's resolver. Even so, most attempts end by it soon after they were given up.
     """
 
-    def __init__(self, page: bytes, send: Callable[[_Body], Outcome]) -> None:
-        self._body = _Body(page)
+    def __init__(self, body: _Body, send: Callable[[_Body], Outcome]) -> None:
+        self._body = body
         self._send = send
         self._outcome = _TIMED_OUT
         self._has_settled = threading.Event()
@@ -122,17 +123,24 @@ class _Attempt:
 
 
 class _Body(io.BytesIO):
-    """A page as it is sent, block by block, until it is withdrawn."""
+    """A page as it is sent, block by block, until it is withdrawn or too late.
+
+    It is late when a machine that slept meanwhile wakes: then it is ``boot_time`` that tells.
+    """
 
     is_withdrawn = False
+
+    def __init__(self, page: bytes, late_at: float) -> None:
+        super().__init__(page)
+        self._late_at = late_at
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read the next block.
 
         Raises:
-            TimeoutError: the page was withdrawn.
+            TimeoutError: the page is not to be sent any more.
         """
-        if self.is_withdrawn:
+        if self.is_withdrawn or boot_time() > self._late_at:
             raise TimeoutError("the attempt was given up")
         return super().read(size)
 

@@ -30,9 +30,10 @@ def test_history_of_what_nobody_watches_fails(host: Host, field: int) -> None:
     assert failure.value.status == Status.NOT_WATCHED
 
 
-def test_history_of_a_watched_event_that_never_came_is_empty(host: Host) -> None:
+def test_history_of_a_watched_event_that_never_came_is_one_value_without_data(host: Host) -> None:
     watch(host, XID)
-    assert host.cache.history(GPU, host.cache.fields()[XID], 0, START) == []
+    (record,) = host.cache.history(GPU, host.cache.fields()[XID], 0, START)
+    assert (record.status, record.timestamp) == (Status.NO_DATA, 0)
 
 
 def test_history_of_what_the_hardware_lacks_fails_with_its_status(host: Host) -> None:

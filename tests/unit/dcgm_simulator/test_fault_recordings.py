@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import pytest
-from tests.builders import DATA
+from tests.unit.dcgm_simulator.replay import (
+    Clock,
+    Kinds,
+    differences,
+    load_recording,
+    recorded_kinds,
+    simulated_kinds,
+    watch_all,
+)
 
 from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
-from dcgm_simulator.series import SECOND, Watch
+from dcgm_simulator.series import SECOND
 from dcgm_simulator.versions import VERSIONS
 
 LOST, OTHER = 3, 2
 HEALTHY = "healthy, 6 s after watching"
 STEPS = (
+    HEALTHY,
     "XID 31 on GPU 2, 3 s later",
     "XID 79 on GPU 3 and NVML says it is lost, 3 s later",
     "still lost, 12 s later",
@@ -29,116 +37,104 @@ STEPS = (
 OF_THE_MACHINE = frozenset({391, 526})
 
 
-class Clock:
-    """A time that only the test moves."""
+class Played(NamedTuple):
+    """What the simulated engine answered at a step."""
 
-    now = 1_700_000_000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@pytest.fixture(params=VERSIONS)
-def recording(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The faults recorded of each release."""
-    path = DATA / "recordings" / f"dcgm-{request.param}-h100x8-faults.json.gz"
-    with gzip.open(path, "rt") as stream:
-        content: dict[str, Any] = json.load(stream)
-    return content
+    devices: list[int]
+    supported: list[int]
+    statuses: dict[str, int]
+    identities: dict[int, dict[str, bool]]
+    """Of GPU 2 and 3: which parts are told."""
+    has_links: bool
+    values: Kinds
 
 
-def kind_of(value: list[Any], now: int) -> str:
-    """Return what an answer is: its status, or how its value and its timestamp are."""
-    *_, status, timestamp, payload = value
-    if status:
-        return f"status {status}"
-    is_old = now - timestamp > 2.5 * SECOND
-    return f"{'an old' if is_old else 'a new'} {'blank' if is_sentinel(payload) else 'value'}"
+@functools.cache
+def recording_of(version: str) -> dict[str, Any]:
+    return load_recording(f"dcgm-{version}-h100x8-faults")
 
 
-def answers(host: Host, recorded: list[list[Any]], gpu: int, now: int) -> dict[int, str]:
-    """Return what the simulated engine answers for the recorded fields of a GPU."""
-    fields, found = host.cache.fields(), {}
-    for group, entity, field, *_ in recorded:
-        if (group, entity) == (EntityGroup.GPU, gpu) and field in fields:
-            record = host.cache.latest(Entity(group, entity), fields[field], now, live=False)
-            answer = [record.status, record.timestamp, record.value]
-            found[field] = kind_of(answer, now)
-    return found
+def steps_of(version: str) -> dict[str, dict[str, Any]]:
+    return {step["what"]: step for step in recording_of(version)["steps"]}
 
 
-def recorded_answers(step: dict[str, Any], gpu: int) -> dict[int, str]:
-    """Return what the real engine answered at a step."""
-    return {
-        value[2]: kind_of(value, step["time_us"])
-        for value in step["values"] + step["prof"]
-        if (value[0], value[1]) == (EntityGroup.GPU, gpu)
-    }
+def of_both(kinds: Kinds) -> Kinds:
+    """Leave the GPU that is lost and one that is not."""
+    gpus = {(EntityGroup.GPU, LOST), (EntityGroup.GPU, OTHER)}
+    return {key: kind for key, kind in kinds.items() if key[:2] in gpus}
 
 
-def watch_all(host: Host, recorded: list[list[Any]], now: int) -> None:
-    fields = host.cache.fields()
-    for group, entity, field, *_ in recorded:
-        watch = Watch(SECOND, 0.0, 1)
-        host.cache.watch(1, Entity(group, entity), fields[field], watch, now)
+def told(identity: dict[str, Any]) -> dict[str, bool]:
+    return {name: not is_sentinel(text) for name, text in identity.items()}
 
 
-def test_every_step_is_repeated_in_lists_identities_statuses_and_kinds_of_values(
-    recording: dict[str, Any],
-) -> None:
-    clock = Clock()
-    host = Host("h100x8", recording["dcgm_version"], clock=clock)
-    steps = {step["what"]: step for step in recording["steps"]}
-    started = steps[HEALTHY]
-    everything = started["values"] + started["prof"]
-    watch_all(host, everything, clock.now)
-    clock.now += 6 * SECOND
-    before = {gpu: answers(host, everything, gpu, clock.now) for gpu in (LOST, OTHER)}
-    # Fields that this card lacks and that of the simulator has are of no interest here.
-    alike = {
-        gpu: {f for f, kind in recorded_answers(started, gpu).items() if before[gpu][f] == kind}
-        - OF_THE_MACHINE
+def look(host: Host, step: dict[str, Any]) -> Played:
+    identities = {
+        gpu: told({name: own[name] for name in step[f"identity of GPU {gpu}"]})
         for gpu in (LOST, OTHER)
+        if (own := host.attributes(gpu)["identifiers"])
     }
-    assert all(len(fields) > 45 for fields in alike.values())
+    links = dict(host.nvlink_status()["gpus"])
+    return Played(
+        host.devices(),
+        host.supported_devices(),
+        {str(gpu): host.gpu_status(gpu) for gpu in host.devices()},
+        identities,
+        any(links[LOST]),
+        simulated_kinds(host, of_both(recorded_kinds(step))),
+    )
 
-    time = started["time_us"]
+
+@functools.cache
+def played(version: str) -> dict[str, Played]:
+    """Play the recording of a release."""
+    steps, clock = steps_of(version), Clock()
+    host = Host("h100x8", version, clock=clock)
+    watch_all(host, recorded_kinds(steps[HEALTHY]), clock.now)
+    clock.now += 6 * SECOND
+    found, time = {}, steps[HEALTHY]["time_us"]
     for what in STEPS:
         step = steps[what]
         clock.now += step["time_us"] - time
-        time = step["time_us"]
-        moment = clock.now - 3 * SECOND
+        time, moment = step["time_us"], clock.now - 3 * SECOND
         if what.startswith("XID 31"):
             (stamp,) = (v[5] for v in step["values"] if v[1:3] == [OTHER, 230])
-            reported = clock.now - (time - stamp)
-            host.xids.report(Entity(EntityGroup.GPU, OTHER), 31, reported)
+            host.xids.report(Entity(EntityGroup.GPU, OTHER), 31, clock.now - (time - stamp))
         elif what.startswith("XID 79"):
             host.faults.lose(LOST, moment - SECOND // 2)
         elif what.startswith("GPU 3 answers"):
             host.faults.restore(LOST, moment)
         host.cache.settle(clock.now)
-        assert host.devices() == step["all_devices"], what
-        assert host.supported_devices() == step["supported_devices"], what
-        for gpu, status in step["gpu_status"].items():
-            assert status in ("no such function", host.gpu_status(int(gpu))), what
-        for gpu in (LOST, OTHER):
-            own = host.attributes(gpu)["identifiers"]
-            recorded = step[f"identity of GPU {gpu}"]
-            same = {
-                name: is_sentinel(text) == is_sentinel(own[name]) for name, text in recorded.items()
-            }
-            assert all(same.values()), (what, gpu, own)
-            found, expected = answers(host, everything, gpu, clock.now), recorded_answers(step, gpu)
-            different = {f: (found[f], expected[f]) for f in alike[gpu] if found[f] != expected[f]}
-            assert not different, (what, gpu)
-        own_links = {str(gpu): states for gpu, states in host.nvlink_status()["gpus"]}
-        assert (sum(own_links[str(LOST)]) == 0) == (sum(step["nvlink_status"][str(LOST)]) == 0)
+        found[what] = look(host, step)
+    return found
 
 
-def test_a_lost_gpu_may_be_grouped_only_where_it_was_recorded(recording: dict[str, Any]) -> None:
+@pytest.mark.parametrize("what", STEPS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_step_has_the_recorded_lists_identities_statuses_and_kinds_of_values(
+    version: str, what: str
+) -> None:
+    step, found = steps_of(version)[what], played(version)[what]
+    assert (step["all_devices"], step["supported_devices"]) == (found.devices, found.supported)
+    if version != "3.3.9":
+        assert step["gpu_status"] == found.statuses
+    for gpu in (LOST, OTHER):
+        assert told(step[f"identity of GPU {gpu}"]) == found.identities[gpu]
+    assert any(step["nvlink_status"][str(LOST)]) == found.has_links
+    expected = {
+        key: kind
+        for key, kind in of_both(recorded_kinds(step)).items()
+        if key[2] not in OF_THE_MACHINE
+    }
+    assert len(expected) > 90
+    assert differences(found.values, expected) == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_lost_gpu_may_be_grouped_only_where_it_was_recorded(version: str) -> None:
     clock = Clock()
-    host = Host("h100x8", recording["dcgm_version"], clock=clock)
-    host.connect(1, recording["dcgm_version"])
+    host = Host("h100x8", version, clock=clock)
+    host.connect(1, version)
     host.faults.lose(LOST, clock.now)
     clock.now += 2 * SECOND
     group = host.registry.create_group(1, 1, "g")
@@ -150,6 +146,8 @@ def test_a_lost_gpu_may_be_grouped_only_where_it_was_recorded(recording: dict[st
             refused[f"1:{gpu}"] = error.status
     recorded = {
         entity: error["code"]
-        for entity, error in recording["a new watch while GPU 3 is lost"][0]["refused"].items()
+        for entity, error in recording_of(version)["a new watch while GPU 3 is lost"][0][
+            "refused"
+        ].items()
     }
     assert refused == recorded

@@ -32,7 +32,9 @@ RECORDINGS = {
 # GPUs that were injected inside DCGM have no profiling on compute instances, and on 3.3.9 no
 # NvLinks once they are cut.
 OF_INJECTED_GPUS = {(5, field) for field in (*range(1001, 1005), *range(1006, 1009))}
-OF_INJECTED_GPUS_ON_3 = {(kind, 391) for kind in (1, 4, 5)} | {(1, f) for f in (393, 394, 395, 439)}
+OF_INJECTED_GPUS_ON_3 = {
+    (kind, field) for kind in (1, 4, 5) for field in (391, 393, 394, 395, 409, 419, 429, 439)
+}
 
 
 # A number by DCGM's table of fields, and a text where a driver that has no vGPUs is asked for it.
