@@ -643,7 +643,7 @@ def test_restore_says_what_does_not_run_afterwards(exporter: Machine) -> None:
     apply(exporter)
     exporter.write("stand-in/fails", UNIT)
     assert not undo(exporter)
-    assert f"{UNIT}: does not run as before: it ends at once: journalctl -u {UNIT}" in told(
+    assert f"{UNIT}: does not run as before: it exits at once: journalctl -u {UNIT}" in told(
         exporter
     )
     assert not exporter.exists(f"{ETC}/{UNIT}.d")
