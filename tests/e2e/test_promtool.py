@@ -133,7 +133,7 @@ def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
         engine,
         environ={"DCGM_SIMULATOR_VERSION": version},
         collectors=ETC / "counters-4.9.csv",
-        collect_interval=5000,
+        collect_interval=10_000,
     )
     page = exporter.wait_until_up()
     assert {"DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_USED_BYTES"} <= page.dcgm
