@@ -141,7 +141,7 @@ bench-plot: .venv/test ## draw docs/performance.svg from the last make bench
 fleet: .venv/test build/prometheus/usr/bin/promtool ## what many hosts take of a Prometheus: 200 targets, some twelve minutes
 	nice $(PYTHON) -m tests.bench.fleet
 
-dashboards: .venv/run ## write examples/grafana from tools/dashboards
+dashboards: .venv/run ## write examples/grafana and the rules of 4.9's names from tools/dashboards
 	$(PYTHON) -m tools.dashboards
 
 clean: ## remove everything that was made

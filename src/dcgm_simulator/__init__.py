@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.versions import ALL_VERSIONS, VERSIONS
 
-__all__ = ["SCENARIOS", "VERSIONS", "bindings_directory"]
+__all__ = ["ALL_VERSIONS", "SCENARIOS", "VERSIONS", "bindings_directory"]
 
 SCENARIOS = {
     "h100x1": "one H100 80GB",

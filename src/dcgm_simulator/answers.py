@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dcgm_simulator import signals, unrecorded
-from dcgm_simulator.codes import EntityGroup, Sentinel, Status, sentinel
-from dcgm_simulator.fields import Field, field_table
+from dcgm_simulator.codes import EntityGroup, Sentinel, Status, Value, is_sentinel, sentinel
+from dcgm_simulator.fields import Field, base_units, field_table
 from dcgm_simulator.machine import INSTANCES_PER_GPU, SUFFIX, Entity, Instance, Machine
 from dcgm_simulator.signals import Load, Source
 
@@ -14,6 +14,7 @@ NAME, MINOR, SERIAL, UUID, BUS_ID, CUDA_VISIBLE = 50, 55, 53, 54, 57, 68
 TEMPERATURES = frozenset({140, 150})
 POWER, ENERGY = 155, 156
 FB_TOTAL, FB_FREE, FB_USED, FB_RESERVED, FB_USED_SHARE = 250, 251, 252, 253, 254
+PAGES_PAST_A_MIB = 5 * 4096
 POISONED = frozenset({3, 81})
 """Fields that NVML answered with an empty string (recorded)."""
 
@@ -65,6 +66,9 @@ class Hardware:
         return self._answers[key]
 
     def _find(self, entity: Entity, field: Field) -> Answer:
+        in_older_unit = base_units().get(field.id)
+        if in_older_unit is not None:
+            return self._in_base_unit(entity, field, *in_older_unit)
         # A GLOBAL field is asked of the first GPU whatever the entity (DcgmCacheManager.cpp).
         if field.is_global and self._machine.layout.gpus:
             entity = Entity(EntityGroup.GPU, 0)
@@ -101,6 +105,27 @@ class Hardware:
         if group in CLASSES:
             return signals.constant(sentinel(field.type, Sentinel.NOT_SUPPORTED))
         return signals.constant(sentinel(field.type) if field.type == "s" else 0)
+
+    def _in_base_unit(
+        self, entity: Entity, field: Field, older: int, times: int, divided_by: int
+    ) -> Answer:
+        """Answer for a field of 4.7 as its older one times a factor.
+
+        NVML tells memory in bytes, of which the older fields have whole MiB.
+        """
+        answer = self.answer(entity, self._field(older))
+        if isinstance(answer, Status):
+            return answer
+        rest = PAGES_PAST_A_MIB if times == 2**20 else 0
+
+        def value(time: int) -> Value:
+            found = answer(time)
+            if isinstance(found, str) or is_sentinel(found):
+                return sentinel(field.type, Sentinel(int(found) & 3))
+            exact = found * times / divided_by + rest
+            return int(exact) if field.type == "i" else exact
+
+        return value
 
     # --- values that say which entity it is ------------------------------------------
 

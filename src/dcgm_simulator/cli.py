@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcgm_simulator import SCENARIOS, VERSIONS
+from dcgm_simulator import ALL_VERSIONS, SCENARIOS, VERSIONS
 from dcgm_simulator.commands import add_commands
 from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
@@ -66,7 +66,7 @@ def serve_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
     parser.add_argument(
-        "--dcgm-version", choices=VERSIONS, default=VERSIONS[-1], help="whose habits to have"
+        "--dcgm-version", choices=ALL_VERSIONS, default=VERSIONS[-1], help="whose habits to have"
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from dcgm_simulator import control
 from dcgm_simulator.host import Host
-from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.versions import ALL_VERSIONS
 from dcgm_simulator.wire import Function
 
 
@@ -204,7 +204,7 @@ COMMANDS: dict[str, Command] = {
     "skew": Command(
         "behave like another version",
         _on_host(control.command_skew),
-        (_argument("version", choices=VERSIONS),),
+        (_argument("version", choices=ALL_VERSIONS),),
     ),
     "status": Command(
         "connections, groups, watches and numbers of calls, as JSON",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgm_simulator.codes import EntityGroup
-from dcgm_simulator.versions import VERSIONS, history_at
+from dcgm_simulator.versions import ALL_VERSIONS, history_at
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -66,7 +66,7 @@ def load(name: str) -> dict[str, Any]:
 @functools.cache
 def field_table(version: str) -> dict[int, Field]:
     """Return the fields a version knows, by id."""
-    index = VERSIONS.index(version)
+    index = ALL_VERSIONS.index(version)
     rows = ((int(key), history_at(rows, index)) for key, rows in load("fields.json").items())
     return {field: _field(field, row) for field, row in rows if row is not None}
 
@@ -85,6 +85,13 @@ def field_ids_by_name() -> dict[str, int]:
         for _, row in rows
         if row
     }
+
+
+@functools.cache
+def base_units() -> dict[int, tuple[int, int, int]]:
+    """Return, by field of 4.7, the older one of its quantity and the factor as a fraction."""
+    found = load("base-units.json").items()
+    return {int(key): (older, times, divided_by) for key, (older, times, divided_by) in found}
 
 
 def parse_field(text: str) -> int:

@@ -104,7 +104,7 @@ class Machine:
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""
         self.layout = LAYOUTS[self.scenario]
-        version = self.behaviour.version
+        version = "4.6.0" if self.behaviour.is_46 else self.behaviour.version
         if self.layout.recording == "a100" and not self.behaviour.is_46:
             version = "4.2.3"
         self.recording = load(f"{self.layout.recording}-{version}.json")

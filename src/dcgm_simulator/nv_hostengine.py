@@ -17,7 +17,7 @@ from pathlib import Path
 from dcgm_simulator import SCENARIOS
 from dcgm_simulator.host import Host
 from dcgm_simulator.server import Server
-from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.versions import ALL_VERSIONS, VERSIONS
 
 PID_FILE = Path("/var/run/nvhostengine.pid")
 LOUD = (
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         return terminate(options.pid)
     scenario = environ.get("DCGM_SIMULATOR_SCENARIO", "h100x8")
     version = environ.get("DCGM_SIMULATOR_VERSION", VERSIONS[-1])
-    if scenario not in SCENARIOS or version not in VERSIONS:
+    if scenario not in SCENARIOS or version not in ALL_VERSIONS:
         return complain(f"there is no scenario {scenario} of DCGM {version}")
     server = Server(Host(scenario, version))
     server.catch_signals()

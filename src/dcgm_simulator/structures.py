@@ -10,7 +10,7 @@ import ctypes
 from typing import Any
 
 from dcgm_simulator.fields import load
-from dcgm_simulator.versions import VERSIONS, history_at
+from dcgm_simulator.versions import ALL_VERSIONS, history_at
 
 
 class Converting:
@@ -68,7 +68,7 @@ def structures(version: str) -> dict[str, Any]:
         "DcgmUnion": DcgmUnion,
     }
     for name, history in load("structures.json").items():
-        members: Any = history_at(history, VERSIONS.index(version))
+        members: Any = history_at(history, ALL_VERSIONS.index(version))
         if members is not None:
             fields = [(member, _type(text, made)) for member, text in members.items()]
             contents = {"_fields_": fields, "__module__": "dcgm_structs"}

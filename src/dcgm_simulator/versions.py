@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")
-"""Versions that can be imitated, oldest first; data files count in this order."""
+"""Versions of which there are recordings, oldest first."""
+ALL_VERSIONS = (*VERSIONS, "4.7.0")
+"""Versions that can be imitated; data files count in this order.
+
+Of 4.7.0 only names, ids, types and units of fields are known (NVIDIA's go-dcgm for 4.7); all
+else is as in 4.6.0."""
 
 
 class GpmRetention(Enum):
@@ -52,8 +57,8 @@ class Behaviour:
 
     @property
     def index(self) -> int:
-        """Return the position in VERSIONS."""
-        return VERSIONS.index(self.version)
+        """Return the position in ALL_VERSIONS."""
+        return ALL_VERSIONS.index(self.version)
 
     @property
     def major(self) -> int:
@@ -63,7 +68,7 @@ class Behaviour:
     @property
     def is_46(self) -> bool:
         """Return whether the protocol is that of 4.6, which older engines do not know."""
-        return self.version == "4.6.0"
+        return self.index >= ALL_VERSIONS.index("4.6.0")
 
 
 _OLD, _NEWER, _NEWEST = GpmRetention
@@ -73,7 +78,10 @@ BEHAVIOURS = {
         Behaviour("3.3.9", 64, False, False, True, False, False, _OLD, 2, True, False, 18, 16),
         Behaviour("4.2.3", 1024, False, False, False, True, False, _OLD, 2, True, True, 18, None),
         Behaviour("4.5.3", 1024, True, True, False, False, True, _NEWER, 1, False, True, 18, 24),
-        Behaviour("4.6.0", 1024, True, True, False, False, True, _NEWEST, 1, False, True, 36, 24),
+        *(
+            Behaviour(name, 1024, True, True, False, False, True, _NEWEST, 1, False, True, 36, 24)
+            for name in ("4.6.0", "4.7.0")
+        ),
     )
 }
 
@@ -92,7 +100,7 @@ def behaviour(version: str) -> Behaviour:
     try:
         return BEHAVIOURS[version]
     except KeyError:
-        known = ", ".join(VERSIONS)
+        known = ", ".join(ALL_VERSIONS)
         message = f"DCGM version {version!r} cannot be simulated, only {known}"
         raise ValueError(message) from None
 

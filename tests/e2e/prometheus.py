@@ -67,9 +67,10 @@ class Prometheus:
         except urllib.error.HTTPError as refusal:
             pytest.fail(f"{parameters}: {refusal.read().decode()}")
 
-    def query(self, expression: str) -> list[tuple[Labels, float]]:
-        """The series of an expression, now."""
-        result = self.ask("query", query=expression)["result"]
+    def query(self, expression: str, at: float | None = None) -> list[tuple[Labels, float]]:
+        """The series of an expression, at a Unix time or now."""
+        when = {} if at is None else {"time": repr(at)}
+        result = self.ask("query", query=expression, **when)["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
 
     def scrapes(self, targets: int) -> bool:

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,12 @@ from tests.e2e.endpoint import Endpoint, answering
 from tests.e2e.exporter import ROOT, Exporter, command_after
 from tests.e2e.prometheus import Prometheus, needs_prometheus, promtool
 from tests.waiting import wait_until
+from tools.dashboards.generations import in_names_of_49
 
 import dcgm_simulator
 from dcgm_simulator.process import SimulatedEngine
+from do_dcgm_exporter.dcgm.conversions import conversion_to
+from do_dcgm_exporter.dcgm.fields import field_by_name
 
 EXAMPLES = ROOT / "examples" / "prometheus"
 ALERTS = EXAMPLES / "alerts.yml"
@@ -69,6 +73,7 @@ FAULTS = {
     "NvLinkDown": ("nvlink --gpu 6 --link 3 down", {"gpu": "6"}),
     "GpuIdleButMemoryHeld": ("set --entity gpu:6 1001 0; set --entity gpu:6 203 0", {"gpu": "6"}),
     "NvSwitchFatalError": ("set --entity switch:1 856 20034", {"nvswitch": "nvswitch1"}),
+    "FabricNotReady": ("set --entity gpu:0 170 4", {"gpu": "0"}),
     "GpuLost": ("lose-gpu 7", {"gpu": "7"}),
 }
 # What goes wrong on other machines, or with the exporter itself, and where.
@@ -236,5 +241,32 @@ def test_promtool_tests_the_rules(name: str) -> None:
     promtool("test", "rules", DATA / name)
 
 
+@pytest.mark.parametrize("name", ["alerts-test.yml", "recording-rules-test.yml"])
+def test_the_rules_of_the_new_names_do_the_same(name: str, tmp_path: Path) -> None:
+    """The same series, in the units of 4.9."""
+    text = (DATA / name).read_text()
+    old, new = yaml.safe_load(text), yaml.safe_load(in_names_of_49(text))
+    (rules,) = new["rule_files"]
+    new["rule_files"] = [str((DATA / rules.replace(".yml", "-4.9.yml")).resolve())]
+    converted = 0
+    for before, after in zip(old["tests"], new["tests"], strict=True):
+        for series, renamed in zip(before["input_series"], after["input_series"], strict=True):
+            field = field_by_name(series["series"].partition("{")[0])
+            conversion = conversion_to(field.id) if field else None
+            if conversion:
+                renamed["values"] = scaled(series["values"], 1 / conversion.factor)
+                converted += 1
+    assert converted > 3
+    (tmp_path / name).write_text(yaml.safe_dump(new))
+    promtool("test", "rules", tmp_path / name)
+
+
+def scaled(values: str, factor: Fraction) -> str:
+    """Values as promtool writes them (``0+6000x10 5``), times a factor."""
+    return re.sub(r"(?<![x\d.])[\d.]+", lambda one: repr(float(Fraction(one[0]) * factor)), values)
+
+
 def test_promtool_finds_the_rules_well_formed() -> None:
+    of_49 = [path.with_name(f"{path.stem}-4.9.yml") for path in (ALERTS, RECORDING_RULES)]
     promtool("check", "rules", "--lint-fatal", ALERTS, RECORDING_RULES)
+    promtool("check", "rules", "--lint-fatal", *of_49)

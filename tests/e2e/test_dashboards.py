@@ -1,12 +1,13 @@
 """Every query of the dashboards draws something, on whole GPUs and on MIG instances.
 
-A real Prometheus scrapes two simulated machines with nothing but the default counters.
+A real Prometheus scrapes simulated machines with the default counters under both their names.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,10 @@ DASHBOARDS = {
 }
 MACHINES = {"whole": "h100x8", "mig": "h100x8-mig", "unprofiled": "a100-no-prof"}
 PROFILED = ("whole", "mig")
+NEW_NAMES = ROOT / "etc" / "do-dcgm-exporter" / "counters-4.9.csv"
+NEW = {
+    name: json.loads((EXAMPLES / "grafana" / f"{name}-4.9.json").read_text()) for name in DASHBOARDS
+}
 
 # What NVIDIA's dashboard 12239 asks for: names, labels and arithmetic.
 OF_12239 = (
@@ -74,14 +79,16 @@ class Grafana:
         self.prometheus = prometheus
         self._instances = instances
 
-    def ask(self, expr: str, machine: str, gpu: str = ".*") -> list[tuple[Labels, float]]:
-        """Ask for a panel's query on one machine."""
+    def ask(
+        self, expr: str, machine: str, gpu: str = ".*", at: float | None = None
+    ) -> list[tuple[Labels, float]]:
+        """Ask for a panel's query on one machine, at a Unix time if not now."""
         chosen = {"instance": re.escape(self._instances[machine]).replace("\\", "\\\\"), "gpu": gpu}
         filled = expr.replace("$__rate_interval", "1m")
         for name, value in chosen.items():
             filled = filled.replace(f"${name}", value)
         assert "$" not in filled
-        return self.prometheus.query(filled)
+        return self.prometheus.query(filled, at)
 
     def draws(self, expr: str, machine: str) -> bool:
         """Whether a query has a series with a number."""
@@ -91,7 +98,10 @@ class Grafana:
 @pytest.fixture(scope="module")
 def grafana(shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grafana]:
     engines = {name: shared_stage.engine(scenario) for name, scenario in MACHINES.items()}
-    exporters = {name: shared_stage.exporter(engine) for name, engine in engines.items()}
+    exporters = {
+        name: shared_stage.exporter(engine, collectors=NEW_NAMES)
+        for name, engine in engines.items()
+    }
     instances = {name: f"127.0.0.1:{exporter.port}" for name, exporter in exporters.items()}
     for name in PROFILED:
         exporter = exporters[name]
@@ -118,6 +128,33 @@ def test_a_panel_that_needs_profiling_says_so() -> None:
             needed = [needs_profiling(target["expr"]) for target in panel["targets"]]
             said = re.search("(?i)needs? profiling", panel["description"])
             assert any(needed) == bool(said), panel["title"]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_of_the_new_names_shows_the_same(
+    grafana: Grafana, name: str, machine: str
+) -> None:
+    at = time.time()
+    differing = 0
+    for old, new in zip(DASHBOARDS[name]["panels"], NEW[name]["panels"], strict=True):
+        for target, renamed in zip(old["targets"], new["targets"], strict=True):
+            shown = [
+                grafana.ask(expr.replace("time()", str(at)), machine, at=at)
+                for expr in (target["expr"], renamed["expr"])
+            ]
+            differing += target["expr"] != renamed["expr"]
+            assert by_labels(shown[1]) == pytest.approx(by_labels(shown[0])), old["title"]
+    assert differing > 5
+
+
+def by_labels(series: list[tuple[Labels, float]]) -> dict[str, float]:
+    """Values by all labels but the name, as Grafana matches them; no NaN."""
+    return {
+        str(sorted(item for item in labels.items() if item[0] != "__name__")): value
+        for labels, value in series
+        if value == value  # noqa: PLR0124
+    }
 
 
 @pytest.mark.parametrize("machine", PROFILED)

@@ -15,6 +15,7 @@ from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
 from do_dcgm_exporter import __version__
+from do_dcgm_exporter.page.publisher import NOT_FORWARDED
 
 FORWARDING = {"forward": "true", "forward_interval": 500, "forward_timeout": 800}
 
@@ -40,7 +41,8 @@ def test_the_endpoint_gets_the_dcgm_families_and_nothing_else(
     assert names.pop("content-length") == str(len(post.body))
     assert set(names) <= {"connection", "accept-encoding"}
     page = Page(post.body.decode())
-    assert set(page.families) == page.dcgm == exporter.page().dcgm
+    assert set(page.families) == page.dcgm == exporter.page().dcgm - NOT_FORWARDED
+    assert exporter.page().dcgm & NOT_FORWARDED
     assert "do_dcgm_exporter" not in post.body.decode()
 
     wait_until(lambda: attempts(exporter, "success") >= 3, "the success is counted")

@@ -126,8 +126,24 @@ def test_with_label_values_of_any_kind(stage: Stage) -> None:
     check(exporter)
 
 
+@pytest.mark.parametrize("version", ["3.3.9", "4.7.0"])
+def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
+    engine = stage.engine("hgx", version)
+    exporter = stage.exporter(
+        engine,
+        environ={"DCGM_SIMULATOR_VERSION": version},
+        collectors=ETC / "counters-4.9.csv",
+        collect_interval=10_000,
+    )
+    page = exporter.wait_until_up()
+    assert {"DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_USED_BYTES"} <= page.dcgm
+    kinds = {complaint.partition(" ")[2] for complaint in complaints(page.text)}
+    assert kinds <= {complaint.partition(" ")[2] for complaint in KNOWN}
+
+
 @pytest.mark.parametrize("counters", ["168-counters.csv", "odd-help.csv"])
 def test_with_counters_of_the_user(stage: Stage, counters: str) -> None:
+    # A cycle may take an interval; this one simulates 292 switches and links.
     exporter = stage.exporter(
         stage.engine("hgx"), default_counters=DATA / counters, collect_interval=10_000
     )

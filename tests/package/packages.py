@@ -134,7 +134,10 @@ def dcgm3(directory: Path) -> Path:
 def tarball_engine(directory: Path) -> Path:
     """Build an engine without any unit, as from a tarball, under the name that satisfies us."""
     package = Package(
-        directory, "dcgm-from-a-tarball", "1", Provides="datacenter-gpu-manager-4-core"
+        directory,
+        "dcgm-from-a-tarball",
+        "1",
+        Provides="datacenter-gpu-manager-4-core (= 1:4.5.3)",
     )
     home = "/usr/share/datacenter-gpu-manager-4"
     package.simulator(f"{home}/simulated", f"{home}/bindings/python3", "4.5.3")

@@ -105,7 +105,7 @@ class Ledger:
             self.xids.setdefault((life, entity, timestamp), report)
 
     def _note(self, key: Key, timestamp: int, value: float, tampered: bool) -> None:
-        text = str(value) if isinstance(value, int) else f"{value:f}"
+        text = str(value)
         known = self.newest.get(key)
         if known is None or (known.timestamp, known.text) != (timestamp, text):
             now = self.clocks.true()

@@ -72,6 +72,12 @@ def test_a_place_to_listen_that_is_unclear_is_refused(text: str, complaint: str)
         ("[::1]", EngineAddress("::1", 5555)),
         ("unix:///run/dcgm.sock", EngineAddress(socket_path="/run/dcgm.sock")),
         ("/run/dcgm.sock", EngineAddress(socket_path="/run/dcgm.sock")),
+        (
+            "unix:///run/nvidia-dcgm/nv-hostengine.sock",
+            EngineAddress(socket_path="/run/nvidia-dcgm/nv-hostengine.sock"),
+        ),
+        ("vsock://3:5555", EngineAddress("3", 5555, is_vsock=True)),
+        ("vsock://4294967295", EngineAddress("4294967295", 5555, is_vsock=True)),
     ],
 )
 def test_an_engine_is_at_a_host_or_a_socket(text: str, expected: EngineAddress) -> None:
@@ -87,7 +93,8 @@ def test_an_engine_is_at_a_host_or_a_socket(text: str, expected: EngineAddress) 
         ("localhost:0", "port 0"),
         ("unix://dcgm.sock", "no absolute path"),
         ("unix:///" + "x" * 108, "at most 107 bytes"),
-        ("vsock://3:5555", "not HOST:PORT"),
+        ("vsock://gpu-host:5555", "not vsock://CID:PORT"),
+        ("vsock:3", "not vsock://CID:PORT"),
     ],
 )
 def test_an_engine_address_that_is_unclear_is_refused(text: str, complaint: str) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 import dcgm_simulator
 from do_dcgm_exporter.dcgm import bindings as room
-from do_dcgm_exporter.dcgm.bindings import BindingsError, load_bindings
+from do_dcgm_exporter.dcgm.bindings import (
+    SEARCH_PATH,
+    BindingsError,
+    _library_to_install,
+    _package_of_bindings,
+    load_bindings,
+)
 
 STRUCTS = """
 import ctypes
@@ -97,9 +103,22 @@ def test_without_bindings_the_error_says_where_it_looked_and_what_to_install(
         load_bindings()
     expected = (
         f"DCGM's Python bindings are not in {search_path[0]} and {search_path[1]}:"
-        " install datacenter-gpu-manager-4-core"
+        " install datacenter-gpu-manager-4-core and, from DCGM 4.7 on,"
+        " datacenter-gpu-manager-4-python3"
     )
     assert expected == str(caught.value)
+
+
+def test_what_is_installed_tells_which_package_is_missing(tmp_path: Path) -> None:
+    both = "datacenter-gpu-manager-4-core and, from DCGM 4.7 on, datacenter-gpu-manager-4-python3"
+    assert both == _package_of_bindings(tmp_path)
+    assert ": install libdcgm" == _library_to_install(SEARCH_PATH[0], tmp_path)
+    library = tmp_path / "lib" / "x86_64-linux-gnu" / "libdcgm.so.4"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert "datacenter-gpu-manager-4-python3" == _package_of_bindings(tmp_path)
+    assert "" == _library_to_install(SEARCH_PATH[0], tmp_path)
+    assert "" == _library_to_install(SEARCH_PATH[1], tmp_path / "elsewhere")
 
 
 def test_bindings_without_their_library_make_way_for_others(
@@ -110,13 +129,17 @@ def test_bindings_without_their_library_make_way_for_others(
     assert "3" == loaded()
 
 
-def test_a_missing_library_is_named_with_dcgms_words(search_path: tuple[Path, Path]) -> None:
+def test_a_missing_library_is_named_with_dcgms_words(
+    search_path: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_has_library", lambda _usr: False)
     install(search_path[0], init="raise DCGMError('The library was not found')")
     install(search_path[1], init="raise DCGMError()")
     with pytest.raises(BindingsError) as caught:
         load_bindings()
     expected = (
-        f"the bindings in {search_path[0]} cannot load their libdcgm (The library was not found); "
+        f"the bindings in {search_path[0]} cannot load their libdcgm (The library was not found)"
+        ": install libdcgm; "
         f"the bindings in {search_path[1]} cannot load their libdcgm (DCGM error -25)"
     )
     assert expected == str(caught.value)

@@ -28,7 +28,12 @@ ADAPTER = ("handle", "connection")
 # Functions that some supported release lacks: dcgmGetCpuHierarchy 3.1.8, dcgmGetGpuStatus all
 # of 3.x, dcgmGetNvLinkP2PStatus everything before 4.4.2. Where they are missing, the adapter
 # refuses the call by itself.
-OPTIONAL_FUNCTIONS = {"dcgmGetCpuHierarchy", "dcgmGetGpuStatus", "dcgmGetNvLinkP2PStatus"}
+OPTIONAL_FUNCTIONS = {
+    "dcgmConnect_v3",
+    "dcgmGetCpuHierarchy",
+    "dcgmGetGpuStatus",
+    "dcgmGetNvLinkP2PStatus",
+}
 
 # Members that the adapter reads or fills, by the structure that has them.
 MEMBERS = {
@@ -52,7 +57,7 @@ VERSIONED_MEMBERS = {
     *("cpuId", "ownedCores", "numCpus"),
 }
 # Structures that only the functions of OPTIONAL_FUNCTIONS need.
-OPTIONAL_STRUCTURES = {"c_dcgmNvLinkP2PStatus_v1"}
+OPTIONAL_STRUCTURES = {"c_dcgmConnectV3Params_v1", "c_dcgmNvLinkP2PStatus_v1"}
 
 
 class Use(NamedTuple):

@@ -16,6 +16,7 @@ import pytest
 from do_dcgm_exporter import __version__
 from do_dcgm_exporter.cli import main
 from do_dcgm_exporter.commands import check_config
+from do_dcgm_exporter.commands.engine_check import EngineFindings
 from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
@@ -81,12 +82,12 @@ def served(modules: Modules) -> list[tuple[Any, ...]]:
 
 
 def engine_says(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, str] | None) -> None:
-    def unsupported_fields(configuration: Configuration, tell: object) -> Mapping[str, str]:
+    def engine_findings(configuration: Configuration, tell: object) -> EngineFindings:
         if answer is None:
             raise ExporterError("no engine answers at localhost:5555")
-        return answer
+        return EngineFindings(answer, {"DCGM_FI_DEV_GPU_TEMP": "it is computed"})
 
-    monkeypatch.setattr(check_config, "unsupported_fields", unsupported_fields)
+    monkeypatch.setattr(check_config, "engine_findings", engine_findings)
 
 
 # Running the service.
@@ -217,7 +218,7 @@ def test_check_config_judges_every_line(
     )
     assert run("--check-config") == 0
     assert capsys.readouterr().out == (
-        f"{counters_file}:2: ok DCGM_FI_DEV_GPU_TEMP: gauge of field 150 (GPU)\n"
+        f"{counters_file}:2: ok DCGM_FI_DEV_GPU_TEMP: gauge of field 150 (GPU); it is computed\n"
         f"{counters_file}:3: unsupported DCGM_FI_DEV_FAN_SPEED: no GPU here supports it\n"
         "2 lines: 1 ok, 1 unsupported\n"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from do_dcgm_exporter.config.counters import (
     parse_counters,
     read_counter_set,
 )
+from do_dcgm_exporter.dcgm.conversions import conversion_to
+from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.errors import ConfigurationError
 
 FUZZ = settings(deadline=None)
@@ -178,13 +182,71 @@ def test_a_judgement_shows_no_control_characters_of_the_file() -> None:
     assert str(parsed.judgements[0]).startswith("some.csv:1: unknown '\\x1b[2J': no DCGM field")
 
 
-def test_the_first_of_two_lines_for_a_field_stands_also_in_another_spelling() -> None:
-    parsed = parse_counters(
-        "DCGM_FI_DEV_GPU_TEMP, gauge, first\nDCGM_FI_DEV_GPU_TEMP_CELSIUS, gauge, second", PATH
-    )
+@pytest.mark.parametrize("second", ["DCGM_FI_DEV_GPU_TEMP", "dcgm_fi_dev_gpu_temp", "150"])
+def test_the_first_of_two_lines_for_a_name_stands(second: str) -> None:
+    parsed = parse_counters(f"DCGM_FI_DEV_GPU_TEMP, gauge, first\n{second}, gauge, x", PATH)
     assert [counter.help for counter in parsed.counters] == ["first"]
     assert parsed.judgements[1].verdict is Verdict.DUPLICATE
-    assert "some.csv:1 as DCGM_FI_DEV_GPU_TEMP" in parsed.judgements[1].message
+    assert "already defined at some.csv:1" in parsed.judgements[1].message
+
+
+def test_two_names_of_a_field_are_two_families_and_the_second_line_says_so() -> None:
+    parsed = parse_counters(
+        "DCGM_FI_DEV_GPU_TEMP, gauge, old\nDCGM_FI_DEV_GPU_TEMP_CELSIUS, gauge, new", PATH
+    )
+    assert [(counter.name, counter.help) for counter in parsed.counters] == [
+        ("DCGM_FI_DEV_GPU_TEMP", "old"),
+        ("DCGM_FI_DEV_GPU_TEMP_CELSIUS", "new"),
+    ]
+    assert parsed.judgements[1].message == (
+        "gauge of field 150 (GPU);"
+        " the page has it as DCGM_FI_DEV_GPU_TEMP (some.csv:1) as well, which doubles its series"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DCGM_FI_DEV_GPU_TEMP, gpu_temperature, Temperature of the GPU",
+        "DCGM_FI_DEV_GPU_TEMP, gpu_temperature, gauge",
+        "DCGM_FI_DEV_GPU_TEMP, temperature, gauge, Temperature of the GPU",
+        "DCGM_FI_DEV_GPU_TEMP, my_gpu_temp_celsius, Gauge , x",
+    ],
+)
+def test_who_wants_to_rename_a_metric_is_told_that_nobody_can(line: str) -> None:
+    (judgement,) = parse_counters(line, PATH).judgements
+    assert judgement.verdict is Verdict.MALFORMED
+    assert "metrics cannot be renamed" in judgement.message
+
+
+def test_a_percentage_of_other_exporters_is_a_ratio_here_and_the_line_says_so() -> None:
+    parsed = parse_counters("DCGM_FI_DEV_GPU_UTIL_RATIO, gauge, x\n203, gauge, x", PATH)
+    ratio, percentage = parsed.counters
+    assert ratio.field
+    assert percentage.field
+    assert (ratio.field.id, ratio.field.unit) == (1613, "ratio")
+    assert (percentage.name, percentage.field.unit) == ("DCGM_FI_DEV_GPU_UTIL", "%")
+    assert "4.8.3 and 4.8.4 have percent" in parsed.judgements[0].message
+
+
+RATES = (
+    *(200, 201, *range(440, 450), *range(475, 481), *range(494, 497), *range(825, 844)),
+    *(*range(879, 898), *range(1009, 1013), *range(1040, 1080), *range(1529, 1534)),
+    *range(1629, 1649),
+)
+
+
+def test_rates_are_gauges_whatever_the_file_says_and_the_line_says_so() -> None:
+    assert {field.id for field in all_fields() if field.is_rate} == {*RATES, 287}
+    lines = "\n".join(f"{number}, counter, x" for number in RATES)
+    parsed = parse_counters(lines, PATH)
+    assert {counter.type for counter in parsed.counters} == {CounterType.GAUGE}
+    assert all("not counter: a rate per second" in j.message for j in parsed.judgements)
+
+
+@pytest.mark.parametrize("number", [1091, 1092, 1201, 1203, 156, 1611, 1617])
+def test_what_only_grows_may_be_a_counter(number: int) -> None:
+    assert parse_one(f"{number}, counter, x").type is CounterType.COUNTER
 
 
 def test_a_line_that_was_rejected_takes_no_name() -> None:
@@ -255,10 +317,42 @@ def test_every_shipped_default_line_is_ok() -> None:
     assert set(shipped_default().tally()) == {Verdict.OK}
 
 
+def test_the_set_of_4_9_is_the_default_set_under_other_names() -> None:
+    other = read_counter_set(ETC / "counters-4.9.csv", [])
+    assert set(other.tally()) == {Verdict.OK}
+    assert len(other.counters) == len(shipped_default().counters)
+    for old, new in zip(shipped_default().counters, other.counters, strict=True):
+        assert (old.special, old.type) == (new.special, new.type)
+        if old.field is None or new.field is None:
+            assert old == replace(new, path=old.path, line=old.line)
+            continue
+        conversion = conversion_to(old.field.id)
+        assert new.field is (conversion.source if conversion else old.field)
+        assert new.name == newest_names()[new.field.id]
+
+
+def newest_names() -> dict[int, str]:
+    """What each field is called in 4.7."""
+    names = {}
+    for table, column in (("fields.csv", "name_4.6.0"), ("fields-4.7.csv", "name_4.7")):
+        with (DATA / table).open(encoding="utf-8", newline="") as file:
+            names |= {int(row["id"]): row[column] for row in csv.DictReader(file)}
+    return names
+
+
+@pytest.mark.parametrize("number", range(26))
+def test_the_set_of_4_9_has_all_that_dcgm_exporter_4_9_has(number: int) -> None:
+    with (DATA / "exporter-4.9.csv").open(encoding="utf-8", newline="") as file:
+        row = list(csv.DictReader(file))[number]
+    ours = {c.name: c for c in read_counter_set(ETC / "counters-4.9.csv", []).counters}
+    assert ours[row["metric_4.9"]].type.value == row["type"]
+
+
 def test_the_default_set_is_the_union_of_the_exporters_it_replaces() -> None:
     ids = {counter.field.id for counter in shipped_default().counters if counter.field}
     assert ids == {
-        *(1, 66, 100, 101, 112, 140, 150, 155, 156, 158, 159, 160, 164, 190, 191, 202),
+        *(1, 4, 66, 100, 101, 112, 140, 150, *range(155, 161), 164, 190, 191, 202),
+        *(170, 171, 173, 174, 175, 392, 396),
         *(203, 204, 206, 207, 230, *range(240, 246), *range(250, 255), *range(310, 314)),
         *(390, 391, 393, 394, 395, 409, 419, 429, 439, 449, 526, *range(856, 863), 870),
         *range(1001, 1013),

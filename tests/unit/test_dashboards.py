@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builders import REPOSITORY, counter_set
-from tools.dashboards.__main__ import DIRECTORY, as_text
+from tests.builders import DEFAULT_COUNTERS, REPOSITORY, counter_set
+from tools.dashboards.__main__ import DIRECTORY, files, of_49
 from tools.dashboards.blocks import WIDTH
 from tools.dashboards.fleet import fleet
 from tools.dashboards.host import host
 
+from do_dcgm_exporter.config.counters import read_counter_set
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
@@ -22,7 +23,12 @@ from do_dcgm_exporter.page.own_metrics import Telemetry
 # Of those that @grafana/data lists (getValueFormats).
 UNITS = {"Bps", "celsius", "hertz", "none", "percentunit", "s", "short", "watt"}
 KINDS = {"stat", "table", "timeseries"}
-MADE = {"host": host, "fleet": fleet}
+MADE = {
+    "host": host(),
+    "fleet": fleet(),
+    "host-4.9": of_49(host()),
+    "fleet-4.9": of_49(fleet()),
+}
 CELL = tuple[int, int]
 
 
@@ -58,8 +64,14 @@ def values_of(key: str, tree: Any) -> Iterator[Any]:
             yield from values_of(key, item)
 
 
-def test_the_file_is_what_the_program_writes(name: str) -> None:
-    assert (DIRECTORY / f"{name}.json").read_text() == as_text(MADE[name]()), "run make dashboards"
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_the_file_is_what_the_program_writes(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == files()[path], "run make dashboards"
+
+
+def test_dashboards_of_both_generations_can_be_imported() -> None:
+    assert len({made["uid"] for made in MADE.values()}) == len(MADE)
+    assert len({made["title"] for made in MADE.values()}) == len(MADE)
 
 
 def test_it_is_a_dashboard_that_grafana_knows_how_to_import(dashboard: dict[str, Any]) -> None:
@@ -117,20 +129,23 @@ def test_there_is_a_choice_of_source_host_and_gpu(dashboard: dict[str, Any]) -> 
 
 
 def test_queries_name_default_counters_and_the_exporters_own_metrics(
-    dashboard: dict[str, Any],
+    dashboard: dict[str, Any], name: str
 ) -> None:
     own = {metric.name for metric in Telemetry(CallCount(), ForwardStatistics()).collect()}
     known = own | {f"{metric}_total" for metric in own}
-    known |= {counter.name for counter in counter_set().counters}
+    is_new = name.endswith("-4.9")
+    new = read_counter_set(DEFAULT_COUNTERS.with_name("counters-4.9.csv"), ())
+    known |= {counter.name for counter in (new if is_new else counter_set()).counters}
     asked = [*values_of("expr", dashboard), *values_of("definition", dashboard)]
     used = set(re.findall(r"\b(?:DCGM_(?:FI|EXP)|do_dcgm_exporter)_\w+", " ".join(asked)))
     assert used
     assert used <= known
 
 
-def test_its_links_lead_to_pages_that_exist(dashboard: dict[str, Any]) -> None:
+def test_its_links_lead_to_pages_that_exist(dashboard: dict[str, Any], name: str) -> None:
     for link in dashboard["links"]:
         page = link["url"].rpartition("/blob/main/")[2]
         assert (REPOSITORY / Path(page)).is_file(), page
     drill_downs = [url for url in values_of("url", dashboard) if url.startswith("/d/")]
-    assert all(f"/d/{host()['uid']}?" in url for url in drill_downs)
+    of_the_host = MADE[name.replace("fleet", "host")]["uid"]
+    assert all(f"/d/{of_the_host}?" in url for url in drill_downs)

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from do_dcgm_exporter.collect.sample_text import label_block
+from do_dcgm_exporter.collect.sample_text import label_block, number_text
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
 
@@ -104,7 +104,6 @@ def test_any_help_text_comes_back(text: str) -> None:
 
 @given(st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(-1e15, 1e15)))
 def test_any_value_comes_back(number: float) -> None:
-    text = str(number) if isinstance(number, int) else f"{number:f}"
-    rendered = render([family("A", GAUGE, "Help.", Sample("", text))])
+    rendered = render([family("A", GAUGE, "Help.", Sample("", number_text(number)))])
     (parsed,) = parse_openmetrics(openmetrics(rendered))
-    assert float(text) == float(parsed.samples[0].value)
+    assert float(number) == float(parsed.samples[0].value)

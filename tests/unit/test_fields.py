@@ -90,13 +90,23 @@ def test_only_four_fields_are_internal() -> None:
     assert [field.id for field in all_fields() if field.internal_only] == [210, 211, 220, 221]
 
 
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (DATA / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# What 4.6 called field 203, a percentage, is the ratio of field 1613 in 4.7.
+MEANT_TWO_FIELDS = "DCGM_FI_DEV_GPU_UTIL_RATIO"
+
+
 def test_the_table_says_what_the_headers_of_dcgm_say() -> None:
-    with (DATA / "fields.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [field.id for field in all_fields()] == [int(row["id"]) for row in rows]
-    for field, row in zip(all_fields(), rows, strict=True):
+    rows = rows_of("fields.csv")
+    newer = {int(row["id"]) for row in rows_of("fields-4.7.csv")} - {int(r["id"]) for r in rows}
+    older = [field for field in all_fields() if field.id not in newer]
+    assert [field.id for field in older] == [int(row["id"]) for row in rows]
+    for field, row in zip(older, rows, strict=True):
         versions = [row[f"name_{version}"] for version in ("3.3.9", "4.5.3", "4.6.0")]
-        assert set(filter(None, versions)) <= set(field.names)
+        assert set(filter(None, versions)) - {MEANT_TWO_FIELDS} <= set(field.names)
         assert field.name == next(filter(None, versions))
         assert field.value_type.value == row["type"]
         assert field.level.value == row["entity_level"]
@@ -104,3 +114,38 @@ def test_the_table_says_what_the_headers_of_dcgm_say() -> None:
         assert field.internal_only == (row["internal_only"] == "1")
         # The header cuts units at the slash and writes # for those without one.
         assert row["unit"] in ("", "#") or field.unit.startswith(row["unit"])
+
+
+def test_the_table_has_every_field_and_name_of_4_6_1_and_4_7() -> None:
+    rows = rows_of("fields-4.7.csv")
+    assert {364, *range(1600, 1651)} <= {int(row["id"]) for row in rows}
+    for row in rows:
+        field = field_by_id(int(row["id"]))
+        assert field is not None
+        names = {row["name_4.6.1"], row["name_4.7"]} - {""}
+        if field.id == 203:
+            names -= {MEANT_TWO_FIELDS}
+        assert names <= set(field.names)
+        assert (field.value_type.value, field.level.value) == (row["type"], row["entity_level"])
+
+
+def test_no_name_of_any_release_resolves_to_the_field_of_another_quantity() -> None:
+    """Whatever the release called a field so, it is that field, but for the one name."""
+    spelled = {
+        (name, int(row["id"]))
+        for table in ("fields.csv", "fields-4.7.csv")
+        for row in rows_of(table)
+        for column, text in row.items()
+        if column.startswith(("name", "other_names"))
+        for name in text.split()
+    }
+    assert len(spelled) > 1000
+    wrong = {
+        (name, number)
+        for name, number in spelled
+        if (field := field_by_name(name)) is None or field.id != number
+    }
+    assert wrong == {(MEANT_TWO_FIELDS, 203)}
+    ratio = field_by_name(MEANT_TWO_FIELDS)
+    assert ratio is not None
+    assert (ratio.id, ratio.unit) == (1613, "ratio")

@@ -116,11 +116,39 @@ def test_a_socket_that_may_not_be_used_is_named(
     path = tmp_path / "nv-hostengine"
     path.touch()
     # Root may use every socket.
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(os, "access", lambda asked, _mode: asked != path)
     with pytest.raises(EngineUnavailable, match="this user may not connect to the socket"):
         HostEngine.connect(
             simulated("4.6.0"), EngineAddress(socket_path=str(path)), 0.1, CallCount()
         )
+
+
+def test_a_directory_that_may_not_be_looked_into_is_named(
+    simulated: Callable[[str], Bindings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    address = EngineAddress(socket_path=str(tmp_path / "nv-hostengine.sock"))
+    with pytest.raises(EngineUnavailable, match=r"this user may not look into .* for the socket"):
+        HostEngine.connect(simulated("4.6.0"), address, 0.1, CallCount())
+
+
+@pytest.mark.parametrize("version", ["3.3.9", "4.2.3"])
+def test_vsock_is_said_to_need_a_newer_dcgm(
+    simulated: Callable[[str], Bindings], version: str
+) -> None:
+    address = EngineAddress("3", 5555, is_vsock=True)
+    sentence = f"DCGM {version} cannot connect to vsock://3:5555: vsock needs DCGM 4.5 or newer"
+    with pytest.raises(EngineUnavailable, match=sentence):
+        HostEngine.connect(simulated(version), address, 0.1, CallCount())
+
+
+@pytest.mark.parametrize("version", ["4.5.3", "4.6.0", "4.7.0"])
+def test_nobody_at_a_vsock_is_named(simulated: Callable[[str], Bindings], version: str) -> None:
+    address = EngineAddress("3", 5555, is_vsock=True)
+    calls = CallCount()
+    with pytest.raises(EngineUnavailable, match="no engine answers at vsock://3:5555"):
+        HostEngine.connect(simulated(version), address, 0.1, calls)
+    assert calls.calls == 1
 
 
 def test_a_unix_socket_serves_as_well(simulated: Callable[[str], Bindings], tmp_path: Path) -> None:

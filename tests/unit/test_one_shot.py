@@ -11,10 +11,11 @@ from tests.builders import Bench, configuration, counter_set, settings
 from dcgm_simulator import bindings_directory
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
-from do_dcgm_exporter.commands.engine_check import unsupported_fields
+from do_dcgm_exporter.commands.engine_check import engine_findings
 from do_dcgm_exporter.commands.once import NotHealthy, run_once
 from do_dcgm_exporter.commands.one_shot import read_once
 from do_dcgm_exporter.config.addresses import parse_engine_address
+from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm.bindings import BindingsError
 from do_dcgm_exporter.dcgm.call_count import CallCount
@@ -137,7 +138,7 @@ def test_once_prints_nothing_without_a_driver(
 
 
 def unsupported(bench: Bench, *lines: str) -> dict[str, str]:
-    return dict(unsupported_fields(configured(bench, *lines)))
+    return dict(engine_findings(configured(bench, *lines)).unsupported)
 
 
 def test_a_counter_without_a_value_says_why(bench: StartBench) -> None:
@@ -148,11 +149,28 @@ def test_a_counter_without_a_value_says_why(bench: StartBench) -> None:
         "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT, gauge, x",
     )
     assert {
-        "DCGM_FI_DEV_FAN_SPEED": "no GPU entity of this machine has a value for it",
-        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT": (
-            "no SWITCH entity of this machine has a value for it"
-        ),
+        "DCGM_FI_DEV_FAN_SPEED": "no GPU of this host has a value for it",
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT": "this host has no NvSwitch",
     } == found
+
+
+def test_a_label_without_a_value_is_unsupported_too(bench: StartBench) -> None:
+    lines = (
+        "DCGM_FI_DRIVER_VERSION, label, x",
+        "DCGM_FI_DEV_PLATFORM_CHASSIS_SERIAL_NUMBER, label, x",
+    )
+    assert {
+        "DCGM_FI_DEV_PLATFORM_CHASSIS_SERIAL_NUMBER": "no GPU of this host has a value for it"
+    } == unsupported(bench("h100x8"), TEMPERATURE, *lines)
+
+
+def test_what_the_device_options_leave_out_is_said_to_be_left_out(bench: StartBench) -> None:
+    switches = parse_device_selection("i")
+    switch = "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT, gauge, x"
+    found = engine_findings(configured(bench("hgx"), TEMPERATURE, switch, switches=switches))
+    assert {
+        "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT": "no NvSwitch is selected (-s)"
+    } == found.unsupported
 
 
 def test_what_may_have_no_series_yet_is_not_unsupported(bench: StartBench) -> None:
@@ -173,7 +191,7 @@ def test_a_special_that_a_machine_cannot_tell_is_named(bench: StartBench) -> Non
     assert {"DCGM_EXP_P2P_STATUS": "this machine or its DCGM does not have it"} == found
 
 
-def test_a_field_that_an_engine_does_not_know_has_its_words(
+def test_a_field_that_an_engine_does_not_know_is_said_to_be_unknown(
     bench: StartBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = bench("h100x1", "3.3.9")
@@ -182,7 +200,21 @@ def test_a_field_that_an_engine_does_not_know_has_its_words(
     )
     newer = "DCGM_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP_NS"
     found = unsupported(engine, f"{newer}, counter, x")
-    assert "the engine refused dcgmFieldGroupCreate" in found[newer]
+    assert "DCGM 3.3.9 does not know this field" == found[newer]
+
+
+def test_a_field_that_has_to_be_computed_says_from_what(bench: StartBench) -> None:
+    lines = ("DCGM_FI_DEV_FB_USED_BYTES, gauge, x", "DCGM_FI_DEV_ENC_UTIL_RATIO, gauge, x")
+    found = engine_findings(configured(bench("h100x1", "4.6.0"), TEMPERATURE, *lines))
+    assert {} == found.unsupported
+    assert {
+        "DCGM_FI_DEV_FB_USED_BYTES": (
+            "DCGM 4.6.0 lacks it: computed from field 252 (MiB) times 1048576"
+        ),
+        "DCGM_FI_DEV_ENC_UTIL_RATIO": (
+            "DCGM 4.6.0 lacks it: computed from field 206 (%) divided by 100"
+        ),
+    } == found.computed
 
 
 def test_without_an_engine_nothing_can_be_said() -> None:
@@ -192,4 +224,4 @@ def test_without_an_engine_nothing_can_be_said() -> None:
         dcgm_bindings=bindings_directory(),
     )
     with pytest.raises(EngineUnavailable, match="no socket at /nowhere"):
-        unsupported_fields(nowhere)
+        engine_findings(nowhere)

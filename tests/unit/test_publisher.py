@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -11,9 +12,11 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from tests.builders import (
+    DEFAULT_COUNTERS,
     HOSTENGINE_UP,
     NOW,
     Clock,
+    counter_set,
     cycle_result,
     gpu,
     raw,
@@ -24,13 +27,14 @@ from tests.builders import (
 from do_dcgm_exporter.collect.machine import MachineState, Roster, machine_state
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.collect.selection import Selection
+from do_dcgm_exporter.config.counters import read_counter_set
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
 from do_dcgm_exporter.page.publication import Body, Health, Page, Publication
-from do_dcgm_exporter.page.publisher import STARTING, Publisher
+from do_dcgm_exporter.page.publisher import NOT_FORWARDED, STARTING, Publisher
 from do_dcgm_exporter.page.status import Status
 
 HEALTHY = Health(True)
@@ -96,6 +100,23 @@ def test_a_result_is_on_the_page(desk: Desk) -> None:
 def test_the_forwarded_page_holds_the_families_of_the_engine_only(desk: Desk) -> None:
     desk.publish(desk.publisher.begin_cycle())
     assert TEXT.encode() == desk.page.forwarded
+
+
+def test_what_the_endpoint_does_not_know_is_on_the_page_alone(desk: Desk) -> None:
+    unknown = replace(FAMILY, name="DCGM_FI_DEV_FABRIC_MANAGER_STATUS")
+    result = cycle_result(unknown, FAMILY)
+    versions = Versions("4.6.0", "4.6.0")
+    desk.publisher.publish_result(desk.publisher.begin_cycle(), result, versions, HEALTHY, False)
+    assert unknown.name in desk.text
+    assert TEXT.encode() == desk.page.forwarded
+
+
+def test_all_that_is_not_forwarded_is_in_one_of_the_default_sets() -> None:
+    new = read_counter_set(DEFAULT_COUNTERS.with_name("counters-4.9.csv"), ())
+    names = {counter.name for counter in (*counter_set().counters, *new.counters)}
+    assert names >= NOT_FORWARDED
+    of_both = [c for c in (*counter_set().counters, *new.counters) if c.name in NOT_FORWARDED]
+    assert len(of_both) == 2 * len({counter.field for counter in of_both})
 
 
 @pytest.mark.parametrize("simulated", [True, False])

@@ -96,11 +96,25 @@ def test_a_status_comes_before_the_value(status: int, reason: Absence, payload: 
         (0.0, "0.000000"),
         (123.456, "123.456000"),
         (6.5e10, "65000000000.000000"),
-        (0.0000004, "0.000000"),
+        (0.37, "0.370000"),
+        (-1.5, "-1.500000"),
     ],
 )
 def test_numbers_are_printed_as_by_nvidias_exporters(number: float, text: str) -> None:
     assert text == number_text(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1.5e-12, "1.5e-12"), (0.0000004, "4e-07"), (86400.123456789, "86400.123456789")],
+)
+def test_six_decimals_are_not_all_that_a_number_may_have(number: float, text: str) -> None:
+    assert text == number_text(number)
+
+
+@given(st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(-(2.0**47), 2.0**47)))
+def test_no_number_loses_anything_by_being_printed(number: float) -> None:
+    assert number == type(number)(number_text(number))
 
 
 # Decoding.

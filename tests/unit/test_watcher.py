@@ -8,7 +8,7 @@ import pytest
 from tests.builders import Bench, gpu
 
 from do_dcgm_exporter.dcgm.answers import Watch
-from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.connection import FIELDS_PER_CALL, HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, EngineUnavailable, ReturnCode
 from do_dcgm_exporter.dcgm.fields import all_fields
@@ -83,18 +83,27 @@ def test_unknown_fields_are_left_out_and_named(bench: StartBench, version: str) 
     watcher = Watcher(started.connect())
     (watch,) = watcher.watch([gpu(0)], [150, UNKNOWN, 155, UNKNOWN + 1], 20.0)
     assert (150, 155) == watch.field_ids
-    assert {UNKNOWN, UNKNOWN + 1} == set(watcher.unknown)
-    assert "the engine refused dcgmFieldGroupCreate" in watcher.unknown[UNKNOWN]
+    assert {UNKNOWN, UNKNOWN + 1} == watcher.unknown
 
 
-def test_an_unknown_field_is_not_asked_about_twice(bench: StartBench) -> None:
+def test_an_engine_is_asked_once_which_fields_it_knows(bench: StartBench) -> None:
     started = bench("h100x8")
     watcher = Watcher(started.connect())
-    watcher.watch([gpu(0)], [UNKNOWN, 150], 20.0)
+    assert {UNKNOWN} == watcher.unknown_of([UNKNOWN, 150])
     before = started.calls.calls
+    assert {UNKNOWN} == watcher.unknown_of([150, UNKNOWN])
+    assert frozenset() == watcher.unknown_of([150])
+    assert before == started.calls.calls
     watcher.watch([gpu(1)], [UNKNOWN, 150], 20.0)
-    # group, entity, the try and its end, field group, watch
-    assert 6 == started.calls.calls - before
+    # group, entity, field group, watch
+    assert 4 == started.calls.calls - before
+
+
+def test_more_fields_than_a_group_takes_can_be_asked_about(bench: StartBench) -> None:
+    watcher = Watcher(bench("h100x8").connect())
+    known = [field.id for field in all_fields() if 400 <= field.id < 900]
+    assert len(known) > FIELDS_PER_CALL
+    assert {UNKNOWN} == watcher.unknown_of([*known, UNKNOWN])
 
 
 def test_many_unknown_fields_leave_no_field_groups_behind(bench: StartBench) -> None:
@@ -138,7 +147,7 @@ def test_a_field_that_is_refused_does_not_keep_others_from_being_watched(
     watcher = Watcher(started.connect())
     watches = watcher.watch([gpu(0), gpu(1)], [150, 1001, 155], 20.0)
     assert [150, 155] == sorted(field for watch in watches for field in watch.field_ids)
-    assert {} == watcher.unknown  # the engine knows it well
+    assert set() == watcher.unknown  # the engine knows it well
     assert len(watches) == len(started.engine.control("status")["field_groups"])
 
 

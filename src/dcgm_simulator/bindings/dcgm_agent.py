@@ -97,9 +97,11 @@ if _BEHAVIOUR.index >= 2:
         connectParams: Any,
         version: Any = dcgm_structs.c_dcgmConnectV3Params_version,
     ) -> Any:
-        """Connect to tcp://HOST:PORT or unix://PATH."""
+        """Connect to tcp://HOST:PORT or unix://PATH; at vsock://CID:PORT nobody is simulated."""
         connectParams.version = version
         scheme, found, address = _text(connection_string).partition("://")
+        if scheme == "vsock":
+            raise _StatusError(dcgm_structs.DCGM_ST_CONNECTION_NOT_VALID)
         if not found or scheme not in ("tcp", "unix"):
             raise _StatusError(dcgm_structs.DCGM_ST_BADPARAM)
         handle = _LIBRARY.connect(

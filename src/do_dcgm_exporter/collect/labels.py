@@ -64,6 +64,15 @@ class LabelBlocks:
                 plain = _render(identity + values, names)
                 self._blocks[entity] = _Block(values, info, names, plain)
 
+    @property
+    def present(self) -> frozenset[str]:
+        """The label counters that have a value anywhere."""
+        return frozenset(
+            name
+            for block in self._blocks.values()
+            for name, _ in (*block.label_values, *block.info_values)
+        )
+
     def of(self, entity: Entity) -> tuple[str, ...]:
         """Return the blocks of ``entity``: one, or one per job."""
         return self._blocks[entity].plain

@@ -130,13 +130,17 @@ class MachineState:
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:
     """Return what ``readings`` say about the devices in ``roster``."""
-    read = readings.values
     lost = {part for gpu_id in readings.lost_gpus for part in roster.parts.get(gpu_id, ())}
     return MachineState(
         roster=roster,
         read_at=readings.now,
         stale_after=readings.stale_after,
-        values={key: read[key] for key in roster.shown if key in read and key[0] not in lost},
+        values={
+            (entity, field_id): value
+            for entity, field_id in roster.shown
+            if entity not in lost
+            and (value := readings.get(entity, field_id)) is not Absence.NOT_WATCHED
+        },
         lost_gpus=readings.lost_gpus,
         xids=tuple(xids),
     )

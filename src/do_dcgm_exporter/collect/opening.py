@@ -18,6 +18,7 @@ from do_dcgm_exporter.collect.plan import (
     XID_FIELD,
     XID_KINDS,
     FieldPlan,
+    fields_asked_for,
     of_kind,
     plan_fields,
 )
@@ -40,6 +41,7 @@ from do_dcgm_exporter.config.settings import Configuration, DeviceSelection
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.conversions import stand_ins
 from do_dcgm_exporter.dcgm.discovery import Discovery, Inventory
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
@@ -72,8 +74,14 @@ def open_session(
     )
     inventory = logs.inventory = discovery.inventory()
     topology = discovery.topology(inventory)
-    scope = _Scope(topology, select(topology, configuration.settings), configuration, clock)
     watcher = Watcher(engine)
+    scope = _Scope(
+        topology,
+        select(topology, configuration.settings),
+        configuration,
+        stand_ins(fields_asked_for(configuration.counters), watcher.unknown_of),
+        clock,
+    )
     life_signs = scope.watch_life_signs(watcher)
     missed_gpus = scope.gpus_not_in(life_signs)
     watches = [*life_signs, *scope.watch_fields(watcher)]
@@ -115,7 +123,8 @@ def _session(
         topology=topology,
         selection=scope.selection,
         watches=tuple(watches),
-        unknown_fields=watcher.unknown,
+        stand_ins=scope.stand_ins,
+        unknown_fields=frozenset(watcher.unknown),
         reader=BatchReader(engine, clock),
         valueless=Valueless(engine.versions.engine_release, clock),
         profiling=profiling,
@@ -139,11 +148,15 @@ def _session(
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What is asked for on which entities of one topology."""
+    """What is asked for on which entities of one topology.
+
+    ``stand_ins`` are fields that the engine lacks, with those they are computed from.
+    """
 
     topology: Topology
     selection: Selection
     configuration: Configuration
+    stand_ins: Mapping[int, int]
     clock: Callable[[], float]
 
     @property
@@ -155,7 +168,7 @@ class _Scope:
         for kind in EntityKind:
             entities = of_kind(self.selection.entities, kind)
             if entities:
-                yield plan_fields(kind, self.configuration.counters), entities
+                yield plan_fields(kind, self.configuration.counters, self.stand_ins), entities
 
     def watch_life_signs(self, watcher: Watcher) -> list[Watch]:
         """Watch the life signs of the GPUs in scope."""

@@ -5,7 +5,7 @@ Nothing here talks to an engine: given counters and entities, these are pure fun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.config.counters import Counter, CounterSet, CounterType, Special
@@ -36,6 +36,8 @@ _LEVELS = {
 }
 _LEVELS[EntityKind.GPU_INSTANCE] = _LEVELS[EntityKind.GPU]
 
+_NO_STAND_INS: Mapping[int, int] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
@@ -51,18 +53,29 @@ class FieldPlan:
     profiling: tuple[int, ...]
 
 
-def plan_fields(kind: EntityKind, counters: CounterSet) -> FieldPlan:
-    """Plan the fields of entities of ``kind``.
+def fields_asked_for(counters: CounterSet) -> tuple[int, ...]:
+    """Return the fields of all counters, each once."""
+    return tuple(dict.fromkeys(c.field.id for c in counters.counters if c.field))
+
+
+def plan_fields(
+    kind: EntityKind, counters: CounterSet, stand_ins: Mapping[int, int] = _NO_STAND_INS
+) -> FieldPlan:
+    """Plan the fields of entities of ``kind``, however many counters show each of them.
 
     Field 230, and the life signs on GPUs, are left out: they are watched apart, and a
-    connection holds one watch per entity and field.
+    connection holds one watch per entity and field. ``stand_ins`` says which fields are
+    computed from which others, that are read in their place.
     """
     wanted = [c for c in counters.counters if c.field is not None and carries(kind, c)]
     apart = {XID_FIELD, *LIFE_SIGN_FIELDS} if kind is EntityKind.GPU else {XID_FIELD}
-    labels = _ids((c for c in wanted if c.type is CounterType.LABEL), apart)
-    profiling = _ids((c for c in wanted if c.field and c.field.is_profiling), apart | set(labels))
-    plain = list(_ids(wanted, apart | set(labels) | set(profiling)))
-    if kind in GPU_KINDS and CLOCK_EVENTS_FIELD not in plain and counts_clock_events(counters):
+    label_counters = [c for c in wanted if c.type is CounterType.LABEL]
+    labels = _read_for(label_counters, stand_ins, apart)
+    apart.update(labels)
+    profiling = _read_for((c for c in wanted if c.field and c.field.is_profiling), {}, apart)
+    plain = list(_read_for(wanted, stand_ins, apart.union(profiling)))
+    is_read = CLOCK_EVENTS_FIELD in plain or CLOCK_EVENTS_FIELD in labels
+    if kind in GPU_KINDS and not is_read and counts_clock_events(counters):
         plain.append(CLOCK_EVENTS_FIELD)
     return FieldPlan(kind, tuple(plain), labels, profiling)
 
@@ -94,6 +107,8 @@ def of_kind(entities: Sequence[Entity], kind: EntityKind) -> tuple[Entity, ...]:
     return tuple(entity for entity in entities if entity.kind is kind)
 
 
-def _ids(counters: Iterable[Counter], without: set[int]) -> tuple[int, ...]:
-    ids = (counter.field.id for counter in counters if counter.field)
+def _read_for(
+    counters: Iterable[Counter], stand_ins: Mapping[int, int], without: set[int]
+) -> tuple[int, ...]:
+    ids = (stand_ins.get(c.field.id, c.field.id) for c in counters if c.field)
     return tuple(dict.fromkeys(field_id for field_id in ids if field_id not in without))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.fields import field_by_id
@@ -16,8 +17,9 @@ from do_dcgm_exporter.dcgm.fields import field_by_id
 # (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
 _EVENT_FIELDS = frozenset({6, 230, 782, 783, 856, 857})
 
-# In percent. An engine has reported 4294967295 (observed).
-_UTILIZATIONS = frozenset({203, 204, 206, 207})
+# The highest value of each utilization: percentages, and the ratios that DCGM 4.7 has beside
+# them. An engine has reported 4294967295 (observed).
+_HIGHEST = {203: 100, 204: 100, 206: 100, 207: 100, 1613: 1, 1614: 1, 1615: 1, 1616: 1}
 
 # InfoROM fields 83 and 84 are refreshed every 30 s whatever is asked (observed).
 _SLOW_FIELDS = frozenset({83, 84})
@@ -58,7 +60,7 @@ class Readings:
                 self.taken_at[key] = self.clock_now - age
                 if age > self._max_age(raw.field_id):
                     value = Absence.STALE
-                elif raw.field_id in _UTILIZATIONS and not _is_percentage(value):
+                elif not _is_possible(raw.field_id, value):
                     value = Absence.NOT_A_NUMBER
             self.raw[key] = raw
             self.values[key] = value
@@ -73,7 +75,17 @@ class Readings:
     def get(self, entity: Entity, field_id: int) -> Reading:
         """Return the value of a field on an entity, or why there is none."""
         found = self.values.get((entity, field_id))
+        if found is None:
+            found = self._converted(entity, field_id)
         return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
+
+    def _converted(self, entity: Entity, field_id: int) -> Reading | None:
+        """Return the value computed from the other field of the same quantity, if that was read."""
+        conversion = conversion_to(field_id)
+        if conversion is None:
+            return None
+        found = self.values.get((entity, conversion.source.id))
+        return conversion.apply(found) if isinstance(found, int | float) else found
 
     def sampled_entities(self) -> frozenset[Entity]:
         """Return the entities with a current number of a field that is sampled every interval."""
@@ -102,5 +114,6 @@ def _is_sampled_on_entities(field_id: int) -> bool:
     return field is not None and not field.is_global and not apart
 
 
-def _is_percentage(value: float | str) -> bool:
-    return not isinstance(value, str) and 0 <= value <= 100
+def _is_possible(field_id: int, value: float | str) -> bool:
+    highest = _HIGHEST.get(field_id)
+    return highest is None or (not isinstance(value, str) and 0 <= value <= highest)

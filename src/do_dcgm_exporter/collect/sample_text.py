@@ -17,8 +17,14 @@ def label_block(labels: tuple[Label, ...]) -> str:
 
 
 def number_text(value: int | float) -> str:
-    """Render a number as the NVIDIA exporters do: integers plain, doubles with six decimals."""
-    return str(value) if isinstance(value, int) else f"{value:f}"
+    """Render a number without loss: integers plain, doubles with six decimals or all they need.
+
+    Six decimals are what the NVIDIA exporters print of any double.
+    """
+    if isinstance(value, int):
+        return str(value)
+    text = f"{value:f}"
+    return text if float(text) == value else repr(value)
 
 
 def _escaped(text: str) -> str:

@@ -69,8 +69,9 @@ class Collector(Protocol):
 class Session:
     """A connection and everything set up on it; ``opening.open_session`` makes one.
 
-    ``missed_gpus`` are those that the engine refused to watch, as it does with lost GPUs.
-    Their earlier samples stay readable, so their life signs mean nothing.
+    ``stand_ins`` are the fields asked for that the engine lacks and that are computed from
+    another one. ``missed_gpus`` are those that the engine refused to watch, as it does with
+    lost GPUs. Their earlier samples stay readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -80,7 +81,8 @@ class Session:
     topology: Topology
     selection: Selection
     watches: Sequence[Watch]
-    unknown_fields: Mapping[int, str]
+    stand_ins: Mapping[int, int]
+    unknown_fields: frozenset[int]
     reader: BatchReader
     valueless: Valueless
     profiling: ProfilingWatch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from do_dcgm_exporter.commands.engine_check import unsupported_fields
+from do_dcgm_exporter.commands.engine_check import EngineFindings, engine_findings
 from do_dcgm_exporter.commands.output import write
 from do_dcgm_exporter.commands.progress import Tell, progress
 from do_dcgm_exporter.commands.terminal import Terminal, printable, table, terminal_of
@@ -76,13 +76,13 @@ def check(configuration: Configuration, tell: Tell | None = None) -> Report:
     settings, counters = configuration
     _refuse_changing_port(settings.address)
     web_config = _web_config(settings.web_config_file)
-    reasons: Mapping[str, str] = {}
+    findings = EngineFindings()
     unchecked = []
     try:
-        reasons = unsupported_fields(configuration, tell)
+        findings = engine_findings(configuration, tell)
     except ExporterError as error:
         unchecked = [f"not checked against a GPU: {error}"]
-    judged = CounterSet(judgements=tuple(_with_engine(j, reasons) for j in counters.judgements))
+    judged = CounterSet(judgements=tuple(_with_engine(j, findings) for j in counters.judgements))
     return Report(judged.judgements, (_summary(judged.tally()), *unchecked, *web_config))
 
 
@@ -102,10 +102,14 @@ def _web_config(path: Path | None) -> list[str]:
     return [f"{path}: {security}", *security.config.warnings]
 
 
-def _with_engine(judgement: Judgement, reasons: Mapping[str, str]) -> Judgement:
-    if judgement.verdict is not Verdict.OK or judgement.name not in reasons:
+def _with_engine(judgement: Judgement, findings: EngineFindings) -> Judgement:
+    if judgement.verdict is not Verdict.OK:
         return judgement
-    return replace(judgement, verdict=Verdict.UNSUPPORTED, message=reasons[judgement.name])
+    if reason := findings.unsupported.get(judgement.name):
+        return replace(judgement, verdict=Verdict.UNSUPPORTED, message=reason)
+    if remark := findings.computed.get(judgement.name):
+        return replace(judgement, message=f"{judgement.message}; {remark}")
+    return judgement
 
 
 def _summary(tally: Tally[Verdict]) -> str:

@@ -40,7 +40,7 @@ def _row(field: Field) -> tuple[str, ...]:
         str(field.id),
         field.name,
         field.value_type.name.lower(),
-        field.level.value,
+        field.level.word,
         field.unit or "-",
         " ".join(field.names[1:]),
     )

@@ -23,6 +23,8 @@ _LONGEST_SOCKET_PATH = 107
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?"
 )
+# Both are numbers of 32 bits: vsock(7).
+_CONTEXT_AND_PORT = re.compile(r"vsock://(?P<context>[0-9]{1,10})(?::(?P<port>[0-9]{1,10}))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 
 # With these, two parsers may find different hosts in one URL.
@@ -43,9 +45,14 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 def parse_engine_address(text: str) -> EngineAddress:
-    """Parse ``HOST[:PORT]``, ``[IPV6][:PORT]`` (both also after ``tcp://``) or ``unix:///PATH``."""
+    """Parse ``HOST[:PORT]`` or ``[IPV6][:PORT]``, both also after ``tcp://``, or another way.
+
+    That is ``unix:///PATH`` or ``vsock://CID[:PORT]``.
+    """
     if text.startswith(("unix:", "/")):
         return EngineAddress(socket_path=_socket_path(text))
+    if text.startswith("vsock:"):
+        return _vsock_address(text)
     example = f"localhost:{DEFAULT_ENGINE_PORT}"
     host, port = _host_and_port(text.removeprefix("tcp://"), f"{example} or unix:///run/dcgm.sock")
     if not host:
@@ -120,6 +127,17 @@ def _is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _vsock_address(text: str) -> EngineAddress:
+    match = _CONTEXT_AND_PORT.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(
+            f"{text!r} is not vsock://CID:PORT with two numbers;"
+            f" write for example vsock://3:{DEFAULT_ENGINE_PORT}"
+        )
+    port = int(match["port"] or DEFAULT_ENGINE_PORT)
+    return EngineAddress(match["context"], port, is_vsock=True)
 
 
 def _socket_path(text: str) -> str:

@@ -1,21 +1,35 @@
 """Read counters CSVs: the counters of a page, and a verdict for every line.
 
-A field may be given by any name it ever had, in any case, or by its id; a type in any case. A
-bad line is judged and skipped; it never stops the exporter. ``csv_lines`` splits the lines.
+A field may be given by any name it ever had, in any case, or by its id; a type in any case.
+The family gets the name that was written, so two names of one field are two families. A bad
+line is judged and skipped; it never stops the exporter. ``csv_lines`` splits the lines,
+``similar_names`` knows what a misspelt name may have meant.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from do_dcgm_exporter.config.csv_lines import MalformedLineError, numbered_lines, split_columns
+from do_dcgm_exporter.config.csv_lines import (
+    Columns,
+    MalformedLineError,
+    numbered_lines,
+    split_columns,
+)
+from do_dcgm_exporter.config.similar_names import similar_name
 from do_dcgm_exporter.config.text_files import read_file
-from do_dcgm_exporter.dcgm.fields import EntityLevel, Field, ValueType, all_fields, field_by_name
-from do_dcgm_exporter.errors import hint
+from do_dcgm_exporter.dcgm.fields import (
+    GPU_UTILIZATION_RATIO,
+    EntityLevel,
+    Field,
+    ValueType,
+    field_by_name,
+)
 
 
 class CounterType(Enum):
@@ -99,8 +113,11 @@ _TYPES = {
 }
 _SPECIALS = {special.value: special for special in Special}
 
-# 449 is a rate and 856 and 857 are error numbers, whatever other exporters call them.
-_ALWAYS_GAUGES = frozenset({449, 856, 857})
+# Words joined by underscores, as no type is.
+_METRIC_NAME = re.compile("[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+")
+
+# SXids of NvSwitches: other exporters count them.
+_ERROR_NUMBERS = frozenset({856, 857})
 
 
 class _RejectedError(Exception):
@@ -134,37 +151,36 @@ def parse_counters(content: str | bytes, path: Path, earlier: Sequence[Counter] 
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
-    first = {_subject(counter): counter for counter in earlier}
+    first = {counter.name: counter for counter in earlier}
     counters: list[Counter] = []
     judgements: list[Judgement] = []
     for number, line in numbered_lines(content):
         verdict = Verdict.OK
         try:
-            counter = _counter(line, path, number)
+            columns = split_columns(line)
+            counter = _counter(columns, path, number)
             _reject_duplicate(counter, first)
         except MalformedLineError as error:
             verdict, name, message = Verdict.MALFORMED, error.name, str(error)
         except _RejectedError as error:
             verdict, name, message = error.verdict, error.name, str(error)
         else:
-            first[_subject(counter)] = counter
+            name, message = counter.name, _describe(counter, columns.type, first.values())
+            first[name] = counter
             counters.append(counter)
-            name, message = counter.name, _describe(counter)
         judgements.append(Judgement(path, number, verdict, name, message))
     return CounterSet(tuple(counters), tuple(judgements))
 
 
-def _counter(line: bytes, path: Path, number: int) -> Counter:
-    columns = split_columns(line)
+def _counter(columns: Columns, path: Path, number: int) -> Counter:
     name, field, special = _resolve(columns.name)
     type_ = _TYPES.get(columns.type.lower())
     if type_ is None:
-        message = f"type {columns.type!r} is not one of {', '.join(_TYPES)}"
-        raise _RejectedError(Verdict.MALFORMED, name, message)
+        raise _RejectedError(Verdict.MALFORMED, name, _why_no_type(columns))
     reason = _why_unsupported(type_, field)
     if reason:
         raise _RejectedError(Verdict.UNSUPPORTED, name, reason)
-    if field and field.id in _ALWAYS_GAUGES and type_ is not CounterType.LABEL:
+    if field and _why_gauge(field) and type_ is not CounterType.LABEL:
         type_ = CounterType.GAUGE
     return Counter(name, type_, columns.help, field, special, path, number)
 
@@ -176,18 +192,30 @@ def _resolve(name: str) -> tuple[str, Field | None, Special | None]:
         return special.value, None, special
     field = field_by_name(name)
     if field is None:
-        message = f"no DCGM field has this name or id{_suggestion(name)}"
+        similar = similar_name(name, _SPECIALS)
+        suggestion = f"; did you mean {similar}?" if similar else ""
+        message = f"no DCGM field has this name or id{suggestion}"
         raise _RejectedError(Verdict.UNKNOWN, name, message)
     known = {spelling.upper(): spelling for spelling in field.names}
     return known.get(name.upper(), field.name), field, None
 
 
-def _suggestion(name: str) -> str:
-    # Comparing with all spellings takes a while: only what could be a name is worth it.
-    if not name.upper().startswith("DCGM_"):
-        return ""
-    spellings = [*_SPECIALS, *(spelling for field in all_fields() for spelling in field.names)]
-    return hint(name.upper(), spellings, cutoff=0.8)
+def _why_no_type(columns: Columns) -> str:
+    """Return what is wrong with the second column; other tools have a new name there."""
+    third = columns.help.partition(",")[0].strip().lower()
+    if third in _TYPES or _METRIC_NAME.fullmatch(columns.type):
+        return (
+            f"metrics cannot be renamed, here to {columns.type!r}:"
+            " a line has the columns field, type, help"
+        )
+    return f"type {columns.type!r} is not one of {', '.join(_TYPES)}"
+
+
+def _why_gauge(field: Field) -> str:
+    """Return why a field is a gauge whatever a file says, empty if it need not be."""
+    if field.is_rate:
+        return "a rate per second does not only grow"
+    return "the number of an error is no count" if field.id in _ERROR_NUMBERS else ""
 
 
 def _why_unsupported(type_: CounterType, field: Field | None) -> str:
@@ -205,28 +233,30 @@ def _why_unsupported(type_: CounterType, field: Field | None) -> str:
     return ""
 
 
-def _reject_duplicate(counter: Counter, first: dict[object, Counter]) -> None:
-    previous = first.get(_subject(counter))
+def _reject_duplicate(counter: Counter, first: Mapping[str, Counter]) -> None:
+    previous = first.get(counter.name)
     if previous is None:
         return
-    place = f"{previous.path}:{previous.line}"
-    spelling = "" if previous.name == counter.name else f" as {previous.name}"
     rule = (
         "the first line counts"
         if previous.path == counter.path
         else "a file cannot redefine a counter of an earlier one"
     )
-    message = f"already defined at {place}{spelling}; {rule}"
+    message = f"already defined at {previous.path}:{previous.line}; {rule}"
     raise _RejectedError(Verdict.DUPLICATE, counter.name, message)
 
 
-def _subject(counter: Counter) -> object:
-    """Return what a counter shows, which is the same for every spelling of a field."""
-    return counter.field.id if counter.field else counter.special
-
-
-def _describe(counter: Counter) -> str:
-    if counter.field is None:
+def _describe(counter: Counter, written_type: str, earlier: Iterable[Counter]) -> str:
+    """Say what a good line gives, and what may surprise about it."""
+    field = counter.field
+    if field is None:
         return f"{counter.type.value} made by the exporter"
-    policy = ", always a gauge" if counter.field.id in _ALWAYS_GAUGES else ""
-    return f"{counter.type.value} of field {counter.field.id} ({counter.field.level.value}{policy})"
+    parts = [f"{counter.type.value} of field {field.id} ({field.level.word})"]
+    if counter.type is CounterType.GAUGE and written_type.lower() != CounterType.GAUGE.value:
+        parts.append(f"not {written_type.lower()}: {_why_gauge(field)}")
+    if field.id == GPU_UTILIZATION_RATIO:
+        parts.append("from 0 to 1: dcgm-exporter 4.8.3 and 4.8.4 have percent under this name")
+    others = (f"{one.name} ({one.path}:{one.line})" for one in earlier if one.field is field)
+    if also := ", ".join(others):
+        parts.append(f"the page has it as {also} as well, which doubles its series")
+    return "; ".join(parts)

@@ -150,7 +150,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "DCGM": (
         Option(
             ("-r", "--remote-hostengine-info"),
-            "where nv-hostengine listens: HOST:PORT, [IPV6]:PORT or unix:///PATH",
+            "where nv-hostengine listens: HOST:PORT, [IPV6]:PORT, unix:///PATH or vsock://CID:PORT",
             "localhost:5555",
             parse_engine_address,
             "ADDRESS",

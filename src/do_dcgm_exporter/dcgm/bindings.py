@@ -23,11 +23,15 @@ from types import ModuleType
 from do_dcgm_exporter.dcgm.decoding import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
 from do_dcgm_exporter.errors import ExporterError
 
-# Where the packages datacenter-gpu-manager-4-core and datacenter-gpu-manager (3.x) put them.
+# Where datacenter-gpu-manager-4-core (4.0 to 4.6), datacenter-gpu-manager-4-python3 (since
+# 4.7) and datacenter-gpu-manager (3.x) put them.
 SEARCH_PATH = (
     Path("/usr/share/datacenter-gpu-manager-4/bindings/python3"),
     Path("/usr/local/dcgm/bindings/python3"),
 )
+
+# The libraries of 4.x: those of Debian's architectures, then of other systems.
+_LIBRARIES = ("lib/*/libdcgm.so.4", "lib64/libdcgm.so.4")
 
 # dcgm_structs first: the others import it.
 _MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent")
@@ -76,7 +80,7 @@ def load_bindings(directory: Path | None = None) -> Bindings:
     if not present:
         looked = " and ".join(str(path) for path in candidates)
         raise BindingsError(
-            f"DCGM's Python bindings are not in {looked}: install datacenter-gpu-manager-4-core"
+            f"DCGM's Python bindings are not in {looked}: install {_package_of_bindings()}"
         )
     failures = []
     files = _files_in(candidates)
@@ -104,6 +108,20 @@ def _files_in(directories: Iterable[Path]) -> dict[Path, _Identity | None]:
     return found
 
 
+def _package_of_bindings(usr: Path = Path("/usr")) -> str:
+    """Return the package that is missing, told by what is installed.
+
+    A library of 4.x without bindings is of 4.7 or newer: until then both were one package.
+    """
+    if _has_library(usr):
+        return "datacenter-gpu-manager-4-python3"
+    return "datacenter-gpu-manager-4-core and, from DCGM 4.7 on, datacenter-gpu-manager-4-python3"
+
+
+def _has_library(usr: Path) -> bool:
+    return any(True for pattern in _LIBRARIES for _ in usr.glob(pattern))
+
+
 def _load(directory: Path) -> Bindings:
     with _importable(directory):
         structs, _, _, agent = _import_from(directory)
@@ -115,9 +133,15 @@ def _load(directory: Path) -> Bindings:
     except structs.DCGMError as error:
         raise BindingsError(
             f"the bindings in {directory} cannot load their libdcgm ({_words(error)})"
+            f"{_library_to_install(directory)}"
         ) from error
     simulated = (directory / _SIMULATOR_MARKER).exists()
     return Bindings(directory, structs, agent, health_errors, simulated)
+
+
+def _library_to_install(directory: Path, usr: Path = Path("/usr")) -> str:
+    """Return what to do about bindings of 4.x that have no library, which a package of 4.7 has."""
+    return "" if directory != SEARCH_PATH[0] or _has_library(usr) else ": install libdcgm"
 
 
 def _health_errors() -> Mapping[int, str]:

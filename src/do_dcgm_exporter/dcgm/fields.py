@@ -4,7 +4,11 @@ The engine is always asked by id, because ids never changed while names did
 (DCGM 4.6 renamed 324 fields) and NVIDIA's Python constants are incomplete.
 ``fields.csv`` beside this module is made from the headers of DCGM 3.3.9, 4.5.3
 and 4.6.0, with the constants only the Python bindings have, the lower-case names
-of the first exporters, and units where the meaning of the field gives one.
+of the first exporters, and units where the meaning of the field gives one. Names and
+ids of 4.6.1 and 4.7 are those of NVIDIA's go-dcgm for these releases.
+
+One name has meant two fields: ``DCGM_FI_DEV_GPU_UTIL_RATIO`` was field 203, a percentage,
+in 4.6, and is field 1613, a ratio, since 4.7. Here it is the ratio that it says.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+
+GPU_UTILIZATION_RATIO = 1613
 
 _TABLE = Path(__file__).with_name("fields.csv")
 
@@ -41,6 +47,22 @@ class EntityLevel(Enum):
     CPU_CORE = "CPU_CORE"
     CONNECTX = "CONNECTX"
 
+    @property
+    def word(self) -> str:
+        """What people call what has the value; a GPU has what its instances have as well."""
+        return _WORDS.get(self, "GPU")
+
+
+_WORDS = {
+    EntityLevel.NONE: "host",
+    EntityLevel.VGPU: "vGPU",
+    EntityLevel.SWITCH: "NvSwitch",
+    EntityLevel.LINK: "NvSwitch link",
+    EntityLevel.CPU: "CPU",
+    EntityLevel.CPU_CORE: "CPU core",
+    EntityLevel.CONNECTX: "ConnectX adapter",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -65,6 +87,11 @@ class Field:
     def is_profiling(self) -> bool:
         """Whether the profiling counters of the GPU (or its GPM) provide it."""
         return self.name.startswith("DCGM_FI_PROF_")
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether the value is so much per second, and no count that only grows."""
+        return self.unit.endswith("/s")
 
 
 def field_by_id(number: int) -> Field | None:

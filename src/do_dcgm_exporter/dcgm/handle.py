@@ -32,6 +32,7 @@ from do_dcgm_exporter.dcgm.versions import Versions, architecture_in, version_in
 DECISIVE_FUNCTIONS = frozenset(
     {
         "dcgmConnect_v2",
+        "dcgmConnect_v3",
         "dcgmGetAllDevices",
         "dcgmGetAllSupportedDevices",
         "dcgmGroupCreate",
@@ -75,16 +76,10 @@ class Handle:
         VersionSkew or NvmlNotLoaded.
         """
         client = version_in(text_of(bindings.agent.dcgmVersionInfo(), "rawBuildInfoString"))
-        _check_address(address, Versions(client))
+        _check_address(address, bindings, Versions(client))
         engine = cls(bindings, None, count, Versions(client))
-        parameters = bindings.structs.c_dcgmConnectV2Params_v2()
-        parameters.persistAfterDisconnect = 0
-        parameters.timeoutMs = int(timeout * 1000)
-        parameters.addressIsUnixSocket = 1 if address.socket_path else 0
-        where = address.socket_path or str(address)
         try:
-            with engine._counted("dcgmConnect_v2"):
-                engine.handle = bindings.agent.dcgmConnect_v2(where, parameters)
+            engine.handle = engine._dial(address, int(timeout * 1000))
         except EngineError as error:
             raise EngineUnavailable(
                 f"no engine answers at {address} ({error})", error.code
@@ -96,6 +91,23 @@ class Handle:
             error.versions = engine.versions
             raise
         return engine
+
+    def _dial(self, address: EngineAddress, timeout: int) -> Any:
+        """Connect within ``timeout`` (milliseconds) and return the handle."""
+        agent, structs = self.bindings.agent, self.bindings.structs
+        parameters = (
+            structs.c_dcgmConnectV3Params_v1()
+            if address.is_vsock
+            else structs.c_dcgmConnectV2Params_v2()
+        )
+        parameters.persistAfterDisconnect = 0
+        parameters.timeoutMs = timeout
+        if address.is_vsock:
+            with self._counted("dcgmConnect_v3"):
+                return agent.dcgmConnect_v3(str(address), parameters)
+        parameters.addressIsUnixSocket = 1 if address.socket_path else 0
+        with self._counted("dcgmConnect_v2"):
+            return agent.dcgmConnect_v2(address.socket_path or str(address), parameters)
 
     def disconnect(self) -> None:
         """End the connection; the engine drops its groups, field groups and watches.
@@ -172,13 +184,23 @@ _HIDDEN = (
 )
 
 
-def _check_address(address: EngineAddress, versions: Versions) -> None:
+def _check_address(address: EngineAddress, bindings: Bindings, versions: Versions) -> None:
+    if address.is_vsock and not hasattr(bindings.agent, "dcgmConnect_v3"):
+        raise EngineUnavailable(
+            f"DCGM {versions.client} cannot connect to {address}:"
+            " vsock needs DCGM 4.5 or newer, here and where the engine runs"
+        )
     if ":" in address.host and versions.client_major == 3:
         raise EngineUnavailable(
             f"DCGM {versions.client} cannot connect to an IPv6 address ({address}):"
             " use 127.0.0.1 or install DCGM 4"
         )
     path = Path(address.socket_path)
+    if address.socket_path and path.parent.is_dir() and not os.access(path.parent, os.X_OK):
+        raise EngineUnavailable(
+            f"this user may not look into {path.parent} for the socket {path.name}:"
+            " use TCP, or let the group of the service look into that directory"
+        )
     if address.socket_path and not path.exists():
         raise EngineUnavailable(
             f"there is no socket at {path}: nv-hostengine listens there only if it is started"

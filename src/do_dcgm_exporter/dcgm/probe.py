@@ -27,9 +27,9 @@ _UUID = 54  # DCGM_FI_DEV_UUID
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the answer as JSON; ``arguments`` are host, port, socket path and bindings."""
-    host, port, socket_path, bindings = arguments
-    address = EngineAddress(host, int(port), socket_path)
+    """Print the answer as JSON; ``arguments`` are the address as JSON and the bindings."""
+    where, bindings = arguments
+    address = EngineAddress(**json.loads(where))
     print(json.dumps(asdict(_ask(address, Path(bindings) if bindings else None))))
 
 

@@ -7,7 +7,7 @@ of an entity to one watch only. Disconnecting ends them all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -38,14 +38,15 @@ LATEST_ONLY = Retention(0.0, 2)
 class Watcher:
     """Starts watches on one connection.
 
-    ``unknown`` are the fields the engine does not know, ``need_root`` those it refuses to watch
-    because it does not run as root. ``missed`` are the entities on which it does not watch some
-    field. ``lost`` are those of them that it called lost; it is not asked about them again.
-    ``resting`` are lost GPUs and instances that are no longer sampled.
+    ``known`` and ``unknown`` are the fields that the engine was asked about, ``need_root`` those
+    it refuses to watch because it does not run as root. ``missed`` are the entities on which it
+    does not watch some field. ``lost`` are those of them that it called lost; it is not asked
+    about them again. ``resting`` are lost GPUs and instances that are no longer sampled.
     """
 
     engine: HostEngine
-    unknown: dict[int, str] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
+    unknown: set[int] = field(default_factory=set)
     need_root: set[int] = field(default_factory=set)
     missed: set[Entity] = field(default_factory=set)
     lost: set[Entity] = field(default_factory=set)
@@ -63,7 +64,8 @@ class Watcher:
         A field that the engine does not know is noted in ``unknown``; one that it will
         not watch on these entities reads as not watched.
         """
-        wanted = [field_id for field_id in field_ids if field_id not in self.unknown]
+        unknown = self.unknown_of(field_ids)
+        wanted = [field_id for field_id in field_ids if field_id not in unknown]
         present = [entity for entity in entities if entity not in self.lost]
         return [
             watch
@@ -71,6 +73,18 @@ class Watcher:
             for some_fields in _chunks(wanted, FIELDS_PER_CALL)
             for watch in self._watch_batch(some_entities, some_fields, interval, retention)
         ]
+
+    def unknown_of(self, field_ids: Collection[int]) -> frozenset[int]:
+        """Return which of ``field_ids`` the engine does not know; it is asked once about each."""
+        # New ids are the highest: sorted, the unknown are together and found in fewer tries.
+        new = sorted(set(field_ids) - self.known - self.unknown)
+        for some in _chunks(new, FIELDS_PER_CALL):
+            known, unknown = split_off_culprits(some, self._takes)
+            self.known.update(known)
+            self.unknown.update(unknown)
+            if unknown:
+                _log.info("fields unknown to this engine: %s", ", ".join(map(str, unknown)))
+        return frozenset(self.unknown.intersection(field_ids))
 
     def rest(self, entities: Iterable[Entity], watches: Sequence[Watch]) -> None:
         """Have the engine stop sampling ``watches`` on ``entities``, which the driver has lost.
@@ -111,14 +125,13 @@ class Watcher:
 
         Only where nobody watches that GPU already (DcgmCacheManager.cpp, NvmlPreWatch).
         """
-        known, _ = split_off_culprits(field_ids, self._is_known)
         watches: list[Watch] = []
 
         def works(some: Sequence[Entity]) -> bool:
             group, taken = self.engine.create_group(some)
             self.missed.update(set(some).difference(taken))
             try:
-                watches.extend(self._watch_group(group, taken, known, interval, retention))
+                watches.extend(self._watch_group(group, taken, field_ids, interval, retention))
             except GpuIsLost:
                 self.engine.destroy_group(group)
                 return False
@@ -159,20 +172,16 @@ class Watcher:
         if error.code == ReturnCode.REQUIRES_ROOT:
             self.need_root.add(field_id)
 
-    def _is_known(self, field_ids: Sequence[int]) -> bool:
-        """Return whether the engine knows all of ``field_ids``; it refuses a group with any other.
+    def _takes(self, field_ids: Sequence[int]) -> bool:
+        """Return whether the engine makes a field group of ``field_ids``: it must know all.
 
         Asked before watching, so that even many unknown fields cost no field groups.
         """
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
         except CallRefused as error:
-            if error.code == ReturnCode.REQUIRES_ROOT:
-                return True  # it knows them; that it refuses them shows when they are watched
-            if len(field_ids) == 1:
-                self.unknown[field_ids[0]] = str(error)
-                _log.info("field %d is not known to this engine: %s", field_ids[0], error)
-            return False
+            # It knows fields that need root; that it refuses them shows when they are watched.
+            return error.code == ReturnCode.REQUIRES_ROOT
         return True
 
     def _start(

@@ -31,6 +31,21 @@ from do_dcgm_exporter.page.status import Status
 _log = logging.getLogger(__name__)
 
 _NO_FAMILIES = Rendered(b"", b"")
+
+# Families of the default sets that DigitalOcean's endpoint does not know, under either name.
+NOT_FORWARDED = frozenset(
+    {
+        *("DCGM_FI_DEV_COUNT", "DCGM_FI_SYSTEM_GPU_QUANTITY"),
+        *("DCGM_FI_DEV_POWER_USAGE_INSTANT", "DCGM_FI_DEV_BOARD_POWER_RAW_WATTS"),
+        *("DCGM_FI_DEV_RETIRED_PENDING", "DCGM_FI_DEV_PAGE_RETIRED_PENDING"),
+        *("DCGM_FI_DEV_FABRIC_MANAGER_ERROR_CODE", "DCGM_FI_DEV_FABRIC_MANAGER_ERROR"),
+        "DCGM_FI_DEV_ROW_REMAP_PENDING",
+        "DCGM_FI_DEV_FABRIC_MANAGER_STATUS",
+        "DCGM_FI_DEV_FABRIC_CLIQUE_ID",
+        "DCGM_FI_DEV_FABRIC_HEALTH_MASK",
+        "DCGM_FI_DEV_FABRIC_HEALTH_SUMMARY",
+    }
+)
 STARTING = Health(False, "starting: no cycle has ended yet", is_starting=True)
 
 
@@ -42,6 +57,7 @@ class Content:
     """
 
     families: Rendered = _NO_FAMILIES
+    forwarded: bytes = b""
     health: Health = STARTING
     simulated: bool = False
     expires_at: float = math.inf
@@ -53,7 +69,7 @@ def make_page(content: Content, own: Rendered, status: Status) -> Page:
     return Page(
         text=Body(families.text + own.text),
         openmetrics=Body(families.openmetrics + own.openmetrics + OPENMETRICS_END),
-        forwarded=families.text,
+        forwarded=content.forwarded,
         health=content.health,
         simulated=content.simulated,
         status=status,
@@ -115,6 +131,8 @@ class Publisher:
         ``simulated`` means that all values are made up.
         """
         families = render(result.snapshot.families)
+        known = [one for one in result.snapshot.families if one.name not in NOT_FORWARDED]
+        forwarded = render(known).text
         with self._lock:
             seconds = self._cycles.seconds(cycle)
             if seconds is None:
@@ -122,7 +140,7 @@ class Publisher:
             self._telemetry.record(result, versions, seconds, self._wall_clock())
             self._remember(result.machine)
             expires_at = self._boot_clock() + self.lifetime
-            content = Content(families, health, simulated, expires_at)
+            content = Content(families, forwarded, health, simulated, expires_at)
             page = self._page(content)
             self._cycles.end()
             self._publish(content, page)

@@ -213,6 +213,26 @@ def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
     assert "systemctl cat nvidia-dcgm.service" == problem.remedy[0]
 
 
+@pytest.mark.parametrize(
+    ("packages", "remedy"),
+    [
+        (["datacenter-gpu-manager-4-core"],
+         "apt install --reinstall datacenter-gpu-manager-4-core"),
+        (["datacenter-gpu-manager-4-core", "nv-hostengine", "libdcgm"],
+         "apt install datacenter-gpu-manager-4-python3"),
+        (["datacenter-gpu-manager-4-python3"], "apt install libdcgm"),
+        (["nv-hostengine", "libdcgm", "datacenter-gpu-manager-4-python3"],
+         "apt install --reinstall libdcgm datacenter-gpu-manager-4-python3"),
+    ],
+)  # fmt: skip
+def test_the_client_package_that_is_missing_is_the_one_named(
+    packages: list[str], remedy: str
+) -> None:
+    engine = EngineAnswer(Condition.NO_CLIENT, "no bindings")
+    problem = only(found(engine=engine, packages=dict.fromkeys(packages, "1:4.7.0-1")))
+    assert ("no-client-library", remedy) == (problem.id, problem.remedy[0])
+
+
 def test_no_dcgm_is_one_problem() -> None:
     nothing = found(
         packages={}, has_engine_program=False, engine=EngineAnswer(Condition.NO_CLIENT, "x"),

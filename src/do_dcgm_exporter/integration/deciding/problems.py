@@ -17,6 +17,8 @@ _APPLY = f"{COMMAND} apply"
 _RESTART_ENGINE = f"systemctl restart {ENGINE_SERVICE}"
 _CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
 _PACKAGE = "datacenter-gpu-manager-4-core"
+_CLIENT_OF_47 = ("libdcgm", "datacenter-gpu-manager-4-python3")
+_PACKAGES_OF_47 = {"nv-hostengine", *_CLIENT_OF_47}
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 _SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
 _NOTED = frozenset({plan.Reason.EDITED, plan.Reason.FORBIDDEN})
@@ -122,10 +124,18 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
         load = _there(found, "modprobe nvidia", _RESTART_ENGINE)
         yield Problem("engine-without-driver", reason, load)
     elif condition is Condition.NO_CLIENT:
-        yield Problem("no-client-library", reason, (f"apt install --reinstall {_PACKAGE}",))
+        yield Problem("no-client-library", reason, (_install_client(found.packages),))
     elif condition is Condition.FAILED:
         again = restart if here else ("do-dcgm-exporter --check-config",)
         yield Problem("engine-not-asked", f"the engine: {reason}", again)
+
+
+def _install_client(packages: Mapping[str, str]) -> str:
+    """Return how to get bindings and library, which are packages of their own since DCGM 4.7."""
+    if not _PACKAGES_OF_47 & packages.keys():
+        return f"apt install --reinstall {_PACKAGE}"
+    missing = [name for name in _CLIENT_OF_47 if name not in packages]
+    return f"apt install {' '.join(missing or ('--reinstall', *_CLIENT_OF_47))}"
 
 
 def _absent(found: Findings) -> Problem:

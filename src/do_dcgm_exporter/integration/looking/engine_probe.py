@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
@@ -30,7 +32,7 @@ def ask_engine(
 ) -> EngineAnswer:
     """Ask the engine at ``address`` in a child process that lives no longer than ``timeout``."""
     package = str(Path(__file__).resolve().parents[3])
-    arguments = (address.host, str(address.port), address.socket_path, str(bindings or ""))
+    arguments = (json.dumps(asdict(address)), str(bindings or ""))
     try:
         answer = run(sys.executable, "-I", "-c", _PROGRAM, package, *arguments, timeout=timeout)
     except CommandTimedOut:

@@ -34,7 +34,7 @@ _LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
 _DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
-_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator")
+_PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hostengine$")
 
 
 @dataclass(frozen=True, slots=True)
