@@ -244,7 +244,7 @@ def test_one_poisoned_field_takes_no_other_down(stage: Stage, version: str) -> N
     assert len(page.samples(TEMPERATURE)) == 8
     assert page.own("hostengine_up") == 1
     assert exporter.health()[0] == 200
-    assert ("fields 53" in exporter.health()[1]) == (version == "3.3.9")
+    assert ("fails on them: 53" in exporter.health()[1]) == (version == "3.3.9")
     poisoned = page.own("values_dropped_total", reason="poisoned")
     exporter.wait_for_cycles(3)
     assert len(exporter.log_lines("field 53 makes the engine fail")) == (version == "3.3.9")
