@@ -49,8 +49,14 @@ def test_while_nobody_sets_the_clock_an_old_one_is_old() -> None:
     assert 399.0 == age_of(ages, 641.0, 1040.0, 140.0)
 
 
+def test_a_sample_taken_after_the_machine_slept_in_a_reading_is_no_older_than_that() -> None:
+    ages = SampleAges(lambda: 3700.0)
+    age_of(ages, 4600.0, 1000.0, 100.0)
+    assert 1.0 == age_of(ages, 4600.0, 4601.0, 3701.0)
+
+
 def test_a_sample_of_the_future_is_of_now() -> None:
-    ages = SampleAges()
+    ages = SampleAges(lambda: 100.0)
     assert 0.0 == age_of(ages, 1300.0, 1000.0, 100.0)
     assert 20.0 == age_of(ages, 1300.0, 1020.0, 120.0)
 

@@ -59,6 +59,7 @@ class SampleAges:
             step, elapsed = wall_offset - known.wall_offset, now - known.read_at
             if not -_READING <= age <= elapsed and 0 <= age - step <= elapsed:
                 age -= step  # it was stamped before the clock was set
-        age = max(age, 0.0)
+        # The machine may have slept during the reading, before the sample was taken.
+        age = max(age, now - self.clock())
         self._newest[key] = _Newest(timestamp, now - age, now, wall_offset)
         return age
