@@ -25,8 +25,8 @@ from tests.unit.integration.runs import (
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.records import sha256
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -363,13 +363,13 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
 def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(
     exporter: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restart = Systemd.restart
+    restart = systemd.restart
 
     def edit_and_restart(*arguments: Any) -> None:
         exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
         restart(*arguments)
 
-    monkeypatch.setattr(Systemd, "restart", edit_and_restart)
+    monkeypatch.setattr(systemd, "restart", edit_and_restart)
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert exporter.read(DROP_IN).endswith("# mine\n")
@@ -643,7 +643,7 @@ def test_restore_says_what_does_not_run_afterwards(exporter: Machine) -> None:
     apply(exporter)
     exporter.write("stand-in/fails", UNIT)
     assert not undo(exporter)
-    assert f"{UNIT}: does not run as before: it ends at once: journalctl -u {UNIT}" in told(
+    assert f"{UNIT}: does not run as before: it exits at once: journalctl -u {UNIT}" in told(
         exporter
     )
     assert not exporter.exists(f"{ETC}/{UNIT}.d")

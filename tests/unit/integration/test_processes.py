@@ -20,7 +20,7 @@ from do_dcgm_exporter.integration.looking.processes import (
     program_of,
     scan,
 )
-from do_dcgm_exporter.integration.reporting.embedded_count import embedded_here, write_count
+from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
@@ -261,7 +261,7 @@ def test_the_report_names_whose_they_are(machine: Machine) -> None:
     machine.put_process(21, **EXPORTER, maps=LIBRARY.format("4"),
                         cgroup=f"0::/docker/{CONTAINER}\n")  # fmt: skip
     machine.put_process(22, comm="agent\n", cmdline="agent\0", maps=LIBRARY.format("4"))
-    write_count(machine.host, embedded_here(machine.host))
+    write_count(machine.host, scan(machine.host).embedded)
     report = machine.root / "run/do-dcgm-exporter-integration/embedded-dcgm.json"
     assert 0o644 == report.stat().st_mode & 0o777
     owners = [process["of"] for process in json.loads(report.read_text())["processes"]]

@@ -16,6 +16,7 @@ from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExport
 from do_dcgm_exporter.integration.deciding.records import Records, records_in
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
@@ -33,12 +34,12 @@ class Applying:
         self._now = plan.Circumstances(settings.choice, settings.local_engine)
         self._records = Records()
         self._exporters = Exporters()
-        self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
+        self._find = partial(exporters_here, means.host, settings.local_engine)
 
     def run(self) -> None:
         """Change what has to be changed, and name what is not as it should be."""
-        self._look()
         files.sweep(self._means.host)
+        self._look()
         carry_over(self._means, self._records)
         self._ask_engine()
         self._renew()
@@ -53,6 +54,7 @@ class Applying:
     def write_only(self) -> list[str]:
         """Write the drop-ins of new clients, and return the units that wait for the rest."""
         self._find = partial(self._find, with_containers=False)
+        files.sweep(self._means.host)
         self._look()
         self._ask_engine()
         changes = [self._change(one) for one in self._exporters.units]
@@ -104,7 +106,7 @@ class Applying:
         """Ask the engine, if anything depends on its answer."""
         if self._now.choice is Choice.REWRITE and self._exporters.units:
             engine = self._ask()
-            view = self._means.systemd.view(ENGINE_SERVICE)
+            view = systemd.view(ENGINE_SERVICE)
             expected = is_expected(view, self._settings.engine_unit)
             self._now = replace(self._now, engine=engine, engine_is_expected=expected)
 

@@ -17,6 +17,7 @@ from do_dcgm_exporter.integration.deciding.records import (
     record_of,
     with_record,
 )
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.our_files import links_of
 
@@ -108,7 +109,7 @@ class Change(Undoing):
     def _stop(self) -> None:
         triggers = " ".join(self.exporter.view.triggered_by)
         try:
-            self.means.systemd.stop(self.unit)
+            systemd.stop(self.unit)
         except CommandFailed as error:
             self.means.fail(f"{self.unit}: cannot be stopped: {error}")
             return

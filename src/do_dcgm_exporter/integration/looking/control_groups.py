@@ -41,6 +41,11 @@ class Owner:
     name: str = ""
     pod: bool = False
 
+    @property
+    def unit(self) -> str:
+        """The system's service unit, nothing if it is a container's, a user's or none."""
+        return self.name if self.kind is Kind.UNIT else ""
+
 
 def owner_of(proc: Path, process: str) -> Owner:
     """Say what a process belongs to."""

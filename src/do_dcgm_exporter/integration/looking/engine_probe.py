@@ -11,9 +11,10 @@ from pathlib import Path
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # So that "check" stays within its five seconds.
 PROBE_SECONDS = 3.2
@@ -42,7 +43,6 @@ def ask_engine(
 
 def ask_starting_engine(
     settings: IntegrationSettings,
-    systemd: Systemd,
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,

@@ -13,10 +13,11 @@ from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, rem
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
 from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
+from do_dcgm_exporter.sockets import listens, ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"
+_ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
 _LONGEST_COMMAND = 15  # TASK_COMM_LEN of the kernel, without the final NUL
 _LONGEST_CHAIN = 8
 
@@ -43,11 +44,6 @@ class DcgmProcess:
         return os.path.basename(self.program)
 
     @property
-    def unit(self) -> str:
-        """Its unit, nothing if it belongs to something else."""
-        return self.owner.name if self.owner.kind is Kind.UNIT else ""
-
-    @property
     def container(self) -> str:
         """The id of its container."""
         return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
@@ -69,20 +65,23 @@ class DcgmProcess:
 class Processes:
     """All of them, and how many processes could not be looked into.
 
-    ``engines`` gives the ports that each process of an engine listens on.
+    ``engines`` gives the ports that each process of an engine listens on. Without an engine
+    nobody can be told from a client that waits for it.
     """
 
     dcgm: tuple[DcgmProcess, ...] = ()
     engines: Mapping[int, set[int]] = field(default_factory=dict)
     unseen: int = 0
+    has_engine: bool = True
 
     @property
-    def embedded(self) -> tuple[DcgmProcess, ...]:
-        """The processes with an engine of their own."""
-        return tuple(process for process in self.dcgm if process.is_embedded)
+    def embedded(self) -> tuple[DcgmProcess, ...] | None:
+        """The processes with an engine of their own, None if that cannot be told."""
+        found = tuple(process for process in self.dcgm if process.is_embedded)
+        return found if self.has_engine else None
 
 
-def scan(host: Host, engine_port: int) -> Processes:
+def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
     """Look at all processes; ``engine_port`` leads to an engine even where none is seen."""
     proc = host.proc
     engines: dict[int, set[int]] = {}
@@ -109,12 +108,12 @@ def scan(host: Host, engine_port: int) -> Processes:
         with suppress(OSError):  # it has ended
             is_client = not ports.isdisjoint(ports_at_other_ends(proc, process))
             found.append(DcgmProcess(int(process), program, owner, major, is_client, told))
-    return Processes(tuple(found), engines, unseen)
+    return Processes(tuple(found), engines, unseen, bool(engines) or listens(proc, engine_port))
 
 
 def _is_ours(proc: Path, process: str) -> bool:
     """Return whether it is the exporter of this package, or a program that asks for it."""
-    return unit_of(proc, process) == OWN_SERVICE or any(
+    return owner_of(proc, process).unit == OWN_SERVICE or any(
         "do_dcgm_exporter" in word or os.path.basename(word).startswith("do-dcgm-exporter")
         for word in _arguments(proc, process)[:4]
     )
@@ -166,13 +165,7 @@ def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
 
 def processes_of_unit(host: Host, unit: str) -> tuple[str, ...]:
     """Return the ids of all processes of a unit."""
-    return tuple(pid for pid in _numbers(host.proc) if unit_of(host.proc, pid) == unit)
-
-
-def unit_of(proc: Path, process: str) -> str:
-    """Return the system's service unit of a process, nothing of a container's or a user's."""
-    owner = owner_of(proc, process)
-    return owner.name if owner.kind is Kind.UNIT else ""
+    return tuple(pid for pid in _numbers(host.proc) if owner_of(host.proc, pid).unit == unit)
 
 
 def _numbers(proc: Path) -> Iterator[str]:

@@ -88,62 +88,64 @@ class UnitView:
         return self.active_state == "failed" or self.sub_state == "auto-restart"
 
 
-class Systemd:
-    """The manager. Reading needs no privileges."""
+def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
+    """Look at a unit. Raises CommandFailed when the manager does not answer."""
+    answer = run(
+        "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
+        "org.freedesktop.DBus.Properties", "GetAll", "s", "",
+        timeout=timeout,
+    )  # fmt: skip
+    return _read(unit, answer)
 
-    def view(self, unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
-        """Look at a unit. Raises CommandFailed when the manager does not answer."""
-        answer = run(
-            "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
-            "org.freedesktop.DBus.Properties", "GetAll", "s", "",
-            timeout=timeout,
-        )  # fmt: skip
-        return _view(unit, answer)
 
-    def services(self) -> Iterator[tuple[str, str]]:
-        """Yield names of all services, with their commands and variables as systemctl prints them.
+def services() -> Iterator[tuple[str, str]]:
+    """Yield names of all services, with their commands and variables as systemctl prints them.
 
-        Instances of templates are there if they are loaded: running, or enabled.
-        """
-        files = run(
-            "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
-            timeout=ANSWER_SECONDS,
-        )  # fmt: skip
-        names = [line.split()[0] for line in files.splitlines() if line.strip()]
-        shown = run(
-            "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
-            "--", "*.service", *(name for name in names if "@." not in name),
-            timeout=ANSWER_SECONDS,
-        )  # fmt: skip
-        # What a unit runs comes before its name; a command may have empty lines in it.
-        text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
-        for name, following in zip(others[::2], others[1::2], strict=True):
-            yield name, text
-            text = following
+    Instances of templates are there if they are loaded: running, or enabled.
+    """
+    files = run(
+        "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
+        timeout=ANSWER_SECONDS,
+    )  # fmt: skip
+    names = [line.split()[0] for line in files.splitlines() if line.strip()]
+    shown = run(
+        "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
+        "--", "*.service", *(name for name in names if "@." not in name),
+        timeout=ANSWER_SECONDS,
+    )  # fmt: skip
+    # What a unit runs comes before its name; a command may have empty lines in it.
+    text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
+    for name, following in zip(others[::2], others[1::2], strict=True):
+        yield name, text
+        text = following
 
-    def reload(self) -> None:
-        """Have the manager read the unit files anew."""
-        run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, unit: str, seconds: float = _JOB_SECONDS) -> None:
-        """Restart a unit, whatever made it fail before, and wait until it has started."""
-        try:
-            run("systemctl", "restart", unit, timeout=seconds)
-        except CommandTimedOut:
-            raise
-        except CommandFailed:
-            # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
-            # forgotten before, for who is killed then leaves a unit that nobody starts again.
-            run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
-            run("systemctl", "restart", unit, timeout=seconds)
+def reload() -> None:
+    """Have the manager read the unit files anew."""
+    run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def start_later(self, unit: str) -> None:
-        """Have a unit started, without waiting for it."""
-        run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
 
-    def stop(self, unit: str) -> None:
-        """Stop a unit and wait until it has stopped."""
-        run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
+def restart(unit: str, seconds: float = _JOB_SECONDS) -> None:
+    """Restart a unit, whatever made it fail before, and wait until it has started."""
+    try:
+        run("systemctl", "restart", unit, timeout=seconds)
+    except CommandTimedOut:
+        raise
+    except CommandFailed:
+        # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
+        # forgotten before, for who is killed then leaves a unit that nobody starts again.
+        run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
+        run("systemctl", "restart", unit, timeout=seconds)
+
+
+def start_later(unit: str) -> None:
+    """Have a unit started, without waiting for it."""
+    run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
+
+
+def stop(unit: str) -> None:
+    """Stop a unit and wait until it has stopped."""
+    run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
 
 
 def _escaped(unit: str) -> str:
@@ -154,7 +156,7 @@ def _escaped(unit: str) -> str:
     )
 
 
-def _view(unit: str, answer: str) -> UnitView:
+def _read(unit: str, answer: str) -> UnitView:
     try:
         (properties,) = json.loads(answer)["data"]
         get = {name: value["data"] for name, value in properties.items()}.get
