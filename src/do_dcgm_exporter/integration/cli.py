@@ -28,6 +28,7 @@ from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
+_NOT_FOR_EVER = f"at the next boot, embedded-exporters in {CONFIGURATION} decides again"
 # For who may not be kept waiting: dpkg.
 _SHORT_ANSWER = 1.0
 
@@ -125,7 +126,7 @@ def _apply(arguments: argparse.Namespace, means: Means) -> int:
     with alone(means):
         Applying(means, settings, ask).run()
     if arguments.choice:
-        _tell_how_long(settings.choice)
+        tell(Level.INFO, _NOT_FOR_EVER)
     write_count(means.host, before)
     return 1 if means.failed else 0
 
@@ -146,12 +147,5 @@ def _restore(_: argparse.Namespace, means: Means) -> int:
     with alone(means):
         restore(means)
     if not is_run_by_dpkg():
-        _tell_how_long(Choice.LEAVE)
+        tell(Level.INFO, _NOT_FOR_EVER)
     return 1 if means.failed else 0
-
-
-def _tell_how_long(choice: Choice) -> None:
-    """Tell when the configuration is obeyed again."""
-    unless = f"unless embedded-exporters = {choice.value} in {CONFIGURATION}"
-    until = "until the next boot, or until a package brings an exporter"
-    tell(Level.INFO, f"{unless}, this lasts {until}")

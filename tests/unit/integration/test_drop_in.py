@@ -311,7 +311,7 @@ def test_how_a_unit_was_enabled_is_on_the_disk_before_it_is_disabled(
     stopped = StoppedUnit(was_active=True, links=((f"/{link}", "/x"),))
     files.disable(machine.host, UNIT, stopped)
     (contents, before), (directory, after) = synced
-    assert (f".{UNIT}.new", "stopped") == (contents, directory)
+    assert (f"{UNIT}.new", "stopped") == (contents, directory)
     assert record not in before
     assert {record, link} <= set(after)
     assert record in names(machine)

@@ -101,7 +101,7 @@ def test_without_bindings_nobody_can_ask(tmp_path: Path) -> None:
 
 def engine_unit(active: str) -> UnitView:
     return UnitView(
-        name=ENGINE_SERVICE, names=(ENGINE_SERVICE,), load_state="loaded", active_state=active,
+        name=ENGINE_SERVICE, load_state="loaded", active_state=active,
         sub_state="", file_state="", fragment="", drop_ins=(), type="", commands=(),
         environment={}, environment_files=(), restarts=0,
     )  # fmt: skip

@@ -24,10 +24,9 @@ from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
 from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Records
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.control_groups import Kind
-from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
 from do_dcgm_exporter.integration.looking.our_files import path_of
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Kind, Processes
+from do_dcgm_exporter.integration.looking.processes import Owner as ProcessOwner
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.web import Answer
@@ -39,7 +38,7 @@ UNIT = "nvidia-dcgm-exporter.service"
 
 def view(name: str, active: str = "active", **changes: Any) -> UnitView:
     made = UnitView(
-        name=name, names=(name,), load_state="loaded", active_state=active, sub_state="running",
+        name=name, load_state="loaded", active_state=active, sub_state="running",
         file_state="enabled", fragment=f"/usr/lib/systemd/system/{name}", drop_ins=(), type="",
         commands=(), environment={}, environment_files=(), restarts=0,
         log=f"journalctl -u {name}",

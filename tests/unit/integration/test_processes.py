@@ -12,10 +12,12 @@ import pytest
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.processes import (
     DcgmProcess,
+    Kind,
+    Owner,
     only_children,
+    owner_of,
     processes_of_unit,
     program_of,
     scan,

@@ -12,14 +12,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from do_dcgm_exporter import durable_files
 from do_dcgm_exporter.integration.changing.running import CannotChange
-from do_dcgm_exporter.integration.deciding.records import (
-    NotUnderstood,
-    StoppedUnit,
-    is_sealed,
-    record_of,
-    text_of,
-)
+from do_dcgm_exporter.integration.deciding.records import DropIn, StoppedUnit, drop_in, text_of
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
 from do_dcgm_exporter.integration.looking import our_files
 
@@ -29,23 +24,11 @@ _SCRATCH = ".do-dcgm-exporter"
 def write_file(path: Path, text: str) -> None:
     """Write a file and its directory, and return once both would survive a power failure."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # A fixed name: what an interrupted run has left is overwritten by the next.
-    temporary = path.with_name(f".{path.name}.new")
-    _write(temporary, text)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    durable_files.replace(path, _encoded(text))
 
 
-def _write(path: Path, text: str) -> None:
-    with open(path, "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text.encode("utf-8", "surrogateescape"))
-        file.flush()
-        os.fsync(file.fileno())
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 # Drop-ins
@@ -59,7 +42,7 @@ def install(host: Host, unit: str, text: str) -> None:
             f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
         )
     try:
-        _write(scratch, text)
+        durable_files.write(scratch, _encoded(text))
         if not folder.is_dir():
             folder.mkdir()
             folder.chmod(0o755)  # whatever the umask
@@ -108,7 +91,7 @@ def sweep(host: Host) -> None:
     """Remove what interrupted runs have left on its way. Raises OSError."""
     for scratch in host.path(UNIT_DIRECTORY).glob(f".*{_SCRATCH}"):
         _clear(scratch)
-    for unfinished in host.path(our_files.STOPPED).glob(".*.new"):
+    for unfinished in host.path(our_files.STOPPED).glob("*.new"):
         unfinished.unlink()
 
 
@@ -117,10 +100,10 @@ def _scratch(host: Host, unit: str) -> Path:
 
 
 def _clear(scratch: Path) -> None:
-    text = our_files.text_at(scratch)
-    with suppress(NotUnderstood):  # it is a newer version's
-        if is_sealed(text) and record_of(text).made_folder:
-            _remove_if_empty(scratch.with_name(scratch.name[1 : -len(_SCRATCH)]))
+    folder = scratch.with_name(scratch.name[1 : -len(_SCRATCH)])
+    found = drop_in(folder.name.removesuffix(".d"), our_files.text_at(scratch))
+    if isinstance(found, DropIn) and found.record.made_folder:
+        _remove_if_empty(folder)
     scratch.unlink(missing_ok=True)
 
 

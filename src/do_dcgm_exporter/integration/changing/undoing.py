@@ -66,11 +66,8 @@ class Undoing:
         attempt(unit, files.forget, host, unit)
 
     def _is_to_run(self) -> bool:
-        """Return whether it has to be started, or started anew, to be as it was.
-
-        One that the admin has stopped meanwhile is left alone, and so is one that has not been
-        started since it got its drop-in.
-        """
+        # One that the admin has stopped meanwhile is left alone, and so is one that has not been
+        # started since it got its drop-in.
         view = systemd.view(self.unit)
         if not view.is_there:
             return False  # it is gone, or masked

@@ -10,8 +10,7 @@ from do_dcgm_exporter.integration.deciding.exporter import Role
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.control_groups import Kind
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Kind
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # Where Compose says which files describe a container.

@@ -127,9 +127,9 @@ def records_in(files: our_files.OurFiles) -> Records:
     complaints: list[str] = []
     stopped, by_hand = _of_old_state(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
-    found = {unit: _drop_in(unit, text) for unit, text in files.drop_ins.items()}
+    found = {unit: drop_in(unit, text) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
-        found.setdefault(unit, _drop_in(unit, text, withdrawn=True))
+        found.setdefault(unit, drop_in(unit, text, withdrawn=True))
     for unit, text in files.stopped.items():
         try:
             stopped[unit] = _stopped(_data(text))
@@ -147,7 +147,8 @@ def records_in(files: our_files.OurFiles) -> Records:
     )
 
 
-def _drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
+def drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
+    """Understand one; ``withdrawn`` is whether it is being undone."""
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.

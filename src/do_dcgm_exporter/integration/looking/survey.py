@@ -20,9 +20,8 @@ from do_dcgm_exporter.integration.looking.configuration import (
     read_as_service,
 )
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
-from do_dcgm_exporter.integration.looking.control_groups import owner_of
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.processes import Processes, scan
+from do_dcgm_exporter.integration.looking.processes import Processes, owner_of, scan
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
@@ -132,10 +131,7 @@ def _looks(
 def _take(
     looks: Mapping[str, Callable[[], Any]], seconds: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Take several looks at once, each on a thread that nobody has to wait for.
-
-    Return what was seen, and what could not be looked at, one sentence each.
-    """
+    """Return what was seen, and what could not be looked at, one sentence each."""
     seen: dict[str, Any] = {}
     failures = dict.fromkeys(looks, "no answer in time")
 
@@ -145,6 +141,7 @@ def _take(
         except ExporterError as error:
             failures[name] = str(error)
 
+    # Daemons, so that nobody has to wait for one.
     threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
     for thread in threads:
         thread.start()

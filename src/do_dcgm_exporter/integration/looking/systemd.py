@@ -46,7 +46,6 @@ class UnitView:
     """
 
     name: str
-    names: tuple[str, ...]
     load_state: str
     active_state: str
     sub_state: str
@@ -165,7 +164,6 @@ def _read(unit: str, answer: str) -> UnitView:
     assignments = (text.partition("=") for text in get("Environment") or ())
     return UnitView(
         name=get("Id") or unit,
-        names=tuple(get("Names") or ()),
         load_state=get("LoadState") or "not-found",
         active_state=get("ActiveState") or "inactive",
         sub_state=get("SubState") or "dead",
