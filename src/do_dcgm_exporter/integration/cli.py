@@ -28,7 +28,7 @@ from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
-_NOT_FOR_EVER = f"at the next boot, embedded-exporters in {CONFIGURATION} decides again"
+_NOT_FOR_EVER = f"this lasts until the next boot or exporter package; {CONFIGURATION} is for good"
 # For who may not be kept waiting: dpkg.
 _SHORT_ANSWER = 1.0
 

@@ -630,6 +630,7 @@ def test_restore_says_what_it_could_not_undo(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", read_only)
+        patched.setattr(Path, "unlink", read_only)
         exporter.forget_asked()
         assert not undo(exporter)
     assert [f"{UNIT} cannot be changed: Read-only file system"] == exporter.said

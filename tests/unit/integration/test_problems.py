@@ -25,7 +25,7 @@ from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Records
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.our_files import path_of
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Kind, Processes
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind, Processes
 from do_dcgm_exporter.integration.looking.processes import Owner as ProcessOwner
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
@@ -49,7 +49,7 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
 def process(
     pid: int = 20, *, unit: str = UNIT, client: bool = False, **changes: Any
 ) -> DcgmProcess:
-    owner = ProcessOwner(Kind.UNIT if unit else Kind.NOTHING, unit)
+    owner = ProcessOwner(OwnerKind.UNIT if unit else OwnerKind.NOTHING, unit)
     made = DcgmProcess(pid, "/usr/bin/dcgm-exporter", owner, 4, client)
     return replace(made, **changes)
 

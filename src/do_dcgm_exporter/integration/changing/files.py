@@ -6,7 +6,6 @@ beside, where every run sweeps; its record says whether the folder, if it is emp
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from contextlib import suppress
@@ -24,11 +23,7 @@ _SCRATCH = ".do-dcgm-exporter"
 def write_file(path: Path, text: str) -> None:
     """Write a file and its directory, and return once both would survive a power failure."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    durable_files.replace(path, _encoded(text))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    durable_files.replace(path, text.encode("utf-8", "surrogateescape"))
 
 
 # Drop-ins
@@ -42,7 +37,7 @@ def install(host: Host, unit: str, text: str) -> None:
             f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
         )
     try:
-        durable_files.write(scratch, _encoded(text))
+        durable_files.write(scratch, text.encode("utf-8", "surrogateescape"))
         if not folder.is_dir():
             folder.mkdir()
             folder.chmod(0o755)  # whatever the umask
@@ -68,9 +63,7 @@ def withdraw(host: Host, unit: str, text: str) -> None:
         )
     try:
         place.replace(place.with_name(our_files.WITHDRAWN_NAME))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
+    except OSError:
         place.unlink()  # which a full disk takes anyhow
 
 

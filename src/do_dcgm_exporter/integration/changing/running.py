@@ -16,10 +16,6 @@ from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, RUN_DIRECTORY, Host
 from do_dcgm_exporter.integration.looking import commands, systemd
 
-_INTERRUPTED = (
-    f"{COMMAND}: interrupted; '{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
-)
-
 
 class CannotChange(ExporterError):
     """Raised when somebody else's file is in the way."""
@@ -79,8 +75,9 @@ def end_when_interrupted() -> None:
     """
 
     def end(*_: object) -> None:
+        what_next = f"'{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
         try:
-            os.write(2, f"{_INTERRUPTED}\n".encode())
+            os.write(2, f"{COMMAND}: interrupted; {what_next}\n".encode())
         finally:
             commands.end_all()
             os._exit(130)

@@ -29,7 +29,7 @@ _SYSTEMDS_GROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
 _USER_MANAGER = re.compile(r"user@(\d+)\.service")
 
 
-class Kind(Enum):
+class OwnerKind(Enum):
     """What a process can belong to."""
 
     UNIT = "unit"
@@ -48,14 +48,14 @@ class Owner:
     ``pod`` is whether a container is one of Kubernetes.
     """
 
-    kind: Kind
+    kind: OwnerKind
     name: str = ""
     pod: bool = False
 
     @property
     def unit(self) -> str:
         """The system's service unit, nothing if it is a container's, a user's or none."""
-        return self.name if self.kind is Kind.UNIT else ""
+        return self.name if self.kind is OwnerKind.UNIT else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class DcgmProcess:
     @property
     def container(self) -> str:
         """The id of its container."""
-        return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
+        return self.owner.name if self.owner.kind is OwnerKind.CONTAINER else ""
 
     @property
     def belongs_to(self) -> str:
@@ -222,21 +222,21 @@ def owner_of(proc: Path, process: str) -> Owner:
     names = [name for name in group.split("/") if name and not name.endswith(".slice")]
     manager = _USER_MANAGER.fullmatch(names[0]) if names else None
     if manager and names[1:] and names[1].endswith(".service"):
-        return Owner(Kind.USER_UNIT, f"{names[1]} of user {manager[1]}")
+        return Owner(OwnerKind.USER_UNIT, f"{names[1]} of user {manager[1]}")
     if container := _CONTAINER.search(group):
-        return Owner(Kind.CONTAINER, container[1], "kubepods" in group)
+        return Owner(OwnerKind.CONTAINER, container[1], "kubepods" in group)
     if _is_in_other_namespace(proc, process):
-        return Owner(Kind.GUEST, names[0] if names else "")
+        return Owner(OwnerKind.GUEST, names[0] if names else "")
     if not names or names[0] == "init.scope":
-        return Owner(Kind.NOTHING)
+        return Owner(OwnerKind.NOTHING)
     if manager or names[0].startswith("session-"):
-        return Owner(Kind.SESSION, names[0])
+        return Owner(OwnerKind.SESSION, names[0])
     if names[0].endswith(".service"):
-        return Owner(Kind.UNIT, names[0])
+        return Owner(OwnerKind.UNIT, names[0])
     if names[0].endswith(".scope") and not names[0].startswith("machine-"):
-        return Owner(Kind.NOTHING)
+        return Owner(OwnerKind.NOTHING)
     # machined's, and groups that are none of systemd's: lxc(7).
-    return Owner(Kind.GUEST, names[0])
+    return Owner(OwnerKind.GUEST, names[0])
 
 
 def _group(proc: Path, process: str) -> str:

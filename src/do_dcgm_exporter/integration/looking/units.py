@@ -16,8 +16,7 @@ from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.quoting import environment_file
-from do_dcgm_exporter.integration.looking.systemd import UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView, environment_file
 
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
@@ -70,7 +69,8 @@ def look_at_units(
         tuple(
             _seen(host, replace(view, log=log_of(host, view)), processes)
             for view in views
-            if not _is_deleted(host, view)
+            # Of one that is deleted only the manager still knows.
+            if not view.fragment or os.path.lexists(host.path(view.fragment))
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
@@ -83,11 +83,6 @@ def _view(name: str) -> UnitView | CommandFailed:
         raise
     except CommandFailed as error:
         return CommandFailed((name,), error.reason)
-
-
-def _is_deleted(host: Host, view: UnitView) -> bool:
-    """Return whether only the manager still knows of a unit."""
-    return bool(view.fragment) and not os.path.lexists(host.path(view.fragment))
 
 
 def log_of(host: Host, view: UnitView) -> str:
@@ -144,8 +139,5 @@ def environment_of(host: Host, view: UnitView) -> dict[str, str]:
 
 def _environment_files(host: Host, view: UnitView) -> Iterator[str]:
     for pattern in view.environment_files:
-        if glob.has_magic(pattern):
-            for path in sorted(glob.glob(str(host.path(pattern)))):
-                yield "/" + path.removeprefix(str(host.root)).lstrip("/")
-        else:
-            yield pattern
+        for path in sorted(glob.glob(str(host.path(pattern)))):
+            yield "/" + path.removeprefix(str(host.root)).lstrip("/")
