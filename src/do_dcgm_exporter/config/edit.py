@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from do_dcgm_exporter import durable_files
 from do_dcgm_exporter.config.option_values import BOOLEANS
 from do_dcgm_exporter.config.options import OPTIONS
 from do_dcgm_exporter.errors import ConfigurationError
@@ -45,7 +46,7 @@ def edit_file(path: Path, template: Path, answers: Mapping[str, str]) -> None:
     if exists and after == before:
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _replace(path, after, os.stat(path) if exists else None)
+    durable_files.replace(path, after, os.stat(path) if exists else None)
 
 
 def edited(content: bytes, answers: Mapping[str, str]) -> bytes:
@@ -132,21 +133,3 @@ def _insert(lines: list[str], key: str, setting: str) -> None:
     if position and not lines[position - 1].endswith("\n"):
         lines[position - 1] += ending
     lines.insert(position, setting + ending)
-
-
-def _replace(path: Path, content: bytes, like: os.stat_result | None) -> None:
-    """Write a new file and rename it into place, so that no reader sees half of it."""
-    new = path.with_name(f"{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            # 0644 if it is new: the service, which has its own user, has to read it.
-            os.fchmod(file.fileno(), like.st_mode & 0o7777 if like else 0o644)
-            if like:
-                os.fchown(file.fileno(), like.st_uid, like.st_gid)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise

@@ -11,20 +11,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TextIO
 
-from do_dcgm_exporter.commands.output import give_up
+from do_dcgm_exporter.commands.output import give_up, write
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing import running
 from do_dcgm_exporter.integration.changing.applying import Applying
 from do_dcgm_exporter.integration.changing.files import forget_refusals
 from do_dcgm_exporter.integration.changing.running import Level, Means, alone
 from do_dcgm_exporter.integration.changing.undoing import is_run_by_dpkg, restore
+from do_dcgm_exporter.integration.deciding.problems import notes, problems
+from do_dcgm_exporter.integration.exporters_here import situation
 from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
-from do_dcgm_exporter.integration.looking.configuration import Choice, settings_of_service
+from do_dcgm_exporter.integration.looking.configuration import Choice, own_service, read_as_service
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_starting_engine
-from do_dcgm_exporter.integration.reporting.check import check
-from do_dcgm_exporter.integration.reporting.embedded_count import embedded_here, write_count
+from do_dcgm_exporter.integration.looking.processes import scan
+from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
+from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
+_NOT_FOR_EVER = f"this lasts until the next boot or exporter package; {CONFIGURATION} is for good"
 # For who may not be kept waiting: dpkg.
 _SHORT_ANSWER = 1.0
 
@@ -96,11 +100,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, means: Means) -> int:
-    return check(means.host, in_json=arguments.json)
+    """Print what is here; return 1 with problems, 2 if something could not be looked at."""
+    now = situation(means.host)
+    wrong, good_to_know = tuple(problems(now)), tuple(notes(now))
+    report = (as_json if arguments.json else as_text)(now, wrong, good_to_know)
+    write(f"{report}\n")
+    return 1 if wrong else 2 if now.found.unseen else 0
 
 
 def _apply(arguments: argparse.Namespace, means: Means) -> int:
-    settings = settings_of_service(means.host, means.systemd, os.environ)
+    service, _ = own_service(means.host)
+    settings = read_as_service(means.host, service, os.environ)
     if not means.host.runs_systemd:
         tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
@@ -111,12 +121,12 @@ def _apply(arguments: argparse.Namespace, means: Means) -> int:
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
         return _write_only(means, Applying(means, settings, ask))
-    ask = partial(ask_starting_engine, settings, means.systemd)
-    before = embedded_here(means.host)
+    ask = partial(ask_starting_engine, settings)
+    before = scan(means.host).embedded
     with alone(means):
         Applying(means, settings, ask).run()
     if arguments.choice:
-        _tell_how_long(settings.choice)
+        tell(Level.INFO, _NOT_FOR_EVER)
     write_count(means.host, before)
     return 1 if means.failed else 0
 
@@ -137,12 +147,5 @@ def _restore(_: argparse.Namespace, means: Means) -> int:
     with alone(means):
         restore(means)
     if not is_run_by_dpkg():
-        _tell_how_long(Choice.LEAVE)
+        tell(Level.INFO, _NOT_FOR_EVER)
     return 1 if means.failed else 0
-
-
-def _tell_how_long(choice: Choice) -> None:
-    """Tell when the configuration is obeyed again."""
-    unless = f"unless embedded-exporters = {choice.value} in {CONFIGURATION}"
-    until = "until the next boot, or until a package brings an exporter"
-    tell(Level.INFO, f"{unless}, this lasts {until}")

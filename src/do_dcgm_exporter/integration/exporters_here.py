@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.deciding.exporter import Exporters
 from do_dcgm_exporter.integration.deciding.identity import exporters_in
+from do_dcgm_exporter.integration.deciding.plan import Circumstances, decide
+from do_dcgm_exporter.integration.deciding.problems import Situation
+from do_dcgm_exporter.integration.deciding.records import records_in
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
+from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking.survey import survey
 from do_dcgm_exporter.integration.looking.units import look_at_units
-
-_ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
 
 
 def exporters_here(
     host: Host,
-    systemd: Systemd,
     address: EngineAddress,
     known: Iterable[str] = (),
     *,
@@ -34,12 +36,24 @@ def exporters_here(
     """
     programs = Programs(host)
     processes = scan(host, address.port)
-    units, _ = look_at_units(host, systemd, programs, processes, known)
+    units, _ = look_at_units(host, programs, processes, known)
     containers: list[Container] = []
     for runtime in RUNTIMES if with_containers else ():
         with suppress(CommandFailed):  # "check" says what it cannot see
             containers += find_containers(host, runtime, processes)
     return exporters_in(units, processes.dcgm, containers, programs, str(address))
+
+
+def situation(host: Host) -> Situation:
+    """Look at everything that ``check`` judges, and decide about each exporter."""
+    records = records_in(look_at_our_files(host))
+    found = survey(host, os.environ, records.units)
+    settings, seen = found.settings, (found.units, found.processes.dcgm, found.containers)
+    exporters = exporters_in(*seen, Programs(host), str(settings.local_engine))
+    expected = is_expected(found.engine_unit, settings.engine_unit)
+    now = Circumstances(settings.choice, settings.local_engine, found.local_engine, expected)
+    decisions = {one.name: decide(one, records, now) for one in exporters.units}
+    return Situation(found, exporters, records, decisions)
 
 
 def name_clients(host: Host | None = None) -> int:
@@ -49,7 +63,7 @@ def name_clients(host: Host | None = None) -> int:
     with our drop-in comes back by itself; neither it nor we are named.
     """
     host = host or Host()
-    clients = {process.unit for process in scan(host, _ENGINE_PORT).dcgm if process.is_client}
+    clients = {process.owner.unit for process in scan(host).dcgm if process.is_client}
     drop_ins = look_at_our_files(host).drop_ins
     ours = {unit for unit, text in drop_ins.items() if not text.startswith("->")}
     for unit in sorted(clients - ours - {"", OWN_SERVICE, ENGINE_SERVICE}):

@@ -25,8 +25,8 @@ from tests.unit.integration.runs import (
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.deciding.records import sha256
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.configuration import Choice
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 
 
 def test_an_embedded_exporter_becomes_a_client(exporter: Machine) -> None:
@@ -363,13 +363,13 @@ def test_an_edited_drop_in_is_the_admins(exporter: Machine) -> None:
 def test_a_drop_in_that_is_edited_during_the_proof_is_the_admins(
     exporter: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restart = Systemd.restart
+    restart = systemd.restart
 
     def edit_and_restart(*arguments: Any) -> None:
         exporter.write(DROP_IN, exporter.read(DROP_IN) + "# mine\n")
         restart(*arguments)
 
-    monkeypatch.setattr(Systemd, "restart", edit_and_restart)
+    monkeypatch.setattr(systemd, "restart", edit_and_restart)
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)
     assert exporter.read(DROP_IN).endswith("# mine\n")
@@ -630,6 +630,7 @@ def test_restore_says_what_it_could_not_undo(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", read_only)
+        patched.setattr(Path, "unlink", read_only)
         exporter.forget_asked()
         assert not undo(exporter)
     assert [f"{UNIT} cannot be changed: Read-only file system"] == exporter.said

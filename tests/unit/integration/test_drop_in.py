@@ -35,6 +35,7 @@ from do_dcgm_exporter.integration.looking.systemd import ExecCommand
 UNIT = "a.service"
 FOLDER = f"{ETC}/{UNIT}.d"
 PATH = f"{FOLDER}/zz-do-dcgm-exporter.conf"
+SCRATCH = f"{ETC}/.{UNIT}.d.do-dcgm-exporter"
 RECORD = Record("localhost:5555", "s", "i", was_active=True, made_folder=True, proven=False)
 TEXT = text_for(view(UNIT), ExporterCommand(Form.PROGRAM), RECORD)
 
@@ -207,15 +208,29 @@ def test_one_that_was_written_since_it_was_withdrawn_stays(machine: Machine) -> 
 
 def test_what_was_on_its_way_is_swept(machine: Machine) -> None:
     before = machine.files()
-    machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/zz-do-dcgm-exporter.conf", "half")
+    for text in (TEXT, TEXT[:-9]):
+        machine.write(SCRATCH, text)
+        files.sweep(machine.host)
+        assert before == machine.files()
+
+
+def test_the_folder_of_what_was_on_its_way_goes_if_we_made_it(machine: Machine) -> None:
+    before = machine.files()
+    (machine.root / FOLDER).mkdir()
+    machine.write(SCRATCH, TEXT)
     files.sweep(machine.host)
     assert before == machine.files()
 
 
-def test_what_somebody_has_put_there_meanwhile_goes_back(machine: Machine) -> None:
-    machine.write(f"{ETC}/.{UNIT}.d.do-dcgm-exporter/mine.conf", "mine")
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, made_folder=False)])
+def test_a_folder_that_is_somebodys_stays(machine: Machine, record: Record) -> None:
+    machine.write(f"{FOLDER}/mine.conf", "mine")
+    if not record.made_folder:
+        machine.remove(f"{FOLDER}/mine.conf")
+    before = machine.files()
+    machine.write(SCRATCH, text_for(view(UNIT), ExporterCommand(Form.PROGRAM), record))
     files.sweep(machine.host)
-    assert "mine" == machine.read(f"{FOLDER}/mine.conf")
+    assert before == machine.files()
 
 
 @pytest.mark.parametrize("what", ["file", "dangling link", "link to a folder"])
@@ -279,10 +294,9 @@ def test_contents_are_on_the_disk_before_their_name(
     machine: Machine, synced: list[tuple[str, list[str]]]
 ) -> None:
     files.install(machine.host, UNIT, TEXT)
-    (contents, there), (folder, _) = synced
-    assert ".zz-do-dcgm-exporter.conf.new" == contents
+    ((contents, there),) = synced
+    assert f".{UNIT}.d.do-dcgm-exporter" == contents
     assert PATH not in there
-    assert f".{UNIT}.d.do-dcgm-exporter" == folder
     assert PATH in names(machine)
 
 
@@ -297,7 +311,7 @@ def test_how_a_unit_was_enabled_is_on_the_disk_before_it_is_disabled(
     stopped = StoppedUnit(was_active=True, links=((f"/{link}", "/x"),))
     files.disable(machine.host, UNIT, stopped)
     (contents, before), (directory, after) = synced
-    assert (f".{UNIT}.new", "stopped") == (contents, directory)
+    assert (f"{UNIT}.new", "stopped") == (contents, directory)
     assert record not in before
     assert {record, link} <= set(after)
     assert record in names(machine)

@@ -13,10 +13,11 @@ from tests.builders import Bench
 import dcgm_simulator
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer, Profiling
-from do_dcgm_exporter.integration.looking import engine_probe
+from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.looking import engine_probe, systemd
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 StartBench = Callable[..., Bench]
 BINDINGS = dcgm_simulator.bindings_directory()
@@ -98,18 +99,12 @@ def test_without_bindings_nobody_can_ask(tmp_path: Path) -> None:
 # --- engines that start ------------------------------------------------------------------
 
 
-class Manager(Systemd):
-    """Knows an engine's unit in one state."""
-
-    def __init__(self, active: str) -> None:
-        self._active = active
-
-    def view(self, unit: str) -> UnitView:
-        return UnitView(
-            name=unit, names=(unit,), load_state="loaded", active_state=self._active,
-            sub_state="", file_state="", fragment="", drop_ins=(), type="", commands=(),
-            environment={}, environment_files=(), restarts=0,
-        )  # fmt: skip
+def engine_unit(active: str) -> UnitView:
+    return UnitView(
+        name=ENGINE_SERVICE, load_state="loaded", active_state=active,
+        sub_state="", file_state="", fragment="", drop_ins=(), type="", commands=(),
+        environment={}, environment_files=(), restarts=0,
+    )  # fmt: skip
 
 
 def asked(
@@ -124,9 +119,10 @@ def asked(
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(engine_probe, "ask_engine", ask)
+    monkeypatch.setattr(systemd, "view", lambda _: engine_unit(active))
     clock = iter(range(1000))
     answer = engine_probe.ask_starting_engine(
-        IntegrationSettings(), Manager(active), sleep=lambda _: None, clock=lambda: next(clock)
+        IntegrationSettings(), sleep=lambda _: None, clock=lambda: next(clock)
     )
     return answer.condition, len(times)
 
@@ -152,7 +148,7 @@ def test_others_are_asked_once(
     assert (condition, 1) == asked(monkeypatch, active, condition)
 
 
-ENGINES_UNIT = Manager("inactive").view("nvidia-dcgm.service")
+ENGINES_UNIT = engine_unit("inactive")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ PROGRAM = "/usr/bin/dcgm-exporter"
 VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
 IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
 VIEW = UnitView(
-    name="x.service", names=("x.service",), load_state="loaded", active_state="inactive",
+    name="x.service", load_state="loaded", active_state="inactive",
     sub_state="dead", file_state="enabled", fragment="/etc/systemd/system/x.service",
     drop_ins=(), type="simple", commands=(), environment={}, environment_files=(),
     restarts=0,

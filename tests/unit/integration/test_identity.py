@@ -13,7 +13,6 @@ from do_dcgm_exporter.integration.deciding.identity import exporters_in
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.integration.looking.units import look_at_units
 
 PROGRAM = "/usr/bin/dcgm-exporter"
@@ -27,7 +26,7 @@ CONTAINER = "a1" * 32
 def found_on(machine: Machine, *containers: Container) -> Exporters:
     programs = Programs(machine.host)
     processes = scan(machine.host, 5555)
-    units, unseen = look_at_units(machine.host, Systemd(), programs, processes)
+    units, unseen = look_at_units(machine.host, programs, processes)
     assert () == unseen
     return exporters_in(units, processes.dcgm, containers, programs, "localhost:5555")
 
@@ -377,7 +376,7 @@ def test_one_unit_that_cannot_be_looked_at_does_not_hide_the_others(machine: Mac
     write_unit(machine, "odd.service", f"ExecStart={PROGRAM}")
     machine.write("stand-in/refuses-to-show", "odd.service")
     processes = scan(machine.host, 5555)
-    units, unseen = look_at_units(machine.host, Systemd(), Programs(machine.host), processes)
+    units, unseen = look_at_units(machine.host, Programs(machine.host), processes)
     assert [UNIT] == [unit.view.name for unit in units]
     assert ["odd.service"] == [sentence.partition(":")[0] for sentence in unseen]
 

@@ -21,13 +21,12 @@ from do_dcgm_exporter.integration.deciding.exporter import (
     UnitExporter,
 )
 from do_dcgm_exporter.integration.deciding.plan import Decision, Goal, Reason
-from do_dcgm_exporter.integration.deciding.problems import Problem, Situation, problems
+from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Records
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
-from do_dcgm_exporter.integration.looking.control_groups import Kind
-from do_dcgm_exporter.integration.looking.control_groups import Owner as ProcessOwner
 from do_dcgm_exporter.integration.looking.our_files import path_of
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind, Processes
+from do_dcgm_exporter.integration.looking.processes import Owner as ProcessOwner
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.web import Answer
@@ -39,7 +38,7 @@ UNIT = "nvidia-dcgm-exporter.service"
 
 def view(name: str, active: str = "active", **changes: Any) -> UnitView:
     made = UnitView(
-        name=name, names=(name,), load_state="loaded", active_state=active, sub_state="running",
+        name=name, load_state="loaded", active_state=active, sub_state="running",
         file_state="enabled", fragment=f"/usr/lib/systemd/system/{name}", drop_ins=(), type="",
         commands=(), environment={}, environment_files=(), restarts=0,
         log=f"journalctl -u {name}",
@@ -50,7 +49,7 @@ def view(name: str, active: str = "active", **changes: Any) -> UnitView:
 def process(
     pid: int = 20, *, unit: str = UNIT, client: bool = False, **changes: Any
 ) -> DcgmProcess:
-    owner = ProcessOwner(Kind.UNIT if unit else Kind.NOTHING, unit)
+    owner = ProcessOwner(OwnerKind.UNIT if unit else OwnerKind.NOTHING, unit)
     made = DcgmProcess(pid, "/usr/bin/dcgm-exporter", owner, 4, client)
     return replace(made, **changes)
 
@@ -91,7 +90,6 @@ CLEAN = Findings(
     engine_unit=view("nvidia-dcgm.service"),
     engine_port=PortUse(True, Holder("nv-hostengine", 7), "nvidia-dcgm.service"),
     own_port=PortUse(True, Holder("do-dcgm-exporte", 8), "do-dcgm-exporter.service"),
-    knows_embedded=True,
     service=view("do-dcgm-exporter.service"),
     health=Answer(200, "ok"),
 )
@@ -100,6 +98,8 @@ KEEP = Decision(UNIT, Goal.CLIENT, Reason.CLIENT, "x")
 
 
 def found(**changes: Any) -> Situation:
+    if "engine" in changes and "settings" not in changes:
+        changes = {"local_engine": changes["engine"], **changes}
     return Situation(replace(CLEAN, **changes))
 
 
@@ -113,6 +113,10 @@ def with_exporter(
 def with_mention(**changes: Any) -> Situation:
     mention = replace(Mention(Role.PARENT, "cron.service"), **changes)
     return Situation(CLEAN, Exporters((), (mention,)))
+
+
+def problems(now: Situation) -> tuple[Problem, ...]:
+    return tuple(judging.problems(now))
 
 
 def notes(now: Situation) -> tuple[str, ...]:
@@ -166,7 +170,7 @@ def test_the_engines_port_may_be_somebody_elses() -> None:
     problem = only(found(engine=EngineAnswer(Condition.ABSENT, "x"), engine_port=taken))
     assert "engine-port-taken" == problem.id
     assert "python3 (pid 99)" in problem.what
-    assert "ps -f -p 99" == problem.remedy[0]
+    assert "ss --listening --tcp --processes 'sport = 5555'" == problem.remedy[0]
     assert not any("web.service" in command for command in problem.remedy)
 
 
@@ -424,7 +428,7 @@ def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect
 
 
 def test_without_an_engine_nobody_is_called_embedded() -> None:
-    now = found(processes=Processes((process(30),)), knows_embedded=False)
+    now = found(processes=Processes((process(30),), has_engine=False))
     assert () == problems(now)
     assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
     assert json.loads(check_report.as_json(now, (), ()))["embedded_processes"] is None
@@ -432,7 +436,7 @@ def test_without_an_engine_nobody_is_called_embedded() -> None:
 
 def test_without_an_engine_what_has_an_exporter_is_a_note() -> None:
     now = with_mention(pids=(30,), place="root's crontab")
-    now = replace(now, found=replace(now.found, knows_embedded=False))
+    now = replace(now, found=replace(now.found, processes=Processes(has_engine=False)))
     assert () == problems(now)
     (note,) = notes(now)
     assert note.startswith("cron.service has an exporter among its processes")
@@ -466,9 +470,10 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
     down = view("do-dcgm-exporter.service", "activating", sub_state="auto-restart")
     taken = only(found(own_port=port, service=down, health=Answer(404, "")))
     assert "port 9401, that of do-dcgm-exporter, is taken by nc (pid 77)" == taken.what
-    assert ("ps -f -p 77", "dpkg-reconfigure do-dcgm-exporter  # to have another port") == (
-        taken.remedy
-    )
+    assert (
+        "ss --listening --tcp --processes 'sport = 9401'",
+        "dpkg-reconfigure do-dcgm-exporter  # to have another port",
+    ) == (taken.remedy)
 
 
 def test_a_port_whose_holder_is_hidden_is_ours_if_we_run() -> None:

@@ -12,15 +12,17 @@ import pytest
 from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 
 from do_dcgm_exporter.integration.host import Host
-from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.processes import (
     DcgmProcess,
+    Owner,
+    OwnerKind,
     only_children,
+    owner_of,
     processes_of_unit,
     program_of,
     scan,
 )
-from do_dcgm_exporter.integration.reporting.embedded_count import embedded_here, write_count
+from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
@@ -134,49 +136,50 @@ USER = "/user.slice/user-7.slice/user@7.service"
 @pytest.mark.parametrize(
     ("group", "owner"),
     [
-        ("0::/system.slice/a.service\n", Owner(Kind.UNIT, "a.service")),
-        ("0::/system.slice/a.service/below\n", Owner(Kind.UNIT, "a.service")),
+        ("0::/system.slice/a.service\n", Owner(OwnerKind.UNIT, "a.service")),
+        ("0::/system.slice/a.service/below\n", Owner(OwnerKind.UNIT, "a.service")),
         (
             "0::/system.slice/system-gpu.slice/gpu@0.service\n",
-            Owner(Kind.UNIT, "gpu@0.service"),
+            Owner(OwnerKind.UNIT, "gpu@0.service"),
         ),
         ("1:name=systemd:/system.slice/a.service\n9:cpu:/x.service\n",
-         Owner(Kind.UNIT, "a.service")),
-        ("1:name=systemd:/\n0::/system.slice/a.service\n", Owner(Kind.UNIT, "a.service")),
-        (f"0::/system.slice/docker-{CONTAINER}.scope\n", Owner(Kind.CONTAINER, CONTAINER)),
-        (f"0::/docker/{CONTAINER}\n", Owner(Kind.CONTAINER, CONTAINER)),
-        (f"0::/machine.slice/libpod-{CONTAINER}.scope/x\n", Owner(Kind.CONTAINER, CONTAINER)),
+         Owner(OwnerKind.UNIT, "a.service")),
+        ("1:name=systemd:/\n0::/system.slice/a.service\n", Owner(OwnerKind.UNIT, "a.service")),
+        (f"0::/system.slice/docker-{CONTAINER}.scope\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
+        (f"0::/docker/{CONTAINER}\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
+        (f"0::/machine.slice/libpod-{CONTAINER}.scope/x\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
         (f"0::/system.slice/a.service/libpod-payload-{CONTAINER}\n",
-         Owner(Kind.CONTAINER, CONTAINER)),
+         Owner(OwnerKind.CONTAINER, CONTAINER)),
         (f"0::/kubepods.slice/pod1.slice/cri-containerd-{CONTAINER}.scope\n",
-         Owner(Kind.CONTAINER, CONTAINER, pod=True)),
+         Owner(OwnerKind.CONTAINER, CONTAINER, pod=True)),
         (f"0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{CONTAINER}\n",
-         Owner(Kind.CONTAINER, CONTAINER, pod=True)),
-        ("0::/user.slice/user-0.slice/session-1.scope\n", Owner(Kind.SESSION, "session-1.scope")),
-        (f"0::{USER}/app.slice/a.service\n", Owner(Kind.USER_UNIT, "a.service of user 7")),
+         Owner(OwnerKind.CONTAINER, CONTAINER, pod=True)),
+        ("0::/user.slice/user-0.slice/session-1.scope\n",
+         Owner(OwnerKind.SESSION, "session-1.scope")),
+        (f"0::{USER}/app.slice/a.service\n", Owner(OwnerKind.USER_UNIT, "a.service of user 7")),
         (f"0::{USER}/app.slice/a.service/libpod-payload-{CONTAINER}\n",
-         Owner(Kind.USER_UNIT, "a.service of user 7")),
-        (f"0::{USER}/user.slice/libpod-{CONTAINER}.scope\n", Owner(Kind.CONTAINER, CONTAINER)),
-        (f"0::{USER}/app.slice/app-x.scope\n", Owner(Kind.SESSION, "user@7.service")),
+         Owner(OwnerKind.USER_UNIT, "a.service of user 7")),
+        (f"0::{USER}/user.slice/libpod-{CONTAINER}.scope\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
+        (f"0::{USER}/app.slice/app-x.scope\n", Owner(OwnerKind.SESSION, "user@7.service")),
         (f"0::/machine.slice/machine-gpu.scope/payload/{GUEST_UNIT}\n",
-         Owner(Kind.GUEST, "machine-gpu.scope")),
-        (f"0::/lxc.payload.gpu/{GUEST_UNIT}\n", Owner(Kind.GUEST, "lxc.payload.gpu")),
-        ("0::/system.slice/run-r7.scope\n", Owner(Kind.NOTHING)),
-        ("0::/init.scope\n", Owner(Kind.NOTHING)),
-        ("0::/\n", Owner(Kind.NOTHING)),
+         Owner(OwnerKind.GUEST, "machine-gpu.scope")),
+        (f"0::/lxc.payload.gpu/{GUEST_UNIT}\n", Owner(OwnerKind.GUEST, "lxc.payload.gpu")),
+        ("0::/system.slice/run-r7.scope\n", Owner(OwnerKind.NOTHING)),
+        ("0::/init.scope\n", Owner(OwnerKind.NOTHING)),
+        ("0::/\n", Owner(OwnerKind.NOTHING)),
     ],
 )  # fmt: skip
 def test_whose_a_process_is(machine: Machine, group: str, owner: Owner) -> None:
     machine.put_process(20, cgroup=group)
     assert owner == owner_of(machine.root / "proc", "20")
-    unit = owner.name if owner.kind is Kind.UNIT else "a.service"
-    of_unit = ("20",) if owner.kind is Kind.UNIT else ()
+    unit = owner.name if owner.kind is OwnerKind.UNIT else "a.service"
+    of_unit = ("20",) if owner.kind is OwnerKind.UNIT else ()
     assert of_unit == processes_of_unit(machine.host, unit)
 
 
-@pytest.mark.parametrize(("ids", "kind"), [("20", Kind.UNIT), ("20\t7", Kind.GUEST)])
+@pytest.mark.parametrize(("ids", "kind"), [("20", OwnerKind.UNIT), ("20\t7", OwnerKind.GUEST)])
 def test_what_has_another_id_where_it_lives_is_a_guests(
-    machine: Machine, ids: str, kind: Kind
+    machine: Machine, ids: str, kind: OwnerKind
 ) -> None:
     machine.put_process(20, cgroup="0::/system.slice/a.service\n", status=f"NSpid:\t{ids}\n")
     assert kind is owner_of(machine.root / "proc", "20").kind
@@ -261,7 +264,7 @@ def test_the_report_names_whose_they_are(machine: Machine) -> None:
     machine.put_process(21, **EXPORTER, maps=LIBRARY.format("4"),
                         cgroup=f"0::/docker/{CONTAINER}\n")  # fmt: skip
     machine.put_process(22, comm="agent\n", cmdline="agent\0", maps=LIBRARY.format("4"))
-    write_count(machine.host, embedded_here(machine.host))
+    write_count(machine.host, scan(machine.host).embedded)
     report = machine.root / "run/do-dcgm-exporter-integration/embedded-dcgm.json"
     assert 0o644 == report.stat().st_mode & 0o777
     owners = [process["of"] for process in json.loads(report.read_text())["processes"]]

@@ -13,7 +13,7 @@ from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.integration.changing.proof import Proof
 from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.exporters_here import exporters_here
-from do_dcgm_exporter.integration.looking.systemd import Systemd
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.web import Served, scrape
 
 Answer = tuple[int, bytes]
@@ -89,7 +89,7 @@ def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Proof:
     told = "Environment=DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555"
     machine.put_unit(UNIT, port, told, *more)
     machine.systemctl("start", UNIT)
-    (exporter,) = exporters_here(machine.host, Systemd(), EngineAddress()).units
+    (exporter,) = exporters_here(machine.host, EngineAddress()).units
     return Proof(Means(machine.host, machine.tell, sleep=clock.sleep), exporter, 5555)
 
 
@@ -119,7 +119,7 @@ def test_what_was_served_before_has_to_be_served_again(
     answers = [METRICS]
     one = watched(machine, serve(answers), clock)
     restart = lambda *_: answers.__setitem__(0, EMPTY)  # noqa: E731
-    monkeypatch.setattr(Systemd, "restart", restart)
+    monkeypatch.setattr(systemd, "restart", restart)
     assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
     assert 120.0 == clock.now
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.integration.looking.quoting import (
+from do_dcgm_exporter.integration.looking.systemd import (
     command_line,
     environment_file,
     expanded,

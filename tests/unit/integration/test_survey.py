@@ -11,7 +11,6 @@ from tests.unit.integration.conftest import UNIT, Machine
 
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.survey import Findings, survey
-from do_dcgm_exporter.integration.looking.systemd import Systemd
 from do_dcgm_exporter.sockets import listens, ports_of
 
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
@@ -19,7 +18,7 @@ CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 
 def look(machine: Machine, host: Host | None = None) -> Findings:
     machine.write(CONF, "dcgm-bindings = /nothing/here\nforward = false\n")
-    return survey(host or machine.host, Systemd(), {})
+    return survey(host or machine.host, {})
 
 
 @pytest.fixture

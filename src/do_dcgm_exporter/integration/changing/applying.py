@@ -1,24 +1,136 @@
-"""``apply``: look, decide, change."""
+"""``apply``: look, decide, change: files first, and once they have been read, what runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import EngineAnswer
 from do_dcgm_exporter.integration.changing import files
-from do_dcgm_exporter.integration.changing.changes import Change
+from do_dcgm_exporter.integration.changing.proof import Proof
 from do_dcgm_exporter.integration.changing.running import Level, Means
 from do_dcgm_exporter.integration.changing.undoing import Undoing, carry_out, carry_over
 from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, UnitExporter
-from do_dcgm_exporter.integration.deciding.records import Records, records_in
+from do_dcgm_exporter.integration.deciding.records import (
+    DropIn,
+    Records,
+    StoppedUnit,
+    record_of,
+    records_in,
+    with_record,
+)
 from do_dcgm_exporter.integration.exporters_here import exporters_here
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
+from do_dcgm_exporter.integration.looking import systemd
+from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.engine_probe import is_expected
-from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
+from do_dcgm_exporter.integration.looking.our_files import links_of, look_at_our_files
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Undoing):
+    """What was decided of an exporter, beside what undoes what was done to it before."""
+
+    decision: plan.Decision
+    exporter: UnitExporter
+    address: EngineAddress
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a unit has to be written, proven, started again, stopped or put back."""
+        if self.decision.goal is plan.Goal.STOPPED:
+            has_links = any(links_of(self.means.host, self.unit))
+            return self.exporter.view.will_run or has_links or self.ours is not None
+        if self.decision.goal is plan.Goal.CLIENT:
+            return self.decision.reason is plan.Reason.NONE or self.stopped is not None
+        return self.decision.goal is plan.Goal.ORIGINAL
+
+    def write(self) -> None:
+        """Put the unit's files in place. Raises CannotChange or OSError."""
+        host, unit = self.means.host, self.unit
+        if self.decision.goal is plan.Goal.ORIGINAL:
+            Undoing.write(self)
+        elif self.decision.goal is plan.Goal.STOPPED:
+            files.disable(host, unit, self._as_it_is())
+            if self.ours:
+                files.withdraw(host, unit, self.ours.text)
+        else:
+            if self.stopped:
+                files.enable(host, unit, self.stopped)
+            if self.decision.text:
+                files.install(host, unit, self.decision.text)
+
+    def _as_it_is(self) -> StoppedUnit:
+        view, before = self.exporter.view, self.stopped or StoppedUnit(was_active=False)
+        fell = view.active_state == "failed" and self.ours and self.ours.record.was_active
+        links = dict.fromkeys([*before.links, *links_of(self.means.host, self.unit)])
+        return StoppedUnit(bool(view.will_run or fell or before.was_active), tuple(links))
+
+    def finish(self) -> None:
+        """Stop the unit, put it back, or have it run as a client: its files have been read."""
+        if self.decision.goal is plan.Goal.ORIGINAL:
+            Undoing.finish(self)
+            if self.decision.reason is plan.Reason.REFUSED:
+                self._remember_refusal(self.decision.why)
+        elif self.decision.goal is plan.Goal.STOPPED:
+            self.means.attempt(self.unit, self._stop)
+        else:
+            self.means.attempt(self.unit, self._prove)
+
+    def _prove(self) -> None:
+        """Have the unit run as a client; one that does not is put back."""
+        text = self.decision.text or (self.ours.text if self.ours else "")
+        view, record = self.exporter.view, record_of(text)
+        fell = view.is_in_trouble and record.was_active
+        if view.is_running or fell or (self.stopped and self.stopped.was_active):
+            proof = Proof(self.means, self.exporter, self.address.port)
+            is_new = self.decision.restart or not proof.is_given()
+            if is_new and (obstacle := proof.restart_and_wait()):
+                replace(self, ours=DropIn(text, record))._take_back(obstacle)
+                return
+            # Unless somebody has edited it meanwhile.
+            if files.is_there(self.means.host, self.unit, text):
+                proven = with_record(text, replace(record, proven=True))
+                files.install(self.means.host, self.unit, proven)
+            if is_new:
+                self._tell(f"is a client of {self.address} now")
+        else:
+            self._tell(f"will be a client of {self.address} when it is started")
+        files.forget(self.means.host, self.unit)
+
+    def _take_back(self, obstacle: str) -> None:
+        """Undo a drop-in that does not work, and remember not to try the same again."""
+        Undoing.write(self)
+        self.means.reload()
+        runs = self.run_as_before()
+        self._remember_refusal(obstacle)
+        how = "runs as before, with an embedded DCGM" if runs else "does not run"
+        self.means.fail(f"{self.unit}: {obstacle}; its drop-in was taken back and it {how}")
+
+    def _remember_refusal(self, why: str) -> None:
+        tried = plan.tried_with(self.exporter, self.address)
+        files.remember_refusal(self.means.host, self.unit, tried, why)
+
+    def _stop(self) -> None:
+        triggers = " ".join(self.exporter.view.triggered_by)
+        try:
+            systemd.stop(self.unit)
+        except CommandFailed as error:
+            self.means.fail(f"{self.unit}: cannot be stopped: {error}")
+            return
+        if self.ours:
+            files.remove(self.means.host, self.unit, self.ours.record.made_folder)
+        self._tell("is stopped and disabled")
+        if triggers:
+            how = f"systemctl disable --now {triggers}"
+            self.means.fail(f"{self.unit}: {triggers} may start it again: {how}")
+
+    def _tell(self, what: str) -> None:
+        self.means.tell(Level.INFO, f"{self.unit}: {what}")
 
 
 class Applying:
@@ -33,12 +145,12 @@ class Applying:
         self._now = plan.Circumstances(settings.choice, settings.local_engine)
         self._records = Records()
         self._exporters = Exporters()
-        self._find = partial(exporters_here, means.host, means.systemd, settings.local_engine)
+        self._find = partial(exporters_here, means.host, settings.local_engine)
 
     def run(self) -> None:
         """Change what has to be changed, and name what is not as it should be."""
-        self._look()
         files.sweep(self._means.host)
+        self._look()
         carry_over(self._means, self._records)
         self._ask_engine()
         self._renew()
@@ -53,6 +165,7 @@ class Applying:
     def write_only(self) -> list[str]:
         """Write the drop-ins of new clients, and return the units that wait for the rest."""
         self._find = partial(self._find, with_containers=False)
+        files.sweep(self._means.host)
         self._look()
         self._ask_engine()
         changes = [self._change(one) for one in self._exporters.units]
@@ -79,7 +192,7 @@ class Applying:
             unit, why = made.unit, made.why or logs[made.unit]
             if made.reason is plan.Reason.DOWN:
                 fail(f"{unit}, which is a client by our drop-in, does not run: {why}")
-            elif made.goal in plan.LEFT and made.reason not in plan.HARMLESS:
+            elif made.reason not in plan.HARMLESS | {plan.Reason.NONE}:
                 is_wished = made.reason in plan.WISHED
                 (wished if is_wished else fail)(f"{unit} keeps its embedded DCGM: {why}")
         for mention in self._exporters.mentions:
@@ -104,7 +217,7 @@ class Applying:
         """Ask the engine, if anything depends on its answer."""
         if self._now.choice is Choice.REWRITE and self._exporters.units:
             engine = self._ask()
-            view = self._means.systemd.view(ENGINE_SERVICE)
+            view = systemd.view(ENGINE_SERVICE)
             expected = is_expected(view, self._settings.engine_unit)
             self._now = replace(self._now, engine=engine, engine_is_expected=expected)
 

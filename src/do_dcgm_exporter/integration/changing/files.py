@@ -1,19 +1,19 @@
 """What is written to the disk: each file as before or complete, whenever the power fails.
 
-A drop-in gets into its folder by one rename. A folder that we make appears with the drop-in in
-it, and goes with it. What is on its way lies in a folder beside, which every run sweeps.
+A drop-in gets into its folder by one rename, and out of it by another. On its way it lies
+beside, where every run sweeps; its record says whether the folder, if it is empty, is ours.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from do_dcgm_exporter import durable_files
 from do_dcgm_exporter.integration.changing.running import CannotChange
-from do_dcgm_exporter.integration.deciding.records import StoppedUnit, text_of
+from do_dcgm_exporter.integration.deciding.records import DropIn, StoppedUnit, drop_in, text_of
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host
 from do_dcgm_exporter.integration.looking import our_files
 
@@ -23,19 +23,7 @@ _SCRATCH = ".do-dcgm-exporter"
 def write_file(path: Path, text: str) -> None:
     """Write a file and its directory, and return once both would survive a power failure."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # A fixed name: what an interrupted run has left is overwritten by the next.
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text.encode("utf-8", "surrogateescape"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    durable_files.replace(path, text.encode("utf-8", "surrogateescape"))
 
 
 # Drop-ins
@@ -49,15 +37,14 @@ def install(host: Host, unit: str, text: str) -> None:
             f"{unit}: {our_files.folder_of(unit)} is not a folder, so it gets no drop-in"
         )
     try:
-        write_file(scratch / DROP_IN_NAME, text)
-        scratch.chmod(0o755)
-        if folder.is_dir():
-            (scratch / DROP_IN_NAME).replace(folder / DROP_IN_NAME)
-            (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
-        else:
-            scratch.rename(folder)
+        durable_files.write(scratch, text.encode("utf-8", "surrogateescape"))
+        if not folder.is_dir():
+            folder.mkdir()
+            folder.chmod(0o755)  # whatever the umask
+        scratch.replace(folder / DROP_IN_NAME)
+        (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
     finally:
-        _empty(scratch, folder)
+        _clear(scratch)
 
 
 def is_there(host: Host, unit: str, text: str) -> bool:
@@ -76,9 +63,7 @@ def withdraw(host: Host, unit: str, text: str) -> None:
         )
     try:
         place.replace(place.with_name(our_files.WITHDRAWN_NAME))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
+    except OSError:
         place.unlink()  # which a full disk takes anyhow
 
 
@@ -86,23 +71,20 @@ def remove(host: Host, unit: str, with_folder: bool) -> None:
     """Remove a withdrawn drop-in, with its folder if that is empty then. Raises OSError."""
     folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
     withdrawn = folder / our_files.WITHDRAWN_NAME
-    if with_folder and folder.is_dir() and set(os.listdir(folder)) <= {withdrawn.name}:
-        try:
-            folder.rename(scratch)
-            _empty(scratch, folder)
-        except OSError:  # for want of space: it goes in two steps
-            withdrawn.unlink(missing_ok=True)
-            folder.rmdir()
-    else:
+    try:
+        withdrawn.replace(scratch)  # the record, until the folder is gone
+    except OSError:  # for want of space, or it is gone
         withdrawn.unlink(missing_ok=True)
+    if with_folder:
+        _remove_if_empty(folder)
+    scratch.unlink(missing_ok=True)
 
 
 def sweep(host: Host) -> None:
     """Remove what interrupted runs have left on its way. Raises OSError."""
-    for scratch in host.path(UNIT_DIRECTORY).glob(f".*.service.d{_SCRATCH}"):
-        unit = scratch.name[1 : -len(f".d{_SCRATCH}")]
-        _empty(scratch, host.path(our_files.folder_of(unit)))
-    for unfinished in host.path(our_files.STOPPED).glob(".*.new"):
+    for scratch in host.path(UNIT_DIRECTORY).glob(f".*{_SCRATCH}"):
+        _clear(scratch)
+    for unfinished in host.path(our_files.STOPPED).glob("*.new"):
         unfinished.unlink()
 
 
@@ -110,16 +92,17 @@ def _scratch(host: Host, unit: str) -> Path:
     return host.path(UNIT_DIRECTORY / f".{unit}.d{_SCRATCH}")
 
 
-def _empty(scratch: Path, folder: Path) -> None:
-    """Remove a scratch folder; what somebody has put there meanwhile goes back."""
-    if not scratch.is_dir():
-        return
-    for name in (DROP_IN_NAME, f".{DROP_IN_NAME}.new", our_files.WITHDRAWN_NAME):
-        (scratch / name).unlink(missing_ok=True)
-    if not os.listdir(scratch):
-        scratch.rmdir()
-    elif not folder.exists():
-        scratch.rename(folder)
+def _clear(scratch: Path) -> None:
+    folder = scratch.with_name(scratch.name[1 : -len(_SCRATCH)])
+    found = drop_in(folder.name.removesuffix(".d"), our_files.text_at(scratch))
+    if isinstance(found, DropIn) and found.record.made_folder:
+        _remove_if_empty(folder)
+    scratch.unlink(missing_ok=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
 
 
 # Units that are stopped, and units that would not be clients

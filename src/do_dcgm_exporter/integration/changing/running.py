@@ -14,12 +14,7 @@ from enum import Enum
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.host import COMMAND, RUN_DIRECTORY, Host
-from do_dcgm_exporter.integration.looking import commands
-from do_dcgm_exporter.integration.looking.systemd import Systemd
-
-_INTERRUPTED = (
-    f"{COMMAND}: interrupted; '{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
-)
+from do_dcgm_exporter.integration.looking import commands, systemd
 
 
 class CannotChange(ExporterError):
@@ -43,7 +38,6 @@ class Means:
 
     host: Host
     tell: Callable[[Level, str], None]
-    systemd: Systemd = field(default_factory=Systemd)
     sleep: Callable[[float], object] = time.sleep
     proof_seconds: float = 120.0
     settle_seconds: float = 1.0
@@ -53,7 +47,7 @@ class Means:
     def reload(self) -> None:
         """Have the manager read the unit files anew, once at a time."""
         with self.reloading:
-            self.systemd.reload()
+            systemd.reload()
 
     def attempt(self, unit: str, change: Callable[..., object], *arguments: object) -> bool:
         """Change a unit's files; return whether that worked, and say if not."""
@@ -81,8 +75,9 @@ def end_when_interrupted() -> None:
     """
 
     def end(*_: object) -> None:
+        what_next = f"'{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
         try:
-            os.write(2, f"{_INTERRUPTED}\n".encode())
+            os.write(2, f"{COMMAND}: interrupted; {what_next}\n".encode())
         finally:
             commands.end_all()
             os._exit(130)

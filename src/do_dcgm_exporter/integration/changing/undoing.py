@@ -21,6 +21,7 @@ from do_dcgm_exporter.integration.deciding.records import (
     StoppedUnit,
     records_in,
 )
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
 from do_dcgm_exporter.integration.looking.units import log_of
@@ -65,12 +66,9 @@ class Undoing:
         attempt(unit, files.forget, host, unit)
 
     def _is_to_run(self) -> bool:
-        """Return whether it has to be started, or started anew, to be as it was.
-
-        One that the admin has stopped meanwhile is left alone, and so is one that has not been
-        started since it got its drop-in.
-        """
-        view = self.means.systemd.view(self.unit)
+        # One that the admin has stopped meanwhile is left alone, and so is one that has not been
+        # started since it got its drop-in.
+        view = systemd.view(self.unit)
         if not view.is_there:
             return False  # it is gone, or masked
         if self.ours and (view.is_running or view.is_in_trouble):
@@ -84,9 +82,9 @@ class Undoing:
         try:
             if is_run_by_dpkg():
                 run(str(means.host.path(_MAY_ACT)), "restart", unit, timeout=_POLICY_SECONDS)
-            means.systemd.restart(unit)
+            systemd.restart(unit)
             means.sleep(means.settle_seconds)
-            view = means.systemd.view(unit)
+            view = systemd.view(unit)
             if view.is_running:
                 return True
             why = f"it exits at once: {log_of(means.host, view)}"

@@ -1,9 +1,10 @@
-"""What is an exporter of this machine, and what only has to do with one."""
+"""What is an exporter of this machine, and what only has to do with one; how that is connected."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from do_dcgm_exporter.integration.deciding.exporter import (
     ExporterCommand,
@@ -14,16 +15,83 @@ from do_dcgm_exporter.integration.deciding.exporter import (
     UnitExporter,
 )
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
-from do_dcgm_exporter.integration.deciding.places import CONFIG_FILES, MAKERS_LABELS, Place, Places
+from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit
 
 # What systemd starts a program through, seen for a moment in the new process.
 _STARTERS = frozenset({"systemd", "systemd-executor", "sd-executor"})
 # What stays beside a program that it has started, and does nothing else.
 _WAITING = SHELLS | {"setsid", "stdbuf"}
+
+# Where Compose says which files describe a container.
+_CONFIG_FILES = "com.docker.compose.project.config_files"
+
+# Lines to write. In them, %(engine)s is the engine; other names are of a container's labels.
+_SETTING = f"{REMOTE_VARIABLE}=%(engine)s"
+_ARGUMENTS = ("dcgm-exporter -r %(engine)s  # and its other options",)
+_EXPORT = (f"export {_SETTING}",)
+_SERVICE = ("[Service]", f"Environment={_SETTING}")
+_QUADLET = ("[Container]", "Network=host", f"Environment={_SETTING}")
+_RUN_OPTIONS = (f"--network host -e {_SETTING}",)
+_COMPOSE = (
+    "services:",
+    "  %(service)s:",
+    "    network_mode: host",
+    "    environment:",
+    f"      {REMOTE_VARIABLE}: %(engine)s",
+)
+_POD = (
+    "hostNetwork: true",
+    "containers:",
+    "- env:",
+    f"  - name: {REMOTE_VARIABLE}",
+    "    value: %(engine)s",
+)
+_NOMAD = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "%(engine)s" }}')
+_ECS_VARIABLE = f'{{"name": "{REMOTE_VARIABLE}", "value": "%(engine)s"}}'
+_ECS = ('"networkMode": "host"', f'"environment": [{_ECS_VARIABLE}]')
+_SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
+
+# How the labels of a container's maker begin, what describes the container there, and the
+# lines to write in it. One of Swarm may have labels of Compose, too.
+_MAKERS = (
+    ("io.kubernetes.", "what describes the pod %(pod.name)s", _POD),
+    ("com.hashicorp.nomad.", "the job %(job_name)s of Nomad, task %(task_name)s", _NOMAD),
+    ("com.amazonaws.ecs.", "the task definition of ECS, %(task-definition-family)s", _ECS),
+    ("com.docker.swarm.", "the service %(service.name)s of Swarm", _SWARM),
+    ("com.docker.compose.", "the Compose file %(project.config_files)s", _COMPOSE),
+)
+
+# Containers with such labels are nobody's who only says "run".
+_MAKERS_LABELS = tuple(prefix for prefix, _, _ in _MAKERS)
+
+# Where services that start other people's programs are told of them.
+_OF_UNITS: Mapping[str, str] = {
+    "amazon-ssm-agent.service": "the document that SSM runs",
+    "anacron.service": "/etc/anacrontab",
+    "cloud-final.service": "the instance's user data",
+    "containerd.service": "what describes its pod or container",
+    "cron.service": "the crontab that starts it: /etc/crontab, /etc/cron.d, crontab -e",
+    "nomad.service": "the job that it is a task of",
+    "rc-local.service": "/etc/rc.local",
+    "slurmd.service": "the script of the job, or Prolog= in slurm.conf",
+    "supervisor.service": "/etc/supervisor/conf.d",
+}
+_OF_OWNERS: Mapping[OwnerKind, tuple[Role, str, Sequence[str]]] = {
+    OwnerKind.CONTAINER: (Role.CONTAINER, "what describes it", _RUN_OPTIONS),
+    OwnerKind.GUEST: (Role.GUEST, "the guest", ()),
+    OwnerKind.NOTHING: (Role.PROCESS, "", _ARGUMENTS),
+    OwnerKind.SESSION: (Role.SESSION, "", _ARGUMENTS),
+    OwnerKind.UNIT: (Role.PARENT, "", _ARGUMENTS),
+    OwnerKind.USER_UNIT: (Role.USER_UNIT, "that user's unit: systemctl --user edit", _SERVICE),
+}
+
+# A file, or what a person knows it by, and the lines to write there.
+Place = tuple[str, tuple[str, ...]]
 
 
 def exporters_in(
@@ -40,7 +108,6 @@ def exporters_in(
     exporters: list[UnitExporter] = []
     mentions: list[Mention] = []
     left = list(containers)
-    places = Places(engine)
     judgements = [(unit, judge(unit.view, unit.environment, programs)) for unit in units]
     names = {judged.run.container for _, judged in judgements if judged.run}
     for unit, judged in judgements:
@@ -56,15 +123,15 @@ def exporters_in(
             found = (judged.exporter, tuple(own.values()), unit.source, unit.names_engine, major)
             exporters.append(UnitExporter(unit.view, *found))
         elif role := _role(unit, judged):
-            place = places.of_unit(unit.view, role, judged)
+            place = _place_of_unit(engine, unit.view, role, judged)
             mentions.append(_mention(role, unit.view.name, place, own.values()))
     for one in left:
-        name, place = f"container {one.name} ({one.runtime})", places.of_container(one)
+        name, place = f"container {one.name} ({one.runtime})", _place_of_container(engine, one)
         mentions.append(_mention(Role.CONTAINER, name, place, one.processes))
     named = {pid for mention in mentions for pid in mention.pids}
     named |= {process.pid for exporter in exporters for process in exporter.processes}
     unnamed = (one for one in processes if one.is_embedded and one.pid not in named)
-    mentions += [_mention(*places.of_process(one), (one,)) for one in unnamed]
+    mentions += [_mention(*_place_of_process(engine, one), (one,)) for one in unnamed]
     return Exporters(tuple(exporters), tuple(mentions))
 
 
@@ -77,11 +144,11 @@ def _run_by(
     of the same image and arguments, so it has to be the only one.
     """
     if file := run.compose_file:
-        return [one for one in containers if file in one.labels.get(CONFIG_FILES, "").split(",")]
+        return [one for one in containers if file in one.labels.get(_CONFIG_FILES, "").split(",")]
     plain = [
         one
         for one in containers
-        if not any(label.startswith(MAKERS_LABELS) for label in one.labels)
+        if not any(label.startswith(_MAKERS_LABELS) for label in one.labels)
     ]
     if run.container:
         return [one for one in plain if one.name == run.container]
@@ -139,3 +206,48 @@ def _library_major(
 def _mention(role: Role, name: str, place: Place, processes: Iterable[DcgmProcess]) -> Mention:
     pids = tuple(process.pid for process in processes if process.is_embedded)
     return Mention(role, name, pids, *place)
+
+
+# Where a person tells an exporter of the engine, by what started it
+
+
+def _place_of_unit(engine: str, view: UnitView, role: Role, judged: Judged) -> Place:
+    """Return where a unit's exporter is set up: another file that it uses, or its own."""
+    own, script = view.source_path or view.fragment, judged.script
+    if judged.run and judged.run.compose_file:
+        return _place(engine, judged.run.compose_file, _COMPOSE)
+    if own.endswith(".container"):
+        return _place(engine, own, _QUADLET)
+    if role is Role.CONTAINER:
+        return _place(engine, script or own, _RUN_OPTIONS)
+    if role is Role.PARENT:
+        return _place(engine, _OF_UNITS.get(view.name) or script or own, _ARGUMENTS)
+    return _place(engine, script, _EXPORT) if script else _place(engine, own, _SERVICE)
+
+
+def _place_of_container(engine: str, container: Container) -> Place:
+    """Return where a container is described, by the labels that its maker leaves."""
+    for prefix, where, lines in _MAKERS:
+        labels = {
+            label.removeprefix(prefix): value
+            for label, value in container.labels.items()
+            if label.startswith(prefix)
+        }
+        if labels:
+            values = defaultdict(lambda: container.name, labels, engine=engine)
+            return where % values, tuple(line % values for line in lines)
+    return _place(engine, f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
+
+
+def _place_of_process(engine: str, process: DcgmProcess) -> tuple[Role, str, Place]:
+    """Return what a process is that belongs to nothing that was seen, its name and place."""
+    role, where, lines = _OF_OWNERS[process.owner.kind]
+    if process.owner.pod:
+        where, lines = "what describes its pod", _POD
+    name = process.belongs_to if process.owner.name else f"{process.command} (pid {process.pid})"
+    return role, name, _place(engine, where, lines)
+
+
+def _place(engine: str, where: str, lines: Sequence[str]) -> Place:
+    values = {"engine": engine, "service": "dcgm-exporter"}
+    return where, tuple(line % values for line in lines)

@@ -48,8 +48,6 @@ class Reason(Enum):
 
 # The admin wants a second engine.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
-# The unit runs as it is without us.
-LEFT = frozenset({Goal.UNTOUCHED, Goal.ORIGINAL})
 # No second engine runs.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.DOWN})
 

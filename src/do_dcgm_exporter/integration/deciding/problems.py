@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.dcgm.engine_answer import Condition, Profiling
+from do_dcgm_exporter.dcgm.packages import CORE, install_client
 from do_dcgm_exporter.integration.deciding import plan
 from do_dcgm_exporter.integration.deciding.exporter import Exporters, Form, Mention, UnitExporter
 from do_dcgm_exporter.integration.deciding.records import Records
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE, OWN_SERVICE
 from do_dcgm_exporter.integration.looking.our_files import path_of
-from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
+from do_dcgm_exporter.integration.looking.survey import Findings
 
 _APPLY = f"{COMMAND} apply"
 _RESTART_ENGINE = f"systemctl restart {ENGINE_SERVICE}"
+# Whether to stop that is not for us to say.
+_WHO_LISTENS = "ss --listening --tcp --processes 'sport = {}'"
 _CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
-_PACKAGE = "datacenter-gpu-manager-4-core"
-_CLIENT_OF_47 = ("libdcgm", "datacenter-gpu-manager-4-python3")
-_PACKAGES_OF_47 = {"nv-hostengine", *_CLIENT_OF_47}
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
 _SNAP_ENGINE = "snap.dcgm.nv-hostengine.service"
 _NOTED = frozenset({plan.Reason.EDITED, plan.Reason.FORBIDDEN})
@@ -43,12 +43,8 @@ class Situation:
     decisions: Mapping[str, plan.Decision] = field(default_factory=dict)
 
 
-def problems(now: Situation) -> tuple[Problem, ...]:
-    """Return what is wrong: the cause, not its consequences as well."""
-    return tuple(_problems(now))
-
-
-def _problems(now: Situation) -> Iterator[Problem]:
+def problems(now: Situation) -> Iterator[Problem]:
+    """Yield what is wrong: the cause, not its consequences as well."""
     found = now.found
     if error := found.configuration_error:
         look = "do-dcgm-exporter --check-config"
@@ -59,7 +55,7 @@ def _problems(now: Situation) -> Iterator[Problem]:
     for exporter in now.exporters.units:
         yield from _of_exporter(now, exporter)
     for mention in now.exporters.mentions:
-        if mention.pids and found.knows_embedded:
+        if mention.pids and found.processes.has_engine:
             pids = ", ".join(map(str, mention.pids))
             what = f"{mention.name} {mention.role.value}, with an embedded DCGM (pid {pids})"
             yield Problem("embedded-dcgm", f"{what}{_where(mention)}", mention.lines)
@@ -82,7 +78,7 @@ def notes(now: Situation) -> Iterator[str]:
             yield f"{exporter.name}: {decision.why}"
     for mention in now.exporters.mentions:
         # Without an engine nobody can be told from a client that waits for it.
-        if not (mention.pids and now.found.knows_embedded):
+        if not (mention.pids and now.found.processes.has_engine):
             yield f"{mention.name} {mention.role.value}{_where(mention)}"
     for pid, unit in now.found.other_engines.items():
         if unit != _SNAP_ENGINE:
@@ -111,7 +107,7 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
         yield Problem("no-driver", what, ("modprobe nvidia", _RESTART_ENGINE))
     missing = {Condition.NO_CLIENT} | ({Condition.ABSENT, Condition.FAILED} if here else set())
     if not (found.packages or found.has_engine_program) and condition in missing:
-        yield Problem("no-dcgm", "DCGM is not installed", (f"apt install {_PACKAGE}",))
+        yield Problem("no-dcgm", "DCGM is not installed", (f"apt install {CORE}",))
     elif condition is Condition.ABSENT:
         yield _absent(found)
     elif condition is Condition.HUNG:
@@ -124,18 +120,10 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
         load = _there(found, "modprobe nvidia", _RESTART_ENGINE)
         yield Problem("engine-without-driver", reason, load)
     elif condition is Condition.NO_CLIENT:
-        yield Problem("no-client-library", reason, (_install_client(found.packages),))
+        yield Problem("no-client-library", reason, (install_client(found.packages),))
     elif condition is Condition.FAILED:
         again = restart if here else ("do-dcgm-exporter --check-config",)
         yield Problem("engine-not-asked", f"the engine: {reason}", again)
-
-
-def _install_client(packages: Mapping[str, str]) -> str:
-    """Return how to get bindings and library, which are packages of their own since DCGM 4.7."""
-    if not _PACKAGES_OF_47 & packages.keys():
-        return f"apt install --reinstall {_PACKAGE}"
-    missing = [name for name in _CLIENT_OF_47 if name not in packages]
-    return f"apt install {' '.join(missing or ('--reinstall', *_CLIENT_OF_47))}"
 
 
 def _absent(found: Findings) -> Problem:
@@ -148,20 +136,17 @@ def _absent(found: Findings) -> Problem:
         holder = port.holder or "a program that is no engine"
         what = f"port {address.port}, the engine's, is taken by {holder}"
         start = f"{_RESTART_ENGINE}  # once the port is free"
-        return Problem("engine-port-taken", what, (_who_it_is(port, address.port), start))
+        return Problem("engine-port-taken", what, (_WHO_LISTENS.format(address.port), start))
     else:
-        remedy = _start_engine(found)
+        remedy = _usable_engine(found)
     return Problem("engine-absent", found.engine.reason, remedy)
 
 
 def _usable_engine(found: Findings) -> tuple[str, ...]:
     """Return the commands after which the engine of this machine can be used."""
-    is_absent = found.local_engine.condition is Condition.ABSENT
-    return _start_engine(found) if is_absent else (_RESTART_ENGINE,)
-
-
-def _start_engine(found: Findings) -> tuple[str, ...]:
     unit = found.engine_unit
+    if found.local_engine.condition is not Condition.ABSENT:
+        return (_RESTART_ENGINE,)
     is_masked = unit is not None and unit.load_state == "masked"
     if unit is not None and not (unit.is_there or is_masked):
         return (_CHOOSE_AGAIN,)
@@ -257,13 +242,6 @@ def _where(mention: Mention) -> str:
 # Ourselves
 
 
-def _who_it_is(port: PortUse, number: int) -> str:
-    """Return the command that shows who listens; whether to stop that is not for us to say."""
-    if port.holder:
-        return f"ps -f -p {port.holder.pid}"
-    return f"ss --listening --tcp --processes 'sport = {number}'"
-
-
 def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
     view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
     port, number = found.own_port, found.settings.address.port
@@ -274,7 +252,7 @@ def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
         holder = port.holder or "a program that cannot be seen"
         what = f"port {number}, that of do-dcgm-exporter, is taken by {holder}"
         other = f"{_CHOOSE_AGAIN}  # to have another port"
-        yield Problem("port-taken", what, (_who_it_is(port, number), other))
+        yield Problem("port-taken", what, (_WHO_LISTENS.format(number), other))
     elif view is None or not view.is_there:
         return
     elif not runs:

@@ -18,8 +18,12 @@ from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking import our_files
-from do_dcgm_exporter.integration.looking.quoting import command_line, quoted
-from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView
+from do_dcgm_exporter.integration.looking.systemd import (
+    ExecCommand,
+    UnitView,
+    command_line,
+    quoted,
+)
 
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
@@ -127,9 +131,9 @@ def records_in(files: our_files.OurFiles) -> Records:
     complaints: list[str] = []
     stopped, by_hand = _of_old_state(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
-    found = {unit: _drop_in(unit, text) for unit, text in files.drop_ins.items()}
+    found = {unit: drop_in(unit, text) for unit, text in files.drop_ins.items()}
     for unit, text in files.withdrawn.items():
-        found.setdefault(unit, _drop_in(unit, text, withdrawn=True))
+        found.setdefault(unit, drop_in(unit, text, withdrawn=True))
     for unit, text in files.stopped.items():
         try:
             stopped[unit] = _stopped(_data(text))
@@ -147,7 +151,8 @@ def records_in(files: our_files.OurFiles) -> Records:
     )
 
 
-def _drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
+def drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
+    """Understand one; ``withdrawn`` is whether it is being undone."""
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
     # Its path stands in it: a copy in another unit's folder is somebody else's.

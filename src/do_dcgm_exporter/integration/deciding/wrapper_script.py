@@ -35,7 +35,7 @@ _PART += rf"""|{_SUBSTITUTION}|{_VARIABLE}|[^\s;&|()<>'"\\`$]"""
 _FLAGS = re.VERBOSE | re.DOTALL | re.ASCII
 _TOKEN = re.compile(
     rf"""(?:[ \t]|\\\n)+|\#[^\n]*
-    |(?P<redirection>(?:\d*|&)(?:>>|>&|<&|>|<)(?!<))
+    |(?:\d*|&)(?:>>|>&|<&|>|<)(?!<)[ \t]*(?P<target>(?:{_PART})+)
     |(?P<operator>&&|\|\||;;|[\n;&|()])
     |(?P<word>(?:{_PART})+)""",
     _FLAGS,
@@ -101,18 +101,15 @@ class Command:
 def commands(text: str) -> Iterator[Command]:
     """Yield the simple commands of a script. Raises NotUnderstood where it cannot go on."""
     words: list[str] = []
-    is_redirected = is_target = False
+    is_redirected = False
     position = 0
     while position < len(text):
         token = _TOKEN.match(text, position)
         if token is None:
             raise NotUnderstood(text[position:].partition("\n")[0])
         position = token.end()
-        if token["redirection"]:
-            is_target = True
-        elif token["word"] and is_target:
-            is_redirected = is_redirected or token["word"] not in _HARMLESS_TARGETS
-            is_target = False
+        if token["target"]:
+            is_redirected = is_redirected or token["target"] not in _HARMLESS_TARGETS
         elif token["word"]:
             words.append(token["word"])
         elif token["operator"]:

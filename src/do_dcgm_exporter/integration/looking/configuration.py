@@ -18,8 +18,9 @@ from do_dcgm_exporter.config.settings import ListenAddress
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, UnitView
 from do_dcgm_exporter.integration.looking.units import environment_of
 
 _PROGRAM = "do-dcgm-exporter"
@@ -53,16 +54,7 @@ class IntegrationSettings:
         return self.engine if is_usable else EngineAddress()
 
 
-def settings_of_service(
-    host: Host, systemd: Systemd, environ: Mapping[str, str]
-) -> IntegrationSettings:
-    """Read the configuration as our service does. Raises ConfigurationError."""
-    return read_as_service(host, own_service(host, systemd)[0], environ)
-
-
-def own_service(
-    host: Host, systemd: Systemd, seconds: float = ANSWER_SECONDS
-) -> tuple[UnitView | None, str]:
+def own_service(host: Host, seconds: float = ANSWER_SECONDS) -> tuple[UnitView | None, str]:
     """Look at our own unit; return it, or why it could not be looked at."""
     try:
         return systemd.view(OWN_SERVICE, seconds) if host.runs_systemd else None, ""

@@ -13,9 +13,10 @@ from pathlib import Path
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 # So that "check" stays within its five seconds.
 PROBE_SECONDS = 3.2
@@ -32,9 +33,9 @@ def ask_engine(
 ) -> EngineAnswer:
     """Ask the engine at ``address`` in a child process that lives no longer than ``timeout``."""
     package = str(Path(__file__).resolve().parents[3])
-    arguments = (json.dumps(asdict(address)), str(bindings or ""))
+    command = (sys.executable, "-I", "-c", _PROGRAM, package)
     try:
-        answer = run(sys.executable, "-I", "-c", _PROGRAM, package, *arguments, timeout=timeout)
+        answer = run(*command, json.dumps(asdict(address)), str(bindings or ""), timeout=timeout)
     except CommandTimedOut:
         return EngineAnswer(Condition.HUNG, f"it does not answer within {timeout:g} s")
     except CommandFailed as error:
@@ -44,7 +45,6 @@ def ask_engine(
 
 def ask_starting_engine(
     settings: IntegrationSettings,
-    systemd: Systemd,
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,

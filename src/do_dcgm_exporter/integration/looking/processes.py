@@ -1,4 +1,4 @@
-"""Processes that have DCGM's library in them: whether each is a client or an engine of its own."""
+"""Processes that have DCGM's library in them: whose they are, and whether each is a client."""
 
 from __future__ import annotations
 
@@ -7,18 +7,55 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, remote_engine
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
-from do_dcgm_exporter.integration.looking.control_groups import Kind, Owner, owner_of
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
+from do_dcgm_exporter.sockets import listens, ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"
+_ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
 _LONGEST_COMMAND = 15  # TASK_COMM_LEN of the kernel, without the final NUL
 _LONGEST_CHAIN = 8
+# docker, podman, CRI-O and containerd, with systemd's and with their own groups.
+_CONTAINER = re.compile(
+    r"(?:/|docker-|libpod-|libpod-payload-|crio-|cri-containerd[-:])([0-9a-f]{64})"
+    r"(?:\.scope)?(?:/|$)"
+)
+_SYSTEMDS_GROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
+_USER_MANAGER = re.compile(r"user@(\d+)\.service")
+
+
+class OwnerKind(Enum):
+    """What a process can belong to."""
+
+    UNIT = "unit"
+    USER_UNIT = "unit of a user's manager"
+    SESSION = "login session"
+    CONTAINER = "container"
+    GUEST = "guest"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a process belongs to.
+
+    ``name`` is a unit's or a session's name, a container's id or a guest's control group;
+    ``pod`` is whether a container is one of Kubernetes.
+    """
+
+    kind: OwnerKind
+    name: str = ""
+    pod: bool = False
+
+    @property
+    def unit(self) -> str:
+        """The system's service unit, nothing if it is a container's, a user's or none."""
+        return self.name if self.kind is OwnerKind.UNIT else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +80,9 @@ class DcgmProcess:
         return os.path.basename(self.program)
 
     @property
-    def unit(self) -> str:
-        """Its unit, nothing if it belongs to something else."""
-        return self.owner.name if self.owner.kind is Kind.UNIT else ""
-
-    @property
     def container(self) -> str:
         """The id of its container."""
-        return self.owner.name if self.owner.kind is Kind.CONTAINER else ""
+        return self.owner.name if self.owner.kind is OwnerKind.CONTAINER else ""
 
     @property
     def belongs_to(self) -> str:
@@ -69,20 +101,23 @@ class DcgmProcess:
 class Processes:
     """All of them, and how many processes could not be looked into.
 
-    ``engines`` gives the ports that each process of an engine listens on.
+    ``engines`` gives the ports that each process of an engine listens on. Without an engine
+    nobody can be told from a client that waits for it.
     """
 
     dcgm: tuple[DcgmProcess, ...] = ()
     engines: Mapping[int, set[int]] = field(default_factory=dict)
     unseen: int = 0
+    has_engine: bool = True
 
     @property
-    def embedded(self) -> tuple[DcgmProcess, ...]:
-        """The processes with an engine of their own."""
-        return tuple(process for process in self.dcgm if process.is_embedded)
+    def embedded(self) -> tuple[DcgmProcess, ...] | None:
+        """The processes with an engine of their own, None if that cannot be told."""
+        found = tuple(process for process in self.dcgm if process.is_embedded)
+        return found if self.has_engine else None
 
 
-def scan(host: Host, engine_port: int) -> Processes:
+def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
     """Look at all processes; ``engine_port`` leads to an engine even where none is seen."""
     proc = host.proc
     engines: dict[int, set[int]] = {}
@@ -109,12 +144,12 @@ def scan(host: Host, engine_port: int) -> Processes:
         with suppress(OSError):  # it has ended
             is_client = not ports.isdisjoint(ports_at_other_ends(proc, process))
             found.append(DcgmProcess(int(process), program, owner, major, is_client, told))
-    return Processes(tuple(found), engines, unseen)
+    return Processes(tuple(found), engines, unseen, bool(engines) or listens(proc, engine_port))
 
 
 def _is_ours(proc: Path, process: str) -> bool:
     """Return whether it is the exporter of this package, or a program that asks for it."""
-    return unit_of(proc, process) == OWN_SERVICE or any(
+    return owner_of(proc, process).unit == OWN_SERVICE or any(
         "do_dcgm_exporter" in word or os.path.basename(word).startswith("do-dcgm-exporter")
         for word in _arguments(proc, process)[:4]
     )
@@ -166,13 +201,7 @@ def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
 
 def processes_of_unit(host: Host, unit: str) -> tuple[str, ...]:
     """Return the ids of all processes of a unit."""
-    return tuple(pid for pid in _numbers(host.proc) if unit_of(host.proc, pid) == unit)
-
-
-def unit_of(proc: Path, process: str) -> str:
-    """Return the system's service unit of a process, nothing of a container's or a user's."""
-    owner = owner_of(proc, process)
-    return owner.name if owner.kind is Kind.UNIT else ""
+    return tuple(pid for pid in _numbers(host.proc) if owner_of(host.proc, pid).unit == unit)
 
 
 def _numbers(proc: Path) -> Iterator[str]:
@@ -182,3 +211,42 @@ def _numbers(proc: Path) -> Iterator[str]:
 def _arguments(proc: Path, process: str) -> list[str]:
     text = read_bytes(f"{proc}/{process}/cmdline", 1 << 16)
     return text.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")
+
+
+# What a process belongs to, by its control group and its PID namespace
+
+
+def owner_of(proc: Path, process: str) -> Owner:
+    """Say what a process belongs to."""
+    group = _group(proc, process)
+    names = [name for name in group.split("/") if name and not name.endswith(".slice")]
+    manager = _USER_MANAGER.fullmatch(names[0]) if names else None
+    if manager and names[1:] and names[1].endswith(".service"):
+        return Owner(OwnerKind.USER_UNIT, f"{names[1]} of user {manager[1]}")
+    if container := _CONTAINER.search(group):
+        return Owner(OwnerKind.CONTAINER, container[1], "kubepods" in group)
+    if _is_in_other_namespace(proc, process):
+        return Owner(OwnerKind.GUEST, names[0] if names else "")
+    if not names or names[0] == "init.scope":
+        return Owner(OwnerKind.NOTHING)
+    if manager or names[0].startswith("session-"):
+        return Owner(OwnerKind.SESSION, names[0])
+    if names[0].endswith(".service"):
+        return Owner(OwnerKind.UNIT, names[0])
+    if names[0].endswith(".scope") and not names[0].startswith("machine-"):
+        return Owner(OwnerKind.NOTHING)
+    # machined's, and groups that are none of systemd's: lxc(7).
+    return Owner(OwnerKind.GUEST, names[0])
+
+
+def _group(proc: Path, process: str) -> str:
+    """Return systemd's control group of a process: cgroup 2, or its hierarchy of version 1."""
+    text = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace")
+    # Only one of them is systemd's where both are mounted.
+    return max(_SYSTEMDS_GROUP.findall(text), key=len, default="")
+
+
+def _is_in_other_namespace(proc: Path, process: str) -> bool:
+    """Return whether a process has another id where it lives: proc_pid_status(5), NSpid."""
+    lines = read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines()
+    return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in lines)

@@ -38,7 +38,6 @@ _OF_EXPORTER = re.compile(rb"\S*/dcgm[-_]exporter")
 # release 3 libdcgm.so, which DCGM 4 has for compilers alone (go-dcgm, pkg/dcgm/admin.go).
 _LIBRARY = re.compile(rb"libdcgm\.so(?:\.(\d))?")
 _PLAIN = 3
-_LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 # nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04 has DCGM 4.2.3.
 _TAG = re.compile(r":v?(\d+)\.[\d.]+-\d")
 
@@ -83,26 +82,14 @@ class Programs:
         return "" if b"\0" in content else content.decode("utf-8", "replace")
 
     def library_major(self, path: str) -> int:
-        """Return the major release of DCGM that a program loads, 0 if it is not known.
-
-        One that does not tell loads what is installed.
-        """
+        """Return the major release of DCGM that a program loads, 0 if it does not tell."""
         try:
             with _mapped(str(self._host.path(path))) as content:
                 found = set(_LIBRARY.findall(content))
-            named = {int(major) for major in found if major} or ({_PLAIN} if found else set())
         except (OSError, ValueError):
-            named = set()
-        for majors in (named, set(self._installed_majors())):
-            if len(majors) == 1:
-                return majors.pop()
-        return 0
-
-    def _installed_majors(self) -> Iterator[int]:
-        for directory in map(self._host.path, _LIBRARY_DIRECTORIES):
-            for pattern in ("libdcgm.so.*", "*-linux-gnu/libdcgm.so.*"):
-                for path in directory.glob(pattern):
-                    yield from map(int, re.findall(r"\.so\.(\d)", path.name))
+            return 0
+        majors = {int(major) for major in found if major} or ({_PLAIN} if found else set())
+        return majors.pop() if len(majors) == 1 else 0
 
     def _identify(self, path: str) -> Kind:
         place = str(self._host.path(path))

@@ -13,7 +13,7 @@ from typing import Any
 from do_dcgm_exporter.dcgm.engine_answer import Condition, EngineAnswer
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 from do_dcgm_exporter.integration.host import ENGINE_SERVICE, Host
-from do_dcgm_exporter.integration.looking import commands, web
+from do_dcgm_exporter.integration.looking import commands, systemd, web
 from do_dcgm_exporter.integration.looking.configuration import (
     IntegrationSettings,
     own_service,
@@ -21,9 +21,9 @@ from do_dcgm_exporter.integration.looking.configuration import (
 )
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.processes import Processes, scan, unit_of
+from do_dcgm_exporter.integration.looking.processes import Processes, owner_of, scan
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.sockets import Holder, find_holder, listens
@@ -33,7 +33,6 @@ _LONGEST_FIRST_LOOK = 0.8
 _LONGEST_LOOK = 3.4
 
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
-_DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
 _PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hostengine$")
 
 
@@ -66,7 +65,6 @@ class Findings:
     engine_port: PortUse = field(default_factory=lambda: PortUse(False))
     own_port: PortUse = field(default_factory=lambda: PortUse(False))
     processes: Processes = field(default_factory=Processes)
-    knows_embedded: bool = False
     units: tuple[SeenUnit, ...] = ()
     containers: tuple[Container, ...] = ()
     other_engines: Mapping[int, str] = field(default_factory=dict)
@@ -75,21 +73,19 @@ class Findings:
     unseen: tuple[str, ...] = ()
 
 
-def survey(
-    host: Host, systemd: Systemd, environ: Mapping[str, str], known: Iterable[str] = ()
-) -> Findings:
+def survey(host: Host, environ: Mapping[str, str], known: Iterable[str] = ()) -> Findings:
     """Look at everything; takes some four seconds at the most.
 
     ``known`` are units that have been changed, which are looked at whatever they are now.
     """
-    service, unseen = own_service(host, systemd, _LONGEST_FIRST_LOOK)
+    service, unseen = own_service(host, _LONGEST_FIRST_LOOK)
     try:
         settings, wrong = read_as_service(host, service, environ), ""
     except ConfigurationError as error:
         settings, wrong = IntegrationSettings(), str(error)
     address = settings.local_engine
     processes = scan(host, address.port)
-    looks = _looks(host, systemd, settings, processes, known)
+    looks = _looks(host, settings, processes, known)
     seen, failures = _take(looks, _LONGEST_LOOK)
     units, odd_units = seen.pop("services", ((), ()))
     containers = [one for runtime in RUNTIMES for one in seen.pop(runtime, ())]
@@ -98,10 +94,9 @@ def survey(
     return Findings(
         settings=settings,
         configuration_error=wrong,
-        driver=_driver_version(host),
+        driver=host.text("/sys/module/nvidia/version").strip(),
         has_engine_program=host.path("/usr/bin/nv-hostengine").exists(),
         processes=processes,
-        knows_embedded=listens(host.proc, address.port),
         units=units,
         containers=tuple(containers),
         other_engines=dict(_other_engines(host, processes, address.port)),
@@ -112,11 +107,7 @@ def survey(
 
 
 def _looks(
-    host: Host,
-    systemd: Systemd,
-    settings: IntegrationSettings,
-    processes: Processes,
-    known: Iterable[str],
+    host: Host, settings: IntegrationSettings, processes: Processes, known: Iterable[str]
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be looked at, by the names that people know or that Findings has."""
     address = settings.local_engine
@@ -133,17 +124,14 @@ def _looks(
         looks["local_engine"] = partial(ask_engine, address, settings.bindings)
     if host.runs_systemd:
         looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE)
-        looks["services"] = partial(look_at_units, host, systemd, Programs(host), processes, known)
+        looks["services"] = partial(look_at_units, host, Programs(host), processes, known)
     return looks
 
 
 def _take(
     looks: Mapping[str, Callable[[], Any]], seconds: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Take several looks at once, each on a thread that nobody has to wait for.
-
-    Return what was seen, and what could not be looked at, one sentence each.
-    """
+    """Return what was seen, and what could not be looked at, one sentence each."""
     seen: dict[str, Any] = {}
     failures = dict.fromkeys(looks, "no answer in time")
 
@@ -153,6 +141,7 @@ def _take(
         except ExporterError as error:
             failures[name] = str(error)
 
+    # Daemons, so that nobody has to wait for one.
     threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
     for thread in threads:
         thread.start()
@@ -163,13 +152,6 @@ def _take(
     in_time = seen.copy()
     missing = [name for name in looks if name not in in_time]
     return in_time, [f"{name.replace('_', ' ')}: {failures[name]}" for name in missing]
-
-
-def _driver_version(host: Host) -> str:
-    """Return the version of the loaded NVIDIA driver, nothing without one."""
-    first = host.text("/proc/driver/nvidia/version").partition("\n")[0]
-    match = _DRIVER.search(first) or _DRIVER.search(host.text("/sys/module/nvidia/version"))
-    return match[1] if match else ""
 
 
 def _dcgm_packages() -> dict[str, str]:
@@ -186,12 +168,12 @@ def _other_engines(host: Host, processes: Processes, port: int) -> Iterator[tupl
     for pid, ports in sorted(processes.engines.items()):
         # Whose ports are whose cannot be seen where processes cannot.
         if port not in ports and not processes.unseen:
-            yield pid, unit_of(host.proc, str(pid))
+            yield pid, owner_of(host.proc, str(pid)).unit
 
 
 def _port_use(host: Host, port: int) -> PortUse:
     holder = find_holder(port, host.proc)
-    unit = unit_of(host.proc, str(holder.pid)) if holder else ""
+    unit = owner_of(host.proc, str(holder.pid)).unit if holder else ""
     return PortUse(listens(host.proc, port), holder, unit)
 
 

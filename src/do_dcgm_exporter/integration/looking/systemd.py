@@ -1,14 +1,13 @@
-"""The service manager: what it thinks of units, and what it is asked to do."""
+"""The service manager: what it thinks of units, what it is asked to do, and how it quotes."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
-from do_dcgm_exporter.integration.looking.quoting import expanded
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
@@ -17,6 +16,12 @@ ANSWER_SECONDS = 15.0
 _RELOAD_SECONDS = 90.0
 # A unit may take TimeoutStopSec= and TimeoutStartSec=, 90 s each unless it says otherwise.
 _JOB_SECONDS = 200.0
+# What may stand in a word without quotes, and means nothing to systemd.
+_PLAIN = re.compile(r"[A-Za-z0-9_@=:,./+-]+")
+# Undecodable bytes of a path come as surrogates (PEP 383).
+_ESCAPED = re.compile(r'[\\"]|([\x00-\x1f\x7f\ud800-\udfff])')
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\})")
+_SPECIALS = re.compile(r"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,6 @@ class UnitView:
     """
 
     name: str
-    names: tuple[str, ...]
     load_state: str
     active_state: str
     sub_state: str
@@ -88,62 +92,64 @@ class UnitView:
         return self.active_state == "failed" or self.sub_state == "auto-restart"
 
 
-class Systemd:
-    """The manager. Reading needs no privileges."""
+def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
+    """Look at a unit. Raises CommandFailed when the manager does not answer."""
+    answer = run(
+        "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
+        "org.freedesktop.DBus.Properties", "GetAll", "s", "",
+        timeout=timeout,
+    )  # fmt: skip
+    return _read(unit, answer)
 
-    def view(self, unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
-        """Look at a unit. Raises CommandFailed when the manager does not answer."""
-        answer = run(
-            "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
-            "org.freedesktop.DBus.Properties", "GetAll", "s", "",
-            timeout=timeout,
-        )  # fmt: skip
-        return _view(unit, answer)
 
-    def services(self) -> Iterator[tuple[str, str]]:
-        """Yield names of all services, with their commands and variables as systemctl prints them.
+def services() -> Iterator[tuple[str, str]]:
+    """Yield names of all services, with their commands and variables as systemctl prints them.
 
-        Instances of templates are there if they are loaded: running, or enabled.
-        """
-        files = run(
-            "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
-            timeout=ANSWER_SECONDS,
-        )  # fmt: skip
-        names = [line.split()[0] for line in files.splitlines() if line.strip()]
-        shown = run(
-            "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
-            "--", "*.service", *(name for name in names if "@." not in name),
-            timeout=ANSWER_SECONDS,
-        )  # fmt: skip
-        # What a unit runs comes before its name; a command may have empty lines in it.
-        text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
-        for name, following in zip(others[::2], others[1::2], strict=True):
-            yield name, text
-            text = following
+    Instances of templates are there if they are loaded: running, or enabled.
+    """
+    files = run(
+        "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
+        timeout=ANSWER_SECONDS,
+    )  # fmt: skip
+    names = [line.split()[0] for line in files.splitlines() if line.strip()]
+    shown = run(
+        "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
+        "--", "*.service", *(name for name in names if "@." not in name),
+        timeout=ANSWER_SECONDS,
+    )  # fmt: skip
+    # What a unit runs comes before its name; a command may have empty lines in it.
+    text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
+    for name, following in zip(others[::2], others[1::2], strict=True):
+        yield name, text
+        text = following
 
-    def reload(self) -> None:
-        """Have the manager read the unit files anew."""
-        run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def restart(self, unit: str, seconds: float = _JOB_SECONDS) -> None:
-        """Restart a unit, whatever made it fail before, and wait until it has started."""
-        try:
-            run("systemctl", "restart", unit, timeout=seconds)
-        except CommandTimedOut:
-            raise
-        except CommandFailed:
-            # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
-            # forgotten before, for who is killed then leaves a unit that nobody starts again.
-            run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
-            run("systemctl", "restart", unit, timeout=seconds)
+def reload() -> None:
+    """Have the manager read the unit files anew."""
+    run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
-    def start_later(self, unit: str) -> None:
-        """Have a unit started, without waiting for it."""
-        run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
 
-    def stop(self, unit: str) -> None:
-        """Stop a unit and wait until it has stopped."""
-        run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
+def restart(unit: str, seconds: float = _JOB_SECONDS) -> None:
+    """Restart a unit, whatever made it fail before, and wait until it has started."""
+    try:
+        run("systemctl", "restart", unit, timeout=seconds)
+    except CommandTimedOut:
+        raise
+    except CommandFailed:
+        # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
+        # forgotten before, for who is killed then leaves a unit that nobody starts again.
+        run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
+        run("systemctl", "restart", unit, timeout=seconds)
+
+
+def start_later(unit: str) -> None:
+    """Have a unit started, without waiting for it."""
+    run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
+
+
+def stop(unit: str) -> None:
+    """Stop a unit and wait until it has stopped."""
+    run("systemctl", "stop", unit, timeout=_JOB_SECONDS)
 
 
 def _escaped(unit: str) -> str:
@@ -154,7 +160,7 @@ def _escaped(unit: str) -> str:
     )
 
 
-def _view(unit: str, answer: str) -> UnitView:
+def _read(unit: str, answer: str) -> UnitView:
     try:
         (properties,) = json.loads(answer)["data"]
         get = {name: value["data"] for name, value in properties.items()}.get
@@ -163,7 +169,6 @@ def _view(unit: str, answer: str) -> UnitView:
     assignments = (text.partition("=") for text in get("Environment") or ())
     return UnitView(
         name=get("Id") or unit,
-        names=tuple(get("Names") or ()),
         load_state=get("LoadState") or "not-found",
         active_state=get("ActiveState") or "inactive",
         sub_state=get("SubState") or "dead",
@@ -184,3 +189,59 @@ def _view(unit: str, answer: str) -> UnitView:
         source_path=get("SourcePath") or "",
         invocation=bytes(get("InvocationID") or ()).hex(),
     )
+
+
+# Quoting, both ways: systemd.syntax(7), systemd.exec(5), systemd.service(5)
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Write words of the manager's view as the value of an ``ExecStart=``.
+
+    In that view specifiers are resolved and variables are not: ``%`` has to be escaped,
+    and ``$`` keeps its meaning, be it ``${PORT}`` or ``$$``.
+    """
+    # A lone semicolon would end the command.
+    return " ".join('";"' if word == ";" else quoted(word) for word in words)
+
+
+def quoted(word: str) -> str:
+    """Write one word with specifiers and quotes escaped."""
+    word = word.replace("%", "%%")
+    return word if _PLAIN.fullmatch(word) else f'"{_ESCAPED.sub(_escaped_character, word)}"'
+
+
+def _escaped_character(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return "\\" + match[0]
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+
+def expanded(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """Substitute variables as systemd does when it runs a command.
+
+    ``${X}`` is put into its word; a word that is ``$X`` alone is split at blanks, into none
+    if there is nothing.
+    """
+    found: list[str] = []
+    for index, word in enumerate(words):
+        alone = re.fullmatch(r"\$(\w+)", word)
+        if alone and index:
+            found += variables.get(alone[1], "").split()
+        else:
+            found.append(_VARIABLE.sub(lambda m: variables.get(m[1], "") if m[1] else "$", word))
+    return found
+
+
+def environment_file(text: str) -> dict[str, str]:
+    """Read the assignments of an ``EnvironmentFile=``."""
+    lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
+    assignments = (line.partition("=") for line in lines if not line.startswith(("#", ";")))
+    return {name.strip(): _unquoted(value.strip()) for name, equals, value in assignments if equals}
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    return _SPECIALS.sub(r"\1", value)

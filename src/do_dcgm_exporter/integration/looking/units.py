@@ -9,20 +9,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
-from do_dcgm_exporter.integration.host import DROP_IN_NAME, ENGINE_SERVICE, OWN_SERVICE, Host
+from do_dcgm_exporter.integration.host import DROP_IN_NAME, Host
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.quoting import environment_file
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView, environment_file
 
 # Each question is a process, most of whose time is spent on starting it.
 _AT_ONCE = 4
-_OURS_AND_ENGINES = frozenset(
-    {OWN_SERVICE, ENGINE_SERVICE, "do-nv-hostengine.service", "dcgm.service"}
+_OURS_AND_ENGINES = re.compile(
+    r"(do-dcgm-exporter(-integrate|-embedded)?|do-nv-hostengine|nvidia-dcgm|dcgm|snap\..*)\.service"
 )
 # What a command line or a script may name: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
@@ -48,50 +47,42 @@ class SeenUnit:
 
 
 def look_at_units(
-    host: Host,
-    systemd: Systemd,
-    programs: Programs,
-    processes: Processes,
-    known: Iterable[str] = (),
+    host: Host, programs: Programs, processes: Processes, known: Iterable[str] = ()
 ) -> tuple[tuple[SeenUnit, ...], tuple[str, ...]]:
     """Look at units that may be exporters, by what they run, and at those ``known`` already.
 
     Return them, and why others could not be looked at, one sentence each. Raises CommandFailed
     when the manager does not answer at all.
     """
-    sought = {*known, *(process.unit for process in processes.dcgm)}
+    sought = {*known, *(process.owner.unit for process in processes.dcgm)}
     paths: dict[str, bool] = {}
     names = {
         name
         for name, commands in systemd.services()
-        if name in sought or _speaks_of_exporter(commands, programs, paths, _DEEPEST)
+        if not _OURS_AND_ENGINES.fullmatch(name)
+        and (name in sought or _speaks_of_exporter(commands, programs, paths, _DEEPEST))
     }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(partial(_view, systemd), sorted(names)))
+        answers = list(pool.map(_view, sorted(names)))
     views = [answer for answer in answers if isinstance(answer, UnitView)]
     return (
         tuple(
             _seen(host, replace(view, log=log_of(host, view)), processes)
             for view in views
-            if _OURS_AND_ENGINES.isdisjoint({view.name, *view.names})
-            and not (view.name.startswith("snap.") or _is_deleted(host, view))
+            # Of one that is deleted only the manager still knows.
+            if not view.fragment or os.path.lexists(host.path(view.fragment))
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
 
 
-def _view(systemd: Systemd, name: str) -> UnitView | CommandFailed:
+def _view(name: str) -> UnitView | CommandFailed:
     try:
         return systemd.view(name)
     except CommandTimedOut:
         raise
     except CommandFailed as error:
         return CommandFailed((name,), error.reason)
-
-
-def _is_deleted(host: Host, view: UnitView) -> bool:
-    """Return whether only the manager still knows of a unit."""
-    return bool(view.fragment) and not os.path.lexists(host.path(view.fragment))
 
 
 def log_of(host: Host, view: UnitView) -> str:
@@ -134,7 +125,7 @@ def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
         hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest(),
         REMOTE_VARIABLE in source,
         tuple(only_children(host.proc, view.main_pid)) if view.main_pid else (),
-        tuple(process for process in processes.dcgm if process.unit == view.name),
+        tuple(process for process in processes.dcgm if process.owner.unit == view.name),
     )
 
 
@@ -148,8 +139,5 @@ def environment_of(host: Host, view: UnitView) -> dict[str, str]:
 
 def _environment_files(host: Host, view: UnitView) -> Iterator[str]:
     for pattern in view.environment_files:
-        if glob.has_magic(pattern):
-            for path in sorted(glob.glob(str(host.path(pattern)))):
-                yield "/" + path.removeprefix(str(host.root)).lstrip("/")
-        else:
-            yield pattern
+        for path in sorted(glob.glob(str(host.path(pattern)))):
+            yield "/" + path.removeprefix(str(host.root)).lstrip("/")

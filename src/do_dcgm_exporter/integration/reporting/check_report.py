@@ -110,12 +110,12 @@ def _talks_to(now: Situation, exporter: UnitExporter) -> str:
 
 
 def _embedded(found: Findings) -> Iterator[str]:
-    embedded = found.processes.embedded if found.knows_embedded else ()
-    if not found.knows_embedded:
+    embedded = found.processes.embedded
+    if embedded is None:
         yield "cannot be told while the engine does not run"
     elif not embedded:
         yield "none that can be seen" if found.processes.unseen else "none"
-    for process in embedded:
+    for process in embedded or ():
         yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
 
@@ -132,14 +132,14 @@ _SHOWN: Mapping[type, str] = {
 
 def as_json(now: Situation, problems: Sequence[Problem], notes: Sequence[str]) -> str:
     """Return what ``--json`` prints."""
-    found = now.found
-    processes = [{**_plain(one), "of": one.belongs_to} for one in found.processes.embedded]
+    found, embedded = now.found, now.found.processes.embedded
+    processes = [{**_plain(one), "of": one.belongs_to} for one in embedded or ()]
     data = {
         "schema": 2,
         **_plain(found),
         "engine_address": str(found.settings.engine),
         "policy": found.settings.choice,
-        "embedded_processes": processes if found.knows_embedded else None,
+        "embedded_processes": None if embedded is None else processes,
         "exporters": [_exporter(now, one) for one in now.exporters.units],
         "mentions": now.exporters.mentions,
         "problems": problems,

@@ -9,37 +9,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.integration.changing.files import write_file
-from do_dcgm_exporter.integration.changing.running import Means, alone
 from do_dcgm_exporter.integration.deciding.records import Record, records_in
 from do_dcgm_exporter.integration.host import COMMAND, Host
+from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
-from do_dcgm_exporter.integration.looking.systemd import Systemd, UnitView
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.page.embedded_dcgm import REPORT
-from do_dcgm_exporter.sockets import listens
 
-_ENGINE_PORT = 5555
 # Longer than a client needs to find an engine that is restarted.
 _PAUSE_SECONDS = 10.0
 
 
-def embedded_here(host: Host) -> list[DcgmProcess] | None:
-    """Return the processes, None without an engine: then nobody can be told from a client."""
-    processes = scan(host, _ENGINE_PORT)
-    is_known = processes.engines or listens(host.proc, _ENGINE_PORT)
-    return list(processes.embedded) if is_known else None
-
-
-def write_count(host: Host, first: list[DcgmProcess] | None) -> None:
+def write_count(host: Host, first: Sequence[DcgmProcess] | None) -> None:
     """Look again, and write who has an embedded DCGM both times.
 
     Who has no engine for a moment is accused by neither look.
     """
-    second, before = embedded_here(host), {process.pid for process in first or ()}
+    second, before = scan(host).embedded, {process.pid for process in first or ()}
     processes = [
         {"pid": one.pid, "command": one.command, "of": one.belongs_to}
         for one in second or ()
@@ -49,17 +40,12 @@ def write_count(host: Host, first: list[DcgmProcess] | None) -> None:
     write_file(host.path(REPORT), json.dumps(report) + "\n")
 
 
-def start_proof_if_needed(host: Host, systemd: Systemd) -> None:
-    """Have units proven that run unproven, or failed with their drop-in.
-
-    Not while another run is at work: what it leaves unproven is seen the next time.
-    """
+def start_proof_if_needed(host: Host) -> None:
+    """Have units proven that run unproven, or failed with their drop-in."""
     drop_ins = records_in(look_at_our_files(host)).ours.items()
     unproven = {unit: ours.record for unit, ours in drop_ins if not ours.record.proven}
     if any(_is_due(systemd.view(unit), record) for unit, record in unproven.items()):
-        with alone(Means(host, lambda *_: None), waits=False) as is_alone:
-            if is_alone:
-                systemd.start_later(f"{COMMAND}.service")
+        systemd.start_later(f"{COMMAND}.service")
 
 
 def _is_due(view: UnitView, record: Record) -> bool:
@@ -70,11 +56,11 @@ def main(host: Host | None = None, sleep: Callable[[float], None] = time.sleep) 
     """Count, and return the exit status."""
     host = host or Host()
     try:
-        if first := embedded_here(host):
+        if first := scan(host).embedded:
             sleep(_PAUSE_SECONDS)
         write_count(host, first)
         if host.runs_systemd:
-            start_proof_if_needed(host, Systemd())
+            start_proof_if_needed(host)
     except (ExporterError, OSError) as error:
         print(f"embedded DCGMs are not counted: {error}", file=sys.stderr)
         return 1
