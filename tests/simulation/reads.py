@@ -12,7 +12,7 @@ from dcgm_simulator.machine import Entity
 def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
     """Hold a latest-values call against what has ever been watched.
 
-    The last XID of a GPU that cannot be watched is looked for once all the same: a lost one, or
+    The last XID of a GPU that cannot be watched is looked for once all the same: one that was lost, or
     one that the engine refuses after a call that ``was_refused``.
     """
     flags, entity_count, field_count = LATEST_HEAD.unpack_from(body)
@@ -24,7 +24,7 @@ def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
     for entity in entities:
         for field_id in numbers[2 * entity_count :]:
             is_watched = host.cache.is_watched(entity, known[field_id])
-            is_looked_back_at = field_id == XID and (was_refused or _is_lost(host, entity))
+            is_looked_back_at = field_id == XID and (was_refused or _was_lost(host, entity))
             excused = _is_gone(host, entity) or is_looked_back_at
             assert is_watched or excused, f"field {field_id} of {entity} is read and not watched"
 
@@ -34,5 +34,7 @@ def _is_gone(host: Host, entity: Entity) -> bool:
     return not host.machine.has(entity)
 
 
-def _is_lost(host: Host, entity: Entity) -> bool:
-    return host.faults.lost_since(host.machine.gpu_of(entity), host.clock()) is not None
+def _was_lost(host: Host, entity: Entity) -> bool:
+    """Whether a GPU has been lost, so that it may have been so when it was to be watched."""
+    gpu = host.machine.gpu_of(entity)
+    return gpu is not None and bool(host.faults.lost.get(gpu))
