@@ -12,8 +12,8 @@ from dcgm_simulator.machine import Entity
 def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
     """Hold a latest-values call against what has ever been watched.
 
-    The last XID of a GPU that cannot be watched is looked for once all the same: one that was lost, or
-    one that the engine refuses after a call that ``was_refused``.
+    The last XID of a GPU that could not be watched is looked for once all the same: one that was
+    lost, or one that the engine refuses after a call that ``was_refused``.
     """
     flags, entity_count, field_count = LATEST_HEAD.unpack_from(body)
     if flags & LIVE_DATA:
