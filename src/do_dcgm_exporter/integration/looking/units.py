@@ -54,13 +54,14 @@ def look_at_units(
     Return them, and why others could not be looked at, one sentence each. Raises CommandFailed
     when the manager does not answer at all.
     """
-    sought = {*known, *(process.owner.unit for process in processes.dcgm)}
-    paths: dict[str, bool] = {}
+    sought = {*known, *(process.owner.unit for process in processes.dcgm)} - {""}
+    # An instance of a template that was stopped and disabled is not listed.
+    services, paths = dict(systemd.services()), dict[str, bool]()
     names = {
         name
-        for name, commands in systemd.services()
+        for name in {*sought, *services}
         if not _OURS_AND_ENGINES.fullmatch(name)
-        and (name in sought or _speaks_of_exporter(commands, programs, paths, _DEEPEST))
+        and (name in sought or _speaks_of_exporter(services[name], programs, paths, _DEEPEST))
     }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(_view, sorted(names)))
@@ -69,8 +70,7 @@ def look_at_units(
         tuple(
             _seen(host, replace(view, log=log_of(host, view)), processes)
             for view in views
-            # Of one that is deleted only the manager still knows.
-            if not view.fragment or os.path.lexists(host.path(view.fragment))
+            if view.fragment and os.path.lexists(host.path(view.fragment))  # else it is deleted
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
