@@ -247,7 +247,7 @@ def test_what_to_do_with_an_embedded_exporter_is_asked_only_where_there_is_one(
     installed.write(unit, EMBEDDED_UNIT)
     with questions(installed, "readline") as screen:
         screen.answer("What should happen to it?", f"3{ENTER}")
-        assert "installed: nvidia-dcgm-exporter.service" in screen.all_said
+        assert "installed here: nvidia-dcgm-exporter.service" in screen.all_said
         screen.wait_for("Address to serve the metrics on:")
     installed.write(f"/etc/systemd/system/{Path(unit).name}.d/mine.conf", REMOTE)
     with questions(installed, "readline") as screen:
