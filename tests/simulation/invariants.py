@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.e2e.pages import Page as ParsedPage
 from tests.simulation import leaks, openmetrics
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # supervisor.py: how long a cycle may take, and how often that is looked at.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
 STALLED = ("no value of any GPU", "samples nothing")  # losses.py
-RECUT_SEEN_AFTER = 20.0 + 2.0  # discovery.py, and a cycle
 SLACK = 1.5  # the pause between two looks of this suite
 YIELD = 3.0  # world.py: how long another thread may come before a publication
 
@@ -45,10 +44,8 @@ class Invariants:
     _seen_gpus: set[str] = field(default_factory=set)
     _profiling: set[tuple[str, str, str]] = field(default_factory=set)
     _undisturbed: object = None
-    _instances: frozenset[tuple[int, int]] = frozenset()
+    _instances: dict[tuple[int, int], object] = field(default_factory=dict)
     """What was on the last page and on the machine, by GPU and NVML's number."""
-    _cut: tuple[Any, ...] | None = None
-    _cut_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -229,26 +226,22 @@ class Invariants:
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
         """A refused call is no absence: an instance that is there and was shown is shown."""
-        host, now = self.world.engine.host, self.world.clocks.true()
-        cut = tuple(one for cut in host.machine.instances.values() for one in cut) if host else ()
-        if self._cut is not None and cut != self._cut:
-            self._cut_at = now
-        self._cut = cut
-        is_known = now - self._cut_at > RECUT_SEEN_AFTER
+        host = self.world.engine.host
         told = any("would not watch" in note for note in page.health.notes)
-        excused = not is_known or told or self.world.troubles.spoils_values()
-        if excused or not page.health.healthy:
-            self._instances = frozenset()
+        if host is None or not page.health.healthy or told or self.world.troubles.spoils_values():
+            self._instances = {}
             return
-        there = {(one.gpu, one.nvml_id) for one in cut}
+        there = {(i.gpu, i.nvml_id): i for cut in host.machine.instances.values() for i in cut}
         shown = {
             (int(sample.labels["gpu"]), int(sample.labels["GPU_I_ID"]))
             for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
             if "GPU_I_ID" in sample.labels
         }
-        missing = (self._instances & there) - shown
+        # One that is cut anew as it was before is another one, which nobody watches yet.
+        stayed = {key for key, known in self._instances.items() if there.get(key) is known}
+        missing = stayed - shown
         assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
-        self._instances = frozenset(there & shown)
+        self._instances = {key: found for key, found in there.items() if key in shown}
 
     def _nothing_was_sampled(self) -> None:
         """Who says that there are no current values is right."""
