@@ -19,6 +19,9 @@ LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank once the driver has lost th
 
 # Read on every GPU in scope, whatever the counters say.
 LIFE_SIGN_FIELDS = (LIFE_SIGN_FIELD, DRIVER_VERSION_FIELD)
+# Fields whose last value stands however old it is, since its time is that of an event: XIDs
+# (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
+EVENT_FIELDS = frozenset({6, 230, 782, 783, 856, 857})
 
 XID_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE, EntityKind.COMPUTE_INSTANCE)
 GPU_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE)

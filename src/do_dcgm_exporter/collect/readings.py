@@ -7,15 +7,12 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.collect.plan import EVENT_FIELDS
 from do_dcgm_exporter.collect.sample_ages import SampleAges
 from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.fields import field_by_id
-
-# Fields whose last value stands however old it is, since its time is that of an event: XIDs
-# (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
-_EVENT_FIELDS = frozenset({6, 230, 782, 783, 856, 857})
 
 # The highest value of each utilization: percentages, and the ratios that DCGM 4.7 has beside
 # them. An engine has reported 4294967295 (observed).
@@ -100,7 +97,7 @@ class Readings:
         self.dropped[reason] += 1
 
     def _max_age(self, field_id: int) -> float:
-        if field_id in _EVENT_FIELDS:
+        if field_id in EVENT_FIELDS:
             return math.inf
         if field_id in _SLOW_FIELDS:
             return max(self.stale_after, _SLOW_FIELDS_AGE)
@@ -110,7 +107,7 @@ class Readings:
 def _is_sampled_on_entities(field_id: int) -> bool:
     """Return whether a value shows that its entity is sampled: events and the host's are not."""
     field = field_by_id(field_id)
-    apart = field_id in _EVENT_FIELDS or field_id in _SLOW_FIELDS
+    apart = field_id in EVENT_FIELDS or field_id in _SLOW_FIELDS
     return field is not None and not field.is_global and not apart
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from do_dcgm_exporter.collect.plan import LIFE_SIGN_FIELDS, XID_FIELD
+from do_dcgm_exporter.collect.plan import EVENT_FIELDS, LIFE_SIGN_FIELDS
 from do_dcgm_exporter.dcgm.decoding import RawValue
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.errors import ReturnCode
@@ -24,9 +24,8 @@ SILENT_SINCE = (4, 4)
 _HOPELESS_AFTER = 30.0
 _READ_AGAIN_AFTER = 300.0
 
-# Events and losses must be noticed at once: 6 is binding and unbinding, 782 to 857 are
-# SXIDs.
-_ALWAYS_READ = {XID_FIELD, 6, 782, 783, 856, 857, *LIFE_SIGN_FIELDS}
+# Events and losses must be noticed at once.
+_ALWAYS_READ = {*EVENT_FIELDS, *LIFE_SIGN_FIELDS}
 
 Key = tuple[Entity, int]
 
