@@ -7,7 +7,7 @@ program's own, so that a quarter of an hour passes in a second.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from tests.builders import Bench, Clock, configuration
@@ -46,6 +46,7 @@ class Droplet:
     configured: Configuration
     clock: Clock = field(default_factory=TickingClock)
     statistics: ForwardStatistics = field(default_factory=ForwardStatistics)
+    at_close: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         calls = CallCount()
@@ -59,6 +60,7 @@ class Droplet:
             calls,
             clock=self.clock,
             wall_clock=self.unix_time,
+            boot_clock=self.clock,
         )
         self.agent._bindings = self.bench.bindings
         self.page = StatusPage(
@@ -82,11 +84,15 @@ class Droplet:
         """Read once, now."""
         self.agent.cycle()
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the engine and for the exporter, which reads nothing meanwhile."""
+        self.bench.pass_time(seconds)
+        self.clock.now += seconds
+
     def run(self, seconds: float, *, scraped_by: str = "Prometheus/2.53.0") -> None:
         """Let time pass, reading, being scraped and forwarding at the interval."""
         for _ in range(round(seconds / _INTERVAL)):
-            self.bench.pass_time(_INTERVAL)
-            self.clock.now += _INTERVAL
+            self.pass_time(_INTERVAL)
             self.cycle()
             self.scrapes.note(scraped_by)
             if self.settings.forward and not self.statistics.complaint:
@@ -140,6 +146,7 @@ class Droplet:
 
     def close(self) -> None:
         """End it, and its engine."""
+        self.at_close.close()
         self.agent._close_session()
         self.bench.close()
 
@@ -178,7 +185,7 @@ def droplet(
     try:
         made.cycle()
         for _ in range(3):
-            bench.pass_time(1.0)
+            made.pass_time(1.0)
             made.cycle()
         yield made
     finally:

@@ -35,7 +35,7 @@ def test_all_else_is_there_to_be_read() -> None:
     with SCENES["much"].played() as droplet, droplet.serving() as url:
         text = as_text(url)
     for line in (
-        r"✓ GPU 0 +\d+ % +[\d.]+ / 79.6 GiB +\d+ / 89 °C +\d+ / 700 W .* 18 up",
+        r"✓ GPU 0 +\d+ % +[\d.]+ / 79.6 GiB +\d+ / 90 °C +\d+ / 700 W .* 18 up",
         r"✗ GPU 3 +lost to the driver",
         r"! GPU 6 .* power limit, too hot +18 up",
         rf"79 +GPU 3 +{xid_text(79)} +2\S+ \S+ UTC, 1 minute ago",

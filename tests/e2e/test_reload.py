@@ -257,10 +257,10 @@ def test_label_counters_move_to_an_info_series_and_back_with_a_reload(stage: Sta
     wait_until(lambda: exporter.page().label_values(info, driver) == {"999.9"}, "a new driver")
     assert exporter.page().samples(temperature, gpu="0")[0].labels == shown
     exporter.reload(label_fields_as_info="false")
+    wait_until(lambda: not exporter.has(info), "no info series any more")
     wait_until(
         lambda: exporter.page().label_values(temperature, driver) == {"999.9"}, "the label again"
     )
-    wait_until(lambda: not exporter.has(info), "no info series any more")
 
 
 def test_forwarding_is_turned_on_and_off_by_a_reload(shared: Exporter, endpoint: Endpoint) -> None:
