@@ -212,7 +212,7 @@ def command_reset(host: Host) -> None:
     host.machine.restore()
     host.hardware.forget()
     host.xids.reset()
-    host.cache.forget_events()
+    host.cache.events.clear()
     host.cache.forget_missing()
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dcgm_simulator import skew, topology
+from dcgm_simulator import skew
 from dcgm_simulator.answers import Hardware
 from dcgm_simulator.cache import Cache
-from dcgm_simulator.codes import EntityGroup, Status, StatusError, sentinel
+from dcgm_simulator.codes import EntityGroup, Status, StatusError
+from dcgm_simulator.discovery import Discovery
 from dcgm_simulator.engine_log import EngineLog
 from dcgm_simulator.faults import Faults
 from dcgm_simulator.fields import Field
@@ -27,11 +28,6 @@ LATEST_HEAD = struct.Struct("<IHH")
 """flags, number of entities, number of fields."""
 LIVE_DATA = 1
 """DCGM_FV_FLAG_LIVE_DATA: ask the hardware, not the cache."""
-MAX_DEVICES = 32
-ONLY_SUPPORTED = 1
-"""DCGM_GEGE_FLAG_ONLY_SUPPORTED."""
-STATUS_UNKNOWN, STATUS_OK, STATUS_LOST = 0, 1, 4
-"""DcgmEntityStatus_t."""
 
 
 def now_in_microseconds() -> int:
@@ -43,13 +39,6 @@ def standing_clock() -> Callable[[], int]:
     """Return a clock that stands still at this moment."""
     moment = now_in_microseconds()
     return lambda: moment
-
-
-class EngineDies(Exception):
-    """Raised where a call brings the engine down.
-
-    Asked for CPUs, 3.3.9 does not check that there is a /sys/class/hwmon (observed).
-    """
 
 
 @dataclass
@@ -92,6 +81,7 @@ class Host:
         self.cache = Cache(self.machine, self.hardware, self.faults, self.log)
         self.xids = Xids(self.cache)
         self.registry = Registry(self.machine, self.faults, self.clock)
+        self.discovery = Discovery(self.machine, self.faults, self.log, self.clock)
 
     def clock(self) -> int:
         """Return the time as samples are stamped, in µs."""
@@ -128,7 +118,7 @@ class Host:
         """
         connection = self.connections[number]
         self.calls[function.name.lower()] += 1
-        self.cache.settle(self.clock())
+        self.cache.events.settle(self.clock())
         refused = self.faults.refused.get(function.name.lower())
         refused = refused or skew.refusal(function, connection.client, self.behaviour)
         if refused is not None:
@@ -171,7 +161,6 @@ class Host:
             for entity in self.registry.group(group).entities
             for field in known
             for record in self.cache.history(entity, field, since, now)
-            or [self.cache.no_data(entity, field)]
         ]
         return struct.pack("<q", now + 1) + join_records(records)
 
@@ -249,72 +238,6 @@ class Host:
         ]
         return [max((incident["health"] for incident in found), default=0), found]
 
-    # --- machine -------------------------------------------------------------------------
-
-    def entities(self, asked: list[int]) -> list[int]:
-        """Return the ids of all entities of a kind; flag 1 leaves out what is not supported."""
-        kind, flags = asked
-        found = self._entities_of_kind(kind)
-        if flags & ONLY_SUPPORTED:
-            found = [number for number in found if not self._is_noticed_lost(Entity(kind, number))]
-        return found
-
-    def _entities_of_kind(self, kind: int) -> list[int]:
-        by_module = kind in (EntityGroup.CPU, EntityGroup.CPU_CORE)
-        if by_module and self.faults.lacks_hwmon and self.behaviour.major < 4:
-            raise EngineDies
-        try:
-            return self.machine.entities(kind)
-        except StatusError:
-            self.log.entities_refused(by_module)
-            raise
-
-    def _is_noticed_lost(self, entity: Entity) -> bool:
-        gpu = self.machine.gpu_of(entity)
-        noticed = self.faults.noticed_lost_since(gpu, self.clock()) is not None
-        return noticed and self.behaviour.notices_lost_gpus
-
-    def gpu_status(self, gpu: int) -> int:
-        """Return the DcgmEntityStatus_t of a GPU; 4.2.3 finds a lost one well (recorded)."""
-        if gpu not in self.machine.gpus():
-            return STATUS_UNKNOWN
-        return STATUS_LOST if self._is_noticed_lost(Entity(EntityGroup.GPU, gpu)) else STATUS_OK
-
-    def devices(self) -> list[int]:
-        """Return all GPU ids, of which an engine reports no more than 32."""
-        return self.machine.entities(EntityGroup.GPU)[:MAX_DEVICES]
-
-    def supported_devices(self) -> list[int]:
-        """Return the ids of the GPUs that the engine has not noticed to be lost."""
-        return self.entities([EntityGroup.GPU, ONLY_SUPPORTED])[:MAX_DEVICES]
-
-    def attributes(self, gpu: int) -> dict[str, Any]:
-        """Return what dcgmGetDeviceAttributes tells; of a lost GPU nothing (recorded)."""
-        attributes = self.machine.attributes(gpu)
-        if self.faults.lost_since(gpu, self.clock()) is None:
-            return attributes
-        unknown = dict.fromkeys(("uuid", "pciBusId", "deviceName"), sentinel("s"))
-        return attributes | {"identifiers": attributes["identifiers"] | unknown}
-
-    def profiling_groups(self, gpu: int) -> list[dict[str, Any]]:
-        """Return the profiling metric groups of a GPU.
-
-        Raises StatusError -33 without the profiling module, and for a lost GPU where the
-        driver is asked each time whether it has GPM (tried on 4.2.3).
-        """
-        is_lost = self.faults.lost_since(gpu, self.clock()) is not None
-        if is_lost and self.behaviour.freezes_profiling_of_lost_gpu:
-            raise StatusError(Status.MODULE_NOT_LOADED)
-        return topology.profiling_groups(self.machine, gpu)
-
-    def nvlink_status(self) -> dict[str, Any]:
-        """Return the state of every link; those of a lost GPU are not supported (recorded)."""
-        states = topology.nvlink_status(self.machine)
-        for row in states["gpus"]:
-            if self.faults.lost_since(row[0], self.clock()) is not None:
-                row[1] = [0] * len(row[1])
-        return states
-
     def version_info(self) -> str:
         """Return the engine's build information, as dcgmVersionInfo words it."""
         return build_information(self.behaviour.version, self.machine.architecture)
@@ -327,14 +250,14 @@ _PACKED: dict[Function, Callable[[Host, bytes], bytes]] = {
 }
 _PLAIN: dict[Function, Callable[[Host], Any]] = {
     Function.UPDATE_ALL_FIELDS: Host.update_all_fields,
-    Function.GET_ALL_DEVICES: Host.devices,
-    Function.GET_ALL_SUPPORTED_DEVICES: Host.supported_devices,
-    Function.GET_GPU_INSTANCE_HIERARCHY: lambda host: topology.hierarchy(host.machine),
-    Function.GET_NVLINK_LINK_STATUS: Host.nvlink_status,
-    Function.GET_NVLINK_P2P_STATUS: lambda host: topology.p2p_status(host.machine),
-    Function.GET_CPU_HIERARCHY: lambda host: topology.cpu_hierarchy(host.machine),
-    Function.GET_CPU_HIERARCHY_V2: lambda host: topology.cpu_hierarchy(host.machine),
-    Function.MODULE_GET_STATUSES: lambda host: topology.module_statuses(host.machine),
+    Function.GET_ALL_DEVICES: lambda host: host.discovery.devices(),
+    Function.GET_ALL_SUPPORTED_DEVICES: lambda host: host.discovery.supported_devices(),
+    Function.GET_GPU_INSTANCE_HIERARCHY: lambda host: host.discovery.hierarchy(),
+    Function.GET_NVLINK_LINK_STATUS: lambda host: host.discovery.nvlink_status(),
+    Function.GET_NVLINK_P2P_STATUS: lambda host: host.discovery.p2p_status(),
+    Function.GET_CPU_HIERARCHY: lambda host: host.discovery.cpu_hierarchy(),
+    Function.GET_CPU_HIERARCHY_V2: lambda host: host.discovery.cpu_hierarchy(),
+    Function.MODULE_GET_STATUSES: lambda host: host.discovery.module_statuses(),
     Function.HOSTENGINE_VERSION_INFO: Host.version_info,
     Function.GROUP_GET_ALL_IDS: lambda host: host.registry.group_ids(),
     Function.FIELD_GROUP_GET_ALL: lambda host: host.registry.all_field_groups(),
@@ -350,13 +273,15 @@ _ASKING: dict[Function, Callable[[Host, Any], Any]] = {
     Function.GROUP_GET_INFO: lambda host, asked: host.registry.group_info(asked),
     Function.FIELD_GROUP_DESTROY: lambda host, asked: host.registry.destroy_field_group(asked),
     Function.FIELD_GROUP_GET_INFO: lambda host, asked: host.registry.field_group_info(asked),
-    Function.GET_DEVICE_ATTRIBUTES: Host.attributes,
-    Function.GET_ENTITY_GROUP_ENTITIES: Host.entities,
-    Function.GET_GPU_STATUS: Host.gpu_status,
+    Function.GET_DEVICE_ATTRIBUTES: lambda host, asked: host.discovery.attributes(asked),
+    Function.GET_ENTITY_GROUP_ENTITIES: lambda host, asked: host.discovery.entities(*asked),
+    Function.GET_GPU_STATUS: lambda host, asked: host.discovery.gpu_status(asked),
     Function.HEALTH_SET: Host.health_set,
     Function.HEALTH_GET: lambda host, asked: host.registry.group(asked).health_systems,
     Function.HEALTH_CHECK: Host.health_check,
-    Function.PROF_GET_SUPPORTED_METRIC_GROUPS: Host.profiling_groups,
+    Function.PROF_GET_SUPPORTED_METRIC_GROUPS: lambda host, asked: host.discovery.profiling_groups(
+        asked
+    ),
 }
 _OWNING: dict[Function, Callable[[Host, Connection, Any], Any]] = {
     Function.WATCH_FIELDS: Host.watch_fields,

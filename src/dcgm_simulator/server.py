@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from dcgm_simulator.codes import Status, StatusError
 from dcgm_simulator.commands import carry_out
 from dcgm_simulator.control import ControlError
-from dcgm_simulator.host import EngineDies, Host
+from dcgm_simulator.discovery import EngineDies
+from dcgm_simulator.host import Host
 from dcgm_simulator.wire import (
     MAGIC,
     FrameReader,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dcgm_simulator.cache import Cache, Sample
+from dcgm_simulator.cache import Cache
 from dcgm_simulator.fields import XID
 from dcgm_simulator.machine import Entity
+from dcgm_simulator.sampler import Sample
 from dcgm_simulator.series import SECOND
 
 TWICE = frozenset({79, 119, 120})
@@ -33,5 +34,5 @@ class Xids:
         times = [first, first + LOG_DELAY] if code in TWICE else [first]
         field = self._cache.fields()[XID]
         for time in times:
-            self._cache.expect_event(entity, field, Sample(time, code))
+            self._cache.events.expect(entity, field, Sample(time, code))
         return times

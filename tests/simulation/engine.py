@@ -14,8 +14,9 @@ from tests.simulation.scheduler import Scheduler, Task
 
 from dcgm_simulator.client import CALL_TIMEOUT, Address
 from dcgm_simulator.codes import Status, StatusError
+from dcgm_simulator.discovery import EngineDies
 from dcgm_simulator.fields import XID
-from dcgm_simulator.host import EngineDies, Host
+from dcgm_simulator.host import Host
 from dcgm_simulator.machine import LAYOUTS, Layout
 from dcgm_simulator.wire import RECORD_SIZE, Function, unpack_json
 

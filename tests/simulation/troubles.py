@@ -407,7 +407,7 @@ def _set_back(host: Host, microseconds: int) -> None:
             segment.start += microseconds
             segment.due = None
             segment.end += microseconds if segment.end != NEVER else 0
-    for entity in host.cache.gpm.values():
+    for entity in host.cache.sampler.gpm.values():
         entity.shift(microseconds)
     faults = host.faults
     for spans in (*faults.lost.values(), *faults.overrides.values()):

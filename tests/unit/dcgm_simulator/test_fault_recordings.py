@@ -72,13 +72,13 @@ def look(host: Host, step: dict[str, Any]) -> Played:
     identities = {
         gpu: told({name: own[name] for name in step[f"identity of GPU {gpu}"]})
         for gpu in (LOST, OTHER)
-        if (own := host.attributes(gpu)["identifiers"])
+        if (own := host.discovery.attributes(gpu)["identifiers"])
     }
-    links = dict(host.nvlink_status()["gpus"])
+    links = dict(host.discovery.nvlink_status()["gpus"])
     return Played(
-        host.devices(),
-        host.supported_devices(),
-        {str(gpu): host.gpu_status(gpu) for gpu in host.devices()},
+        host.discovery.devices(),
+        host.discovery.supported_devices(),
+        {str(gpu): host.discovery.gpu_status(gpu) for gpu in host.discovery.devices()},
         identities,
         any(links[LOST]),
         simulated_kinds(host, of_both(recorded_kinds(step))),
@@ -104,7 +104,7 @@ def played(version: str) -> dict[str, Played]:
             host.faults.lose(LOST, moment - SECOND // 2)
         elif what.startswith("GPU 3 answers"):
             host.faults.restore(LOST, moment)
-        host.cache.settle(clock.now)
+        host.cache.events.settle(clock.now)
         found[what] = look(host, step)
     return found
 
@@ -139,7 +139,7 @@ def test_a_lost_gpu_may_be_grouped_only_where_it_was_recorded(version: str) -> N
     clock.now += 2 * SECOND
     group = host.registry.create_group(1, 1, "g")
     refused = {}
-    for gpu in host.devices():
+    for gpu in host.discovery.devices():
         try:
             host.registry.add_entity(group, Entity(EntityGroup.GPU, gpu))
         except StatusError as error:

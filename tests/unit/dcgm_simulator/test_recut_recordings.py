@@ -46,7 +46,7 @@ def entities_of(host: Host) -> dict[str, Any]:
     for name in KINDS:
         for flags in (0, 1):
             try:
-                found[f"{name} flags {flags}"] = host.entities([EntityGroup[name], flags])
+                found[f"{name} flags {flags}"] = host.discovery.entities(EntityGroup[name], flags)
             except StatusError as error:
                 found[f"{name} flags {flags}"] = int(error.status)
     return found
@@ -58,7 +58,7 @@ def look(host: Host, step: dict[str, Any]) -> Played:
     return Played(
         entities_of(host),
         [(entity, parent, info[-1]) for entity, parent, info in hierarchy(host.machine)],
-        [any(states) for _, states in host.nvlink_status()["gpus"]],
+        [any(states) for _, states in host.discovery.nvlink_status()["gpus"]],
         simulated_kinds(host, there),
     )
 
@@ -88,7 +88,7 @@ def played(version: str) -> list[Played]:
             host.cache.forget_missing()
         elif number == WATCHED:
             watch_all(host, recorded_kinds(step), moment)
-        host.cache.settle(clock.now)
+        host.cache.events.settle(clock.now)
         found.append(look(host, step))
     return found
 
