@@ -9,12 +9,44 @@ import random
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.simulation import engine_troubles, gpu_troubles, other_troubles
 from tests.simulation.engine import CallFault
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.tampering import CALL_STATUSES, CHANGES, tamper
-from tests.simulation.troubles import ALL_TROUBLES, Trouble, Troubles
+from tests.simulation.troubles import Trouble, Troubles
 
 from dcgm_simulator.wire import Function
+
+ALL_TROUBLES: tuple[Trouble, ...] = (
+    engine_troubles.kill,
+    engine_troubles.kill,
+    engine_troubles.drop,
+    engine_troubles.hang,
+    engine_troubles.refuse,
+    engine_troubles.slow,
+    engine_troubles.flake,
+    engine_troubles.refuse_one,
+    engine_troubles.slow_one,
+    engine_troubles.garble,
+    other_troubles.lose_bindings,
+    gpu_troubles.cut,
+    gpu_troubles.lose,
+    gpu_troubles.xid,
+    gpu_troubles.xid,
+    gpu_troubles.kill_driver,
+    gpu_troubles.spoil,
+    engine_troubles.freeze,
+    engine_troubles.stall,
+    gpu_troubles.profiling,
+    other_troubles.other_client,
+    other_troubles.other_client,
+    gpu_troubles.health,
+    other_troubles.step,
+    other_troubles.suspend,
+    other_troubles.reconfigure,
+    other_troubles.change_endpoint,
+)
+"""Those listed twice come twice as often."""
 
 
 @dataclass
@@ -37,7 +69,7 @@ class Nemesis:
     def plan(self, duration: float) -> None:
         """Draw what will happen in ``duration`` seconds."""
         draw = self.generator
-        kinds = [kind for kind in ALL_TROUBLES if draw.random() < 0.5] or [Troubles.kill]
+        kinds = [kind for kind in ALL_TROUBLES if draw.random() < 0.5] or [engine_troubles.kill]
         for _ in range(draw.randrange(1, 14)):
             kind = draw.choice(kinds)
             if draw.random() < 0.4:

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import urllib3.util.connection
-from tests.builders import counter_set, settings, simulated_bindings
+from tests.builders import simulated_bindings
 from tests.simulation.clocks import Clocks
+from tests.simulation.configurations import draw_configuration
 from tests.simulation.endpoint import Endpoint
 from tests.simulation.engine import CallFault, Engine
 from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
-from tests.simulation.scheduler import Ended, Scheduler, threading_of
+from tests.simulation.rooms import installed
+from tests.simulation.scheduler import Ended, Scheduler
 from tests.simulation.troubles import XID_CODES, Troubles
 
 from dcgm_simulator.codes import EntityGroup
 from dcgm_simulator.machine import Entity, Layout
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
-from do_dcgm_exporter.config.counters import CounterSet
-from do_dcgm_exporter.config.settings import Configuration, Settings
-from do_dcgm_exporter.dcgm import side_call
-from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
+from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.errors import ConfigurationError
-from do_dcgm_exporter.forward import endpoint as forward_attempt
-from do_dcgm_exporter.forward import forwarder
-from do_dcgm_exporter.page import own_metrics as telemetry
-from do_dcgm_exporter.page import publisher
-from do_dcgm_exporter.page.publication import Page, Publication
-from do_dcgm_exporter.service import agent, service, supervisor
-
-TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
-PROFILING = "DCGM_FI_PROF_SM_ACTIVE, gauge, x"
-CHOSEN = (
-    PROFILING,
-    "DCGM_FI_DRIVER_VERSION, label, x",
-    "DCGM_FI_DEV_UUID, label, x",
-    "DCGM_FI_DEV_POWER_USAGE, gauge, x",
-    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, counter, x",
-    "DCGM_FI_DEV_FB_USED, gauge, x",
-    "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL, gauge, x",
-    "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS, gauge, x",
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE, gauge, x",
-    "DCGM_FI_DEV_XID_ERRORS, gauge, x",
-    "DCGM_EXP_XID_ERRORS_COUNT, gauge, x",
-    "DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS, gauge, x",
-    "DCGM_EXP_CLOCK_EVENTS_COUNT, gauge, x",
-    "DCGM_EXP_CLOCK_EVENTS_TOTAL, counter, x",
-    "DCGM_EXP_GPU_HEALTH_STATUS, gauge, x",
-    "DCGM_EXP_P2P_STATUS, gauge, x",
-    "DCGM_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP_NS, counter, x",
-)
-ALWAYS = (TEMPERATURE, "DCGM_EXP_XID_ERRORS_TOTAL, counter, x")
-"""What every configuration has."""
+from do_dcgm_exporter.service import service
 
 
 @dataclass
@@ -72,27 +36,6 @@ class Outcome:
     seed: int
     failure: str
     trace: list[str]
-
-
-class _Server:
-    """Stands where the web server does; what it would serve is looked at directly."""
-
-    port = 9401
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-    def secure(self, security: object) -> None:
-        pass
-
-    def is_alive(self, within: float) -> bool:
-        return within > 0
 
 
 @dataclass
@@ -142,106 +85,10 @@ class World:
         self.configuration = self._read_good()
         self._reloads: list[bool] = []
 
-    # What the rooms stand on
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Give the rooms this run's clocks, threads, wires and sockets."""
-        clocks = {"clock": self.clocks.monotonic, "wall_clock": self.clocks.wall}
-        threads = threading_of(self.scheduler)
-        library = self.bindings.structs._LIBRARY
-        forwarders = partial(
-            forwarder.Forwarder,
-            clock=self.clocks.monotonic,
-            unix_time=self.clocks.wall,
-            jitter=self.generator.uniform,
-        )
-        with ExitStack() as stack:
-            put = lambda room, **names: stack.enter_context(  # noqa: E731
-                mock.patch.multiple(room, **names)
-            )
-            for room in (agent, supervisor, forwarder, side_call):
-                put(room, threading=threads)
-            put(forward_attempt, threading=threads, boot_time=self.clocks.true)
-            put(urllib3.util.connection, socket=self.endpoint.sockets())
-            put(agent, load_bindings=self._load_bindings, random=self.generator)
-            put(library, dial=self.engine.dial, _connections={}, _initialized=True)
-            put(
-                service,
-                Agent=partial(self._agent_class(), **clocks, boot_clock=self.clocks.true),
-                Publisher=partial(self._publisher_class(), **clocks, boot_clock=self.clocks.true),
-                Supervisor=partial(supervisor.Supervisor, clock=self.clocks.monotonic),
-                Forwarder=forwarders,
-                MetricsServer=_Server,
-                set_up_logging=lambda _: None,
-            )
-            put(publisher, Publication=self._publication_class())
-            put(telemetry, ProcessCollector=lambda registry: None)  # of this one's process
-            watcher = _LogWatcher(self.invariants)
-            log = logging.getLogger("do_dcgm_exporter")
-            propagates, log.propagate = log.propagate, False
-            log.addHandler(watcher)
-            try:
-                yield
-            finally:
-                log.removeHandler(watcher)
-                log.propagate = propagates
-                library._connections.clear()
-
-    def _load_bindings(self, _directory: Path | None) -> Bindings:
-        if not self.troubles.has_bindings:
-            raise BindingsError("there are no bindings: install datacenter-gpu-manager-4-core")
-        return self.bindings
-
-    def _agent_class(world) -> type[agent.Agent]:  # noqa: N805
-        class ObservedAgent(agent.Agent):
-            def cycle(self) -> float:
-                world.slept_before = world.clocks.slept
-                world.cycle_began_at = world.clocks.true()
-                pause = super().cycle()
-                world.hold(world.invariants.after_cycle, self)
-                return pause
-
-            def _read(self) -> Any:
-                result = super()._read()
-                world.ledger.confirm()
-                return result
-
-        return ObservedAgent
-
     @property
     def slept_in_cycle(self) -> float:
         """How long the machine has slept since the cycle began."""
         return self.clocks.slept - self.slept_before
-
-    def _publisher_class(world) -> type[publisher.Publisher]:  # noqa: N805
-        """Other threads may run right before anything is published."""
-
-        def yielding(method: Callable[..., Any]) -> Callable[..., Any]:
-            def call(self: Any, *arguments: Any) -> Any:
-                if not world.troubles.is_over and world.generator.random() < 0.1:
-                    world.troubles.calm_since = None
-                    world.scheduler.sleep(world.generator.choice((0.0, 0.0, 1.0, 3.0)))
-                return method(self, *arguments)
-
-            return call
-
-        class YieldingPublisher(publisher.Publisher):
-            begin_cycle = yielding(publisher.Publisher.begin_cycle)
-            publish_result = yielding(publisher.Publisher.publish_result)
-            publish_outage = yielding(publisher.Publisher.publish_outage)
-
-        return YieldingPublisher
-
-    def _publication_class(world) -> type[Publication]:  # noqa: N805
-        class ObservedPublication(Publication):
-            def publish(self, page: Page) -> None:
-                super().publish(page)
-                world.hold(world.invariants.published, page)
-
-        return ObservedPublication
-
-    # What happens
 
     def _fault_at(self, function: Function) -> CallFault | None:
         return self.nemesis.fault_at(function)
@@ -263,7 +110,7 @@ class World:
         """Run it to its end."""
         failure = ""
         descriptors = len(os.listdir("/proc/self/fd"))
-        with self.installed():
+        with installed(self):
             try:
                 self._drive()
             except Ended:
@@ -342,43 +189,14 @@ class World:
         self.invariants.reloaded(good)
 
     def _read_good(self) -> Configuration:
-        return Configuration(self._drawn_settings(), self._drawn_counters())
+        return draw_configuration(self.generator, self.interval)
 
     def _read_bad(self) -> Configuration:
         raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")
 
-    def _drawn_settings(self) -> Settings:
-        draw = self.generator
-        return settings(
-            collect_interval=self.interval,
-            stale_after=3 * self.interval,
-            xid_zero_fill=draw.random() < 0.8,
-            show_hostname=False,
-            forward=draw.random() < 0.5,
-            forward_url="http://localhost:9/v1/gpu_metrics",
-            forward_interval=draw.choice((5.0, 20.0)),
-            forward_timeout=draw.choice((1.0, 5.0)),
-            log_level="debug",
-        )
-
-    def _drawn_counters(self) -> CounterSet:
-        chosen = [line for line in CHOSEN if self.generator.random() < 0.5]
-        return counter_set(*ALWAYS, *chosen)
-
     def _posted(self, body: bytes, behaviour: str) -> None:
         self.tell(f"{len(body)} bytes are posted, endpoint: {behaviour}")
         self.hold(self.invariants.posted, body)
-
-
-class _LogWatcher(logging.Handler):
-    """Shows the invariants what is logged."""
-
-    def __init__(self, invariants: Invariants) -> None:
-        super().__init__()
-        self._invariants = invariants
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._invariants.logged(record)
 
 
 def run(seed: int) -> Outcome:
