@@ -72,6 +72,12 @@ def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
+@pytest.fixture(scope="module")
+def single(shared_stage: Stage) -> SimulatedEngine:
+    """An engine with one GPU that all tests of a module share."""
+    return shared_stage.engine("h100x1")
+
+
 @pytest.fixture
 def engine(stage: Stage) -> SimulatedEngine:
     """An engine with one GPU."""

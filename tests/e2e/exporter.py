@@ -20,6 +20,7 @@ from tests.e2e.pages import Page
 from tests.waiting import PATIENCE, wait_until
 
 import dcgm_simulator
+from dcgm_simulator.process import SimulatedEngine
 
 ROOT = Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc" / "do-dcgm-exporter"
@@ -328,6 +329,12 @@ def run(
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def flags_for(engine: SimulatedEngine | str, **settings: object) -> list[str]:
+    """Return the flags of an exporter without a configuration file, reading from an engine."""
+    address = engine if isinstance(engine, str) else engine.address
+    return ["--config-file=/dev/null", *as_flags(settings_for(address, **settings))]
 
 
 def as_flags(settings: Mapping[str, Value]) -> list[str]:

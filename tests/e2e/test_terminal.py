@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Stage
-from tests.e2e.exporter import CHECK_CONFIG, COMMAND, as_flags, environment, run, settings_for
+from tests.e2e.exporter import CHECK_CONFIG, COMMAND, environment, flags_for, run
 
 from dcgm_simulator.process import SimulatedEngine
 
@@ -74,11 +74,6 @@ def on_terminal(
 @pytest.fixture(scope="module")
 def engine(shared_stage: Stage) -> SimulatedEngine:
     return shared_stage.engine("h100x8")
-
-
-def flags_for(engine: SimulatedEngine | str, **settings: object) -> list[str]:
-    address = engine if isinstance(engine, str) else engine.address
-    return ["--config-file=/dev/null", *as_flags(settings_for(address, **settings))]
 
 
 def test_once_begins_with_what_matters_and_has_every_family(engine: SimulatedEngine) -> None:

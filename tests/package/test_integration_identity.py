@@ -15,7 +15,8 @@ from tests.package.conftest import system_over
 from tests.package.exporter_kinds import KINDS, Fate, Kind, Left
 from tests.package.exporters import engine_of, finished, integrate
 from tests.package.layers import DEPENDENCIES, system_with
-from tests.package.strangers import STRANGERS, Stranger
+from tests.package.stranger import RAN, Stranger
+from tests.package.strangers import STRANGERS
 from tests.package.system import NAME, System
 from tests.package.test_removal import listing
 
@@ -120,10 +121,7 @@ def look(system: System, units: list[str]) -> Look:
         unit_files=system.systemctl("list-unit-files", "--no-legend", "--type=service,timer"),
         others=shown(system, units, RUNS),
         processes=lasting_processes(system),
-        noted={
-            path.name: path.read_text()
-            for path in (system.root / strangers.RAN.lstrip("/")).iterdir()
-        },
+        noted={path.name: path.read_text() for path in (system.root / RAN.lstrip("/")).iterdir()},
     )
 
 

@@ -1,16 +1,15 @@
-"""Set a session up: discover, plan, watch, and equip it with its collectors."""
+"""Set up a session: discover, plan, watch, and equip it with its collectors."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.identity import entity_labels
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import Losses
 from do_dcgm_exporter.collect.machine import Roster
 from do_dcgm_exporter.collect.plan import (
     GPU_KINDS,
@@ -23,7 +22,6 @@ from do_dcgm_exporter.collect.plan import (
     plan_fields,
 )
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
-from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.selection import Selection, select
 from do_dcgm_exporter.collect.session import Collector, Session, host_name
@@ -47,7 +45,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
-# All XIDs of the last ten minutes: with a number of samples, a burst would lose all but the last.
+# All XIDs of the last ten minutes. If samples were counted instead, a burst would lose some.
 _XID_RETENTION = Retention(KEPT_FOR, 0)
 
 
@@ -60,7 +58,7 @@ def open_session(
 ) -> Session:
     """Discover what ``engine`` has and watch what ``configuration`` asks for.
 
-    ``known_gpus`` are those of the session before, for what a lost GPU no longer tells.
+    ``known_gpus`` are those of the previous session: a lost GPU no longer reports its names.
     Raises EngineUnavailable.
     """
     settings = configuration.settings
@@ -77,43 +75,23 @@ def open_session(
     watcher = Watcher(engine)
     scope = _Scope(
         topology,
-        select(topology, configuration.settings),
+        select(topology, settings),
         configuration,
         stand_ins(fields_asked_for(configuration.counters), watcher.unknown_of),
         clock,
     )
-    life_signs = scope.watch_life_signs(watcher)
-    missed_gpus = scope.gpus_not_in(life_signs)
-    watches = [*life_signs, *scope.watch_fields(watcher)]
-    xids = XidReader(engine, scope.watch_xids(watcher))
-    profiling = scope.watch_profiling(engine, watcher)
-    engine.update()
-    if not xids.reads_history:
-        watches += xids.watches
-    return _session(
-        scope, discovery, inventory, watcher, watches, profiling, logs, missed_gpus, xids
-    )
+    return _session(scope, discovery, inventory, scope.begin(watcher), logs)
 
 
 def _session(
-    scope: _Scope,
-    discovery: Discovery,
-    inventory: Inventory,
-    watcher: Watcher,
-    watches: Sequence[Watch],
-    profiling: ProfilingWatch,
-    logs: EventLogs,
-    missed_gpus: frozenset[int],
-    xid_reader: XidReader,
+    scope: _Scope, discovery: Discovery, inventory: Inventory, begun: _Begun, logs: EventLogs
 ) -> Session:
     """Equip a session whose watches have begun with its collectors."""
-    engine, topology, configuration = watcher.engine, scope.topology, scope.configuration
+    topology, configuration, watcher = scope.topology, scope.configuration, begun.watcher
+    engine, gpus, clock = watcher.engine, scope.selection.gpus, scope.clock
     shown_name = host_name(configuration.settings)
     labels = _label_blocks(topology, configuration, shown_name)
-    xids = scope.xid_collector(engine, labels, logs, xid_reader)
-    missed = (gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
-    xids.look_back(entity for entity in missed if entity in watcher.missed)
-    gpus, clock = scope.selection.gpus, scope.clock
+    xids = scope.xid_collector(engine, labels, logs, begun)
     health = HealthCollector(engine, topology, labels, gpus, scope.interval, clock)
     return Session(
         engine=engine,
@@ -122,23 +100,20 @@ def _session(
         inventory=inventory,
         topology=topology,
         selection=scope.selection,
-        watches=tuple(watches),
+        watches=begun.watches,
         stand_ins=scope.stand_ins,
-        unknown_fields=frozenset(watcher.unknown),
         reader=BatchReader(engine, clock),
         valueless=Valueless(engine.versions.engine_release, clock),
-        profiling=profiling,
+        profiling=begun.profiling,
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
         ages=logs.ages,
-        collectors=scope.collectors(engine, labels, logs, profiling, xids, health),
+        collectors=scope.collectors(engine, labels, logs, begun.profiling, xids, health),
         xids=xids,
         health=health,
         nvlink=NvLinkCollector(engine, gpus, scope.interval, clock),
-        runner=CollectorRunner(),
         roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
-        missed_gpus=missed_gpus,
-        losses=Losses(),
+        missed_gpus=begun.missed_gpus,
         watcher=watcher,
         host_name=shown_name,
         opened_at=clock(),
@@ -147,10 +122,21 @@ def _session(
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
-    """What is asked for on which entities of one topology.
+class _Begun:
+    """The watches of a session, and the GPUs on which the engine refused the life signs."""
 
-    ``stand_ins`` are fields that the engine lacks, with those they are computed from.
+    watcher: Watcher
+    watches: tuple[Watch, ...]
+    xid_reader: XidReader
+    profiling: ProfilingWatch
+    missed_gpus: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The configuration, applied to one topology.
+
+    ``stand_ins`` maps fields that the engine lacks to those they are computed from.
     """
 
     topology: Topology
@@ -169,6 +155,18 @@ class _Scope:
             entities = of_kind(self.selection.entities, kind)
             if entities:
                 yield plan_fields(kind, self.configuration.counters, self.stand_ins), entities
+
+    def begin(self, watcher: Watcher) -> _Begun:
+        """Begin all watches."""
+        life_signs = self.watch_life_signs(watcher)
+        missed_gpus = self.gpus_not_in(life_signs)
+        watches = [*life_signs, *self.watch_fields(watcher)]
+        xid_reader = XidReader(watcher.engine, self.watch_xids(watcher))
+        profiling = self.watch_profiling(watcher)
+        watcher.engine.update()
+        if not xid_reader.reads_history:
+            watches += xid_reader.watches
+        return _Begun(watcher, tuple(watches), xid_reader, profiling, missed_gpus)
 
     def watch_life_signs(self, watcher: Watcher) -> list[Watch]:
         """Watch the life signs of the GPUs in scope."""
@@ -194,8 +192,8 @@ class _Scope:
         entities = [entity for kind in XID_KINDS for entity in self.of_gpus_in_scope(kind)]
         return watcher.watch(entities, [XID_FIELD], self.interval, _XID_RETENTION)
 
-    def watch_profiling(self, engine: HostEngine, watcher: Watcher) -> ProfilingWatch:
-        """Watch profiling fields where they are asked for and offered."""
+    def watch_profiling(self, watcher: Watcher) -> ProfilingWatch:
+        """Watch profiling fields where they are wanted and supported."""
         wanted = {
             entity: plan.profiling
             for plan, entities in self.plans()
@@ -203,13 +201,13 @@ class _Scope:
             for entity in entities
         }
         profiling = ProfilingWatch(
-            engine, watcher, self.topology, self.interval, wanted, self.clock
+            watcher.engine, watcher, self.topology, self.interval, wanted, self.clock
         )
         profiling.start()
         return profiling
 
     def of_gpus_in_scope(self, kind: EntityKind) -> tuple[Entity, ...]:
-        """All entities of one XID kind on the GPUs in scope, selected or not."""
+        """Return all entities of one XID kind on the GPUs in scope, selected or not."""
         in_scope = {gpu.id for gpu in self.selection.gpus}
         parts = (*self.topology.gpus, *self.topology.mig_parts)
         return tuple(
@@ -224,12 +222,16 @@ class _Scope:
         return tuple(e for e in self.selection.entities if e.kind in GPU_KINDS)
 
     def xid_collector(
-        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, reader: XidReader
+        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, begun: _Begun
     ) -> XidCollector:
-        """Make the follower of field 230, which shows every GPU in scope."""
+        """Make the collector of XIDs, which shows every GPU in scope."""
         shown = sorted({*self.on_gpus, *(gpu.entity for gpu in self.selection.gpus)})
         zero_fill = self.configuration.settings.xid_zero_fill
-        return XidCollector(engine, self.topology, labels, logs.xids, reader, shown, zero_fill)
+        reader = begun.xid_reader
+        xids = XidCollector(engine, self.topology, labels, logs.xids, reader, shown, zero_fill)
+        missed = (gpu.entity for gpu in self.topology.gpus if gpu.id in begun.missed_gpus)
+        xids.look_back(entity for entity in missed if entity in begun.watcher.missed)
+        return xids
 
     def collectors(
         self,
@@ -240,7 +242,7 @@ class _Scope:
         xids: XidCollector,
         health: HealthCollector,
     ) -> tuple[Collector, ...]:
-        """Make the collectors, each with the entities it is about."""
+        """Make the collectors, each for its entities."""
         topology, gpus = self.topology, self.selection.gpus
         carried = carriers(self.configuration.counters, self.selection.entities)
         collectors: tuple[Collector, ...] = (

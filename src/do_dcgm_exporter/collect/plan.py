@@ -1,7 +1,4 @@
-"""Which fields are read on which entities, from the counter set alone.
-
-Nothing here talks to an engine: given counters and entities, these are pure functions.
-"""
+"""Decide which fields to read on which entities: pure functions of the counter set."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank once the driver has lost th
 
 # Read on every GPU in scope, whatever the counters say.
 LIFE_SIGN_FIELDS = (LIFE_SIGN_FIELD, DRIVER_VERSION_FIELD)
-# Fields whose last value stands however old it is, since its time is that of an event: XIDs
-# (230), SXids (782, 783, 856, 857), and GPUs being bound and unbound (6).
+# Fields whose last value stays valid however old it is, since they are stamped with the time
+# of an event: XIDs (230), SXids (782, 783, 856, 857), GPUs being bound and unbound (6).
 EVENT_FIELDS = frozenset({6, 230, 782, 783, 856, 857})
 
 XID_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE, EntityKind.COMPUTE_INSTANCE)
@@ -28,8 +25,8 @@ GPU_KINDS = (EntityKind.GPU, EntityKind.GPU_INSTANCE)
 
 _CLOCK_SPECIALS = (Special.CLOCK_EVENTS_COUNT, Special.CLOCK_EVENTS_TOTAL)
 
-# The field levels that each kind answers for. A GPU also answers for what is measured on its
-# instances, and a CPU for what is measured on its cores.
+# The levels of the fields that each kind has. A GPU also has those measured on its instances,
+# and a CPU those measured on its cores.
 _LEVELS = {
     EntityKind.GPU: {EntityLevel.GPU, EntityLevel.GPU_I, EntityLevel.GPU_CI, EntityLevel.VGPU},
     EntityKind.SWITCH: {EntityLevel.SWITCH},
@@ -44,10 +41,10 @@ _NO_STAND_INS: Mapping[int, int] = {}
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """Fields to watch on every selected entity of one kind, kept apart by what can go wrong.
+    """The fields to watch on entities of one kind, separated by how they can fail.
 
     ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
-    whose GPU offers them. A label field is a text, and an empty text poisons a call.
+    whose GPU supports them. Labels are texts, and an empty text poisons a call.
     """
 
     kind: EntityKind
@@ -64,11 +61,11 @@ def fields_asked_for(counters: CounterSet) -> tuple[int, ...]:
 def plan_fields(
     kind: EntityKind, counters: CounterSet, stand_ins: Mapping[int, int] = _NO_STAND_INS
 ) -> FieldPlan:
-    """Plan the fields of entities of ``kind``, however many counters show each of them.
+    """Plan the fields of entities of ``kind``, each once, however many counters show it.
 
-    Field 230, and the life signs on GPUs, are left out: they are watched apart, and a
-    connection holds one watch per entity and field. ``stand_ins`` says which fields are
-    computed from which others, that are read in their place.
+    Field 230, and on GPUs the life signs, are left out: they are watched separately, and a
+    connection has one watch per entity and field. ``stand_ins`` maps fields to those that are
+    read in their place.
     """
     wanted = [c for c in counters.counters if c.field is not None and carries(kind, c)]
     apart = {XID_FIELD, *LIFE_SIGN_FIELDS} if kind is EntityKind.GPU else {XID_FIELD}
@@ -86,8 +83,8 @@ def plan_fields(
 def carries(kind: EntityKind, counter: Counter) -> bool:
     """Return whether ``counter`` has a value, or is a label, on entities of ``kind``.
 
-    A field of no level has one value for the machine: it labels every entity, but as a
-    series it is shown on GPUs only, instead of once for each of a hundred cores.
+    A field without a level has one value per machine. As a label it is on every entity, but
+    as a series only on GPUs, rather than on each of a hundred cores.
     """
     field: Field | None = counter.field
     if field is None:
@@ -95,13 +92,13 @@ def carries(kind: EntityKind, counter: Counter) -> bool:
     if field.level is EntityLevel.NONE:
         return kind in GPU_KINDS or counter.type is CounterType.LABEL
     if field.is_profiling and kind is EntityKind.GPU_INSTANCE:
-        # The engine logs an error at each sample of a whole GPU's counter on an instance.
+        # Sampled on an instance, a counter of the whole GPU is an error in the engine's log.
         return field.level is not EntityLevel.GPU
     return field.level in _LEVELS[kind]
 
 
 def counts_clock_events(counters: CounterSet) -> bool:
-    """Return whether field 112 is needed although it may not be asked for itself."""
+    """Return whether field 112 is needed to count clock events, even if no counter shows it."""
     return any(counter.special in _CLOCK_SPECIALS for counter in counters.counters)
 
 

@@ -1,4 +1,4 @@
-"""What one cycle read, judged and counted: the input of every collector."""
+"""The values that one cycle has read and judged: the input of every collector."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_valu
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.fields import field_by_id
 
-# The highest value of each utilization: percentages, and the ratios that DCGM 4.7 has beside
-# them. An engine has reported 4294967295 (observed).
+# The upper limit of each utilization: percentages, and the ratios that DCGM 4.7 has added.
+# An engine has reported 4294967295 (observed).
 _HIGHEST = {203: 100, 204: 100, 206: 100, 207: 100, 1613: 1, 1614: 1, 1615: 1, 1616: 1}
 
-# InfoROM fields 83 and 84 are refreshed every 30 s whatever is asked (observed).
+# InfoROM fields 83 and 84 are refreshed every 30 s, whatever the interval (observed).
 _SLOW_FIELDS = frozenset({83, 84})
 _SLOW_FIELDS_AGE = 90.0
 
@@ -27,10 +27,10 @@ _SLOW_FIELDS_AGE = 90.0
 class Readings:
     """The values of one cycle by entity and field.
 
-    ``now`` is Unix time in seconds, ``clock_now`` the same moment by the clock of sample ages,
-    by which each value was ``taken_at`` some time. ``stale_after`` is in seconds. ``dropped``
-    counts, by reason, what was planned and has no value; ``left_out`` says of a field that was
-    not read at all why.
+    ``now`` is Unix time in seconds, ``clock_now`` the same moment by the clock of sample ages;
+    ``taken_at`` is by the latter, too. ``stale_after`` is in seconds. ``dropped`` counts, by
+    reason, planned values that are missing. ``left_out`` has the reason for each field that was
+    not read at all.
     """
 
     now: float
@@ -48,7 +48,7 @@ class Readings:
         self.clock_now = self.ages.clock()
 
     def add(self, raws: Iterable[RawValue]) -> None:
-        """Judge ``raws`` and keep them."""
+        """Judge raw values and keep them."""
         for raw in raws:
             key = (raw.entity, raw.field_id)
             value = read_value(raw)
@@ -63,21 +63,21 @@ class Readings:
             self.values[key] = value
 
     def put_back(self, raw: RawValue, taken_at: float) -> bool:
-        """Let an earlier value be the one of this cycle, unless it is too old by now."""
+        """Use an earlier value in this cycle and return True, unless it has become too old."""
         if self.clock_now - taken_at > self._max_age(raw.field_id):
             return False
         self.values[raw.entity, raw.field_id] = read_value(raw)
         return True
 
     def get(self, entity: Entity, field_id: int) -> Reading:
-        """Return the value of a field on an entity, or why there is none."""
+        """Return the value of a field of an entity, or why there is none."""
         found = self.values.get((entity, field_id))
         if found is None:
             found = self._converted(entity, field_id)
         return self.left_out.get(field_id, Absence.NOT_WATCHED) if found is None else found
 
     def _converted(self, entity: Entity, field_id: int) -> Reading | None:
-        """Return the value computed from the other field of the same quantity, if that was read."""
+        """Return the value computed from the other field for the quantity, if that was read."""
         conversion = conversion_to(field_id)
         if conversion is None:
             return None
@@ -85,7 +85,7 @@ class Readings:
         return conversion.apply(found) if isinstance(found, int | float) else found
 
     def sampled_entities(self) -> frozenset[Entity]:
-        """Return the entities with a current number of a field that is sampled every interval."""
+        """Return the entities with a current number in a field that is sampled every interval."""
         return frozenset(
             entity
             for (entity, field_id), value in self.values.items()
@@ -105,7 +105,7 @@ class Readings:
 
 
 def _is_sampled_on_entities(field_id: int) -> bool:
-    """Return whether a value shows that its entity is sampled: events and the host's are not."""
+    """Return whether a value proves that its entity is sampled; events and global fields do not."""
     field = field_by_id(field_id)
     apart = field_id in EVENT_FIELDS or field_id in _SLOW_FIELDS
     return field is not None and not field.is_global and not apart

@@ -12,10 +12,11 @@ from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the user's device options mean on one topology.
+    """The device options, applied to one topology.
 
-    ``entities`` have their fields exported. ``gpus`` are the GPUs in scope, that is
-    selected or with a selected instance: they are asked for signs of life and XIDs.
+    The fields of ``entities`` are exported. ``gpus`` are the GPUs in scope, selected
+    themselves or through an instance: their life signs and XIDs are read. ``missing`` has a
+    sentence for each selected index that does not exist.
     """
 
     entities: tuple[Entity, ...]
@@ -58,7 +59,7 @@ def _selected_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[E
 def _selected_pairs(
     selection: DeviceSelection, wholes: list[Entity], parts: list[Entity]
 ) -> Iterator[Entity]:
-    """Switches and links, CPUs and cores: here FLEX means both."""
+    """Select among switches and links, or CPUs and cores, where FLEX means both."""
     if selection.mode is not SelectionMode.PARTS:
         yield from (entity for entity in wholes if _chosen(selection, entity.id))
     if selection.mode is not SelectionMode.WHOLE:
@@ -66,7 +67,7 @@ def _selected_pairs(
 
 
 def _missing_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[str]:
-    """Sentences about selected indexes that this machine does not have."""
+    """Yield a sentence for each selected index that this machine does not have."""
     known = {
         SelectionMode.WHOLE: ("GPU", {gpu.id for gpu in topology.gpus}),
         SelectionMode.PARTS: ("GPU instance", {part.id for part in topology.gpu_instances}),

@@ -1,9 +1,9 @@
-"""One connection at work: read what it watches, cycle after cycle.
+"""Read everything that one connection watches, cycle after cycle.
 
-A session is never changed. When the MIG layout, the hardware or the configuration
-changes, a second session is opened on a connection of its own, read and published,
-and only then is the first one closed: a connection holds one watch per entity and
-field, so unwatching on the first would end the second's.
+A session never changes. When the MIG layout, the hardware or the configuration does, a
+second session is opened on a second connection; that one is read and published before
+the first is closed. An engine keeps one watch per connection, entity and field, so on a
+shared connection the first session would take the second's watches along.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from do_dcgm_exporter.collect.batches import batches_of
@@ -42,24 +42,24 @@ from do_dcgm_exporter.dcgm.errors import CallRefused
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.dcgm.watcher import Watcher
 
-# Seconds after which to ask again for what the engine refused to watch.
+# Seconds after which watches that the engine refused are tried again.
 _WATCH_AGAIN_AFTER = 60.0
 
-# How many XIDs to show people.
+# How many XIDs the status page lists.
 _SHOWN_XIDS = 10
 
 
 def host_name(settings: Settings) -> str:
-    """Return the machine's name as it is shown, empty where it is not."""
+    """Return the host name to show, or nothing if it is not to be shown."""
     return socket.gethostname() if settings.show_hostname else ""
 
 
 class Collector(Protocol):
-    """Turns what a cycle read into families of one source."""
+    """Turns the readings of a cycle into the families of one source."""
 
     @property
     def name(self) -> str:
-        """The ``collector`` label of its success and duration."""
+        """Its ``collector`` label in the exporter's own metrics."""
 
     def collect(self, counters: CounterSet, readings: Readings) -> Iterable[Family]:
         """Return the families of this source that ``counters`` ask for."""
@@ -69,9 +69,9 @@ class Collector(Protocol):
 class Session:
     """A connection and everything set up on it; ``opening.open_session`` makes one.
 
-    ``stand_ins`` are the fields asked for that the engine lacks and that are computed from
-    another one. ``missed_gpus`` are those that the engine refused to watch, as it does with
-    lost GPUs. Their earlier samples stay readable, so their life signs mean nothing.
+    ``stand_ins`` maps wanted fields that the engine lacks to those they are computed from.
+    ``missed_gpus`` are those the engine refused to watch, as it does with lost GPUs. Their
+    earlier samples stay readable, so their life signs mean nothing.
     """
 
     engine: HostEngine
@@ -82,7 +82,6 @@ class Session:
     selection: Selection
     watches: Sequence[Watch]
     stand_ins: Mapping[int, int]
-    unknown_fields: frozenset[int]
     reader: BatchReader
     valueless: Valueless
     profiling: ProfilingWatch
@@ -93,31 +92,36 @@ class Session:
     xids: XidCollector
     health: HealthCollector
     nvlink: NvLinkCollector
-    runner: CollectorRunner
     roster: Roster
     missed_gpus: frozenset[int]
-    losses: Losses
     watcher: Watcher
     host_name: str
     opened_at: float
     clock: Callable[[], float] = time.monotonic
+    runner: CollectorRunner = field(default_factory=CollectorRunner)
+    losses: Losses = field(default_factory=Losses)
+
+    @property
+    def unknown_fields(self) -> frozenset[int]:
+        """The fields asked for that the engine does not know."""
+        return frozenset(self.watcher.unknown)
 
     @property
     def unwatched_gpus(self) -> tuple[int, ...]:
-        """The GPUs of which the engine refused to watch some fields, or some part."""
+        """The GPUs that the engine watches only in part: not all fields, or not all instances."""
         ids = {self.topology.gpu_id_of(entity) for entity in self.watcher.missed}
         return tuple(sorted(gpu_id for gpu_id in ids if gpu_id is not None))
 
     def close(self) -> None:
-        """Disconnect; the engine forgets everything about this session."""
+        """Disconnect, upon which the engine drops everything this session made."""
         self.engine.disconnect()
 
     def take_over(self) -> None:
-        """Note that the session before this one has been closed."""
+        """Note that the previous session is closed."""
         self.profiling.take_over()
 
     def is_outdated(self) -> bool:
-        """Return whether this session was set up for another machine than the present one."""
+        """Return whether the machine is no longer what this session was set up for."""
         if self.discovery.inventory() != self.inventory:
             return True
         if self.host_name != host_name(self.configuration.settings):
@@ -125,9 +129,9 @@ class Session:
         return self.profiling.wants_new_connection() or self._misses_what_is_there()
 
     def _misses_what_is_there(self) -> bool:
-        """Return whether a GPU is present that is only partly watched or whose identity is unknown.
+        """Return whether a GPU is there that is watched only in part, or has no known identity.
 
-        A GPU that was lost is set up anew as soon as it answers.
+        For a GPU that was lost, a new session is opened as soon as it answers.
         """
         unknown = {gpu.id for gpu in self.selection.gpus if not gpu.uuid}
         missing = {*self.unwatched_gpus, *unknown} - self.discovery.lost_gpus - self.losses.silent
@@ -145,14 +149,14 @@ class Session:
     def read(self, now: float) -> CycleResult:
         """Run one cycle at ``now`` (Unix seconds).
 
-        Raises EngineUnavailable, and EngineStalled if there is no current value of any GPU: then
-        nothing else is asked, since what needs the driver would not return either.
+        Raises EngineUnavailable, and EngineStalled if no GPU has a current value. In that case
+        nothing else is asked: calls that need the driver would not return either.
         """
         readings = Readings(now, self.configuration.settings.stale_after, self.ages)
         try:
             return self._read(readings)
         except Exception:
-            # Any call of the cycle may fail, and the engine may take the XIDs along.
+            # The engine may be gone, and the XIDs it reported with it.
             self.xids.hold_what_was_told(readings)
             raise
 
@@ -160,7 +164,7 @@ class Session:
         self._fill(readings)
         stalled = stalled_gpus(readings, self.selection.gpus, self.topology.gpu_id_of)
         if stalled and len(stalled | readings.lost_gpus) == len(self.selection.gpus):
-            self.xids.follow(readings)  # events come all the same
+            self.xids.follow(readings)  # events arrive nevertheless
             raise engine_stalled(readings)
         self.profiling.follow(readings)
         self.runner.begin()
@@ -175,8 +179,18 @@ class Session:
         nvlink_states = self.runner.run(
             self.nvlink.name, lambda: self.nvlink.collect(readings), no_states
         )
+        snapshot = Snapshot(tuple(self._in_page_order(families, readings)))
+        return self._result(readings, snapshot, nvlink_states, stalled)
+
+    def _result(
+        self,
+        readings: Readings,
+        snapshot: Snapshot,
+        nvlink_states: LinkStates,
+        stalled: frozenset[int],
+    ) -> CycleResult:
         return CycleResult(
-            snapshot=Snapshot(tuple(self._in_page_order(families, readings))),
+            snapshot=snapshot,
             gpus=len(self.topology.gpus),
             gpus_up={
                 gpu.id: gpu.id not in readings.lost_gpus | stalled for gpu in self.selection.gpus
@@ -216,7 +230,7 @@ class Session:
             self._let_rest(readings.lost_gpus)
 
     def _let_rest(self, lost: frozenset[int]) -> None:
-        """Stop sampling lost GPUs, except for the life signs and XIDs that tell of their return."""
+        """Stop sampling lost GPUs, except for life signs and XIDs, which show their return."""
         watches = [
             watch
             for watch in (*self.watches, *self.profiling.pace.watches)
@@ -235,7 +249,7 @@ class Session:
         readings.add(left_alone.values())
 
     def _discovered(self) -> None:
-        """Raise CallRefused if the engine does not say which entities of some kind exist now."""
+        """Raise CallRefused if the engine does not list the entities of some kind."""
         for refusal in self.discovery.unanswered.values():
             raise CallRefused(refusal)
 
@@ -251,7 +265,7 @@ class Session:
         )
 
     def _in_page_order(self, families: Iterable[Family], readings: Readings) -> Iterator[Family]:
-        """Yield families with samples in the order of the counter set, each series once.
+        """Yield families with samples in the order of the counter set, without duplicate series.
 
         Families that no counter asks for come last.
         """
@@ -262,10 +276,10 @@ class Session:
             yield _without_duplicates(family, readings)
 
     def _sample_age(self, readings: Readings) -> float | None:
-        """Return how old the newest profiling samples are, or failing those the life signs.
+        """Return the age of the newest profiling samples or, without any, of the life signs.
 
-        Profiling is watched last, and watched anew when it settles: all other samples are
-        taken a few seconds before these.
+        Profiling is watched last and again once it has settled, so all other samples are a
+        few seconds older than these.
         """
         life_signs = [(gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus]
         for keys in (self.profiling.pace.watched(), life_signs):

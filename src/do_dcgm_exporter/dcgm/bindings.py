@@ -1,9 +1,9 @@
 """Find NVIDIA's Python bindings for DCGM and load them.
 
-The directory decides the DCGM major version: its ``dcgm_structs`` loads exactly
-``libdcgm.so.3`` or ``libdcgm.so.4``. Only the flat modules are used; ``pydcgm``'s
-classes keep handles and field groups in class-level tables that a reconnecting
-client fills for ever.
+The directory determines the major version of DCGM: its ``dcgm_structs`` loads either
+``libdcgm.so.3`` or ``libdcgm.so.4``. Only the flat modules are used: the classes of
+``pydcgm`` keep handles and field groups in class-level tables that would grow with every
+reconnection.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ SEARCH_PATH = (
     Path("/usr/local/dcgm/bindings/python3"),
 )
 
-# The libraries of 4.x: those of Debian's architectures, then of other systems.
+# The libraries of 4.x under /usr, on Debian and on other systems.
 _LIBRARIES = ("lib/*/libdcgm.so.4", "lib64/libdcgm.so.4")
 
-# dcgm_structs first: the others import it.
+# dcgm_structs comes first because the others import it.
 _MODULES = ("dcgm_structs", "dcgm_fields", "dcgmvalue", "dcgm_agent")
 
 # A file only the simulator's bindings directory has.
 _SIMULATOR_MARKER = "SIMULATED"
 
-# What tells a file from the one that a package has put in its place: inode and mtime.
+# Inode and mtime, which change when a package replaces a file.
 _Identity = tuple[int, int]
 
 _FIELD_VALUE_LAYOUT = (FIELD_VALUE_SIZE, FIELD_VALUE_OFFSET)
 
 
 class BindingsError(ExporterError):
-    """Raised when no bindings can be loaded, with what was tried and what to install."""
+    """Raised if no bindings can be loaded; says where they were looked for and what to install."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Loaded bindings: the two modules the adapter calls, and where they came from.
+    """Loaded bindings: the two modules that are called, and where they came from.
 
-    ``health_errors`` names the codes of dcgm_errors.h as this release numbers them. ``files``
-    are the places that were searched, with what lay there: None for nothing.
+    ``health_errors`` maps the codes of dcgm_errors.h to names, as numbered in this release.
+    ``files`` are the places that were searched, and what was there: None for nothing.
     """
 
     directory: Path
@@ -65,15 +65,15 @@ class Bindings:
     files: Mapping[Path, _Identity | None] = field(default_factory=dict)
 
     def were_replaced(self) -> bool:
-        """Return whether others would be loaded now, as after an upgrade of DCGM."""
+        """Return whether others would be loaded now, for example after an upgrade of DCGM."""
         now = _files_in(self.files)
         return any(found not in (None, self.files[path]) for path, found in now.items())
 
 
 def load_bindings(directory: Path | None = None) -> Bindings:
-    """Load the bindings in ``directory``, or the first that load from the search path.
+    """Load the bindings in ``directory``, or else the first in the search path that load.
 
-    Raises BindingsError when there are none, or when none finds its libdcgm.
+    Raises BindingsError if there are none, or if none of them can load its libdcgm.
     """
     candidates = (directory,) if directory else SEARCH_PATH
     present = [path for path in candidates if (path / "dcgm_structs.py").is_file()]
@@ -95,7 +95,7 @@ def load_bindings(directory: Path | None = None) -> Bindings:
 def _files_in(directories: Iterable[Path]) -> dict[Path, _Identity | None]:
     """Identify the bindings in each directory by one of their files.
 
-    They come in the same package as the library that they load.
+    They are packaged together with the library that they load.
     """
     found: dict[Path, _Identity | None] = {}
     for directory in directories:
@@ -109,9 +109,10 @@ def _files_in(directories: Iterable[Path]) -> dict[Path, _Identity | None]:
 
 
 def _package_of_bindings(usr: Path = Path("/usr")) -> str:
-    """Return the package that is missing, told by what is installed.
+    """Return the package to install, which depends on what is installed already.
 
-    A library of 4.x without bindings is of 4.7 or newer: until then both were one package.
+    If there is a library of 4.x but no bindings, it is 4.7 or newer: until then both were in
+    one package.
     """
     if _has_library(usr):
         return "datacenter-gpu-manager-4-python3"
@@ -140,12 +141,12 @@ def _load(directory: Path) -> Bindings:
 
 
 def _library_to_install(directory: Path, usr: Path = Path("/usr")) -> str:
-    """Return what to do about bindings of 4.x that have no library, which a package of 4.7 has."""
+    """Return what to install for bindings of 4.7 that lack their library, a separate package."""
     return "" if directory != SEARCH_PATH[0] or _has_library(usr) else ": install libdcgm"
 
 
 def _health_errors() -> Mapping[int, str]:
-    """Names of health errors by code, where the directory tells them."""
+    """Return the names of health errors by code, if the directory has them."""
     try:
         errors = importlib.import_module("dcgm_errors")
     except ImportError:
@@ -153,15 +154,15 @@ def _health_errors() -> Mapping[int, str]:
     return {
         number: name
         for name, number in vars(errors).items()
-        # DCGM_FR_EC_… are categories, numbered on their own.
+        # DCGM_FR_EC_… are categories with numbers of their own.
         if re.match("DCGM_FR_(?!EC_)", name) and isinstance(number, int)
     }
 
 
 class _Finder:
-    """Finds the modules of one directory, as an entry of sys.path would.
+    """Finds the modules of one directory, like an entry of sys.path.
 
-    sys.path itself stays as it is: other threads import meanwhile.
+    sys.path itself is left alone because other threads may be importing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -170,7 +171,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module that is in no package (the protocol of sys.meta_path)."""
+        """Find a top-level module, as the protocol of sys.meta_path demands."""
         return PathFinder.find_spec(name, self._path) if path is None else None
 
 
@@ -178,8 +179,8 @@ class _Finder:
 def _importable(directory: Path) -> Iterator[None]:
     """Let modules be found in ``directory``, and forget those of an earlier attempt.
 
-    It is looked into last, and only for this while: it also holds modules with names as
-    general as ``common``, which must not hide anybody else's.
+    The directory comes last, and only for a moment: it has modules with names as general as
+    ``common``, which must not shadow others.
     """
     for other in {_home(sys.modules[name]) for name in _MODULES if name in sys.modules}:
         if other is not None:
@@ -212,12 +213,12 @@ def _import_from(directory: Path) -> list[ModuleType]:
 
 
 def _check_layout(structs: ModuleType, directory: Path) -> None:
-    """Refuse bindings whose values are laid out otherwise than the decoder reads them."""
+    """Refuse bindings whose value layout is not the one the decoder reads."""
     layout = getattr(structs, "c_dcgmFieldValue_v2", None)
     if layout is None or (ctypes.sizeof(layout), layout.value.offset) != _FIELD_VALUE_LAYOUT:
         raise BindingsError(f"the bindings in {directory} have an unknown value layout")
 
 
 def _words(error: Exception) -> str:
-    """DCGM's own text for an error; the bindings' ``_dcgmErrorString`` is broken."""
+    """Return DCGM's own text for an error; the bindings' ``_dcgmErrorString`` is broken."""
     return str(error) or f"DCGM error {getattr(error, 'value', '?')}"

@@ -1,8 +1,8 @@
-"""What an engine can be asked: one method for each call the exporter makes.
+"""The calls that the exporter makes to an engine, one method for each.
 
-How a call is made, and what its failure means, is in handle.py. If the engine hangs, a call
-blocks for a minute or for ever (observed on 3.3.9, 4.2.3 and 4.5.3), so nothing that serves,
-forwards or handles signals may make one.
+handle.py makes them and interprets their failures. If the engine hangs, a call blocks for a
+minute or for ever (observed on 3.3.9, 4.2.3 and 4.5.3), so nothing that serves, forwards or
+handles signals may make one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from do_dcgm_exporter.dcgm.value_buffer import ValueBuffer
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
 FIELDS_PER_CALL = 127
 
-# Field groups' names must be unique over all clients of an engine, and clients in
-# containers may have the same process id.
+# Names of field groups must be unique among all clients of an engine, and clients in
+# containers may share a process id.
 _NAME_PREFIX = f"do-dcgm-exporter-{os.getpid()}-{time.monotonic_ns()}"
 _serial_numbers = itertools.count(1)
 
@@ -38,26 +38,26 @@ _LIVE_DATA = 1  # DCGM_FV_FLAG_LIVE_DATA
 
 @dataclass(slots=True)
 class HostEngine(Handle):
-    """A live connection to an engine and all that it is asked. Make one with ``connect``."""
+    """A connection to an engine. ``connect`` makes one."""
 
     values: ValueBuffer = field(default_factory=ValueBuffer)
 
     # Discovery
 
     def gpu_ids(self) -> tuple[int, ...]:
-        """DCGM's ids of all GPUs that it has found since it started."""
+        """Return DCGM's ids of all GPUs it has found since it started."""
         return tuple(self._call("dcgmGetAllDevices"))
 
     def supported_gpu_ids(self) -> tuple[int, ...]:
-        """DCGM's ids of the GPUs it supports; since 4.5 a lost one is not among them."""
+        """Return DCGM's ids of the GPUs it supports; since 4.5, lost ones are not among them."""
         return tuple(self._call("dcgmGetAllSupportedDevices"))
 
     def gpu_status(self, gpu_id: int) -> int:
-        """DCGM's ``DcgmEntityStatus_t`` of a GPU; CallRefused before 4.0."""
+        """Return the ``DcgmEntityStatus_t`` of a GPU. Raises CallRefused before 4.0."""
         return int(self._call("dcgmGetGpuStatus", gpu_id))
 
     def device_identity(self, gpu_id: int) -> DeviceIdentity:
-        """Return who GPU ``gpu_id`` is; parts the driver no longer tells are sentinel texts."""
+        """Return a GPU's names; those that the driver no longer reports are sentinel texts."""
         identifiers = self._call("dcgmGetDeviceAttributes", gpu_id).identifiers
         return DeviceIdentity(
             text_of(identifiers, "uuid"),
@@ -66,7 +66,7 @@ class HostEngine(Handle):
         )
 
     def mig_hierarchy(self) -> tuple[MigNode, ...]:
-        """All GPU instances and compute instances, empty without MIG."""
+        """Return all GPU instances and compute instances; none without MIG."""
         answer = self._call("dcgmGetGpuInstanceHierarchy")
         return tuple(
             MigNode(
@@ -79,12 +79,15 @@ class HostEngine(Handle):
         )
 
     def entity_ids(self, kind: EntityKind) -> tuple[int, ...]:
-        """Return the supported entities of ``kind``. Raises CallRefused if it has no such kind."""
+        """Return the ids of the supported entities of ``kind``.
+
+        Raises CallRefused if the engine has no such kind.
+        """
         answer = self._call("dcgmGetEntityGroupEntities", int(kind), _SUPPORTED_ONLY)
         return tuple(answer)
 
     def cores_by_cpu(self) -> Mapping[int, tuple[int, ...]]:
-        """Core ids by CPU id."""
+        """Return the ids of the cores of each CPU."""
         hierarchy = self._call("dcgmGetCpuHierarchy")
         return {
             int(cpu.cpuId): tuple(_bits(cpu.ownedCores.bitmask))
@@ -92,7 +95,7 @@ class HostEngine(Handle):
         }
 
     def profiling_field_ids(self, gpu_id: int) -> frozenset[int]:
-        """Profiling fields that GPU ``gpu_id``'s own metric groups offer."""
+        """Return the profiling fields in a GPU's metric groups."""
         answer = self._call("dcgmProfGetSupportedMetricGroups", gpu_id)
         return frozenset(
             int(field_id)
@@ -101,12 +104,12 @@ class HostEngine(Handle):
         )
 
     def nvlink_states(self) -> Mapping[int, tuple[int, ...]]:
-        """Per GPU its links' states: 0 not supported, 1 disabled, 2 down, 3 up."""
+        """Return each GPU's link states: 0 not supported, 1 disabled, 2 down, 3 up."""
         answer = self._call("dcgmGetNvLinkLinkStatus")
         return {int(gpu.entityId): tuple(gpu.linkState) for gpu in answer.gpus[: answer.numGpus]}
 
     def p2p_states(self) -> Mapping[tuple[int, int], int]:
-        """NvLink peer-to-peer state by ordered pair of GPUs, numbered as in dcgm_structs.h."""
+        """Return the NvLink P2P state, as in dcgm_structs.h, of each ordered pair of GPUs."""
         if not hasattr(self.bindings.agent, "dcgmGetNvLinkP2PStatus"):
             raise CallRefused(
                 "these bindings have no dcgmGetNvLinkP2PStatus", ReturnCode.NOT_SUPPORTED
@@ -125,11 +128,11 @@ class HostEngine(Handle):
 
     @property
     def entities_per_call(self) -> int:
-        """Most entities in a group and in one latest-values call."""
+        """The most entities that fit into a group or a latest-values call."""
         return 64 if self.versions.client_major < 4 else 1024
 
     def create_group(self, entities: Iterable[Entity]) -> tuple[Any, tuple[Entity, ...]]:
-        """Make a group and return it with the entities it took, not lost or unsupported ones."""
+        """Create a group; return it and its entities, without any that are lost or unsupported."""
         group = self._call("dcgmGroupCreate", self._constant("DCGM_GROUP_EMPTY"), _unique_name())
         taken = []
         for entity in entities:
@@ -141,19 +144,19 @@ class HostEngine(Handle):
         return group, tuple(taken)
 
     def destroy_group(self, group: Any) -> None:
-        """Give a group back; what is watched through it stays watched (observed)."""
+        """Destroy a group; watches that began with it go on (observed)."""
         self._call("dcgmGroupDestroy", group)
 
     def create_field_group(self, field_ids: Sequence[int]) -> Any:
-        """Make a field group. Raises CallRefused when the engine does not know one of the ids."""
+        """Create a field group. Raises CallRefused if the engine does not know one of the ids."""
         return self._call("dcgmFieldGroupCreate", list(field_ids), _unique_name())
 
     def destroy_field_group(self, field_group: Any) -> None:
-        """Give a field group back; an engine has 64 for all its clients together."""
+        """Destroy a field group; an engine has 64, for all its clients together."""
         self._call("dcgmFieldGroupDestroy", field_group)
 
     def watch(self, watch: Watch, interval: float, keep_seconds: float, keep_samples: int) -> None:
-        """Sample ``watch`` every ``interval`` seconds; replaces its former interval."""
+        """Sample ``watch`` every ``interval`` seconds; this replaces an earlier interval."""
         self._call(
             "dcgmWatchFields",
             watch.group,
@@ -164,15 +167,15 @@ class HostEngine(Handle):
         )
 
     def unwatch(self, watch: Watch) -> None:
-        """End ``watch`` on this connection; what was sampled stays readable."""
+        """End ``watch`` on this connection; earlier samples stay readable."""
         self._call("dcgmUnwatchFields", watch.group, watch.field_group)
 
     def update(self) -> None:
-        """Have every field that is due sampled now, and wait for it, if the engine lets us."""
+        """Sample all fields that are due and wait for the samples, if the engine allows it."""
         try:
             self._call("dcgmUpdateAllFields", 1)
         except CallRefused:
-            pass  # it samples what is due on its own, only later
+            pass  # the engine samples them anyway, only later
 
     # Reading
 
@@ -181,7 +184,7 @@ class HostEngine(Handle):
         return self._latest(entities, field_ids, 0)
 
     def live(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> list[RawValue]:
-        """Values asked from the driver now, watched or not; slow, so only for discovery."""
+        """Return values straight from the driver, watched or not; slow, so only for discovery."""
         return self._latest(entities, field_ids, _LIVE_DATA)
 
     def _latest(
@@ -201,15 +204,15 @@ class HostEngine(Handle):
         return list(decode_values(answer, count))
 
     def since(self, watch: Watch, timestamp: int) -> list[RawValue]:
-        """All kept samples of ``watch`` at or after ``timestamp`` (microseconds).
+        """Return all samples of ``watch`` that the engine keeps, from ``timestamp`` (µs) on.
 
-        An entity and field without any has one value whose status says so (tried on four
-        releases).
+        For an entity and field without any, there is one value whose status says so (tried on
+        four releases).
         """
         collected: list[RawValue] = []
 
         def take(kind: int, entity_id: int, values: Any, count: int, _: Any) -> int:
-            # Called from C, which prints exceptions and drops them.
+            # C calls this; an exception would be printed and lost.
             if kind in _KINDS:
                 entity = Entity(_KINDS[kind], entity_id)
                 collected.extend(
@@ -227,7 +230,7 @@ class HostEngine(Handle):
     # Health
 
     def watch_health(self, group: Any, interval: float, keep_seconds: float) -> None:
-        """Turn on all of DCGM's health watches for ``group``."""
+        """Turn on all health watches for ``group``."""
         systems = self._constant("DCGM_HEALTH_WATCH_ALL")
         self._call("dcgmHealthSet_v2", group, systems, int(interval * 1e6), keep_seconds)
 
@@ -245,7 +248,7 @@ class HostEngine(Handle):
         ]
 
     def health_error_name(self, code: int) -> str:
-        """DCGM's name of a health error, such as ``DCGM_FR_PCI_REPLAY_RATE``."""
+        """Return DCGM's name for a health error, such as ``DCGM_FR_PCI_REPLAY_RATE``."""
         return self.bindings.health_errors.get(code, f"DCGM_FR_{code}")
 
     def _pairs(self, entities: Sequence[Entity]) -> Any:

@@ -1,4 +1,4 @@
-"""DCGM releases: which one each side of a connection is."""
+"""DCGM releases, and how to tell them from build information."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ Release = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Releases on both sides of a connection; empty where they are not told."""
+    """The releases on both sides of a connection; empty if unknown."""
 
     client: str = ""
     engine: str = ""
 
     @property
     def client_major(self) -> int:
-        """The client library's major release, 0 when it is not known."""
+        """The client library's major release, or 0 if unknown."""
         return release(self.client)[0]
 
     @property
     def engine_release(self) -> Release:
-        """The engine's release; the client's where the engine does not tell its own."""
+        """The engine's release, or the client's if the engine does not report its own."""
         return release(self.engine or self.client)
 
     def remedy(self) -> str:
-        """Say what to restart when the two do not fit together.
+        """Say what to restart if the two do not work together.
 
-        Packages restart neither side: whichever still runs the older release is the one.
+        Packages restart neither side, so it is whichever still runs the older release.
         """
         if self.client == self.engine != "":
             return (
@@ -44,7 +44,7 @@ class Versions:
 
 
 def release(version: str) -> Release:
-    """``4.5.3`` as numbers that compare; (0,) for an unknown one."""
+    """Return ``4.5.3`` as numbers that compare; (0,) if it is unknown."""
     return tuple(int(part) for part in version.split(".") if part) or (0,)
 
 
@@ -55,6 +55,6 @@ def version_in(build_information: str) -> str:
 
 
 def architecture_in(build_information: str) -> str:
-    """Return the architecture in the same text, such as ``x86_64`` or ``aarch64``, or nothing."""
+    """Return the architecture in the same text, such as ``x86_64``, empty if there is none."""
     match = re.search(r"arch:([A-Za-z0-9_]+)", build_information)
     return match.group(1) if match else ""

@@ -1,7 +1,7 @@
 """Make the engine sample fields: groups, field groups and watches of one connection.
 
-One connection holds one watch per entity and field, so callers must give every field
-of an entity to one watch only. Disconnecting ends them all.
+A connection has one watch per entity and field, so callers must put each field of an
+entity into one watch only. Disconnecting ends all watches.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the engine keeps of a watch: the longer of an age in seconds and so many samples."""
+    """How much the engine keeps of a watch: so many seconds or so many samples, if that is more."""
 
     seconds: float
     samples: int
 
 
-# Enough for the latest value. Without a bound the engine's memory would grow for ever.
+# Enough for the latest value. Without a limit, the engine's memory would grow for ever.
 LATEST_ONLY = Retention(0.0, 2)
 
 
@@ -38,10 +38,10 @@ LATEST_ONLY = Retention(0.0, 2)
 class Watcher:
     """Starts watches on one connection.
 
-    ``known`` and ``unknown`` are the fields that the engine was asked about, ``need_root`` those
-    it refuses to watch because it does not run as root. ``missed`` are the entities on which it
-    does not watch some field. ``lost`` are those of them that it called lost; it is not asked
-    about them again. ``resting`` are lost GPUs and instances that are no longer sampled.
+    ``known`` and ``unknown`` are the fields the engine has been asked about, ``need_root`` those
+    it refuses to watch because it does not run as root. ``missed`` are the entities on which
+    some field is not watched; those among them that the engine called ``lost`` are not tried
+    again. ``resting`` are lost GPUs and instances that are no longer sampled.
     """
 
     engine: HostEngine
@@ -61,8 +61,8 @@ class Watcher:
     ) -> list[Watch]:
         """Sample ``field_ids`` on ``entities`` every ``interval`` seconds.
 
-        A field that the engine does not know is noted in ``unknown``; one that it will
-        not watch on these entities reads as not watched.
+        Fields that the engine does not know are added to ``unknown``. Fields that it refuses
+        to watch on these entities will read as not watched.
         """
         unknown = self.unknown_of(field_ids)
         wanted = [field_id for field_id in field_ids if field_id not in unknown]
@@ -75,8 +75,9 @@ class Watcher:
         ]
 
     def unknown_of(self, field_ids: Collection[int]) -> frozenset[int]:
-        """Return which of ``field_ids`` the engine does not know; it is asked once about each."""
-        # New ids are the highest: sorted, the unknown are together and found in fewer tries.
+        """Return which of ``field_ids`` the engine does not know, asking once about each."""
+        # New fields have the highest ids: sorted, the unknown ones are adjacent, and found in
+        # fewer attempts.
         new = sorted(set(field_ids) - self.known - self.unknown)
         for some in _chunks(new, FIELDS_PER_CALL):
             known, unknown = split_off_culprits(some, self._takes)
@@ -87,10 +88,10 @@ class Watcher:
         return frozenset(self.unknown.intersection(field_ids))
 
     def rest(self, entities: Iterable[Entity], watches: Sequence[Watch]) -> None:
-        """Have the engine stop sampling ``watches`` on ``entities``, which the driver has lost.
+        """Stop sampling ``watches`` on ``entities``, which the driver has lost.
 
-        Up to 4.4 it logs an error for each sample of a profiling field. Later releases take no
-        lost GPU into a group, and log nothing.
+        Up to 4.4, the engine would log an error for each sample of a profiling field. Later
+        releases log nothing, and take no lost GPU into a group.
         """
         chosen = set(entities) - self.resting
         if not chosen:
@@ -107,9 +108,9 @@ class Watcher:
             _log.info("lost GPUs are still sampled: %s", error)
 
     def release(self, watch: Watch) -> None:
-        """Give back the groups of ``watch``, which continues without them.
+        """Destroy the groups of ``watch``, which continues without them.
 
-        An engine has 64 of each for everybody.
+        An engine has 64 of each, for all its clients together.
         """
         self.engine.destroy_field_group(watch.field_group)
         self.engine.destroy_group(watch.group)
@@ -121,9 +122,9 @@ class Watcher:
         interval: float,
         retention: Retention,
     ) -> list[Watch]:
-        """Watch in as few groups as the engine takes: before 4.5 it refuses one with a lost GPU.
+        """Watch with as few groups as possible: before 4.5, one lost GPU fails its whole group.
 
-        Only where nobody watches that GPU already (DcgmCacheManager.cpp, NvmlPreWatch).
+        That is, unless somebody watches that GPU already (DcgmCacheManager.cpp, NvmlPreWatch).
         """
         watches: list[Watch] = []
 
@@ -173,14 +174,14 @@ class Watcher:
             self.need_root.add(field_id)
 
     def _takes(self, field_ids: Sequence[int]) -> bool:
-        """Return whether the engine makes a field group of ``field_ids``: it must know all.
+        """Return whether the engine knows all of ``field_ids``, and so can group them.
 
-        Asked before watching, so that even many unknown fields cost no field groups.
+        This is asked before watching, so that many unknown fields leave no field groups behind.
         """
         try:
             self.engine.destroy_field_group(self.engine.create_field_group(field_ids))
         except CallRefused as error:
-            # It knows fields that need root; that it refuses them shows when they are watched.
+            # Known, only refused to an engine without root; watching them will say so.
             return error.code == ReturnCode.REQUIRES_ROOT
         return True
 
@@ -197,7 +198,6 @@ class Watcher:
         try:
             self.engine.watch(watch, interval, retention.seconds, retention.samples)
         except CallRefused:
-            # An engine has 64 field groups for all clients: give back what failed.
             self.engine.destroy_field_group(field_group)
             raise
         return watch

@@ -1,1 +1,1 @@
-"""The other exporters of this machine: find them, connect them to the one engine, put them back."""
+"""Find other exporters on this machine, connect them to the one engine, and undo that."""

@@ -1,4 +1,4 @@
-"""The command do-dcgm-exporter-integrate."""
+"""The command line of do-dcgm-exporter-integrate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
 _NOT_FOR_EVER = f"this lasts until the next boot or exporter package; {CONFIGURATION} is for good"
-# For who may not be kept waiting: dpkg.
+# For dpkg, which must not be kept waiting.
 _SHORT_ANSWER = 1.0
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names of files and containers may be anything.
+            # Names of files and containers may have any bytes.
             stream.reconfigure(errors="backslashreplace")
     running.end_when_interrupted()
     try:
@@ -55,19 +55,19 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
 
 
 def tell(level: Level, text: str) -> None:
-    """Say something: what was done on stdout, what went wrong on stderr."""
+    """Print a message: what was done on stdout, what went wrong on stderr."""
     stream: TextIO | None = sys.stderr if level is Level.WARNING else sys.stdout
     if stream is None:
-        return  # closed: what was begun is brought to its end
+        return  # closed; the work goes on
     if os.getppid() == 1 and "JOURNAL_STREAM" in os.environ:
-        # The variable alone does not say so: a service may run apt, and that us.
+        # The variable alone proves nothing: a service may run apt, which runs us.
         text = level.value + text
     elif level is Level.WARNING:
         text = f"{COMMAND}: {text}"
     try:
         print(text, file=stream, flush=True)
     except OSError:
-        give_up(stream)  # nobody listens any more; what was begun is brought to its end
+        give_up(stream)  # nobody is reading; the work goes on
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, means: Means) -> int:
-    """Print what is here; return 1 with problems, 2 if something could not be looked at."""
+    """Print the report; return 1 if there are problems, 2 if something could not be looked at."""
     now = situation(means.host)
     wrong, good_to_know = tuple(problems(now)), tuple(notes(now))
     report = (as_json if arguments.json else as_text)(now, wrong, good_to_know)
@@ -132,7 +132,7 @@ def _apply(arguments: argparse.Namespace, means: Means) -> int:
 
 
 def _write_only(means: Means, applying: Applying) -> int:
-    """Write drop-ins and say who is waiting for the rest; nobody waits for another run."""
+    """Write drop-ins and name the units that are restarted in the background, without waiting."""
     with alone(means, waits=False) as is_alone:
         waiting = applying.write_only() if is_alone else []
     if not is_alone:

@@ -1,7 +1,7 @@
 """The arguments and variables of NVIDIA's dcgm-exporter that matter here.
 
-It reads its arguments with Go's flag package: one dash or two, ``-x=V`` or ``-x V``, and
-the last one counts. A flag beats its variable. Its flags are in pkg/cmd/app.go.
+It parses them with Go's flag package: one dash or two, ``-x=V`` or ``-x V``, and the last one
+wins. A flag beats its variable. The flags are defined in pkg/cmd/app.go.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 REMOTE_VARIABLE = "DCGM_REMOTE_HOSTENGINE_INFO"
-# In the names of its program, its images and its containers.
+# Part of the names of its program, images and containers.
 WORD = re.compile(r"dcgm[-_]exporter")
 # Flags without a value; all others have one.
 _SWITCHES = frozenset(
@@ -25,41 +25,41 @@ _DEFAULT_INTERVAL = 30.0
 
 
 def remote_engine(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Return the engine that it is told to connect to, None if it will run its own."""
+    """Return the engine that it is told to connect to, None if it embeds DCGM."""
     value = flag(arguments, ("r", "remote-hostengine-info"))
     return environment.get(REMOTE_VARIABLE) if value is None else value
 
 
 def listen_address(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
-    """Return host and port that it serves on; no host means all."""
+    """Return the host and port that it serves on; no host means all addresses."""
     text = flag(arguments, ("a", "address")) or environment.get("DCGM_EXPORTER_LISTEN") or ""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port) if port.isdigit() else _DEFAULT_PORT
 
 
 def collect_interval(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Return its interval in seconds."""
+    """Return its collection interval in seconds."""
     text = flag(arguments, ("c", "collect-interval")) or environment.get("DCGM_EXPORTER_INTERVAL")
     return int(text) / 1000 if text and text.isdigit() else _DEFAULT_INTERVAL
 
 
 def serves_tls(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Return whether it has a web configuration, which may ask for TLS and passwords."""
+    """Return whether it has a web configuration, which may demand TLS and passwords."""
     return bool(
         flag(arguments, ("web-config-file",)) or environment.get("DCGM_EXPORTER_WEB_CONFIG_FILE")
     )
 
 
 def flag(arguments: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the value of a flag with one of these names, None if it is not there."""
+    """Return the value of a flag with one of these names, None if there is none."""
     return next((value for name, value in reversed(list(flags(arguments))) if name in names), None)
 
 
 def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield names and values of all flags that the program sees.
+    """Yield the names and values of all flags that the program sees.
 
-    Its flags end at the first word that is none: what follows ``--kubernetes false`` is not
-    read, for a switch takes no value from the next word.
+    It stops at the first word that is not a flag. A switch takes no value from the next word,
+    so anything after ``--kubernetes false`` is ignored.
     """
     rest = iter(arguments)
     for word in rest:
@@ -72,11 +72,11 @@ def flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def asks_only(arguments: Sequence[str]) -> bool:
-    """Return whether it is asked for its version or for help, and then ends."""
+    """Return whether it only prints its version or help."""
     return any(name in ("h", "help", "v", "version") for name, _ in flags(arguments))
 
 
 def is_local(remote: str, ports: Iterable[int]) -> bool:
-    """Return whether an engine's address leads to one of these ports of this host."""
+    """Return whether an engine's address is one of these ports on this host."""
     match = re.fullmatch(r"(?:tcp://)?(localhost|127[.\d]*|\[::1\]|::1)(?::(\d+))?", remote)
     return match is not None and int(match[2] or 5555) in set(ports)

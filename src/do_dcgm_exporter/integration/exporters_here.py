@@ -1,4 +1,4 @@
-"""The exporters of this machine, and the clients of its engine."""
+"""The exporters on this machine, and the clients of its engine."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def exporters_here(
     *,
     with_containers: bool = True,
 ) -> Exporters:
-    """Look for them; the units ``known`` are looked at whatever they are now.
+    """Find the exporters; units in ``known`` are looked at in any case.
 
-    Raises CommandFailed when the manager does not answer.
+    Raises CommandFailed if the manager does not answer.
     """
     programs = Programs(host)
     processes = scan(host, address.port)
     units, _ = look_at_units(host, programs, processes, known)
     containers: list[Container] = []
     for runtime in RUNTIMES if with_containers else ():
-        with suppress(CommandFailed):  # "check" says what it cannot see
+        with suppress(CommandFailed):  # "check" reports what it cannot see
             containers += find_containers(host, runtime, processes)
     return exporters_in(units, processes.dcgm, containers, programs, str(address))
 
 
 def situation(host: Host) -> Situation:
-    """Look at everything that ``check`` judges, and decide about each exporter."""
+    """Look at everything that ``check`` reports on, and decide about each exporter."""
     records = records_in(look_at_our_files(host))
     found = survey(host, os.environ, records.units)
     settings, seen = found.settings, (found.units, found.processes.dcgm, found.containers)
@@ -57,10 +57,10 @@ def situation(host: Host) -> Situation:
 
 
 def name_clients(host: Host | None = None) -> int:
-    """Print the services that are clients of the engine, before that is stopped, one a line.
+    """Print the services that are clients of the engine, one per line, before it is stopped.
 
-    NVIDIA's exporter exits when its engine goes, and its unit does not start it again. A unit
-    with our drop-in comes back by itself; neither it nor we are named.
+    NVIDIA's exporter exits with its engine, and its unit does not restart it. Units with our
+    drop-in come back by themselves and are left out, and so are we.
     """
     host = host or Host()
     clients = {process.owner.unit for process in scan(host).dcgm if process.is_client}

@@ -1,4 +1,4 @@
-"""The machine that is looked at and changed: where its files are."""
+"""The machine that is looked at and changed, by its root directory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ OWN_SERVICE = "do-dcgm-exporter.service"
 ENGINE_SERVICE = "nvidia-dcgm.service"
 COMMAND = "do-dcgm-exporter-integrate"
 
-# Sorts behind everybody else's: systemd.unit(5) reads drop-ins in the order of their names.
+# Sorts after all others: systemd reads drop-ins in the order of their names (systemd.unit(5)).
 DROP_IN_NAME = "zz-do-dcgm-exporter.conf"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine by its root directory; tests give one of their own."""
+    """A machine by its root directory; tests have their own."""
 
     root: Path = Path("/")
 
     def path(self, absolute: Path | str) -> Path:
-        """Return where ``absolute`` is, seen from here."""
+        """Return an absolute path of the machine as a path in this process."""
         return self.root / str(absolute).lstrip("/")
 
     @property
@@ -41,21 +41,21 @@ class Host:
         return self.path("/run/systemd/system").is_dir()
 
     def text(self, absolute: Path | str, limit: int = 1 << 20) -> str:
-        """Return the text of a file, nothing of one that cannot be read."""
+        """Return the text of a file, empty if it cannot be read."""
         return read_bytes(str(self.path(absolute)), limit).decode("utf-8", "replace")
 
 
 def read_bytes(path: str, limit: int) -> bytes:
-    """Return the beginning of a file, nothing of one that cannot be read.
+    """Return the beginning of a regular file, empty if it cannot be read.
 
-    Only of files: opening a device may do things, and opening a pipe may wait.
+    Opening a device may have effects, and opening a pipe may block.
     """
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return b""
-        # Unbuffered: room for all of ``limit`` would be made first, for every small file.
+        # Unbuffered, or memory for all of ``limit`` would be allocated for every small file.
         with open(path, "rb", buffering=0) as file:
             return file.read(limit) if status.st_size > limit else file.readall()[:limit]
-    except (OSError, ValueError):  # no path has a NUL in it
+    except (OSError, ValueError):  # a NUL in the path
         return b""

@@ -12,7 +12,7 @@ import uuid
 
 sys.path.insert(0, "@HERE@")
 
-from stand_in_manager import HOME, named, put_process, remove_process
+from stand_in_tree import HOME, named, put_process, remove_process
 
 NAME = os.path.basename(sys.argv[0])
 CONTAINERS = HOME / f"{NAME}.json"

@@ -1,4 +1,4 @@
-"""``apply``: look, decide, change: files first, and once they have been read, what runs."""
+"""``apply``: look, decide, change. Files come first; once systemd has read them, what runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from do_dcgm_exporter.integration.looking.our_files import links_of, look_at_our
 
 @dataclass(frozen=True, slots=True)
 class Change(Undoing):
-    """What was decided of an exporter, beside what undoes what was done to it before."""
+    """A decision about an exporter, and what undoes earlier changes to it."""
 
     decision: plan.Decision
     exporter: UnitExporter
@@ -41,7 +41,7 @@ class Change(Undoing):
 
     @property
     def is_needed(self) -> bool:
-        """Whether a unit has to be written, proven, started again, stopped or put back."""
+        """Whether a unit has to be written, proven, started again, stopped or restored."""
         if self.decision.goal is plan.Goal.STOPPED:
             has_links = any(links_of(self.means.host, self.unit))
             return self.exporter.view.will_run or has_links or self.ours is not None
@@ -71,7 +71,7 @@ class Change(Undoing):
         return StoppedUnit(bool(view.will_run or fell or before.was_active), tuple(links))
 
     def finish(self) -> None:
-        """Stop the unit, put it back, or have it run as a client: its files have been read."""
+        """Stop the unit, restore it, or make it run as a client; its files have been read."""
         if self.decision.goal is plan.Goal.ORIGINAL:
             Undoing.finish(self)
             if self.decision.reason is plan.Reason.REFUSED:
@@ -82,7 +82,7 @@ class Change(Undoing):
             self.means.attempt(self.unit, self._prove)
 
     def _prove(self) -> None:
-        """Have the unit run as a client; one that does not is put back."""
+        """Make the unit run as a client, or restore it if it does not."""
         text = self.decision.text or (self.ours.text if self.ours else "")
         view, record = self.exporter.view, record_of(text)
         fell = view.is_in_trouble and record.was_active
@@ -92,7 +92,7 @@ class Change(Undoing):
             if is_new and (obstacle := proof.restart_and_wait()):
                 replace(self, ours=DropIn(text, record))._take_back(obstacle)
                 return
-            # Unless somebody has edited it meanwhile.
+            # Unless it has been edited in the meantime.
             if files.is_there(self.means.host, self.unit, text):
                 proven = with_record(text, replace(record, proven=True))
                 files.install(self.means.host, self.unit, proven)
@@ -103,7 +103,7 @@ class Change(Undoing):
         files.forget(self.means.host, self.unit)
 
     def _take_back(self, obstacle: str) -> None:
-        """Undo a drop-in that does not work, and remember not to try the same again."""
+        """Undo a drop-in that does not work, and remember not to try it again."""
         Undoing.write(self)
         self.means.reload()
         runs = self.run_as_before()
@@ -148,22 +148,22 @@ class Applying:
         self._find = partial(exporters_here, means.host, settings.local_engine)
 
     def run(self) -> None:
-        """Change what has to be changed, and name what is not as it should be."""
+        """Change what has to be changed, and report what is still not as it should be."""
         files.sweep(self._means.host)
         self._look()
         carry_over(self._means, self._records)
         self._ask_engine()
         self._renew()
         changes = [self._change(one) for one in self._exporters.units]
-        # What is gone, or is no exporter any more, gets back what was done to it.
+        # Units that are gone, or no longer exporters, are restored.
         strangers = set(self._records.units).difference(one.unit for one in changes)
         works = [Undoing(self._means, unit, *self._records.of(unit)) for unit in strangers]
         if carry_out(self._means, works + [one for one in changes if one.is_needed]):
-            self._means.reload()  # what was proven stands in the drop-ins
+            self._means.reload()  # the drop-ins say what was proven
         self._name_what_is_left([one.decision for one in changes])
 
     def write_only(self) -> list[str]:
-        """Write the drop-ins of new clients, and return the units that wait for the rest."""
+        """Write the drop-ins of new clients, and return the units that need a restart."""
         self._find = partial(self._find, with_containers=False)
         files.sweep(self._means.host)
         self._look()
@@ -210,11 +210,11 @@ class Applying:
         self._exporters = self._find(known)
         loaded = {one.name: plan.is_loaded(one) for one in self._exporters.units}
         if any(ours[unit].withdrawn == loaded[unit] for unit in ours.keys() & loaded.keys()):
-            self._means.reload()  # which an interrupted run has not come to
+            self._means.reload()  # which an interrupted run has left undone
             self._exporters = self._find(known)
 
     def _ask_engine(self) -> None:
-        """Ask the engine, if anything depends on its answer."""
+        """Ask the engine, if any decision depends on its answer."""
         if self._now.choice is Choice.REWRITE and self._exporters.units:
             engine = self._ask()
             view = systemd.view(ENGINE_SERVICE)
@@ -222,7 +222,7 @@ class Applying:
             self._now = replace(self._now, engine=engine, engine_is_expected=expected)
 
     def _renew(self) -> None:
-        """See units whose drop-in has to be made anew as they are without it."""
+        """Look at units with an outdated drop-in as they are without it."""
         ours, address, engine = self._records.ours, self._now.address, self._now.engine
         stale = [
             one.name

@@ -1,7 +1,7 @@
-"""What is written to the disk: each file as before or complete, whenever the power fails.
+"""Write files so that each is unchanged or complete, even if the power fails.
 
-A drop-in gets into its folder by one rename, and out of it by another. On its way it lies
-beside, where every run sweeps; its record says whether the folder, if it is empty, is ours.
+One rename moves a drop-in into its folder, another moves it out. On the way it lies beside the
+folder, where every run cleans up; its record says whether we created the folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCRATCH = ".do-dcgm-exporter"
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file and its directory, and return once both would survive a power failure."""
+    """Write a file, and return once it and its directory entry would survive a power failure."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     durable_files.replace(path, text.encode("utf-8", "surrogateescape"))
 
@@ -40,7 +40,7 @@ def install(host: Host, unit: str, text: str) -> None:
         durable_files.write(scratch, text.encode("utf-8", "surrogateescape"))
         if not folder.is_dir():
             folder.mkdir()
-            folder.chmod(0o755)  # whatever the umask
+            folder.chmod(0o755)  # regardless of the umask
         scratch.replace(folder / DROP_IN_NAME)
         (folder / our_files.WITHDRAWN_NAME).unlink(missing_ok=True)
     finally:
@@ -48,15 +48,15 @@ def install(host: Host, unit: str, text: str) -> None:
 
 
 def is_there(host: Host, unit: str, text: str) -> bool:
-    """Return whether a drop-in is as we know it."""
+    """Return whether a drop-in is still as we have read it."""
     return our_files.text_at(host.path(our_files.path_of(unit))) == text
 
 
 def withdraw(host: Host, unit: str, text: str) -> None:
-    """Hide a drop-in from systemd, its record still there. Raises CannotChange or OSError."""
+    """Hide a drop-in from systemd, but keep its record. Raises CannotChange or OSError."""
     place = host.path(our_files.path_of(unit))
     if not os.path.lexists(place):
-        return  # an earlier run has got as far
+        return  # an earlier run got this far
     if not is_there(host, unit, text):
         raise CannotChange(
             f"{unit}: {our_files.path_of(unit)} has just been edited: it is yours and stays"
@@ -64,16 +64,16 @@ def withdraw(host: Host, unit: str, text: str) -> None:
     try:
         place.replace(place.with_name(our_files.WITHDRAWN_NAME))
     except OSError:
-        place.unlink()  # which a full disk takes anyhow
+        place.unlink()  # which needs no space on the disk
 
 
 def remove(host: Host, unit: str, with_folder: bool) -> None:
-    """Remove a withdrawn drop-in, with its folder if that is empty then. Raises OSError."""
+    """Remove a withdrawn drop-in, and its folder if that is then empty. Raises OSError."""
     folder, scratch = host.path(our_files.folder_of(unit)), _scratch(host, unit)
     withdrawn = folder / our_files.WITHDRAWN_NAME
     try:
-        withdrawn.replace(scratch)  # the record, until the folder is gone
-    except OSError:  # for want of space, or it is gone
+        withdrawn.replace(scratch)  # keeps the record until the folder is gone
+    except OSError:  # the disk is full, or the file is gone
         withdrawn.unlink(missing_ok=True)
     if with_folder:
         _remove_if_empty(folder)
@@ -81,7 +81,7 @@ def remove(host: Host, unit: str, with_folder: bool) -> None:
 
 
 def sweep(host: Host) -> None:
-    """Remove what interrupted runs have left on its way. Raises OSError."""
+    """Remove what interrupted runs have left behind. Raises OSError."""
     for scratch in host.path(UNIT_DIRECTORY).glob(f".*{_SCRATCH}"):
         _clear(scratch)
     for unfinished in host.path(our_files.STOPPED).glob("*.new"):
@@ -105,20 +105,20 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-# Units that are stopped, and units that would not be clients
+# Units that were stopped, and units that refused to be clients
 
 
 def disable(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Write down how a unit is, then remove its links. Raises OSError."""
+    """Record the state of a unit, then remove its links. Raises OSError."""
     write_file(host.path(our_files.STOPPED / unit), text_of(stopped))
     for path, _ in stopped.links:
         host.path(path).unlink(missing_ok=True)
 
 
 def enable(host: Host, unit: str, stopped: StoppedUnit) -> None:
-    """Make links as they were, where nothing is now. Raises OSError.
+    """Restore links where there is nothing now. Raises OSError.
 
-    Those to a unit that was removed stay removed.
+    Links to a unit that has been removed stay removed.
     """
     targets = (os.path.join(os.path.dirname(path), target) for path, target in stopped.links)
     if not any(host.path(os.path.normpath(target)).exists() for target in targets):
@@ -131,18 +131,18 @@ def enable(host: Host, unit: str, stopped: StoppedUnit) -> None:
 
 
 def remember_refusal(host: Host, unit: str, tried: str, reason: str) -> None:
-    """Write down that a unit would not be a client, if the disk takes it."""
-    with suppress(OSError):  # it costs the unit one more attempt
+    """Record that a unit refused to be a client, unless the disk is full."""
+    with suppress(OSError):  # all this costs is another attempt
         write_file(host.path(our_files.REFUSED / unit), f"{tried}\n{reason}")
 
 
 def forget_refusals(host: Host) -> None:
-    """Have all units that would not be clients tried again. Raises OSError."""
+    """Forget which units refused to be clients, so that they are tried again. Raises OSError."""
     with suppress(FileNotFoundError):
         shutil.rmtree(host.path(our_files.REFUSED))
 
 
 def forget(host: Host, unit: str) -> None:
-    """Remove what was written down of a unit. Raises OSError."""
+    """Remove all records of a unit. Raises OSError."""
     host.path(our_files.STOPPED / unit).unlink(missing_ok=True)
     host.path(our_files.REFUSED / unit).unlink(missing_ok=True)

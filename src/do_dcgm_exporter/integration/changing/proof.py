@@ -1,4 +1,4 @@
-"""Whether an exporter came back: active, a client, and serving metrics on its own port."""
+"""Prove that an exporter is back: active, a client, and serving metrics on its own port."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from do_dcgm_exporter.integration.looking.web import Served, scrape
 from do_dcgm_exporter.sockets import find_holder, ports_of
 
 _POLL_SECONDS = 0.5
-# Restarted by systemd so often, it will not stay up.
+# After so many restarts by systemd, it will not stay up.
 _MOST_RESTARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """An exporter whose coming back as a client is waited for."""
+    """An exporter that is to come back as a client."""
 
     means: Means
     exporter: UnitExporter
     engine_port: int
 
     def is_given(self) -> bool:
-        """Return whether it is a client that serves metrics at this moment."""
+        """Return whether it is a client and serves metrics right now."""
         return not self._look(Served.METRICS)[0]
 
     def restart_and_wait(self, clock: Callable[[], float] = time.monotonic) -> str:
-        """Restart it and wait until it is back; return why it is not.
+        """Restart it and wait until it is back; if it is not, return why.
 
-        It has to serve as much as before in the end, if it had the time.
+        If time allows, it has to serve as much as before.
         """
         means, unit, command = self.means, self.exporter.name, self.exporter.command
         end = clock() + means.proof_seconds
         in_the_end = Served.METRICS
-        # Release 3 has an empty page for an interval.
+        # With release 3 the page is empty for an interval.
         interval = collect_interval(command.arguments, command.environment)
         if 2 * interval > means.proof_seconds or self._served() is not Served.METRICS:
             in_the_end = Served.EMPTY_PAGE
@@ -61,12 +61,12 @@ class Proof:
             means.sleep(_POLL_SECONDS)
 
     def _look(self, enough: Served, restarts_before: int = 0) -> tuple[str, bool]:
-        """Say what speaks against it, nothing if it is back; and whether waiting is in vain."""
+        """Return why it is not back, empty if it is, and whether waiting is pointless."""
         log = self.exporter.view.log
         try:
             view = systemd.view(self.exporter.name)
         except CommandFailed as error:
-            return str(error), False  # too busy to answer is no sign of anything
+            return str(error), False  # a busy manager says nothing about the unit
         if view.active_state == "failed" or view.restarts - restarts_before >= _MOST_RESTARTS:
             return f"it exits as a client: {log}", True
         if not view.is_running:
@@ -78,7 +78,7 @@ class Proof:
         return "", True
 
     def _served(self) -> Served:
-        """Ask it for its metrics, on every port that its processes listen on."""
+        """Scrape it on every port that its processes listen on."""
         command = self.exporter.command
         ports = {port for pid in self._pids() for port in ports_of(self.means.host.proc, pid)}
         address, _ = listen_address(command.arguments, command.environment)
@@ -92,7 +92,7 @@ class Proof:
         return all(process.is_client for process in found if process.pid in pids)
 
     def _pids(self) -> tuple[str, ...]:
-        """Return its processes; those of a container are another unit's."""
+        """Return its processes; those in a container belong to another unit."""
         command, host = self.exporter.command, self.means.host
         pids = processes_of_unit(host, self.exporter.name)
         _, port = listen_address(command.arguments, command.environment)

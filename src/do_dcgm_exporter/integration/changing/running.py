@@ -1,4 +1,4 @@
-"""A run: what it needs, alone on the machine, until it is interrupted."""
+"""What every run needs: settings, messages, the lock, and a clean end when interrupted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from do_dcgm_exporter.integration.looking import commands, systemd
 
 
 class CannotChange(ExporterError):
-    """Raised when somebody else's file is in the way."""
+    """Raised if a file that is not ours is in the way."""
 
 
 class Level(Enum):
-    """How important a message is, as the journal reads it: sd-daemon(3)."""
+    """The priority of a message in the journal: sd-daemon(3)."""
 
     INFO = "<6>"
     WARNING = "<4>"
@@ -30,10 +30,10 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What work on units needs, all of it replaceable.
+    """What work on units needs; tests replace it.
 
     ``proof_seconds`` is how long a unit may take to come back as a client, ``settle_seconds``
-    when a unit that was started is looked at; ``failed`` is what is not as wished.
+    how long after its start a unit is looked at; ``failed`` are the messages of failures.
     """
 
     host: Host
@@ -45,12 +45,12 @@ class Means:
     reloading: threading.Lock = field(default_factory=threading.Lock)
 
     def reload(self) -> None:
-        """Have the manager read the unit files anew, once at a time."""
+        """Make the manager read the unit files again, one reload at a time."""
         with self.reloading:
             systemd.reload()
 
     def attempt(self, unit: str, change: Callable[..., object], *arguments: object) -> bool:
-        """Change a unit's files; return whether that worked, and say if not."""
+        """Change a unit's files; report a failure, and return whether it worked."""
         try:
             change(*arguments)
         except CannotChange as error:
@@ -61,17 +61,17 @@ class Means:
         return True
 
     def fail(self, what: str) -> bool:
-        """Say what is not as wished, and return False."""
+        """Report a failure, and return False."""
         self.failed.append(what)
         self.tell(Level.WARNING, what)
         return False
 
 
 def end_when_interrupted() -> None:
-    """Have Ctrl-C and SIGTERM end the program at once: a sentence, and exit status 130.
+    """Make Ctrl-C and SIGTERM end the program at once, with a sentence and exit status 130.
 
-    A run may be killed at any point, so nothing has to be brought to its end. Workers end
-    with the process, and only then is its lock free for another run.
+    A run may be killed at any point, so nothing has to be completed. Workers end with the
+    process, and only then is the lock free for another run.
     """
 
     def end(*_: object) -> None:
@@ -88,10 +88,10 @@ def end_when_interrupted() -> None:
 
 @contextmanager
 def alone(means: Means, *, waits: bool = True) -> Iterator[bool]:
-    """Be the only run that changes anything; yield whether it is, as it is once it has waited."""
+    """Lock out other runs; yield whether this one has the lock, as it has after waiting for it."""
     path = means.host.path(RUN_DIRECTORY / "lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # Root's alone: whoever may open a file may lock it.
+    # For root alone: whoever may open a file may lock it.
     with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Put units back as they were: files and links, and what ran runs again.
+"""Restore units: their files and links, and whether they run.
 
-The drop-in is hidden from systemd first and removed last. In between it is the record by
-which a run that was killed is brought to its end. Nothing has to be written, so that a full
-disk is no obstacle.
+The drop-in is hidden from systemd first and removed last. In between it is the record from
+which the next run completes one that was killed. Nothing has to be written, so a full disk
+is no obstacle.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.our_files import OLD_STATE, look_at_our_files, path_of
 from do_dcgm_exporter.integration.looking.units import log_of
 
-# Asks the machine's policy, which counts for maintainer scripts: what an admin wants is done.
+# Asks the machine's policy, which applies to maintainer scripts but not to an admin.
 _MAY_ACT = "/usr/share/do-dcgm-exporter/bin/may-act"
 _POLICY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """A unit, and the records of what was done to it. Every step may be repeated."""
+    """A unit, and the records of what was changed. Every step may be repeated."""
 
     means: Means
     unit: str
@@ -41,36 +41,36 @@ class Undoing:
     stopped: StoppedUnit | None
 
     def write(self) -> None:
-        """Hide the drop-in and make the links. Raises CannotChange or OSError."""
+        """Hide the drop-in and restore the links. Raises CannotChange or OSError."""
         if self.ours:
             files.withdraw(self.means.host, self.unit, self.ours.text)
         if self.stopped:
             files.enable(self.means.host, self.unit, self.stopped)
 
     def run_as_before(self) -> bool:
-        """Have the unit, whose files are back, run if it did; return whether that worked."""
+        """Start the unit, whose files are restored, if it ran; return whether that worked."""
         runs = not self._is_to_run() or self._starts()
         self.forget()
         return runs
 
     def finish(self) -> None:
-        """Have the unit run as before, now that the manager has read its files, and say so."""
+        """Make the unit run as before, now that the manager has read its files, and say so."""
         if self.run_as_before():
             self.means.tell(Level.INFO, f"{self.unit}: is as it was")
 
     def forget(self) -> None:
-        """Remove the records: there is nothing to undo any more."""
+        """Remove the records, since there is nothing left to undo."""
         host, unit, attempt = self.means.host, self.unit, self.means.attempt
         if self.ours:
             attempt(unit, files.remove, host, unit, self.ours.record.made_folder)
         attempt(unit, files.forget, host, unit)
 
     def _is_to_run(self) -> bool:
-        # One that the admin has stopped meanwhile is left alone, and so is one that has not been
-        # started since it got its drop-in.
+        # Left alone if the admin has stopped it in the meantime, or if it has not been started
+        # since it got its drop-in.
         view = systemd.view(self.unit)
         if not view.is_there:
-            return False  # it is gone, or masked
+            return False  # gone or masked
         if self.ours and (view.is_running or view.is_in_trouble):
             record = self.ours.record
             ran_with_it = view.invocation != record.invocation
@@ -94,14 +94,14 @@ class Undoing:
 
 
 def is_run_by_dpkg() -> bool:
-    """Return whether a maintainer script runs us: dpkg(1), internal environment."""
+    """Return whether a maintainer script runs us: dpkg(1), internal environment variables."""
     return "DPKG_MAINTSCRIPT_PACKAGE" in os.environ
 
 
 def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
-    """Write the files of all, then finish all side by side; return whether there was anything.
+    """Write the files of all units, then finish all in parallel; return whether there were any.
 
-    Raises the first error, once all have ended.
+    Raises the first error, once all are done.
     """
     written = [one for one in works if means.attempt(one.unit, one.write)]
     if means.host.runs_systemd and written:
@@ -116,7 +116,7 @@ def carry_out(means: Means, works: Sequence[Undoing]) -> bool:
 
 
 def restore(means: Means) -> None:
-    """Undo everything, and say what cannot be undone. The caller holds the lock."""
+    """Undo everything, and report what cannot be undone. The caller holds the lock."""
     files.sweep(means.host)
     records = records_in(look_at_our_files(means.host))
     carry_out(means, [Undoing(means, unit, *records.of(unit)) for unit in records.units])
@@ -131,7 +131,7 @@ def restore(means: Means) -> None:
 
 
 def carry_over(means: Means, records: Records) -> None:
-    """Write down what version 0.1.0 remembered as we do. Raises OSError, with nothing lost."""
+    """Convert the records of version 0.1.0 to ours. Raises OSError, with nothing lost."""
     if records.is_old:
         for unit, stopped in records.stopped.items():
             files.disable(means.host, unit, stopped)
@@ -139,7 +139,7 @@ def carry_over(means: Means, records: Records) -> None:
 
 
 def _forget_old_state(means: Means, records: Records) -> None:
-    """Remove the state of version 0.1.0, unless only a person can undo what it says."""
+    """Remove the state of version 0.1.0, unless it lists changes that only a person can undo."""
     place = means.host.path(OLD_STATE)
     if records.by_hand:
         kept = place.replace(place.with_suffix(".0.1.0")).name

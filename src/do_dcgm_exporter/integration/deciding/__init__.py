@@ -1,1 +1,1 @@
-"""What each finding is and what is to be done about it: pure functions."""
+"""Decide what each finding is and what to do about it: pure functions."""

@@ -1,4 +1,4 @@
-"""The exporters of a machine: units that are one, and everything else that has to do with one."""
+"""The exporters of a machine: units that are exporters, and mentions of exporters elsewhere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Form(Enum):
 class ExporterCommand:
     """The command of an exporter.
 
-    ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file; for a
-    container it is the runtime, ``image`` and ``container`` are its names, ``compose_file``
-    describes it if Compose runs it, and ``is_plain`` is whether the command is nothing but
-    ``docker run`` that stays in the foreground and has the host's network.
+    ``arguments`` and ``environment`` are the exporter's own. ``program`` is its file. For a
+    container, ``program`` is the runtime, ``image`` and ``container`` are its names,
+    ``compose_file`` is that of Compose, and ``is_plain`` means that the command is a mere
+    ``docker run`` in the foreground, with the host's network.
     """
 
     form: Form
@@ -40,7 +40,7 @@ class ExporterCommand:
 
     @property
     def remote(self) -> str | None:
-        """The engine that it is told to use, None if it runs its own."""
+        """The engine that it is told to use, None if it embeds DCGM."""
         return remote_engine(self.arguments, self.environment)
 
 
@@ -48,9 +48,8 @@ class ExporterCommand:
 class UnitExporter:
     """A unit that is an exporter.
 
-    ``processes`` are those of its control group, or of its container, that have DCGM's
-    library mapped. ``source`` and ``names_engine`` are those of SeenUnit; ``library_major`` is
-    0 where it is not known.
+    ``processes`` are those in its control group or container that have DCGM's library mapped.
+    ``source`` and ``names_engine`` are those of SeenUnit; ``library_major`` is 0 if unknown.
     """
 
     view: UnitView
@@ -67,7 +66,7 @@ class UnitExporter:
 
 
 class Role(Enum):
-    """What something that is no exporter's unit has to do with an exporter."""
+    """How something that is not an exporter's unit is related to an exporter."""
 
     ONESHOT = "starts an exporter and is a oneshot"
     SCRIPT = "starts an exporter by a script that does more"
@@ -84,9 +83,8 @@ class Mention:
     """Something that starts, contains or is an exporter, and is never changed.
 
     ``name`` is what a person calls it: a unit, a container, a process. ``pids`` are its
-    processes with a DCGM of their own, none if it does not run or is a client. ``place`` is
-    the file where a person connects it, as far as it is known, and ``lines`` are what to
-    write there.
+    processes with an embedded DCGM, none if it does not run or is a client. ``place`` is the
+    file in which a person can connect it, if known, and ``lines`` are what to write there.
     """
 
     role: Role
@@ -98,7 +96,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Exporters:
-    """What was found."""
+    """All exporters that were found."""
 
     units: tuple[UnitExporter, ...] = ()
     mentions: tuple[Mention, ...] = ()

@@ -1,4 +1,4 @@
-"""What a unit's command does: whether it becomes an exporter, and if not, whether it starts one."""
+"""What a unit's command does: become an exporter, start one, or neither."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from do_dcgm_exporter.integration.looking.systemd import UnitView
 
 _DEEPEST = 4
 _SHELL_OPTIONS = ("bcefhlmpuvxBCEHo:", ("login", "noprofile", "norc", "posix"))
-# Short and long options as getopt(3) has them, and how many operands precede the command.
+# Short and long options as for getopt(3), and the number of operands before the command.
 # Options that do something else (env -i, taskset -p, setsid -f) are left out on purpose.
 _CHRT = "all-tasks batch fifo idle other rr reset-on-fork verbose sched-runtime= sched-period="
 _NUMACTL = "all localalloc balancing interleave= membind= cpunodebind= physcpubind= preferred="
@@ -43,7 +43,7 @@ _LAUNCHERS: Mapping[str, tuple[str, str, int]] = {
 _RUNTIMES = frozenset(
     {"ctr", "docker", "docker-compose", "nerdctl", "nvidia-docker", "podman", "podman-compose"}
 )
-# What follows the last slash of an image's name: the name itself, a tag, a digest.
+# What follows the last slash of an image's name: its own name, a tag, a digest.
 _IMAGE = re.compile(r"(?:^|/)[\w.-]*dcgm[-_]exporter[\w.-]*(?:[:@].*)?$")
 _COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 # Options of "run" without a value; all others have one.
@@ -60,10 +60,10 @@ _UNKNOWN = ExporterCommand(Form.CONTAINER)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a command is: an exporter, or something that has to do with one in a ``role``.
+    """What a command is: an exporter, or something related to one by its ``role``.
 
     ``script`` is the script that starts it, empty for the command itself, and ``run`` the
-    container that it is started in.
+    container it is started in.
     """
 
     exporter: ExporterCommand | None = None
@@ -76,7 +76,7 @@ _NOTHING = Judged()
 
 
 def judge(view: UnitView, environment: Mapping[str, str], programs: Programs) -> Judged:
-    """Judge the commands of a unit; ``environment`` is what its processes get."""
+    """Judge the commands of a unit; ``environment`` is that of its processes."""
     for command in view.commands:
         words = tuple(command.words(environment))
         judged = _Judge(programs).judge(Call(words, environment, view.working_directory))
@@ -89,7 +89,7 @@ def judge(view: UnitView, environment: Mapping[str, str], programs: Programs) ->
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Follows a command to what it becomes; it stands in ``script``, the ``depth``-th of them."""
+    """Follows a command to what it becomes; it was found in ``script``, ``depth`` scripts deep."""
 
     programs: Programs
     script: str = ""
@@ -149,7 +149,7 @@ class _Judge:
             return inside.mentioned(text, caller.directory)
 
     def mentioned(self, text: str, directory: str) -> Judged:
-        """Say what a script that is more than a wrapper has to do with an exporter."""
+        """Return how a script that is more than a wrapper is related to an exporter."""
         inside = replace(self, depth=_DEEPEST)
         with suppress(NotUnderstood):
             for command in shell.commands(text):
@@ -163,9 +163,9 @@ class _Judge:
 
 
 def without_launchers(call: Call) -> Call:
-    """Return the command that env(1), nice(1), taskset(1) and their like end in.
+    """Return the command that env(1), nice(1), taskset(1) and the like execute.
 
-    Raises NotUnderstood where one does more than to become the command.
+    Raises NotUnderstood if one of them does more than that.
     """
     rest, environment = list(call.words), dict(call.environment)
     while rest and (name := os.path.basename(rest[0])) in _LAUNCHERS:
@@ -178,7 +178,7 @@ def without_launchers(call: Call) -> Call:
         for option, value in options:
             if option in ("-u", "--unset"):
                 if value == REMOTE_VARIABLE:
-                    raise NotUnderstood(f"{name} {option}")  # what we set would not reach it
+                    raise NotUnderstood(f"{name} {option}")  # our settings would not reach it
                 environment.pop(value, None)
         while name == "env" and rest and "=" in rest[0]:
             variable, _, value = rest.pop(0).partition("=")
@@ -192,7 +192,7 @@ def without_launchers(call: Call) -> Call:
 
 
 def _container_run(call: Call, read: ReadText) -> ExporterCommand | None:
-    """Return the exporter that a command starts in a container, however its runtime is hidden."""
+    """Return the exporter that a command starts in a container, even if its runtime is hidden."""
     names = [os.path.basename(word) for word in call.words]
     place = next((index for index, name in enumerate(names) if name in _RUNTIMES), None)
     if place is None:
@@ -205,7 +205,7 @@ def _container_run(call: Call, read: ReadText) -> ExporterCommand | None:
         is_started = named and "start" in rest
         return replace(_UNKNOWN, container=named) if is_started else None
     verb = rest.index("run")
-    # An option of docker with a value may be the address of another machine's.
+    # Options of docker itself may name another machine's docker.
     is_direct = place == 0 and all(word == "container" or "=" in word for word in rest[:verb])
     return _run(runtime, rest[verb + 1 :], call.environment, is_direct)
 
@@ -228,7 +228,7 @@ def _run(
     image, *arguments = rest
     for word in arguments[:2]:
         if WORD.search(os.path.basename(word)) and not word.startswith("-"):
-            arguments = arguments[arguments.index(word) + 1 :]  # what it is called with
+            arguments = arguments[arguments.index(word) + 1 :]  # the arguments of its program
             break
     variables = {}
     for option, value in options:

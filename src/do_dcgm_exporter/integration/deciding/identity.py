@@ -1,4 +1,4 @@
-"""What is an exporter of this machine, and what only has to do with one; how that is connected."""
+"""Tell exporters from what is merely related to one, and say how to connect each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit
 
-# What systemd starts a program through, seen for a moment in the new process.
+# Through these systemd starts a program; the new process shows their name for a moment.
 _STARTERS = frozenset({"systemd", "systemd-executor", "sd-executor"})
-# What stays beside a program that it has started, and does nothing else.
+# Programs that start another one and then only wait for it.
 _WAITING = SHELLS | {"setsid", "stdbuf"}
 
-# Where Compose says which files describe a container.
+# The label in which Compose lists the files that describe a container.
 _CONFIG_FILES = "com.docker.compose.project.config_files"
 
-# Lines to write. In them, %(engine)s is the engine; other names are of a container's labels.
+# Lines to write: %(engine)s is the engine, other names are labels of the container.
 _SETTING = f"{REMOTE_VARIABLE}=%(engine)s"
 _ARGUMENTS = ("dcgm-exporter -r %(engine)s  # and its other options",)
 _EXPORT = (f"export {_SETTING}",)
@@ -56,8 +56,8 @@ _ECS_VARIABLE = f'{{"name": "{REMOTE_VARIABLE}", "value": "%(engine)s"}}'
 _ECS = ('"networkMode": "host"', f'"environment": [{_ECS_VARIABLE}]')
 _SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
 
-# How the labels of a container's maker begin, what describes the container there, and the
-# lines to write in it. One of Swarm may have labels of Compose, too.
+# How the labels of each orchestrator begin, where it describes a container, and the lines
+# to write there. Containers of Swarm may have labels of Compose as well.
 _MAKERS = (
     ("io.kubernetes.", "what describes the pod %(pod.name)s", _POD),
     ("com.hashicorp.nomad.", "the job %(job_name)s of Nomad, task %(task_name)s", _NOMAD),
@@ -66,10 +66,10 @@ _MAKERS = (
     ("com.docker.compose.", "the Compose file %(project.config_files)s", _COMPOSE),
 )
 
-# Containers with such labels are nobody's who only says "run".
+# Containers with such labels were not started by a mere "docker run".
 _MAKERS_LABELS = tuple(prefix for prefix, _, _ in _MAKERS)
 
-# Where services that start other people's programs are told of them.
+# Services that start programs for others, and where those are configured.
 _OF_UNITS: Mapping[str, str] = {
     "amazon-ssm-agent.service": "the document that SSM runs",
     "anacron.service": "/etc/anacrontab",
@@ -90,7 +90,7 @@ _OF_OWNERS: Mapping[OwnerKind, tuple[Role, str, Sequence[str]]] = {
     OwnerKind.USER_UNIT: (Role.USER_UNIT, "that user's unit: systemctl --user edit", _SERVICE),
 }
 
-# A file, or what a person knows it by, and the lines to write there.
+# A file, or a description of the place, and the lines to write there.
 Place = tuple[str, tuple[str, ...]]
 
 
@@ -101,9 +101,9 @@ def exporters_in(
     programs: Programs,
     engine: str,
 ) -> Exporters:
-    """Tell exporters from the rest; ``engine`` (HOST:PORT) is what lines to write are made for.
+    """Tell exporters from the rest; lines to write connect to ``engine`` (HOST:PORT).
 
-    Every process with a DCGM of its own is one of an exporter's or in exactly one mention.
+    Each process with an embedded DCGM belongs to one exporter or to one mention.
     """
     exporters: list[UnitExporter] = []
     mentions: list[Mention] = []
@@ -116,7 +116,7 @@ def exporters_in(
         own = {one.pid: one for one in unit.processes}
         own |= {one.pid: one for container in inside for one in container.processes}
         if judged.exporter and _is_exporter(unit, judged.exporter, programs):
-            # One with a PID namespace of its own is in the unit's group and not of the unit.
+            # With its own PID namespace, a process is in the unit's cgroup but not part of it.
             main = {pid for pid, _ in unit.main}
             own |= {one.pid: one for one in processes if one.pid in main}
             major = _library_major(judged.exporter, own.values(), programs)
@@ -138,10 +138,10 @@ def exporters_in(
 def _run_by(
     run: ExporterCommand, containers: Iterable[Container], names: Collection[str]
 ) -> list[Container]:
-    """Return the containers that a command runs, by Compose's file, by name, or by what is run.
+    """Return the containers that a command runs, found by Compose file, by name, or by image.
 
-    ``names`` are those that commands give. A container without one cannot be told from others
-    of the same image and arguments, so it has to be the only one.
+    ``names`` are those given by commands. Without a name, a container cannot be told from
+    others with the same image and arguments, so it has to be the only one.
     """
     if file := run.compose_file:
         return [one for one in containers if file in one.labels.get(_CONFIG_FILES, "").split(",")]
@@ -163,7 +163,7 @@ def _run_by(
 
 
 def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -> bool:
-    """Return whether a unit is an exporter by its type, and by its main process if it has one."""
+    """Return whether a unit's type, and its main process if it has one, are an exporter's."""
     if unit.view.type == "oneshot":
         return False
     if not unit.main:
@@ -171,7 +171,7 @@ def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -
     for _, program in unit.main:
         name = os.path.basename(program)
         if not program:
-            return True  # another user's: /proc may hide them
+            return True  # of another user, which /proc may hide
         if command.form is Form.CONTAINER:
             return name in {os.path.basename(command.program), *_STARTERS}
         kind = programs.identify(program)
@@ -183,7 +183,7 @@ def _is_exporter(unit: SeenUnit, command: ExporterCommand, programs: Programs) -
 
 
 def _role(unit: SeenUnit, judged: Judged) -> Role | None:
-    """Say what a unit that is no exporter has to do with one, if anything."""
+    """Return how a unit that is not an exporter is related to one, if at all."""
     if judged.run:
         return Role.CONTAINER
     if judged.exporter and unit.view.type == "oneshot":
@@ -208,11 +208,11 @@ def _mention(role: Role, name: str, place: Place, processes: Iterable[DcgmProces
     return Mention(role, name, pids, *place)
 
 
-# Where a person tells an exporter of the engine, by what started it
+# Where a person can connect an exporter, depending on what started it
 
 
 def _place_of_unit(engine: str, view: UnitView, role: Role, judged: Judged) -> Place:
-    """Return where a unit's exporter is set up: another file that it uses, or its own."""
+    """Return where a unit's exporter is configured: a file that it uses, or the unit itself."""
     own, script = view.source_path or view.fragment, judged.script
     if judged.run and judged.run.compose_file:
         return _place(engine, judged.run.compose_file, _COMPOSE)
@@ -226,7 +226,7 @@ def _place_of_unit(engine: str, view: UnitView, role: Role, judged: Judged) -> P
 
 
 def _place_of_container(engine: str, container: Container) -> Place:
-    """Return where a container is described, by the labels that its maker leaves."""
+    """Return where a container is described, according to the labels of its orchestrator."""
     for prefix, where, lines in _MAKERS:
         labels = {
             label.removeprefix(prefix): value
@@ -240,7 +240,7 @@ def _place_of_container(engine: str, container: Container) -> Place:
 
 
 def _place_of_process(engine: str, process: DcgmProcess) -> tuple[Role, str, Place]:
-    """Return what a process is that belongs to nothing that was seen, its name and place."""
+    """Return role, name and place of a process that belongs to nothing else that was found."""
     role, where, lines = _OF_OWNERS[process.owner.kind]
     if process.owner.pod:
         where, lines = "what describes its pod", _POD

@@ -1,4 +1,4 @@
-"""What to do with each exporter: findings and a choice become goals; nothing is touched."""
+"""Decide what to do with each exporter, from findings and the configured choice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from do_dcgm_exporter.integration.looking.our_files import path_of
 
 
 class Goal(Enum):
-    """How a unit shall be in the end."""
+    """What is to become of a unit."""
 
     CLIENT = "rewrite"
     STOPPED = "stop"
@@ -31,7 +31,7 @@ class Goal(Enum):
 
 
 class Reason(Enum):
-    """Why an exporter is left as it is."""
+    """Why an exporter is left alone."""
 
     NONE = ""
     CLIENT = "is a client already"
@@ -46,9 +46,9 @@ class Reason(Enum):
     DOWN = "it is a client and does not run"
 
 
-# The admin wants a second engine.
+# The admin wants a second DCGM.
 WISHED = frozenset({Reason.CHOSEN, Reason.FORBIDDEN})
-# No second engine runs.
+# There is no second DCGM.
 HARMLESS = frozenset({Reason.CLIENT, Reason.ELSEWHERE, Reason.DOWN})
 
 
@@ -57,7 +57,7 @@ class Decision:
     """What to do with one unit.
 
     A client with a ``text`` gets that as its drop-in; ``restart`` is whether it has to be
-    restarted for it even if it is a client of the engine now.
+    restarted for it although it is a client of the engine already.
     """
 
     unit: str
@@ -70,9 +70,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What all decisions depend on. ``engine`` is None while it has not been asked.
+    """What all decisions depend on. ``engine`` is None until it has been asked.
 
-    ``engine_is_expected`` is whether one that is absent will come, so that clients may wait.
+    ``engine_is_expected`` is whether an absent engine will start, so that clients may wait.
     """
 
     choice: Choice
@@ -87,10 +87,10 @@ def is_loaded(exporter: UnitExporter) -> bool:
 
 
 def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bool:
-    """Return whether a drop-in was made for something else than what is there now.
+    """Return whether a drop-in was made for something other than what is there now.
 
-    A variable goes on being right when the rest of the unit changes. A container's whole
-    command stands in the drop-in, and a variable hides one that somebody has set since.
+    A variable stays right when the rest of the unit changes, unless somebody has set it there
+    since. For a container, the drop-in has the whole command.
     """
     is_right = ours.record.engine == str(address) == exporter.command.remote
     if exporter.command.form is Form.CONTAINER or exporter.names_engine:
@@ -99,7 +99,7 @@ def is_stale(exporter: UnitExporter, ours: DropIn, address: EngineAddress) -> bo
 
 
 def tried_with(exporter: UnitExporter, address: EngineAddress) -> str:
-    """Return what a refusal is remembered by."""
+    """Return the key under which a refusal is remembered."""
     return f"{exporter.source} {address}"
 
 
@@ -110,7 +110,7 @@ def decide(exporter: UnitExporter, records: Records, now: Circumstances) -> Deci
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """One unit, our drop-in if it has one, and what speaks for and against changing it."""
+    """One unit, its drop-in if it has one, and all that the decision depends on."""
 
     exporter: UnitExporter
     ours: DropIn | None
@@ -135,13 +135,13 @@ class _Judge:
         return self._keep(ours) if ours else self._rewrite()
 
     def _give_up(self, reason: Reason, why: str) -> Decision:
-        """Leave it, and undo what was done to it."""
+        """Leave it alone, and undo earlier changes."""
         name = self.exporter.name
         is_changed = self.ours or name in self.records.stopped
         return Decision(name, Goal.ORIGINAL if is_changed else Goal.UNTOUCHED, reason, why)
 
     def _keep(self, ours: DropIn) -> Decision:
-        """Keep a client, unless the engine has become one of another release."""
+        """Keep a client, unless the engine's release has changed."""
         engine, view, record = self.now.engine, self.exporter.view, ours.record
         is_down = not view.is_running
         if is_down and engine and engine.answers and engine.major and not self._fits(engine):
@@ -156,7 +156,7 @@ class _Judge:
         return Decision(view.name, Goal.CLIENT)
 
     def _in_trouble(self, record: Record) -> Decision:
-        """Give up a client that never worked, or waits for an engine that will not come."""
+        """Give up a client that never worked, or that waits for an engine that will not start."""
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
             if record.proven or view.invocation == record.invocation:
@@ -167,7 +167,7 @@ class _Judge:
         return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())
 
     def _rewrite(self) -> Decision:
-        """Make it a client, if it can be one now."""
+        """Make it a client, if that is possible now."""
         engine, exporter = self.now.engine, self.exporter
         if engine is None or not engine.answers:
             return self._give_up(Reason.ENGINE, self._unusable())

@@ -1,4 +1,4 @@
-"""What is wrong with this machine, each thing once, with what can help."""
+"""What is wrong with this machine: each problem once, with a remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from do_dcgm_exporter.integration.looking.survey import Findings
 
 _APPLY = f"{COMMAND} apply"
 _RESTART_ENGINE = f"systemctl restart {ENGINE_SERVICE}"
-# Whether to stop that is not for us to say.
+# Whether to stop it is for a person to decide.
 _WHO_LISTENS = "ss --listening --tcp --processes 'sport = {}'"
 _CHOOSE_AGAIN = "dpkg-reconfigure do-dcgm-exporter"
 _PROFILING_PACKAGE = "datacenter-gpu-manager-4-proprietary"
@@ -26,7 +26,7 @@ _NOTED = frozenset({plan.Reason.EDITED, plan.Reason.FORBIDDEN})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong; ``id`` is for programs, ``remedy`` what to type or write."""
+    """A problem; ``id`` is for programs, ``remedy`` has commands to run or lines to write."""
 
     id: str
     what: str
@@ -35,7 +35,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything that is judged; ``decisions`` are by unit."""
+    """All that problems are found in; ``decisions`` are by unit."""
 
     found: Findings
     exporters: Exporters = field(default_factory=Exporters)
@@ -44,7 +44,7 @@ class Situation:
 
 
 def problems(now: Situation) -> Iterator[Problem]:
-    """Yield what is wrong: the cause, not its consequences as well."""
+    """Yield the problems: causes, but not their consequences."""
     found = now.found
     if error := found.configuration_error:
         look = "do-dcgm-exporter --check-config"
@@ -71,13 +71,13 @@ def problems(now: Situation) -> Iterator[Problem]:
 
 
 def notes(now: Situation) -> Iterator[str]:
-    """Yield what is worth knowing and no problem."""
+    """Yield what is worth knowing but not a problem."""
     for exporter in now.exporters.units:
         decision = now.decisions[exporter.name]
         if decision.reason in _NOTED and not _is_embedded(exporter, decision):
             yield f"{exporter.name}: {decision.why}"
     for mention in now.exporters.mentions:
-        # Without an engine nobody can be told from a client that waits for it.
+        # Without an engine, a process that embeds DCGM looks like a client that waits.
         if not (mention.pids and now.found.processes.has_engine):
             yield f"{mention.name} {mention.role.value}{_where(mention)}"
     for pid, unit in now.found.other_engines.items():
@@ -91,7 +91,7 @@ def notes(now: Situation) -> Iterator[str]:
 
 
 def _there(found: Findings, *commands: str) -> tuple[str, ...]:
-    """Return commands as they are typed here; what is done to an engine is done on its host."""
+    """Return commands as typed on this host; those for an engine run on the engine's host."""
     if found.settings.engine.is_local:
         return commands
     return tuple(f"ssh {found.settings.engine.host} {command}" for command in commands)
@@ -101,7 +101,7 @@ def _of_engine(found: Findings) -> Iterator[Problem]:
     engine, address, here = found.engine, found.settings.engine, found.settings.engine.is_local
     reason, condition = engine.reason, engine.condition
     restart = _there(found, _RESTART_ENGINE)
-    # An engine that knows GPUs has a driver, be it in another place or simulated.
+    # An engine with GPUs has a driver, in a container or simulated.
     if here and not found.driver and not engine.gpus:
         what = "no NVIDIA driver is loaded: install it, or load it"
         yield Problem("no-driver", what, ("modprobe nvidia", _RESTART_ENGINE))
@@ -143,7 +143,7 @@ def _absent(found: Findings) -> Problem:
 
 
 def _usable_engine(found: Findings) -> tuple[str, ...]:
-    """Return the commands after which the engine of this machine can be used."""
+    """Return the commands that make the local engine usable."""
     unit = found.engine_unit
     if found.local_engine.condition is not Condition.ABSENT:
         return (_RESTART_ENGINE,)
@@ -162,7 +162,7 @@ def _of_profiling(found: Findings) -> Iterator[Problem]:
         what = "the engine's profiling module is not loaded: there are no DCGM_FI_PROF_ metrics"
         yield Problem("no-profiling", what, _there(found, *install, _RESTART_ENGINE))
     elif engine.profiling is Profiling.WORKS and health and health.status == 200:
-        # What our exporter notes of profiling that the GPUs offer and that stays blank.
+        # How our exporter's note begins if supported profiling fields stay blank.
         resume = _there(found, "dcgmi profile --resume", _RESTART_ENGINE)
         for note in health.text.splitlines()[1:]:
             if "profiling" in note:
@@ -199,7 +199,7 @@ def _client_down(
         start = f"systemctl start {exporter.name}"
         yield Problem("client-down", what, (exporter.view.log, start))
     elif found.settings.local_engine != found.settings.engine:
-        # Else the engine is a problem of its own, and its clients come back with it.
+        # Otherwise the engine is the problem, and its clients come back with it.
         reason = f"the engine cannot be used: {found.local_engine.reason}"
         yield Problem("client-down", f"{what}: {reason}", _usable_engine(found))
 
@@ -235,17 +235,17 @@ def _embedded(found: Findings, exporter: UnitExporter, decision: plan.Decision) 
 
 
 def _where(mention: Mention) -> str:
-    """Say where a person connects it."""
+    """Say where a person can connect it."""
     return f"; to connect it, see {mention.place}" if mention.place else ""
 
 
-# Ourselves
+# Our own service
 
 
 def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
     view, health, log = found.service, found.health, f"journalctl -u {OWN_SERVICE}"
     port, number = found.own_port, found.settings.address.port
-    # Others' processes cannot be seen without being root.
+    # Only root can see the processes of others.
     runs = view is not None and view.is_running
     is_ours = port.unit == OWN_SERVICE if port.unit or port.holder else runs
     if port.is_taken and not is_ours:

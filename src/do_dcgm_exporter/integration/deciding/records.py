@@ -1,7 +1,7 @@
-"""What was changed on this machine, in the words in which it is kept there.
+"""The records of what was changed on this machine.
 
-A drop-in carries its own record: one line of JSON among its comments, and a seal by which one
-that somebody has edited is known. A unit that was stopped has a small file.
+A drop-in contains its own record, a line of JSON in a comment, and a seal that shows whether
+it has been edited. For a unit that was stopped there is a small file.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from do_dcgm_exporter.integration.looking.systemd import (
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
 _SEAL = re.compile(r"^# sha256 of all other lines: ([0-9a-f]{64})\n", re.MULTILINE)
-# Of version 0.1.0, whose drop-ins have a seal and no record.
+# Of version 0.1.0, whose drop-ins have a seal but no record.
 _ENGINE = re.compile(r'^Environment="?DCGM_REMOTE_HOSTENGINE_INFO=([^"\n]*)', re.MULTILINE)
 
-# An engine that restarts is back in seconds. A client that fails to start for five minutes is
-# examined, and waits: our drop-in of the engine's unit starts it again.
+# A restarting engine is back within seconds. A client that has failed to start for five
+# minutes is examined and then waits, until our drop-in of the engine's unit starts it again.
 _SETTINGS = f"""\
 [Unit]
 After={ENGINE_SERVICE}
@@ -52,16 +52,16 @@ _PREFIXES = {
 
 
 class NotUnderstood(ValueError):
-    """Raised for a record that is damaged, or that a newer version has written."""
+    """Raised for a record that is damaged or was written by a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What undoing and judging a drop-in needs.
+    """What it takes to judge and to undo a drop-in.
 
-    ``source`` is the fingerprint of the unit's own files, ``invocation`` the run of the unit
-    that the drop-in found (systemd's InvocationID), and ``proven`` is whether the unit has
-    been seen to serve metrics as a client.
+    ``source`` is the fingerprint of the unit's own files, ``invocation`` systemd's
+    InvocationID of the unit when the drop-in was written, and ``proven`` whether the unit
+    has served metrics as a client.
     """
 
     engine: str = ""
@@ -74,7 +74,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
-    """A drop-in of ours. One that is ``withdrawn`` is being undone: systemd does not read it."""
+    """A drop-in of ours. If ``withdrawn``, it is being undone, and systemd does not read it."""
 
     text: str
     record: Record
@@ -82,7 +82,7 @@ class DropIn:
 
 
 class Foreign(Enum):
-    """A drop-in of our name that is not ours to change, and why; with its path put in."""
+    """Why a drop-in with our name is not ours to change; the path is yet to be filled in."""
 
     EDITED = "{} was edited: it is yours and stays"
     FORBIDDEN = "you forbid it by {} -> /dev/null"
@@ -91,7 +91,7 @@ class Foreign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoppedUnit:
-    """A unit that was stopped and disabled: whether it ran, and the links that enabled it."""
+    """A unit that we stopped and disabled: whether it ran, and the links that enabled it."""
 
     was_active: bool = True
     links: tuple[our_files.Link, ...] = ()
@@ -99,12 +99,12 @@ class StoppedUnit:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """All that is known, by unit.
+    """All records, by unit.
 
-    ``refused`` are what was tried with units that would not be clients, and why not.
-    ``folders`` are units that have a folder of drop-ins. ``complaints`` are records that
-    cannot be read, a sentence each. ``is_old`` is whether there is one of version 0.1.0, and
-    ``by_hand`` what only a person can undo of that.
+    ``refused`` says what was tried with units that refused to be clients, and why it failed.
+    ``folders`` are units with a folder of drop-ins. ``complaints`` has a sentence for each
+    record that cannot be read. ``is_old`` is whether there is a record of version 0.1.0, and
+    ``by_hand`` names those of its changes that only a person can undo.
     """
 
     ours: Mapping[str, DropIn] = field(default_factory=dict)
@@ -118,16 +118,16 @@ class Records:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The units that something was done to."""
+        """The units that were changed."""
         return tuple(dict.fromkeys([*self.ours, *self.stopped]))
 
     def of(self, unit: str) -> tuple[DropIn | None, StoppedUnit | None]:
-        """Return what was done to a unit."""
+        """Return the records of a unit."""
         return self.ours.get(unit), self.stopped.get(unit)
 
 
 def records_in(files: our_files.OurFiles) -> Records:
-    """Understand the files."""
+    """Parse the files."""
     complaints: list[str] = []
     stopped, by_hand = _of_old_state(files.old_state or '{"format": 1}', complaints)
     is_old = files.old_state is not None and not complaints
@@ -152,10 +152,10 @@ def records_in(files: our_files.OurFiles) -> Records:
 
 
 def drop_in(unit: str, text: str, *, withdrawn: bool = False) -> DropIn | Foreign:
-    """Understand one; ``withdrawn`` is whether it is being undone."""
+    """Parse a drop-in; ``withdrawn`` is whether it is being undone."""
     if text == "-> /dev/null":
         return Foreign.FORBIDDEN
-    # Its path stands in it: a copy in another unit's folder is somebody else's.
+    # It contains its own path, so a copy in another unit's folder is not ours.
     if not is_sealed(text) or our_files.path_of(unit) not in text:
         return Foreign.EDITED
     try:
@@ -177,8 +177,8 @@ def text_for(view: UnitView, command: ExporterCommand, record: Record) -> str:
     variable = f"{REMOTE_VARIABLE}={record.engine}"
     lines = [f"Environment={quoted(variable)}"]
     if command.form is Form.CONTAINER:
-        (run,) = view.commands  # only a oneshot has several: systemd.service(5)
-        # Not with -r at the end: Go's flags end at the first word that is none.
+        (run,) = view.commands  # only a oneshot may have several: systemd.service(5)
+        # -r cannot be appended: Go stops parsing flags at the first other word.
         place = run.argv.index("run") + 1
         words = (*run.argv[:place], "-e", variable, *run.argv[place:])
         lines = ["ExecStart=", f"ExecStart={_exec_start(run, words)}"]
@@ -220,7 +220,7 @@ def record_of(text: str) -> Record:
 
 
 def settings_of(text: str) -> str:
-    """Return what systemd reads of a drop-in."""
+    """Return the part of a drop-in that systemd reads."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
@@ -229,11 +229,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# Files of JSON
+# JSON files
 
 
 def text_of(stopped: StoppedUnit) -> str:
-    """Return what is kept of a stopped unit."""
+    """Return the record of a stopped unit as text."""
     return json.dumps({"format": _FORMAT, **asdict(stopped)}, indent=1) + "\n"
 
 
@@ -254,7 +254,7 @@ def _data(text: str) -> Mapping[str, Any]:
 
 
 def _of_old_state(text: str, complaints: list[str]) -> tuple[dict[str, StoppedUnit], str]:
-    """Return the units that version 0.1.0 has stopped, and what else, which only people undo."""
+    """Return the units that version 0.1.0 stopped, and its changes that only a person can undo."""
     try:
         data = _data(text)
         units = data.get("units", ())

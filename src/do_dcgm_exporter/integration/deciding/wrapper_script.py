@@ -1,13 +1,13 @@
-"""Shell scripts that start one program and nothing else, and as much of the shell as they use.
+"""Shell scripts that start one program and do nothing else.
 
-These statements are understood; any other might be done again by a restart, and is refused:
+These statements are understood. Any other is refused, since a restart might repeat it:
 
     NAME=WORD   export NAME=WORD   set -OPTION   cd DIRECTORY   . FILE   echo WORD   exit
     TEST && STATEMENT   TEST || STATEMENT   if TEST; then STATEMENTS; else STATEMENTS; fi
     PROGRAM ARGUMENTS   as the last one, in all cases
 
-shlex(3) forgets what was quoted and takes a ``#`` in a word for a comment, so that it cannot
-tell ``'$X'`` from ``$X``.
+Python's shlex will not do: it forgets quotes, so that it cannot tell ``'$X'`` from ``$X``, and
+takes a ``#`` inside a word for a comment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 
-# Stands in a word for what only shows when the script runs.
+# In a word, a part that is not known before the script runs.
 UNKNOWN = "\0"
 
 _NAME = r"(?:[A-Za-z_]\w*|\d)"
@@ -60,26 +60,26 @@ _OF_THE_SHELL = _TESTS | {
     "exit", "return",
 }  # fmt: skip
 _SET_OPTION = re.compile(r"[-+][aefuxEo]+|errexit|nounset|pipefail")
-# Variables that systemd and the shell set: systemd.exec(5), "Environment Variables Set".
+# Variables set by systemd and the shell: systemd.exec(5), "Environment Variables Set".
 _OF_THE_SYSTEM = frozenset(
     {"CREDENTIALS_DIRECTORY", "HOME", "HOSTNAME", "LANG", "LOGNAME", "MAINPID", "PATH", "PPID",
      "PWD", "RANDOM", "RUNTIME_DIRECTORY", "SHELL", "STATE_DIRECTORY", "UID", "USER",
      "#", "?", "$", "!", "-"}
 )  # fmt: skip
 
-# Returns the value of a variable, nothing of one that is not set.
+# Returns the value of a variable, empty if it is not set.
 Lookup = Callable[[str], str]
-# Returns the text of a file, nothing of one that is not there.
+# Returns the text of a file, empty if there is none.
 ReadText = Callable[[str], str]
 
 
 class NotUnderstood(Exception):
-    """Raised for a command that does more than to start a program."""
+    """Raised for a command that does more than start a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A program and its arguments, its environment, and the directory that it starts in."""
+    """A program with its arguments, environment and working directory."""
 
     words: tuple[str, ...]
     environment: Mapping[str, str]
@@ -88,7 +88,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command: its words as they are written, and the operator that follows it.
+    """A simple command: its words as written, and the operator after it.
 
     ``is_redirected`` is whether it reads or writes a file.
     """
@@ -99,7 +99,7 @@ class Command:
 
 
 def commands(text: str) -> Iterator[Command]:
-    """Yield the simple commands of a script. Raises NotUnderstood where it cannot go on."""
+    """Yield the simple commands of a script. Raises NotUnderstood at one that it cannot parse."""
     words: list[str] = []
     is_redirected = False
     position = 0
@@ -119,12 +119,12 @@ def commands(text: str) -> Iterator[Command]:
 
 
 def value(word: str, lookup: Lookup) -> str:
-    """Return what a word is without being split: the value of an assignment, a file's name."""
+    """Return a word expanded but not split, as in an assignment or a file's name."""
     return "".join(_text(part[0], lookup) for part in _PARTS.finditer(word))
 
 
 def fields(word: str, lookup: Lookup, positional: Sequence[str]) -> list[str]:
-    """Return the words that a word becomes. Raises NotUnderstood if that cannot be known."""
+    """Return the words that a word expands to. Raises NotUnderstood if they cannot be known."""
     if word == '"$@"':
         return list(positional)
     if "$@" in word and word != "$@":
@@ -172,7 +172,7 @@ def _expanded(text: str, lookup: Lookup) -> str:
 def started_by(text: str, caller: Call, read: ReadText) -> Call:
     """Return the one command that a script starts; ``caller`` is how the script is called.
 
-    Raises NotUnderstood if it does more, or less.
+    Raises NotUnderstood if the script does anything else.
     """
     run = _Run(caller, read)
     run.script(text)
@@ -182,7 +182,7 @@ def started_by(text: str, caller: Call, read: ReadText) -> Call:
 
 
 class _Run:
-    """A run of a script. What it may do or not leaves unknown values behind."""
+    """A simulated run of a script. Statements that may or may not run make variables unknown."""
 
     def __init__(self, caller: Call, read: ReadText) -> None:
         self.started: Call | None = None
@@ -192,11 +192,11 @@ class _Run:
         self._exported = set(caller.environment)
         self._exports_all = False
         self._directory = caller.directory
-        self._depth = 0  # of files that are read
+        self._depth = 0  # for each file being read
 
     def script(self, text: str) -> None:
-        """Go through all commands."""
-        ifs: list[bool] = []  # of each that is open, whether its branch is taken for certain
+        """Run all commands."""
+        ifs: list[bool] = []  # for each open one, whether its branch is certainly taken
         before, is_certain = "\n", True
         for command in commands(text):
             words = list(command.words)
@@ -215,7 +215,7 @@ class _Run:
                 raise NotUnderstood(command.operator)
 
     def _succeeds(self, words: Sequence[str]) -> bool:
-        """Return whether a command is known to succeed; of tests, that for a file that is there."""
+        """Return whether a command certainly succeeds, as does a test for an existing file."""
         test = _FILE_TEST.fullmatch(" ".join(words))
         return bool(self._read(self._path([test[1]]))) if test else words[0] not in _TESTS
 
@@ -230,7 +230,7 @@ class _Run:
         if not is_certain and (is_program or name == "cd"):
             raise NotUnderstood(f"it does {name} in some cases")
         if words == ["exec"]:
-            return  # what it redirects is the program's
+            return  # redirections apply to the program
         if is_program:
             self._start([name, *arguments], own)
         elif command.is_redirected or (name and own):
@@ -269,7 +269,7 @@ class _Run:
                 self._exports_all = word[0] == "-"
 
     def _source(self, path: str, is_certain: bool) -> None:
-        """Read a file of variables, in some cases only if there is nothing in it."""
+        """Read a file of variables; if it is only read in some cases, it has to be empty."""
         text = self._read(path)
         self._depth += 1
         if self._depth > _DEEPEST or (text and not is_certain):

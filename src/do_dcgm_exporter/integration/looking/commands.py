@@ -1,4 +1,4 @@
-"""Other programs: the only place that starts them, never without a time limit."""
+"""Run other programs, always with a time limit; no other module starts any."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from do_dcgm_exporter.errors import ExporterError
 
 
 class CommandFailed(ExporterError):
-    """Raised when a program says no, does not answer in time or cannot be started."""
+    """Raised if a program fails, does not answer in time or cannot be started."""
 
     def __init__(self, command: Sequence[str], reason: str) -> None:
         super().__init__(f"{' '.join(command[:3])}: {reason}")
@@ -20,17 +20,17 @@ class CommandFailed(ExporterError):
 
 
 class CommandTimedOut(CommandFailed):
-    """Raised when a program does not answer in time."""
+    """Raised if a program does not answer in time."""
 
 
-# Those that run now, for whoever cannot wait for them.
+# Those running now, so that they can be ended with us.
 _running: set[subprocess.Popen[str]] = set()
 
 
 def run(*command: str, timeout: float) -> str:
     """Run a program without a shell and return what it printed.
 
-    It is a process group of its own, which is ended as a whole after ``timeout`` seconds.
+    It gets a process group of its own, which is killed as a whole after ``timeout`` seconds.
     Raises CommandFailed.
     """
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
@@ -52,10 +52,10 @@ def run(*command: str, timeout: float) -> str:
         printed, complained = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
         _kill(process)
-        # Pipes that somebody else still holds are not waited for.
+        # Do not wait for pipes that another process still holds open.
         for pipe in filter(None, (process.stdout, process.stderr)):
             pipe.close()
-        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nobody can end it
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel, where nothing can kill it
             process.wait(timeout=0.5)
         raise CommandTimedOut(command, f"no answer within {timeout:g} s") from error
     finally:
@@ -67,11 +67,11 @@ def run(*command: str, timeout: float) -> str:
 
 
 def end_all() -> None:
-    """End every program that still runs, with all that it has started."""
+    """Kill every program that still runs, with its children."""
     for process in tuple(_running):
         _kill(process)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # it has just ended
+    with suppress(ProcessLookupError, PermissionError):  # already gone
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What the exporter's configuration says of other exporters, and of the engine.
+"""What the exporter's configuration says about other exporters and the engine.
 
-Our service may run with more than the configuration file: an admin's drop-ins add options and
-variables to its unit.
+The configuration file is not all of it: an admin's drop-ins may add options and variables to
+the unit of our service.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROGRAM = "do-dcgm-exporter"
 
 
 class Choice(Enum):
-    """What is done with an exporter that has an engine of its own."""
+    """What to do with an exporter that embeds DCGM."""
 
     REWRITE = "rewrite"
     STOP = "stop"
@@ -36,7 +36,7 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntegrationSettings:
-    """The part of the configuration that is looked at here."""
+    """The part of the configuration that matters here."""
 
     choice: Choice = Choice.REWRITE
     engine: EngineAddress = field(default_factory=EngineAddress)
@@ -46,16 +46,16 @@ class IntegrationSettings:
 
     @property
     def local_engine(self) -> EngineAddress:
-        """The engine of this machine that other exporters can use: over TCP, that is all they know.
+        """The engine on this machine that other exporters can use; they only know TCP.
 
-        Ours may be on another machine, or behind a socket.
+        Our own may be on another machine, or at a Unix socket.
         """
         is_usable = self.engine.is_local and not self.engine.socket_path
         return self.engine if is_usable else EngineAddress()
 
 
 def own_service(host: Host, seconds: float = ANSWER_SECONDS) -> tuple[UnitView | None, str]:
-    """Look at our own unit; return it, or why it could not be looked at."""
+    """Return our own unit, or why it could not be looked at."""
     try:
         return systemd.view(OWN_SERVICE, seconds) if host.runs_systemd else None, ""
     except CommandFailed as error:
@@ -67,7 +67,7 @@ def read_as_service(
 ) -> IntegrationSettings:
     """Read the configuration with the options and variables of our unit.
 
-    Without a unit that runs our program (from a clone, in a chroot), ``environ`` counts.
+    If no unit runs our program, as in a clone or a chroot, ``environ`` is used instead.
     Raises ConfigurationError.
     """
     variables = environment_of(host, view) if view else {}
@@ -77,13 +77,13 @@ def read_as_service(
     try:
         return _read(host, variables, options)
     except ConfigurationError as error:
-        # The file is named in its own complaints; these are about the unit then.
+        # Messages about the file already name it; the others are about the unit.
         _read(host, {})
         raise ConfigurationError(f"{OWN_SERVICE}: {error}") from error
 
 
 def _options(view: UnitView, variables: Mapping[str, str]) -> Sequence[str] | None:
-    """Return what follows our program's name in the unit's command, None if it is not there."""
+    """Return the arguments of our program in the unit's command, None if it runs another one."""
     for command in view.commands:
         words = command.words(variables)
         names = [os.path.basename(word) for word in words]

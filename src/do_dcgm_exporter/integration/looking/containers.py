@@ -1,4 +1,4 @@
-"""Containers of docker and podman that have a DCGM in them."""
+"""Containers of docker and podman with a DCGM inside."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from do_dcgm_exporter.integration.looking.commands import CommandFailed, run
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 
 RUNTIMES = ("docker", "podman")
-# What is there if a runtime is in use. Without it, asking docker starts its daemon, by its
-# socket, and asking podman makes its storage.
+# Exists if the runtime is in use. Otherwise, asking docker would start its daemon through its
+# socket, and asking podman would create its storage.
 _SIGNS = {"docker": "/run/docker.pid", "podman": "/var/lib/containers/storage"}
 _ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container, as its runtime tells of it.
+    """One container, as described by its runtime.
 
-    ``arguments`` are what its program is called with. ``processes`` are those in it that
-    have DCGM's library mapped.
+    ``arguments`` are those of its program. ``processes`` are those inside it that have DCGM's
+    library mapped.
     """
 
     runtime: str
@@ -37,9 +37,9 @@ class Container:
 
 
 def find_containers(host: Host, runtime: str, processes: Processes) -> tuple[Container, ...]:
-    """Find those of one runtime, by the processes in them.
+    """Find the containers of one runtime by the processes inside.
 
-    Raises CommandFailed when it does not tell.
+    Raises CommandFailed if the runtime does not answer.
     """
     sought = {process.container for process in processes.dcgm} - {""}
     is_in_use = shutil.which(runtime) and host.path(_SIGNS[runtime]).exists()
@@ -60,7 +60,7 @@ def find_containers(host: Host, runtime: str, processes: Processes) -> tuple[Con
 def _container(runtime: str, inspected: Mapping[str, Any], processes: Processes) -> Container:
     config = inspected.get("Config") or {}
     words = [str(inspected.get("Path") or ""), *(inspected.get("Args") or ())]
-    # NVIDIA's image calls the exporter by a script that passes its arguments on.
+    # In NVIDIA's image a script starts the exporter and passes its arguments on.
     names = [word for word in words[:2] if WORD.search(word)]
     return Container(
         runtime,

@@ -1,4 +1,4 @@
-"""Ask the engine of this machine who it is, and wait for one that is just starting."""
+"""Ask an engine for its release and GPUs, and wait for one that is just starting."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from do_dcgm_exporter.integration.looking.commands import CommandFailed, Command
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
-# So that "check" stays within its five seconds.
+# Keeps "check" within its five seconds.
 PROBE_SECONDS = 3.2
-# The engine's unit is active long before its port is open: NVIDIA's has no Type=.
+# NVIDIA's unit has no Type=, so it is active long before the port is open.
 _LONGEST_START = 30.0
 _PROGRAM = (
     "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv.pop(1));"
@@ -31,7 +31,7 @@ _PROGRAM = (
 def ask_engine(
     address: EngineAddress, bindings: Path | None, timeout: float = PROBE_SECONDS
 ) -> EngineAnswer:
-    """Ask the engine at ``address`` in a child process that lives no longer than ``timeout``."""
+    """Ask the engine at ``address`` in a child process that lives at most ``timeout`` seconds."""
     package = str(Path(__file__).resolve().parents[3])
     command = (sys.executable, "-I", "-c", _PROGRAM, package)
     try:
@@ -49,7 +49,7 @@ def ask_starting_engine(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> EngineAnswer:
-    """Ask the engine, again and again as long as its unit runs and its port is closed."""
+    """Ask the engine, repeatedly while its unit runs and its port is closed."""
     end = clock() + _LONGEST_START
     while True:
         answer = ask_engine(settings.local_engine, settings.bindings)
@@ -62,10 +62,10 @@ def ask_starting_engine(
 
 
 def is_expected(view: UnitView | None, choice: str) -> bool:
-    """Return whether an engine that is absent will come without anybody setting it up anew.
+    """Return whether an absent engine will start without anybody's help.
 
-    ``view`` is that of the engine's unit, None where it could not be looked at, ``choice``
-    the value of ``engine``: unless it is "none", our service pulls the unit in.
+    ``view`` is that of the engine's unit, None if it could not be looked at. ``choice`` is the
+    value of ``engine``: unless it is "none", our service pulls the unit in.
     """
     if view is None or view.will_run:
         return True

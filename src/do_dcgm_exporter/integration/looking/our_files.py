@@ -1,4 +1,4 @@
-"""What we have left on this machine: drop-ins of units, and a few small files beside them."""
+"""The files we keep on this machine: drop-ins of units, and a few small records."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, UNIT_DIRECTORY, Host, read_bytes
 
-# The name of a drop-in while it is being undone; systemd reads none of this name.
+# The name of a drop-in while it is being undone; systemd ignores it.
 WITHDRAWN_NAME = DROP_IN_NAME + ".withdrawn"
 _STATE = Path("/var/lib/do-dcgm-exporter")
 STOPPED, REFUSED = _STATE / "stopped", _STATE / "refused"
-# Everything that version 0.1.0 remembered.
+# All records of version 0.1.0.
 OLD_STATE = _STATE / "integration.json"
 Link = tuple[str, str]
-# Directories of units that another one pulls in: systemd.unit(5).
+# Directories of links to the units that another one pulls in: systemd.unit(5).
 _PULLING = frozenset({".wants", ".requires", ".upholds"})
 _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class OurFiles:
-    """The texts of the files, by unit; of what is no file, ``-> TARGET`` or nothing.
+    """The texts of the files, by unit; ``-> TARGET`` for a link, empty for anything else.
 
-    ``folders`` are units that have a folder of drop-ins.
+    ``folders`` are units with a folder of drop-ins.
     """
 
     drop_ins: Mapping[str, str] = field(default_factory=dict)
@@ -42,12 +42,12 @@ def folder_of(unit: str) -> Path:
 
 
 def path_of(unit: str) -> str:
-    """Return where the drop-in of a unit is."""
+    """Return the path of a unit's drop-in."""
     return str(folder_of(unit) / DROP_IN_NAME)
 
 
 def look_at_our_files(host: Host) -> OurFiles:
-    """Read all of them."""
+    """Read all our files."""
     folders = [
         folder
         for folder in sorted(host.path(UNIT_DIRECTORY).glob("*.service.d"))
@@ -68,7 +68,7 @@ def _there(folders: list[Path], name: str) -> list[Path]:
 
 
 def text_at(path: Path) -> str:
-    """Return the text of a file, ``-> TARGET`` of a link."""
+    """Return the text of a file, or ``-> TARGET`` for a link."""
     if path.is_symlink():
         return f"-> {path.readlink()}"
     return read_bytes(str(path), _LARGEST).decode("utf-8", "surrogateescape")
@@ -77,7 +77,7 @@ def text_at(path: Path) -> str:
 def links_of(host: Host, unit: str) -> Iterator[Link]:
     """Yield path and target of every link that ``systemctl disable UNIT`` would remove.
 
-    A link that is the unit's own file, or a mask, is none of them.
+    Links that are the unit's own file, or mask it, are left out.
     """
     base = host.path(UNIT_DIRECTORY)
     for entry in sorted(base.iterdir()) if base.is_dir() else ():

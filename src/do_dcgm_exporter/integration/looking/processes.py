@@ -1,4 +1,4 @@
-"""Processes that have DCGM's library in them: whose they are, and whether each is a client."""
+"""Processes that use DCGM's library: what each belongs to, and whether it is a client."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from do_dcgm_exporter.sockets import listens, ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
 _ENGINE = "nv-hostengine"
-_ENGINE_PORT = 5555  # of nvidia-dcgm.service, whoever provides it
-_LONGEST_COMMAND = 15  # TASK_COMM_LEN of the kernel, without the final NUL
+_ENGINE_PORT = 5555  # of nvidia-dcgm.service, from whatever package
+_LONGEST_COMMAND = 15  # the kernel's TASK_COMM_LEN without the NUL
 _LONGEST_CHAIN = 8
-# docker, podman, CRI-O and containerd, with systemd's and with their own groups.
+# docker, podman, CRI-O and containerd, with cgroups of systemd or their own.
 _CONTAINER = re.compile(
     r"(?:/|docker-|libpod-|libpod-payload-|crio-|cri-containerd[-:])([0-9a-f]{64})"
     r"(?:\.scope)?(?:/|$)"
@@ -44,8 +44,8 @@ class OwnerKind(Enum):
 class Owner:
     """What a process belongs to.
 
-    ``name`` is a unit's or a session's name, a container's id or a guest's control group;
-    ``pod`` is whether a container is one of Kubernetes.
+    ``name`` is the name of a unit or session, the id of a container or the cgroup of a guest;
+    ``pod`` is whether the container belongs to Kubernetes.
     """
 
     kind: OwnerKind
@@ -54,7 +54,7 @@ class Owner:
 
     @property
     def unit(self) -> str:
-        """The system's service unit, nothing if it is a container's, a user's or none."""
+        """The system's service unit, empty for containers, users' units and the rest."""
         return self.name if self.kind is OwnerKind.UNIT else ""
 
 
@@ -62,9 +62,9 @@ class Owner:
 class DcgmProcess:
     """A process that has libdcgm mapped and is neither the engine nor ours.
 
-    ``program`` is its file, or the script that it runs. ``library_major`` is 0 where the
-    library's name does not tell it. ``told`` is the engine that an exporter's command line or
-    environment names, if any does.
+    ``program`` is its file, or the script that it runs. ``library_major`` is 0 if the
+    library's name does not say. ``told`` is the engine that an exporter is told to use by its
+    command line or environment, if any.
     """
 
     pid: int
@@ -86,23 +86,23 @@ class DcgmProcess:
 
     @property
     def belongs_to(self) -> str:
-        """What it belongs to: a unit, a session, a container, or nothing but itself."""
+        """What it belongs to: a unit, a session, a container, or just itself."""
         if self.container:
             return f"container {self.container[:12]}"
         return self.owner.name or self.command
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it runs an engine of its own; a client between two engines does not."""
+        """Whether it embeds DCGM; a client that waits for its engine does not."""
         return not self.is_client and self.told is None
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """All of them, and how many processes could not be looked into.
+    """All such processes, and the number of processes that could not be looked into.
 
-    ``engines`` gives the ports that each process of an engine listens on. Without an engine
-    nobody can be told from a client that waits for it.
+    ``engines`` has the ports that each engine's process listens on. Without an engine, a
+    process that embeds DCGM looks like a client that waits.
     """
 
     dcgm: tuple[DcgmProcess, ...] = ()
@@ -112,13 +112,13 @@ class Processes:
 
     @property
     def embedded(self) -> tuple[DcgmProcess, ...] | None:
-        """The processes with an engine of their own, None if that cannot be told."""
+        """The processes that embed DCGM, None if that cannot be known."""
         found = tuple(process for process in self.dcgm if process.is_embedded)
         return found if self.has_engine else None
 
 
 def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
-    """Look at all processes; ``engine_port`` leads to an engine even where none is seen."""
+    """Look at all processes; ``engine_port`` is taken for an engine's even if none is visible."""
     proc = host.proc
     engines: dict[int, set[int]] = {}
     majors: dict[str, int] = {}
@@ -130,7 +130,7 @@ def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
         try:
             library = _LIBRARY.search((proc / process / "maps").read_bytes())
         except PermissionError:
-            # Threads of the kernel have no command line.
+            # Kernel threads have no command line.
             unseen += bool(read_bytes(f"{proc}/{process}/cmdline", 1))
             continue
         except OSError:
@@ -148,7 +148,7 @@ def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
 
 
 def _is_ours(proc: Path, process: str) -> bool:
-    """Return whether it is the exporter of this package, or a program that asks for it."""
+    """Return whether it is a program of this package."""
     return owner_of(proc, process).unit == OWN_SERVICE or any(
         "do_dcgm_exporter" in word or os.path.basename(word).startswith("do-dcgm-exporter")
         for word in _arguments(proc, process)[:4]
@@ -156,14 +156,14 @@ def _is_ours(proc: Path, process: str) -> bool:
 
 
 def _told(host: Host, process: str, program: str) -> str | None:
-    """Return the engine that an exporter was told of."""
+    """Return the engine that an exporter was told to use."""
     text = read_bytes(f"{host.proc}/{process}/environ", 1 << 20).decode("utf-8", "surrogateescape")
     assignments = (line.partition("=") for line in text.split("\0"))
     environment = {name: value for name, _, value in assignments}
     if not Programs(host).may_be_exporter(program):
         return environment.get(REMOTE_VARIABLE)
     words = _arguments(host.proc, process)
-    # argv[0] may be anything; the name of a script comes behind its interpreter's.
+    # argv[0] may be anything; a script's name comes after its interpreter's.
     place = words.index(program) if program in words else 0
     return remote_engine(words[place + 1 :], environment)
 
@@ -171,14 +171,14 @@ def _told(host: Host, process: str, program: str) -> str | None:
 def program_of(proc: Path, process: str) -> str:
     """Return the path of a process's program, or of the script that was executed.
 
-    The kernel calls a process by the file that was executed, even if that was a script.
+    The kernel names a process after the file that was executed, even if that was a script.
     """
     words = _arguments(proc, process)
     command = _command(proc, process)
     try:
         program = os.readlink(f"{proc}/{process}/exe").removesuffix(" (deleted)")
     except OSError:
-        return words[0] or command  # it is another user's, or a thread of the kernel
+        return words[0] or command  # another user's, or a kernel thread
     paths = (program, *words[1:])
     names = (os.path.basename(path)[:_LONGEST_COMMAND] for path in paths)
     return next((path for path, name in zip(paths, names) if name == command), program)
@@ -189,7 +189,7 @@ def _command(proc: Path, process: str) -> str:
 
 
 def only_children(proc: Path, process: int) -> Iterator[tuple[int, str]]:
-    """Yield id and program of a process and of its descendants, while each is an only child."""
+    """Yield id and program of a process and its descendants, as long as each is an only child."""
     for _ in range(_LONGEST_CHAIN):
         yield process, program_of(proc, str(process))
         path = f"{proc}/{process}/task/{process}/children"
@@ -213,11 +213,11 @@ def _arguments(proc: Path, process: str) -> list[str]:
     return text.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")
 
 
-# What a process belongs to, by its control group and its PID namespace
+# What a process belongs to, by its cgroup and PID namespace
 
 
 def owner_of(proc: Path, process: str) -> Owner:
-    """Say what a process belongs to."""
+    """Return what a process belongs to."""
     group = _group(proc, process)
     names = [name for name in group.split("/") if name and not name.endswith(".slice")]
     manager = _USER_MANAGER.fullmatch(names[0]) if names else None
@@ -235,18 +235,18 @@ def owner_of(proc: Path, process: str) -> Owner:
         return Owner(OwnerKind.UNIT, names[0])
     if names[0].endswith(".scope") and not names[0].startswith("machine-"):
         return Owner(OwnerKind.NOTHING)
-    # machined's, and groups that are none of systemd's: lxc(7).
+    # Those of machined, and cgroups that are not systemd's: lxc(7).
     return Owner(OwnerKind.GUEST, names[0])
 
 
 def _group(proc: Path, process: str) -> str:
-    """Return systemd's control group of a process: cgroup 2, or its hierarchy of version 1."""
+    """Return a process's cgroup: in cgroup 2, or in systemd's own hierarchy of version 1."""
     text = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace")
-    # Only one of them is systemd's where both are mounted.
+    # If both are mounted, only one of them is systemd's.
     return max(_SYSTEMDS_GROUP.findall(text), key=len, default="")
 
 
 def _is_in_other_namespace(proc: Path, process: str) -> bool:
-    """Return whether a process has another id where it lives: proc_pid_status(5), NSpid."""
+    """Return whether a process is in another PID namespace: proc_pid_status(5), NSpid."""
     lines = read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines()
     return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in lines)

@@ -1,4 +1,4 @@
-"""Look at everything at once, and wait for nothing longer than a person would."""
+"""Look at everything in parallel, for no longer than a person would wait."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.sockets import Holder, find_holder, listens
 
-# All of "check" has five seconds: one look comes before all others, which depend on it.
+# "check" has five seconds in total. The first look comes before all others, which need it.
 _LONGEST_FIRST_LOOK = 0.8
 _LONGEST_LOOK = 3.4
 
@@ -38,7 +38,7 @@ _PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hoste
 
 @dataclass(frozen=True, slots=True)
 class PortUse:
-    """Who listens on a port; ``unit`` is empty where that cannot be seen."""
+    """Who listens on a port; ``unit`` is empty if that cannot be seen."""
 
     is_taken: bool
     holder: Holder | None = None
@@ -47,11 +47,11 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was seen. What could not be looked at is in ``unseen``, one sentence each.
+    """Everything that was seen. ``unseen`` says what could not be looked at, a sentence each.
 
-    ``engine`` is the one that our own service asks, ``local_engine`` the one that exporters of
-    this machine can use; mostly they are the same. ``engine_port`` is the local one's.
-    ``other_engines`` are units of engines on other ports, by process.
+    ``engine`` is the one our own service uses, ``local_engine`` the one that exporters on this
+    machine can use; usually they are the same. ``engine_port`` is the local one's.
+    ``other_engines`` has, for each process of an engine on another port, its unit.
     """
 
     settings: IntegrationSettings
@@ -74,9 +74,9 @@ class Findings:
 
 
 def survey(host: Host, environ: Mapping[str, str], known: Iterable[str] = ()) -> Findings:
-    """Look at everything; takes some four seconds at the most.
+    """Look at everything, within about four seconds.
 
-    ``known`` are units that have been changed, which are looked at whatever they are now.
+    ``known`` are units that we have changed; they are looked at in any case.
     """
     service, unseen = own_service(host, _LONGEST_FIRST_LOOK)
     try:
@@ -109,7 +109,7 @@ def survey(host: Host, environ: Mapping[str, str], known: Iterable[str] = ()) ->
 def _looks(
     host: Host, settings: IntegrationSettings, processes: Processes, known: Iterable[str]
 ) -> dict[str, Callable[[], Any]]:
-    """Return what is to be looked at, by the names that people know or that Findings has."""
+    """Return the looks to take, named as in Findings or as people call them."""
     address = settings.local_engine
     looks: dict[str, Callable[[], Any]] = {
         "engine": partial(ask_engine, settings.engine, settings.bindings),
@@ -131,7 +131,7 @@ def _looks(
 def _take(
     looks: Mapping[str, Callable[[], Any]], seconds: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what was seen, and what could not be looked at, one sentence each."""
+    """Return what was seen, and a sentence for each thing that could not be looked at."""
     seen: dict[str, Any] = {}
     failures = dict.fromkeys(looks, "no answer in time")
 
@@ -141,7 +141,7 @@ def _take(
         except ExporterError as error:
             failures[name] = str(error)
 
-    # Daemons, so that nobody has to wait for one.
+    # Daemon threads, so that the process can end without them.
     threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in looks]
     for thread in threads:
         thread.start()
@@ -157,16 +157,16 @@ def _take(
 def _dcgm_packages() -> dict[str, str]:
     """Return the versions of the installed packages of DCGM, by name. Raises CommandFailed."""
     form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
-    # Without a pattern: one that matches nothing is an error.
+    # Without a pattern, since one that matches nothing is an error.
     lines = commands.run("dpkg-query", "--show", "-f", form, timeout=_LONGEST_LOOK).splitlines()
     fields = (line.split("\t") for line in lines if line.startswith("ii"))
     return {name: version for _, name, version in fields if _PACKAGES.match(name)}
 
 
 def _other_engines(host: Host, processes: Processes, port: int) -> Iterator[tuple[int, str]]:
-    """Yield process and unit of engines that are not on our engine's port."""
+    """Yield the process and unit of each engine that is not on our engine's port."""
     for pid, ports in sorted(processes.engines.items()):
-        # Whose ports are whose cannot be seen where processes cannot.
+        # Without seeing processes, one cannot see whose ports are whose.
         if port not in ports and not processes.unseen:
             yield pid, owner_of(host.proc, str(pid)).unit
 
@@ -178,7 +178,7 @@ def _port_use(host: Host, port: int) -> PortUse:
 
 
 def _hidden(host: Host, processes: Processes) -> Iterator[str]:
-    # With hidepid= others' processes are not even listed: proc(5).
+    # With hidepid=, processes of others are not even listed: proc(5).
     if processes.unseen or not host.path("/proc/1").exists():
         yield "processes of other users: run it as root"
     if not host.runs_systemd:

@@ -1,4 +1,4 @@
-"""The service manager: what it thinks of units, what it is asked to do, and how it quotes."""
+"""The service manager: how it sees units, what it can be told to do, and how it quotes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from do_dcgm_exporter.integration.looking.commands import CommandFailed, Command
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
-# Somebody's work may keep every core busy; "check" waits for no answer that long.
+# The machine may be busy on all cores; "check" has shorter limits of its own.
 ANSWER_SECONDS = 15.0
 _RELOAD_SECONDS = 90.0
-# A unit may take TimeoutStopSec= and TimeoutStartSec=, 90 s each unless it says otherwise.
+# A unit may take TimeoutStopSec= and TimeoutStartSec=, by default 90 s each.
 _JOB_SECONDS = 200.0
-# What may stand in a word without quotes, and means nothing to systemd.
+# Words of these characters need no quotes and have no special meaning.
 _PLAIN = re.compile(r"[A-Za-z0-9_@=:,./+-]+")
-# Undecodable bytes of a path come as surrogates (PEP 383).
+# Bytes of a path that cannot be decoded are surrogates (PEP 383).
 _ESCAPED = re.compile(r'[\\"]|([\x00-\x1f\x7f\ud800-\udfff])')
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\})")
 _SPECIALS = re.compile(r"\\(.)", re.DOTALL)
@@ -26,14 +26,14 @@ _SPECIALS = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ExecCommand:
-    """One ``ExecStart=`` as the manager has parsed it; ``flags`` are its ExecStartEx names."""
+    """One ``ExecStart=`` as parsed by the manager; ``flags`` are those of ExecStartEx."""
 
     path: str
     argv: tuple[str, ...]
     flags: tuple[str, ...] = ()
 
     def words(self, variables: Mapping[str, str]) -> list[str]:
-        """Return the program's path and its arguments, with variables put in."""
+        """Return the program's path and its arguments, with variables expanded."""
         # argv[0] may be anything: systemd.service(5), "@".
         words = [self.path, *self.argv[1:]]
         return words if "no-env-expand" in self.flags else expanded(words, variables)
@@ -43,11 +43,11 @@ class ExecCommand:
 class UnitView:
     """A unit as the manager sees it, drop-ins included.
 
-    ``environment`` holds ``Environment=`` alone; ``environment_files`` come after it.
+    ``environment`` is ``Environment=`` alone; ``environment_files`` are applied after it.
     ``triggered_by`` are the sockets, timers and paths that start it. ``source_path`` is the
-    file that a generator made the unit from. ``main_pid`` is 0 while it has no main process.
-    ``invocation`` is another one after each start. ``log`` is the command that shows what it
-    says, where its files were looked at.
+    file that a generator made the unit from. ``main_pid`` is 0 without a main process.
+    ``invocation`` changes with each start. ``log`` is the command that shows its output, if
+    the unit's files were looked at.
     """
 
     name: str
@@ -76,24 +76,24 @@ class UnitView:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is active, or about to be; not if it only waits for its next restart."""
+        """Whether it is active or starting, as opposed to waiting for its next restart."""
         return self.active_state in ("active", "reloading", "activating") and (
             self.sub_state != "auto-restart"
         )
 
     @property
     def will_run(self) -> bool:
-        """Whether it runs, or waits for its next restart."""
+        """Whether it is active, starting, or waiting for its next restart."""
         return self.is_running or self.sub_state == "auto-restart"
 
     @property
     def is_in_trouble(self) -> bool:
-        """Whether it has ended without being asked to: failed, or waiting for its next start."""
+        """Whether it has ended on its own: failed, or waiting for its next restart."""
         return self.active_state == "failed" or self.sub_state == "auto-restart"
 
 
 def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
-    """Look at a unit. Raises CommandFailed when the manager does not answer."""
+    """Look at a unit. Raises CommandFailed if the manager does not answer."""
     answer = run(
         "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
         "org.freedesktop.DBus.Properties", "GetAll", "s", "",
@@ -103,9 +103,9 @@ def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
 
 
 def services() -> Iterator[tuple[str, str]]:
-    """Yield names of all services, with their commands and variables as systemctl prints them.
+    """Yield the names of all services, with their commands and variables as printed by systemctl.
 
-    Instances of templates are there if they are loaded: running, or enabled.
+    Instances of templates are included if they are loaded, that is running or enabled.
     """
     files = run(
         "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
@@ -117,7 +117,7 @@ def services() -> Iterator[tuple[str, str]]:
         "--", "*.service", *(name for name in names if "@." not in name),
         timeout=ANSWER_SECONDS,
     )  # fmt: skip
-    # What a unit runs comes before its name; a command may have empty lines in it.
+    # Id= comes last for each unit. An empty line is no separator: commands may contain some.
     text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
     for name, following in zip(others[::2], others[1::2], strict=True):
         yield name, text
@@ -125,25 +125,25 @@ def services() -> Iterator[tuple[str, str]]:
 
 
 def reload() -> None:
-    """Have the manager read the unit files anew."""
+    """Make the manager read the unit files again."""
     run("systemctl", "daemon-reload", timeout=_RELOAD_SECONDS)
 
 
 def restart(unit: str, seconds: float = _JOB_SECONDS) -> None:
-    """Restart a unit, whatever made it fail before, and wait until it has started."""
+    """Restart a unit, even if it has failed, and wait until it has started."""
     try:
         run("systemctl", "restart", unit, timeout=seconds)
     except CommandTimedOut:
         raise
     except CommandFailed:
-        # It may have been started too often: systemd.unit(5), StartLimitIntervalSec=. Not
-        # forgotten before, for who is killed then leaves a unit that nobody starts again.
+        # It may have hit StartLimitIntervalSec= (systemd.unit(5)). Not reset beforehand: if we
+        # were killed in between, systemd would not start the unit again.
         run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
         run("systemctl", "restart", unit, timeout=seconds)
 
 
 def start_later(unit: str) -> None:
-    """Have a unit started, without waiting for it."""
+    """Start a unit without waiting for it."""
     run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
 
 
@@ -153,7 +153,7 @@ def stop(unit: str) -> None:
 
 
 def _escaped(unit: str) -> str:
-    """Return a unit's name as a label of its D-Bus path: sd_bus_path_encode(3)."""
+    """Return a unit's name as the last part of its D-Bus path: sd_bus_path_encode(3)."""
     return "".join(
         chr(byte) if chr(byte).isalpha() or (chr(byte).isdigit() and index) else f"_{byte:02x}"
         for index, byte in enumerate(unit.encode())
@@ -191,21 +191,21 @@ def _read(unit: str, answer: str) -> UnitView:
     )
 
 
-# Quoting, both ways: systemd.syntax(7), systemd.exec(5), systemd.service(5)
+# Quoting and unquoting: systemd.syntax(7), systemd.exec(5), systemd.service(5)
 
 
 def command_line(words: Sequence[str]) -> str:
-    """Write words of the manager's view as the value of an ``ExecStart=``.
+    """Return the words of a command, as the manager shows it, as a value of ``ExecStart=``.
 
-    In that view specifiers are resolved and variables are not: ``%`` has to be escaped,
-    and ``$`` keeps its meaning, be it ``${PORT}`` or ``$$``.
+    Specifiers have been resolved in them, but not variables: ``%`` has to be escaped, while
+    ``$`` keeps its meaning in both ``${PORT}`` and ``$$``.
     """
-    # A lone semicolon would end the command.
+    # A bare semicolon would end the command.
     return " ".join('";"' if word == ";" else quoted(word) for word in words)
 
 
 def quoted(word: str) -> str:
-    """Write one word with specifiers and quotes escaped."""
+    """Return one word with specifiers and quotes escaped."""
     word = word.replace("%", "%%")
     return word if _PLAIN.fullmatch(word) else f'"{_ESCAPED.sub(_escaped_character, word)}"'
 
@@ -217,10 +217,10 @@ def _escaped_character(match: re.Match[str]) -> str:
 
 
 def expanded(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """Substitute variables as systemd does when it runs a command.
+    """Expand variables as systemd does when it runs a command.
 
-    ``${X}`` is put into its word; a word that is ``$X`` alone is split at blanks, into none
-    if there is nothing.
+    ``${X}`` is replaced within its word; a word that is just ``$X`` is split at blanks, and
+    vanishes if X is empty.
     """
     found: list[str] = []
     for index, word in enumerate(words):
@@ -233,7 +233,7 @@ def expanded(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
 
 
 def environment_file(text: str) -> dict[str, str]:
-    """Read the assignments of an ``EnvironmentFile=``."""
+    """Return the assignments in an ``EnvironmentFile=``."""
     lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
     assignments = (line.partition("=") for line in lines if not line.startswith(("#", ";")))
     return {name.strip(): _unquoted(value.strip()) for name, equals, value in assignments if equals}

@@ -1,4 +1,4 @@
-"""The units that may be exporters, as the manager and /proc show them."""
+"""The units that may be exporters, as seen by the manager and in /proc."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processe
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.systemd import UnitView, environment_file
 
-# Each question is a process, most of whose time is spent on starting it.
+# Each question costs a process, which spends most of its time starting.
 _AT_ONCE = 4
 _OURS_AND_ENGINES = re.compile(
     r"(do-dcgm-exporter(-integrate|-embedded)?|do-nv-hostengine|nvidia-dcgm|dcgm|snap\..*)\.service"
 )
-# What a command line or a script may name: programs, and files of variables.
+# Paths in a command line or script: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
 _DEEPEST = 3
 
@@ -32,10 +32,10 @@ _DEEPEST = 3
 class SeenUnit:
     """A unit and what runs in it.
 
-    ``environment`` is what its processes get. ``source`` is a fingerprint of the files that
-    say how it runs, without our drop-in; ``names_engine`` is whether one of them has the
-    engine's variable. ``main`` are ids and programs of its main process and of the only
-    children beneath it, ``processes`` those of the unit that have DCGM's library mapped.
+    ``environment`` is that of its processes. ``source`` is a fingerprint of the files that
+    define how it runs, without our drop-in; ``names_engine`` is whether one of them has the
+    variable for the engine. ``main`` has id and program of its main process and of the only
+    children below it, ``processes`` those of the unit that have DCGM's library mapped.
     """
 
     view: UnitView
@@ -49,13 +49,13 @@ class SeenUnit:
 def look_at_units(
     host: Host, programs: Programs, processes: Processes, known: Iterable[str] = ()
 ) -> tuple[tuple[SeenUnit, ...], tuple[str, ...]]:
-    """Look at units that may be exporters, by what they run, and at those ``known`` already.
+    """Look at the units that may be exporters, judging by what they run, and at those ``known``.
 
-    Return them, and why others could not be looked at, one sentence each. Raises CommandFailed
-    when the manager does not answer at all.
+    Return them, and a sentence for each that could not be looked at. Raises CommandFailed if
+    the manager does not answer at all.
     """
     sought = {*known, *(process.owner.unit for process in processes.dcgm)} - {""}
-    # An instance of a template that was stopped and disabled is not listed.
+    # Stopped and disabled instances of templates are not listed.
     services, paths = dict(systemd.services()), dict[str, bool]()
     names = {
         name
@@ -70,7 +70,7 @@ def look_at_units(
         tuple(
             _seen(host, replace(view, log=log_of(host, view)), processes)
             for view in views
-            if view.fragment and os.path.lexists(host.path(view.fragment))  # else it is deleted
+            if view.fragment and os.path.lexists(host.path(view.fragment))  # otherwise it is gone
         ),
         tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
     )
@@ -86,7 +86,7 @@ def _view(name: str) -> UnitView | CommandFailed:
 
 
 def log_of(host: Host, view: UnitView) -> str:
-    """Return the command that shows what a unit says: systemd.exec(5), StandardError=."""
+    """Return the command that shows a unit's output: systemd.exec(5), StandardError=."""
     text = "\n".join(host.text(path) for path in (view.fragment, *view.drop_ins))
     last = dict(re.findall(r"(?m)^\s*(StandardOutput|StandardError)\s*=\s*(.*?)\s*$", text))
     target = last.get("StandardError", "")
@@ -98,7 +98,7 @@ def log_of(host: Host, view: UnitView) -> str:
 
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
-    """Whether a text has the word in it, or names a program or a file that leads to an exporter."""
+    """Whether a text mentions an exporter, or names a program or file that leads to one."""
     return WORD.search(text) is not None or any(
         _leads_to_exporter(path, programs, known, depth)
         for path in set(_PATH.findall(text) if depth else ())
@@ -107,7 +107,7 @@ def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], d
 
 def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:
     if path not in known:
-        known[path] = False  # while looking: scripts may call each other
+        known[path] = False  # guards against scripts that call each other
         known[path] = programs.may_be_exporter(path) or _speaks_of_exporter(
             programs.text(path), programs, known, depth - 1
         )
@@ -115,7 +115,7 @@ def _leads_to_exporter(path: str, programs: Programs, known: dict[str, bool], de
 
 
 def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
-    # Paths and texts of the files that say how it runs, ours left out.
+    # Paths and texts of the files that define how it runs, without ours.
     drop_ins = [path for path in view.drop_ins if not path.endswith(f"/{DROP_IN_NAME}")]
     paths = [view.fragment, *drop_ins, *_environment_files(host, view)]
     source = "\0".join(f"{path}\0{host.text(path)}" for path in paths)
@@ -130,7 +130,7 @@ def _seen(host: Host, view: UnitView, processes: Processes) -> SeenUnit:
 
 
 def environment_of(host: Host, view: UnitView) -> dict[str, str]:
-    """Return what a unit's processes get, as far as its files tell: systemd.exec(5)."""
+    """Return the environment that a unit's files give its processes: systemd.exec(5)."""
     environment = dict(view.environment)
     for path in _environment_files(host, view):
         environment |= environment_file(host.text(path))

@@ -1,4 +1,4 @@
-"""Ask web servers: exporters, and our own."""
+"""Ask web servers: other exporters and our own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import IntEnum
 from do_dcgm_exporter.config.settings import ListenAddress
 
 _SECONDS = 2.0
-# An exporter may wait for its engine, and is asked while nobody waits for the answer.
+# An exporter may be waiting for its engine, and nobody is waiting for our answer.
 _EXPORTER_SECONDS = 5.0
 _LARGEST_PAGE = 1 << 20
 
 
 class Served(IntEnum):
-    """What an exporter's port gives."""
+    """What an exporter serves on its port."""
 
     NOTHING = 0
     EMPTY_PAGE = 1
@@ -25,17 +25,17 @@ class Served(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an HTTP server said; ``status`` is 0 when it did not, and ``text`` says why."""
+    """An HTTP answer; without one, ``status`` is 0 and ``text`` says why."""
 
     status: int
     text: str
 
 
 def scrape(address: str, port: int, *, tls: bool) -> Served:
-    """Ask what an exporter serves at ``address``; whether it is the right one is not asked."""
+    """Return what an exporter serves at ``address``, without verifying its certificate."""
     answer = _get(address, port, "/metrics", _EXPORTER_SECONDS, tls=tls)
     if answer.status == http.client.UNAUTHORIZED:
-        return Served.METRICS  # one that asks for a password serves
+        return Served.METRICS  # one that demands a password does serve
     if answer.status != http.client.OK:
         return Served.NOTHING
     has_samples = any(line and not line.startswith("#") for line in answer.text.splitlines())
@@ -43,7 +43,7 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
 
 
 def health(address: ListenAddress) -> Answer:
-    """Ask our own exporter how it is."""
+    """Ask our own exporter for its health."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
     return _get(host, address.port, "/health", _SECONDS)
 

@@ -1,1 +1,1 @@
-"""Tell people and programs: check as text and JSON, the count of embedded DCGMs."""
+"""Report to people and programs: check as text and JSON, the count of embedded DCGMs."""

@@ -1,4 +1,4 @@
-"""What ``check`` prints: a table for people, JSON for programs."""
+"""The output of ``check``: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def _embedded(found: Findings) -> Iterator[str]:
         yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
 
-# JSON, whose keys are only ever added
+# JSON; keys may be added, but never removed
 
-# Of some kinds only a part.
+# Some classes are shown only in part.
 _SHOWN: Mapping[type, str] = {
     Findings: "driver packages engine local_engine engine_unit engine_port own_port service"
     " health other_engines unseen",
@@ -165,7 +165,7 @@ def _exporter(now: Situation, one: UnitExporter) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value in terms of others, some of which may have to be made plain as well."""
+    """Return a value as JSON types on the outside; nested values may still need converting."""
     if isinstance(value, Enum):
         return value.value
     names = _SHOWN.get(type(value), " ".join(value.__dataclass_fields__)).split()

@@ -1,7 +1,7 @@
 """Count the processes with an embedded DCGM, for a metric of our exporter.
 
-A timer runs this every five minutes, so it imports little and asks little. The exporter may
-not look at other processes and reads the count from a file in /run.
+A timer runs this every five minutes, so it imports and asks as little as possible. The exporter
+itself may not look at other processes; it reads the count from a file in /run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from do_dcgm_exporter.integration.looking.processes import DcgmProcess, scan
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.page.embedded_dcgm import REPORT
 
-# Longer than a client needs to find an engine that is restarted.
+# Longer than a client takes to find a restarted engine.
 _PAUSE_SECONDS = 10.0
 
 
 def write_count(host: Host, first: Sequence[DcgmProcess] | None) -> None:
-    """Look again, and write who has an embedded DCGM both times.
+    """Look again, and write down the processes that embed DCGM both times.
 
-    Who has no engine for a moment is accused by neither look.
+    This spares clients that are without an engine for a moment.
     """
     second, before = scan(host).embedded, {process.pid for process in first or ()}
     processes = [
@@ -41,7 +41,7 @@ def write_count(host: Host, first: Sequence[DcgmProcess] | None) -> None:
 
 
 def start_proof_if_needed(host: Host) -> None:
-    """Have units proven that run unproven, or failed with their drop-in."""
+    """Start the proof of units that run unproven, or that failed with their drop-in."""
     drop_ins = records_in(look_at_our_files(host)).ours.items()
     unproven = {unit: ours.record for unit, ours in drop_ins if not ours.record.proven}
     if any(_is_due(systemd.view(unit), record) for unit, record in unproven.items()):
@@ -53,7 +53,7 @@ def _is_due(view: UnitView, record: Record) -> bool:
 
 
 def main(host: Host | None = None, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Count, and return the exit status."""
+    """Write the count, and return the exit status."""
     host = host or Host()
     try:
         if first := scan(host).embedded:

@@ -1,0 +1,85 @@
+"""--simulate: an exporter with an engine of its own."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tests.e2e.conftest import Stage
+from tests.e2e.exporter import (
+    ETC,
+    Exporter,
+    command_without,
+    run,
+)
+from tests.waiting import STOP_LIMIT, wait_until
+
+TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
+
+
+def simulate(stage: Stage, *flags: str, **settings: object) -> Exporter:
+    """Start an exporter with an engine of its own."""
+    return stage.exporter("127.0.0.1:1", flags=("--simulate", *flags), **settings)
+
+
+def engine_of(exporter: Exporter) -> int:
+    children = Path(f"/proc/{exporter.process.pid}/task/{exporter.process.pid}/children")
+    return int(children.read_text())
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; a zombie, which nobody may be there to collect, does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_simulate_shows_eight_gpus_and_forwards_nothing(stage: Stage) -> None:
+    # 0.0.0.0 leads to this machine, but nobody can see from the URL that it does.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://0.0.0.0:{listener.getsockname()[1]}/"
+        exporter = simulate(
+            stage, forward="true", forward_url=url, forward_interval=200, collect_interval=300
+        )
+        page = exporter.wait_until_up()
+        assert page.own("gpus") == 8
+        assert page.label_values(TEMPERATURE, "modelName") == {"NVIDIA H100 80GB HBM3 (simulated)"}
+        exporter.wait_for_cycles(3)
+        attempts = exporter.page().samples("do_dcgm_exporter_forward_attempts_total")
+        assert {sample.value for sample in attempts} == {0}
+    engine = engine_of(exporter)
+    assert exporter.stop() < STOP_LIMIT
+    wait_until(lambda: not is_running(engine), "the engine has ended as well")
+
+
+def test_the_simulated_engine_ends_with_an_exporter_that_is_killed(stage: Stage) -> None:
+    exporter = simulate(stage)
+    engine = engine_of(exporter)
+    assert is_running(engine)
+    exporter.kill()
+    wait_until(lambda: not is_running(engine), "the engine has ended")
+
+
+def test_simulate_outlives_a_reload(stage: Stage) -> None:
+    exporter = simulate(stage)
+    exporter.wait_until_up()
+    exporter.reload(hostname="false")
+    wait_until(
+        lambda: "Hostname" not in exporter.page().samples(TEMPERATURE)[0].labels, "the change"
+    )
+    assert exporter.page().own("gpus") == 8
+
+
+def test_simulate_takes_a_scenario_for_every_mode() -> None:
+    flags = ["--config-file=/dev/null", "--simulate", "h100x8-mig", "--collectors=/dev/null"]
+    ran = run(*flags, "--default-counters", ETC / "default-counters.csv", "--once")
+    assert ran.status == 0
+    assert "GPU_I_PROFILE" in ran.out
+
+
+def test_without_the_simulator_installed_simulate_names_its_package() -> None:
+    without = command_without("dcgm_simulator")
+    ran = run("--config-file=/dev/null", "--simulate", command=without)
+    assert ran.status == 2
+    assert "install the package dcgm-simulator" in ran.sentence
