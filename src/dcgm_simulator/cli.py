@@ -66,7 +66,7 @@ def serve_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
     parser.add_argument(
-        "--dcgm-version", choices=ALL_VERSIONS, default=VERSIONS[-1], help="whose habits to have"
+        "--dcgm-version", choices=ALL_VERSIONS, default=VERSIONS[-1], help="the release to imitate"
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1"
@@ -79,12 +79,12 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--still",
         action="store_true",
-        help="values stand still, for pages to compare; time goes on",
+        help="values stand still, so that pages can be compared; time goes on",
     )
     parser.add_argument(
         "--manual-clock",
         action="store_true",
-        help="time passes by the control command pass-time alone",
+        help="time passes only by the control command pass-time",
     )
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input ends")
     return parser

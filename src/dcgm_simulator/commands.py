@@ -124,7 +124,7 @@ COMMANDS: dict[str, Command] = {
         _on_host(control.command_xid119),
     ),
     "set": Command(
-        "give a field a value by hand",
+        "set the value of a field",
         _on_host(control.command_set),
         (
             _argument("--entity", required=True, help="for example gpu:0, gpu_i:7, switch:1"),
@@ -143,11 +143,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "thaw": Command("sample a frozen field again", _on_host(control.command_thaw), (_FIELD,)),
     "stall": Command(
-        "sample nothing any more, as where the driver does not answer; values grow old",
+        "stop sampling, as if the driver did not answer; values grow old",
         _on_host(control.command_stall),
         (_argument("--gpu", type=int, help="only this one"),),
     ),
-    "unstall": Command("sample again what was stalled", _on_host(control.command_unstall)),
+    "unstall": Command("sample again after `stall`", _on_host(control.command_unstall)),
     "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
     "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
     "mig": Command(
@@ -181,12 +181,12 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "refuse-call": Command(
-        "fail all calls of a function, with status 0 no more",
+        "fail all calls of a function; status 0 ends this",
         _on_host(control.command_refuse_call),
         (_FUNCTION, _argument("status", type=int, help="for example -12")),
     ),
     "slow-call": Command(
-        "answer a function later than others, with 0 seconds no more",
+        "delay the answers of a function; 0 seconds end this",
         _on_host(control.command_slow_call),
         (_FUNCTION, _argument("seconds", type=float)),
     ),
@@ -194,7 +194,7 @@ COMMANDS: dict[str, Command] = {
         "refuse to watch profiling fields", _on_host(control.command_profiling_needs_root)
     ),
     "no-hwmon": Command(
-        "let the question for CPUs crash a 3.x engine", _on_host(control.command_no_hwmon)
+        "crash a 3.x engine when it is asked for CPUs", _on_host(control.command_no_hwmon)
     ),
     "pass-time": Command(
         "set the engine's clock ahead",

@@ -39,7 +39,7 @@ def parse_entity(text: str, machine: Machine) -> Entity:
         entity = Entity(EntityGroup[kind.upper().replace("-", "_")], int(number))
     except (KeyError, ValueError):
         kinds = ", ".join(group.name.lower() for group in EntityGroup)
-        message = f"{text!r} is no entity; say KIND:ID, KIND being one of {kinds}"
+        message = f"{text!r} is not an entity; write KIND:ID, where KIND is one of {kinds}"
         raise ControlError(message) from None
     if not machine.has(entity):
         message = f"this machine has no entity {text}"
@@ -59,7 +59,7 @@ def parse_value(text: str, field: Field) -> Value:
     try:
         return float(text) if field.type == "d" else int(text, 0)
     except ValueError:
-        message = f"{text!r} is no value for field {field.id}, which is a number"
+        message = f"{text!r} is not a value for field {field.id}, which is a number"
         raise ControlError(message) from None
 
 

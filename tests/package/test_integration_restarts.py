@@ -83,7 +83,7 @@ def test_an_exporter_of_dcgm_3_is_put_back_once_the_engine_is_dcgm_4(
     assert finished(system)
     said = system.journal(SERVICE)
     assert f"{UNIT}: does not run as before: it exits at once: tail {LOG}" in said
-    assert f"{UNIT} keeps its embedded DCGM: it speaks DCGM 3, the engine is DCGM 4.5.3" in said
+    assert f"{UNIT} keeps its embedded DCGM: it uses DCGM 3, the engine is DCGM 4.5.3" in said
     assert "libdcgm.so library was not found" in system.read(LOG)
     # Ours has followed by itself.
     both = 'dcgm_client="4.5.3",hostengine="4.5.3"'

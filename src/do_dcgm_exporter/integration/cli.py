@@ -28,7 +28,9 @@ from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
-_NOT_FOR_EVER = f"this lasts until the next boot or exporter package; {CONFIGURATION} is for good"
+_NOT_FOR_EVER = (
+    f"this lasts until the next boot or exporter package; to keep it, set it in {CONFIGURATION}"
+)
 # For dpkg, which must not be kept waiting.
 _SHORT_ANSWER = 1.0
 
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("apply", _apply, "connect, stop or leave the exporters, as configured",
          {"retry": "also try exporters that failed as clients before",
           "no-restart": "only write drop-ins; restart nothing"}),
-        ("restore", _restore, "put everything back as it was", {}),
+        ("restore", _restore, "undo everything", {}),
     ):  # fmt: skip
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
@@ -136,10 +138,10 @@ def _write_only(means: Means, applying: Applying) -> int:
     with alone(means, waits=False) as is_alone:
         waiting = applying.write_only() if is_alone else []
     if not is_alone:
-        tell(Level.INFO, f"another run is at work; {_IN_BACKGROUND} does the rest")
+        tell(Level.INFO, f"another run is in progress; {_IN_BACKGROUND} will do the rest")
     if waiting:
         names = ", ".join(waiting)
-        tell(Level.INFO, f"{names}: seen to in the background by {_IN_BACKGROUND}")
+        tell(Level.INFO, f"{names}: restarted in the background by {_IN_BACKGROUND}")
     return 1 if means.failed else 0
 
 

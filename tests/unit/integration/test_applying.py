@@ -208,7 +208,7 @@ def test_an_engine_that_becomes_another_release_gets_its_clients_back_to_themsel
     assert "failed" == exporter.run_of(UNIT)["active"]
     assert not apply(exporter, engine=newer)
     assert before == (exporter.files(), exporter.states())
-    assert "it speaks DCGM 4, the engine is DCGM 5.0.0" in told(exporter)
+    assert "it uses DCGM 4, the engine is DCGM 5.0.0" in told(exporter)
 
 
 def falls(machine: Machine) -> None:
@@ -284,7 +284,7 @@ def test_one_that_does_not_come_back_is_put_back(refuser: Machine) -> None:
     assert "it exits as a client" in files.pop(f"{STATE}/refused/{UNIT}")
     assert before[0] == files
     assert "it exits as a client: journalctl" in told(refuser)
-    assert "its drop-in was taken back and it runs as before" in told(refuser)
+    assert "its drop-in was removed, and it runs as before" in told(refuser)
     undo(refuser)
     assert before == (refuser.files(), refuser.states())
 
@@ -772,7 +772,7 @@ def test_left_exporters_are_named(exporter: Machine) -> None:
     before = exporter.files(), exporter.states()
     assert apply(exporter, Choice.LEAVE)
     assert before == (exporter.files(), exporter.states())
-    assert f"{UNIT} keeps its embedded DCGM: it is left by choice" == told(exporter)
+    assert f"{UNIT} keeps its embedded DCGM: it is left alone, as configured" == told(exporter)
 
 
 def test_stopped_exporters_are_disabled_and_come_back(exporter: Machine) -> None:

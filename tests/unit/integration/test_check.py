@@ -211,10 +211,10 @@ def test_for_dpkg_drop_ins_are_written_and_nothing_is_restarted(
     with_engine.systemctl("start", UNIT)
     assert 0 == run(with_engine, "apply", "--no-restart")
     service = "do-dcgm-exporter-integrate.service"
-    assert f"{UNIT}: seen to in the background by {service}\n" == capsys.readouterr().out
+    assert f"{UNIT}: restarted in the background by {service}\n" == capsys.readouterr().out
     with alone(Means(with_engine.host, with_engine.tell)):
         assert 0 == run(with_engine, "apply", "--no-restart")
-    assert "another run is at work" in capsys.readouterr().out
+    assert "another run is in progress" in capsys.readouterr().out
     assert "embedded" == with_engine.engine_of(UNIT)
     status, data = checked(with_engine, capsys)
     assert (1, ["unproven"]) == (status, identities(data))
@@ -229,7 +229,7 @@ def test_a_choice_on_the_command_line(
     with_engine.systemctl("start", UNIT)
     assert 0 == run(with_engine, "apply", "--choice", "leave")
     said = capsys.readouterr()
-    assert "it is left by choice" in said.err
+    assert "it is left alone, as configured" in said.err
     assert "until the next boot" in said.out
     assert 0 == run(with_engine, "apply", "--choice", "stop")
     assert "inactive" == with_engine.run_of(UNIT)["active"]
@@ -243,7 +243,7 @@ def test_an_exporter_that_is_left_is_no_success(
     )
     with_engine.put_unit(UNIT, with_engine.ports[0])
     assert 1 == run(with_engine, "apply")
-    assert "it speaks DCGM 3, the engine is DCGM 4.5.3" in capsys.readouterr().err
+    assert "it uses DCGM 3, the engine is DCGM 4.5.3" in capsys.readouterr().err
 
 
 def put_container(machine: Machine) -> None:
@@ -372,7 +372,7 @@ def test_a_signal_ends_a_run_with_a_sentence_and_another_takes_it_up(
         _, said = process.communicate()
     assert 130 == process.returncode
     (sentence,) = said.splitlines()
-    assert "interrupted; 'do-dcgm-exporter-integrate apply' goes on" in sentence
+    assert "interrupted; 'do-dcgm-exporter-integrate apply' continues" in sentence
     assert "embedded" == with_engine.engine_of(UNIT)
     with alone(Means(with_engine.host, with_engine.tell), waits=False) as is_alone:
         assert is_alone, "the lock is held by somebody"

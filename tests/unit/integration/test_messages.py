@@ -15,8 +15,9 @@ from do_dcgm_exporter.integration.cli import tell
 def test_people_read_what_was_done_and_apart_what_went_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Inherited from a service that has started us.
+    # Inherited from a service that has started a shell.
     monkeypatch.setenv("JOURNAL_STREAM", "9:12345")
+    monkeypatch.setattr(os, "getppid", lambda: 4711)
     tell(Level.INFO, "done")
     tell(Level.WARNING, "not done")
     assert ("done\n", "do-dcgm-exporter-integrate: not done\n") == capsys.readouterr()

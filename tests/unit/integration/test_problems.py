@@ -343,7 +343,7 @@ def test_who_is_not_root_does_not_take_a_client_for_an_engine() -> None:
     now = with_exporter(client(), KEEP, ours())
     now = replace(now, found=replace(now.found, processes=Processes(unseen=3)))
     assert () == problems(now)
-    assert "none that can be seen" in check_report.as_text(now, (), ())
+    assert "none visible" in check_report.as_text(now, (), ())
 
 
 def test_an_interrupted_run_is_a_problem() -> None:
@@ -430,7 +430,7 @@ def test_what_only_has_to_do_with_an_exporter_is_named_with_the_place_to_connect
 def test_without_an_engine_nobody_is_called_embedded() -> None:
     now = found(processes=Processes((process(30),), has_engine=False))
     assert () == problems(now)
-    assert "cannot be told while the engine does not run" in check_report.as_text(now, (), ())
+    assert "unknown while the engine does not run" in check_report.as_text(now, (), ())
     assert json.loads(check_report.as_json(now, (), ()))["embedded_processes"] is None
 
 
@@ -469,10 +469,10 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
     port = PortUse(True, Holder("nc", 77))
     down = view("do-dcgm-exporter.service", "activating", sub_state="auto-restart")
     taken = only(found(own_port=port, service=down, health=Answer(404, "")))
-    assert "port 9401, that of do-dcgm-exporter, is taken by nc (pid 77)" == taken.what
+    assert "port 9401, the port of do-dcgm-exporter, is taken by nc (pid 77)" == taken.what
     assert (
         "ss --listening --tcp --processes 'sport = 9401'",
-        "dpkg-reconfigure do-dcgm-exporter  # to have another port",
+        "dpkg-reconfigure do-dcgm-exporter  # to choose another port",
     ) == (taken.remedy)
 
 

@@ -109,7 +109,7 @@ class Change(Undoing):
         runs = self.run_as_before()
         self._remember_refusal(obstacle)
         how = "runs as before, with an embedded DCGM" if runs else "does not run"
-        self.means.fail(f"{self.unit}: {obstacle}; its drop-in was taken back and it {how}")
+        self.means.fail(f"{self.unit}: {obstacle}; its drop-in was removed, and it {how}")
 
     def _remember_refusal(self, why: str) -> None:
         tried = plan.tried_with(self.exporter, self.address)

@@ -74,7 +74,7 @@ class Proof:
         if self._served() < enough:
             return f"it does not serve metrics after {self.means.proof_seconds:g} s", False
         if not self._is_client():
-            return "it still runs an engine of its own: the setting does not reach it", False
+            return "it still embeds DCGM: the setting does not reach it", False
         return "", True
 
     def _served(self) -> Served:

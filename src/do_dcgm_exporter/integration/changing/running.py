@@ -75,7 +75,7 @@ def end_when_interrupted() -> None:
     """
 
     def end(*_: object) -> None:
-        what_next = f"'{COMMAND} apply' goes on, '{COMMAND} restore' undoes it all"
+        what_next = f"'{COMMAND} apply' continues, '{COMMAND} restore' undoes everything"
         try:
             os.write(2, f"{COMMAND}: interrupted; {what_next}\n".encode())
         finally:

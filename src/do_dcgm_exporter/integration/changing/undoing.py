@@ -56,7 +56,7 @@ class Undoing:
     def finish(self) -> None:
         """Make the unit run as before, now that the manager has read its files, and say so."""
         if self.run_as_before():
-            self.means.tell(Level.INFO, f"{self.unit}: is as it was")
+            self.means.tell(Level.INFO, f"{self.unit}: restored")
 
     def forget(self) -> None:
         """Remove the records, since there is nothing left to undo."""
@@ -127,7 +127,7 @@ def restore(means: Means) -> None:
         if why is not Foreign.FORBIDDEN:
             means.fail(why.value.format(path_of(unit)))
     for complaint in records.complaints:
-        means.fail(f"{complaint}; what it was about stays as it is")
+        means.fail(f"{complaint}; nothing it refers to is changed")
 
 
 def carry_over(means: Means, records: Records) -> None:

@@ -69,7 +69,7 @@ class Role(Enum):
     """How something that is not an exporter's unit is related to an exporter."""
 
     ONESHOT = "starts an exporter and is a oneshot"
-    SCRIPT = "starts an exporter by a script that does more"
+    SCRIPT = "starts an exporter from a script that does more"
     PARENT = "has an exporter among its processes"
     CONTAINER = "runs an exporter in a container"
     USER_UNIT = "is a user's unit"

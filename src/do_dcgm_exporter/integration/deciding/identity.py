@@ -59,7 +59,7 @@ _SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
 # How the labels of each orchestrator begin, where it describes a container, and the lines
 # to write there. Containers of Swarm may have labels of Compose as well.
 _MAKERS = (
-    ("io.kubernetes.", "what describes the pod %(pod.name)s", _POD),
+    ("io.kubernetes.", "the manifest of the pod %(pod.name)s", _POD),
     ("com.hashicorp.nomad.", "the job %(job_name)s of Nomad, task %(task_name)s", _NOMAD),
     ("com.amazonaws.ecs.", "the task definition of ECS, %(task-definition-family)s", _ECS),
     ("com.docker.swarm.", "the service %(service.name)s of Swarm", _SWARM),
@@ -71,12 +71,12 @@ _MAKERS_LABELS = tuple(prefix for prefix, _, _ in _MAKERS)
 
 # Services that start programs for others, and where those are configured.
 _OF_UNITS: Mapping[str, str] = {
-    "amazon-ssm-agent.service": "the document that SSM runs",
+    "amazon-ssm-agent.service": "the SSM document",
     "anacron.service": "/etc/anacrontab",
     "cloud-final.service": "the instance's user data",
-    "containerd.service": "what describes its pod or container",
+    "containerd.service": "the manifest of its pod or container",
     "cron.service": "the crontab that starts it: /etc/crontab, /etc/cron.d, crontab -e",
-    "nomad.service": "the job that it is a task of",
+    "nomad.service": "the job it belongs to",
     "rc-local.service": "/etc/rc.local",
     "slurmd.service": "the script of the job, or Prolog= in slurm.conf",
     "supervisor.service": "/etc/supervisor/conf.d",
@@ -236,14 +236,14 @@ def _place_of_container(engine: str, container: Container) -> Place:
         if labels:
             values = defaultdict(lambda: container.name, labels, engine=engine)
             return where % values, tuple(line % values for line in lines)
-    return _place(engine, f"the command that made it: {container.runtime} run", _RUN_OPTIONS)
+    return _place(engine, f"the command that created it: {container.runtime} run", _RUN_OPTIONS)
 
 
 def _place_of_process(engine: str, process: DcgmProcess) -> tuple[Role, str, Place]:
     """Return role, name and place of a process that belongs to nothing else that was found."""
     role, where, lines = _OF_OWNERS[process.owner.kind]
     if process.owner.pod:
-        where, lines = "what describes its pod", _POD
+        where, lines = "the manifest of its pod", _POD
     name = process.belongs_to if process.owner.name else f"{process.command} (pid {process.pid})"
     return role, name, _place(engine, where, lines)
 

@@ -38,10 +38,10 @@ class Reason(Enum):
     ELSEWHERE = "is a client of another engine"
     EDITED = "its drop-in is not ours"
     FORBIDDEN = "its drop-in is forbidden"
-    CHOSEN = "is left by choice"
+    CHOSEN = "is left alone, as configured"
     ENGINE = "the engine does not answer"
-    VERSION = "it speaks another DCGM"
-    UNKNOWN_VERSION = "which DCGM it speaks is not known"
+    VERSION = "it uses another DCGM"
+    UNKNOWN_VERSION = "its DCGM release is not known"
     REFUSED = "it does not run as a client"
     DOWN = "it is a client and does not run"
 
@@ -129,7 +129,7 @@ class _Judge:
             why = f"told to use {remote or 'an engine'}"
             return self._give_up(Reason.CLIENT if is_here else Reason.ELSEWHERE, why)
         if self.now.choice is Choice.LEAVE:
-            return self._give_up(Reason.CHOSEN, "it is left by choice")
+            return self._give_up(Reason.CHOSEN, "it is left alone, as configured")
         if self.now.choice is Choice.STOP:
             return Decision(name, Goal.STOPPED)
         return self._keep(ours) if ours else self._rewrite()
@@ -172,7 +172,7 @@ class _Judge:
         if engine is None or not engine.answers:
             return self._give_up(Reason.ENGINE, self._unusable())
         if not exporter.library_major:
-            why = "which DCGM it speaks shows only while it runs: start it, then apply"
+            why = "its DCGM release is only known while it runs: start it, then apply"
             return self._give_up(Reason.UNKNOWN_VERSION, why)
         if not self._fits(engine):
             return self._give_up(Reason.VERSION, self._misfit(engine))
@@ -204,4 +204,4 @@ class _Judge:
 
     def _misfit(self, engine: EngineAnswer) -> str:
         release = engine.engine or "of an unknown release"
-        return f"it speaks DCGM {self.exporter.library_major}, the engine is DCGM {release}"
+        return f"it uses DCGM {self.exporter.library_major}, the engine is DCGM {release}"

@@ -62,6 +62,6 @@ def _get(host: str, port: int, path: str, seconds: float, *, tls: bool = False) 
     except OSError as error:
         return Answer(0, error.strerror or str(error))
     except http.client.HTTPException as error:
-        return Answer(0, f"its answer is no HTTP ({type(error).__name__})")
+        return Answer(0, f"its answer is not HTTP ({type(error).__name__})")
     finally:
         connection.close()

@@ -76,7 +76,7 @@ def _holder(use: PortUse) -> str:
         return "nobody listens"
     if use.holder and use.unit:
         return f"{use.unit} (pid {use.holder.pid})"
-    return str(use.holder) if use.holder else "somebody who cannot be seen listens"
+    return str(use.holder) if use.holder else "taken by a process that cannot be seen"
 
 
 def _engine(engine: EngineAnswer) -> str:
@@ -112,9 +112,9 @@ def _talks_to(now: Situation, exporter: UnitExporter) -> str:
 def _embedded(found: Findings) -> Iterator[str]:
     embedded = found.processes.embedded
     if embedded is None:
-        yield "cannot be told while the engine does not run"
+        yield "unknown while the engine does not run"
     elif not embedded:
-        yield "none that can be seen" if found.processes.unseen else "none"
+        yield "none visible" if found.processes.unseen else "none"
     for process in embedded or ():
         yield f"{process.command} (pid {process.pid}), {process.belongs_to}"
 
