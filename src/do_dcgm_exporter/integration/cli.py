@@ -28,9 +28,7 @@ from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 
 _IN_BACKGROUND = f"{COMMAND}.service"
-_NOT_FOR_EVER = (
-    f"this lasts until the next boot or exporter package; to keep it, set it in {CONFIGURATION}"
-)
+_NOT_FOR_EVER = f"this lasts until the next boot or exporter package, unless set in {CONFIGURATION}"
 # For dpkg, which must not be kept waiting.
 _SHORT_ANSWER = 1.0
 

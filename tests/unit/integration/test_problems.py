@@ -469,7 +469,7 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
     port = PortUse(True, Holder("nc", 77))
     down = view("do-dcgm-exporter.service", "activating", sub_state="auto-restart")
     taken = only(found(own_port=port, service=down, health=Answer(404, "")))
-    assert "port 9401, the port of do-dcgm-exporter, is taken by nc (pid 77)" == taken.what
+    assert "do-dcgm-exporter's port 9401 is taken by nc (pid 77)" == taken.what
     assert (
         "ss --listening --tcp --processes 'sport = 9401'",
         "dpkg-reconfigure do-dcgm-exporter  # to choose another port",

@@ -134,7 +134,7 @@ def _absent(found: Findings) -> Problem:
         remedy = (f"systemctl cat {ENGINE_SERVICE}", _RESTART_ENGINE)
     elif port.is_taken and not (port.holder and port.holder.command.startswith("nv-hostengine")):
         holder = port.holder or "a program that is not an engine"
-        what = f"port {address.port}, the engine's port, is taken by {holder}"
+        what = f"the engine's port {address.port} is taken by {holder}"
         start = f"{_RESTART_ENGINE}  # once the port is free"
         return Problem("engine-port-taken", what, (_WHO_LISTENS.format(address.port), start))
     else:
@@ -184,9 +184,7 @@ def _of_exporter(now: Situation, exporter: UnitExporter) -> Iterator[Problem]:
         what = f"{name}: its own command has changed, and its drop-in still runs the old one"
         yield Problem("stale-drop-in", what, (_APPLY,))
     elif ours and not ours.record.proven and exporter.view.is_running:
-        yield Problem(
-            "unproven", f"{name}: has a drop-in but has not been restarted since", (_APPLY,)
-        )
+        yield Problem("unproven", f"{name}: has not been restarted with its drop-in", (_APPLY,))
     elif _is_embedded(exporter, decision):
         yield _embedded(now.found, exporter, decision)
 
@@ -252,7 +250,7 @@ def _of_service(found: Findings, *, is_known: bool) -> Iterator[Problem]:
     is_ours = port.unit == OWN_SERVICE if port.unit or port.holder else runs
     if port.is_taken and not is_ours:
         holder = port.holder or "a program that cannot be seen"
-        what = f"port {number}, the port of do-dcgm-exporter, is taken by {holder}"
+        what = f"do-dcgm-exporter's port {number} is taken by {holder}"
         other = f"{_CHOOSE_AGAIN}  # to choose another port"
         yield Problem("port-taken", what, (_WHO_LISTENS.format(number), other))
     elif view is None or not view.is_there:
