@@ -278,6 +278,11 @@ def _time_of(engine: SimulatedEngine) -> float:
 @functools.cache
 def simulated_bindings(version: str) -> Bindings:
     """The simulator's bindings of one release, beside those of others in this process."""
+    return fresh_bindings(version)
+
+
+def fresh_bindings(version: str) -> Bindings:
+    """The simulator's bindings of one release, without connections that others have made."""
     loaded = testing.load_bindings(version)
     return Bindings(
         directory=dcgm_simulator.bindings_directory(),

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from tests.builders import Bench, Clock, configuration
+from tests.builders import Bench, Clock, configuration, fresh_bindings
 
-from dcgm_simulator import testing
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.settings import Configuration, ListenAddress, Settings
-from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
@@ -151,20 +149,6 @@ class Droplet:
         self.bench.close()
 
 
-def bindings_of(version: str) -> Bindings:
-    """The simulator's bindings of one release."""
-    import dcgm_simulator
-
-    loaded = testing.load_bindings(version)
-    return Bindings(
-        directory=dcgm_simulator.bindings_directory(),
-        structs=loaded.structs,
-        agent=loaded.agent,
-        health_errors={0: "DCGM_FR_OK"},
-        simulated=True,
-    )
-
-
 @contextmanager
 def droplet(
     scenario: str = "h100x8",
@@ -178,7 +162,7 @@ def droplet(
 
     ``counters`` are lines of a counters file that stand for the default set.
     """
-    bench = Bench.start(scenario, version, bindings_of(client or version))
+    bench = Bench.start(scenario, version, fresh_bindings(client or version))
     engine = parse_engine_address(bench.engine.address)
     changes = {"forward_url": "http://127.0.0.1:9/v1/gpu_metrics", "engine": engine, **changes}
     made = Droplet(bench, configuration(*counters, **changes))

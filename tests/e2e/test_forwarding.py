@@ -189,14 +189,20 @@ def test_an_endpoint_that_is_not_there_is_counted(
         assert "forward" in exporter.health()[1]  # a note, since the page is whole
 
 
-def test_it_stops_at_once_while_the_endpoint_hangs(
-    stage: Stage, engine: SimulatedEngine, endpoint: Endpoint
-) -> None:
+def in_a_post_that_hangs(stage: Stage, engine: SimulatedEngine, endpoint: Endpoint) -> Exporter:
+    """Start an exporter, and wait until the endpoint keeps it waiting."""
     endpoint.behaviour = endpoints.hanging
     exporter = stage.exporter(
         engine, **FORWARDING | {"forward_url": endpoint.url, "forward_timeout": 60_000}
     )
     endpoint.wait_for_posts(1)
+    return exporter
+
+
+def test_it_stops_at_once_while_the_endpoint_hangs(
+    stage: Stage, engine: SimulatedEngine, endpoint: Endpoint
+) -> None:
+    exporter = in_a_post_that_hangs(stage, engine, endpoint)
     assert exporter.stop() < STOP_LIMIT
     assert exporter.process.returncode == 0
 
@@ -204,11 +210,7 @@ def test_it_stops_at_once_while_the_endpoint_hangs(
 def test_it_stops_at_once_while_both_sides_hang_and_clients_dawdle(
     stage: Stage, engine: SimulatedEngine, endpoint: Endpoint
 ) -> None:
-    endpoint.behaviour = endpoints.hanging
-    exporter = stage.exporter(
-        engine, **FORWARDING | {"forward_url": endpoint.url, "forward_timeout": 60_000}
-    )
-    endpoint.wait_for_posts(1)
+    exporter = in_a_post_that_hangs(stage, engine, endpoint)
     engine.suspend()
     exporter.wait_until_down()
     with socket.create_connection(("127.0.0.1", exporter.port)) as client:

@@ -25,7 +25,7 @@ from tests.package.layers import (
     system_with_dependencies,
 )
 from tests.package.leftovers import remove_leftovers
-from tests.package.machine import Machine, Root, booted
+from tests.package.machine import booted, root_over, switched_on
 from tests.package.packages import CLONE
 from tests.package.system import System
 
@@ -182,17 +182,11 @@ def layer_with(below: list[Path], layer: Path, *installed: Path) -> list[Path]:
     """Install packages in a running system and keep what that has written, as ``layer``."""
 
     def make(layer: Path) -> None:
-        root = Root(below)
-        try:
-            machine = Machine(root)
-            try:
+        with root_over(below) as root:
+            with switched_on(root) as machine:
                 System(machine).install(*installed)
                 machine.shut_down()
-            finally:
-                machine.stop()
             root.keep(layer)
-        finally:
-            root.close()
 
     return [made_once(layer, make), *below]
 
@@ -238,8 +232,7 @@ def bare_system(dependencies: list[Path]) -> Iterator[System]:
 @pytest.fixture
 def image_with_ours(with_dcgm: list[Path], exporter: Path) -> Iterator[System]:
     """The first boot of an image in which our engine and a port were chosen by preseeding."""
-    root = Root(with_dcgm)
-    try:
+    with root_over(with_dcgm) as root:
         answers = (
             "do-dcgm-exporter do-dcgm-exporter/engine select ours\n"
             "do-dcgm-exporter do-dcgm-exporter/address string :9500\n"
@@ -249,10 +242,5 @@ def image_with_ours(with_dcgm: list[Path], exporter: Path) -> Iterator[System]:
         root.run("debconf-set-selections", "/var/tmp/answers")
         root.run("dpkg", "--install", f"/var/tmp/{exporter.name}")
         (root.path / "etc" / "machine-id").unlink(missing_ok=True)
-        machine = Machine(root)
-        try:
+        with switched_on(root) as machine:
             yield System(machine)
-        finally:
-            machine.stop()
-    finally:
-        root.close()

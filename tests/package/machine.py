@@ -235,17 +235,30 @@ class Machine:
 
 
 @contextlib.contextmanager
-def booted(layers: Sequence[Path]) -> Iterator[Machine]:
-    """Give a machine over these layers; it is gone afterwards."""
+def root_over(layers: Sequence[Path]) -> Iterator[Root]:
+    """Give the files of a machine that is switched off; they are gone afterwards."""
     root = Root(layers)
     try:
-        machine = Machine(root)
-        try:
-            yield machine
-        finally:
-            machine.stop()
+        yield root
     finally:
         root.close()
+
+
+@contextlib.contextmanager
+def switched_on(root: Root) -> Iterator[Machine]:
+    """Boot a machine with these files, and stop it afterwards."""
+    machine = Machine(root)
+    try:
+        yield machine
+    finally:
+        machine.stop()
+
+
+@contextlib.contextmanager
+def booted(layers: Sequence[Path]) -> Iterator[Machine]:
+    """Boot a machine over these layers; it is gone afterwards."""
+    with root_over(layers) as root, switched_on(root) as machine:
+        yield machine
 
 
 def _env(environ: Mapping[str, str] | None) -> list[str]:

@@ -19,7 +19,7 @@ from tests.package.exporters import (
     put_program,
     vendor_package,
 )
-from tests.package.machine import Machine, Root
+from tests.package.machine import root_over, switched_on
 from tests.package.system import CONF, NAME, System
 
 ENGINE = "localhost:5555"
@@ -125,8 +125,7 @@ def test_where_policy_forbids_nothing_is_started(new_system: System, exporter: P
 def test_in_an_image_nothing_runs_and_its_first_boot_does_it(
     with_dcgm: list[Path], exporter: Path
 ) -> None:
-    root = Root(with_dcgm)
-    try:
+    with root_over(with_dcgm) as root:
         put_enabled_exporter(root.path)
         (root.path / "var" / "tmp" / exporter.name).write_bytes(exporter.read_bytes())
         said = root.run("dpkg", "--install", f"/var/tmp/{exporter.name}").stderr
@@ -136,11 +135,6 @@ def test_in_an_image_nothing_runs_and_its_first_boot_does_it(
         soon = root.path / "etc/systemd/system/do-dcgm-exporter-integrate.timer.d/soon.conf"
         soon.parent.mkdir()
         soon.write_text("[Timer]\nOnBootSec=\nOnBootSec=1s\nAccuracySec=1s\n")
-        machine = Machine(root)
-        try:
+        with switched_on(root) as machine:
             system = System(machine)
             assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
-        finally:
-            machine.stop()
-    finally:
-        root.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.package.exporters import engine_of, integrate, put_enabled_exporter
-from tests.package.machine import Machine, Root
+from tests.package.machine import root_over, switched_on
 from tests.package.system import EXPORTER, System
 
 SERVICE = "do-dcgm-exporter-integrate.service"
@@ -22,20 +22,14 @@ AT_ONCE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=1s\n"
 @contextmanager
 def booted_with_an_exporter(layers: list[Path], **timers: str) -> Iterator[System]:
     """Boot a machine that an exporter was copied onto while it was off."""
-    root = Root(layers)
-    try:
+    with root_over(layers) as root:
         put_enabled_exporter(root.path)
         for name, text in timers.items():
             drop_in = root.path / f"etc/systemd/system/do-dcgm-exporter-{name}.timer.d/test.conf"
             drop_in.parent.mkdir(parents=True)
             drop_in.write_text(text)
-        machine = Machine(root)
-        try:
+        with switched_on(root) as machine:
             yield System(machine)
-        finally:
-            machine.stop()
-    finally:
-        root.close()
 
 
 @pytest.fixture

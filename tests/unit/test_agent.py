@@ -67,6 +67,7 @@ class Program:
 
 
 StartProgram = Callable[..., Program]
+Begin = Callable[..., tuple[Bench, Program]]
 
 
 def program_of(
@@ -108,6 +109,17 @@ def start() -> Iterator[StartProgram]:
         started.agent._close_session()
 
 
+@pytest.fixture
+def begin(bench: StartBench, start: StartProgram) -> Begin:
+    """Start an engine, and a program on it."""
+
+    def begin(*scenario: str) -> tuple[Bench, Program]:
+        engine = bench(*scenario)
+        return engine, start(engine)
+
+    return begin
+
+
 def connections(bench: Bench) -> int:
     return len(bench.engine.control("status")["connections"])
 
@@ -115,17 +127,15 @@ def connections(bench: Bench) -> int:
 # Succeeding.
 
 
-def test_a_cycle_connects_reads_and_publishes(bench: StartBench, start: StartProgram) -> None:
-    engine = bench("h100x8")
-    program = start(engine)
+def test_a_cycle_connects_reads_and_publishes(begin: Begin) -> None:
+    _, program = begin("h100x8")
     assert 20.0 == program.cycle()
     assert 8 == len(program.series(TEMPERATURE))
     assert (True, "") == (program.is_up, program.reason)
 
 
-def test_cycles_keep_their_connection(bench: StartBench, start: StartProgram) -> None:
-    engine = bench()
-    program = start(engine)
+def test_cycles_keep_their_connection(begin: Begin) -> None:
+    engine, program = begin()
     for _ in range(3):
         program.cycle()
     assert 1 == connections(engine)
@@ -236,11 +246,8 @@ def test_an_engine_of_another_major_release_is_followed_too(
     assert begun == ["anew"]
 
 
-def test_an_engine_without_a_driver_is_up_and_not_healthy(
-    bench: StartBench, start: StartProgram
-) -> None:
-    engine = bench("no-nvml")
-    program = start(engine)
+def test_an_engine_without_a_driver_is_up_and_not_healthy(begin: Begin) -> None:
+    engine, program = begin("no-nvml")
     program.cycle()
     assert program.is_up
     assert "the engine runs without NVML" in program.reason
@@ -249,10 +256,9 @@ def test_an_engine_without_a_driver_is_up_and_not_healthy(
 
 
 def test_a_killed_engine_takes_its_families_along_and_a_new_one_brings_them_back(
-    bench: StartBench, start: StartProgram
+    begin: Begin,
 ) -> None:
-    engine = bench("h100x8")
-    program = start(engine)
+    engine, program = begin("h100x8")
     program.cycle()
     engine.engine.kill()
     assert 0.0 == program.cycle()
@@ -263,9 +269,8 @@ def test_a_killed_engine_takes_its_families_along_and_a_new_one_brings_them_back
     assert (8, True) == (len(program.series(TEMPERATURE)), program.is_up)
 
 
-def test_a_lost_connection_is_made_anew_at_once(bench: StartBench, start: StartProgram) -> None:
-    engine = bench()
-    program = start(engine)
+def test_a_lost_connection_is_made_anew_at_once(begin: Begin) -> None:
+    engine, program = begin()
     for _ in range(3):
         program.cycle()
         engine.engine.control("drop")
@@ -287,13 +292,11 @@ def test_only_the_first_attempt_comes_at_once(
 
 
 def test_an_unexpected_error_is_an_outage_like_any_other(
-    bench: StartBench,
-    start: StartProgram,
+    begin: Begin,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
     program.cycle()
 
     def fail(_session: Session, _now: float) -> CycleResult:
@@ -310,10 +313,9 @@ def test_an_unexpected_error_is_an_outage_like_any_other(
 
 
 def test_an_unexpected_error_while_publishing_is_one_too(
-    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    _, program = begin()
     program.cycle()
 
     def fail(*_arguments: object) -> Health:
@@ -339,10 +341,9 @@ def test_a_host_name_that_is_no_utf_8_is_shown_nevertheless(
 
 
 def test_a_changed_host_name_shows_in_the_next_cycle(
-    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
     for name in ("gpu-1", "gpu-2"):
         monkeypatch.setattr("socket.gethostname", lambda name=name: name)
         program.cycle()
@@ -352,10 +353,9 @@ def test_a_changed_host_name_shows_in_the_next_cycle(
 
 
 def test_what_was_set_up_in_vain_is_given_back(
-    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
 
     def fail(*_arguments: object) -> Session:
         raise ZeroDivisionError
@@ -366,11 +366,8 @@ def test_what_was_set_up_in_vain_is_given_back(
     assert 0 == connections(engine)
 
 
-def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
-    bench: StartBench, start: StartProgram
-) -> None:
-    engine = bench("h100x8")
-    program = start(engine)
+def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(begin: Begin) -> None:
+    engine, program = begin("h100x8")
     program.cycle()
     engine.engine.control("stall")
     engine.pass_time(60.0)
@@ -389,11 +386,8 @@ def test_an_engine_that_samples_no_more_is_an_outage_until_it_does(
     assert 1 == engine.calls_made("hostengine_version_info")
 
 
-def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(
-    bench: StartBench, start: StartProgram
-) -> None:
-    engine = bench()
-    program = start(engine)
+def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(begin: Begin) -> None:
+    engine, program = begin()
     program.cycle()
     engine.engine.control("stall")
     boot_now = engine.now
@@ -406,11 +400,8 @@ def test_an_engine_that_waits_for_a_clock_that_was_set_back_is_told_apart(
     assert "the clock, which was set back, has caught up: restart nvidia-dcgm" in program.reason
 
 
-def test_gpus_that_alone_are_sampled_no_more_are_named(
-    bench: StartBench, start: StartProgram
-) -> None:
-    engine = bench("h100x8")
-    program = start(engine)
+def test_gpus_that_alone_are_sampled_no_more_are_named(begin: Begin) -> None:
+    engine, program = begin("h100x8")
     program.cycle()
     engine.engine.control("stall", "--gpu", "3")
     for _ in range(4):
@@ -422,10 +413,9 @@ def test_gpus_that_alone_are_sampled_no_more_are_named(
 
 
 def test_an_engine_that_stalls_while_a_session_is_replaced_keeps_one_connection(
-    bench: StartBench, start: StartProgram
+    begin: Begin,
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
     program.cycle()
     engine.engine.control("stall")
     for seconds in (80.0, 20.0):
@@ -459,10 +449,9 @@ def test_the_late_result_of_an_abandoned_cycle_is_discarded_and_the_next_comes_a
 
 
 def test_the_late_end_of_an_abandoned_cycle_changes_nothing(
-    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
     program.cycle()
 
     def hang(_session: Session) -> bool:
@@ -507,9 +496,8 @@ def test_another_configuration_gets_a_session_of_its_own_and_the_old_one_leaves_
     assert (8, 8) == tuple(len(program.series(name)) for name in (power, SM_ACTIVE))
 
 
-def test_the_same_configuration_keeps_its_session(bench: StartBench, start: StartProgram) -> None:
-    engine = bench()
-    program = start(engine)
+def test_the_same_configuration_keeps_its_session(begin: Begin) -> None:
+    engine, program = begin()
     program.cycle()
     program.agent.reconfigure(program.agent._configuration)
     program.cycle()
@@ -553,10 +541,9 @@ def test_a_gpu_keeps_its_labels_when_it_is_rediscovered_while_lost(
 
 
 def test_a_second_session_that_fails_ends_both(
-    bench: StartBench, start: StartProgram, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench()
-    program = start(engine)
+    engine, program = begin()
     program.cycle()
     program.agent.reconfigure(configured_for(engine))
 

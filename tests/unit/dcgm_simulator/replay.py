@@ -1,11 +1,11 @@
-"""Play the steps of a recording on a simulated engine, and say alike what both answer."""
+"""Play the steps of a recording on a simulated engine, and compare what both answer."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tests.builders import DATA
 
@@ -14,12 +14,13 @@ from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import SECOND, Watch
 
+_Look = TypeVar("_Look")
 Kinds = dict[tuple[int, int, int], str]
-"""What an answer is by kind of entity, entity and field."""
+"""The kind of each answer, by kind of entity, entity and field."""
 
 
 class Clock:
-    """A time that only the test moves."""
+    """A clock that only the test moves."""
 
     now = 1_700_000_000 * SECOND
 
@@ -60,8 +61,29 @@ def simulated_kinds(host: Host, keys: Iterable[tuple[int, int, int]]) -> Kinds:
     return found
 
 
+def play(
+    host: Host,
+    clock: Clock,
+    steps: Iterable[dict[str, Any]],
+    bring_about: Callable[[dict[str, Any]], None],
+    look: Callable[[Host, dict[str, Any]], _Look],
+) -> list[_Look]:
+    """Watch what the first step has, bring about each step at its time, and look."""
+    steps = list(steps)
+    watch_all(host, recorded_kinds(steps[0]), clock.now)
+    clock.now += 6 * SECOND
+    found, time = [], steps[0]["time_us"]
+    for step in steps:
+        clock.now += step["time_us"] - time
+        time = step["time_us"]
+        bring_about(step)
+        host.cache.events.settle(clock.now)
+        found.append(look(host, step))
+    return found
+
+
 def _kind_of(status: int, timestamp: int, value: Any, now: int) -> str:
-    """Return the status of an answer, or how its value and its timestamp are."""
+    """Return the status of an answer, or whether its value and timestamp are new."""
     if status:
         return f"status {int(status)}"
     is_old = now - timestamp > 2.5 * SECOND
@@ -69,5 +91,5 @@ def _kind_of(status: int, timestamp: int, value: Any, now: int) -> str:
 
 
 def differences(found: Kinds, expected: Kinds) -> dict[tuple[int, int, int], tuple[str, str]]:
-    """Return what is not as it was recorded: found and expected."""
+    """Return what differs from the recording: found and expected."""
     return {key: (found[key], kind) for key, kind in expected.items() if found[key] != kind}

@@ -11,9 +11,9 @@ from tests.unit.dcgm_simulator.replay import (
     Kinds,
     differences,
     load_recording,
+    play,
     recorded_kinds,
     simulated_kinds,
-    watch_all,
 )
 
 from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel
@@ -44,7 +44,7 @@ class Played(NamedTuple):
     supported: list[int]
     statuses: dict[str, int]
     identities: dict[int, dict[str, bool]]
-    """Of GPU 2 and 3: which parts are told."""
+    """Which names of GPU 2 and 3 are reported."""
     has_links: bool
     values: Kinds
 
@@ -59,7 +59,7 @@ def steps_of(version: str) -> dict[str, dict[str, Any]]:
 
 
 def of_both(kinds: Kinds) -> Kinds:
-    """Leave the GPU that is lost and one that is not."""
+    """Keep the GPU that is lost and one that is not."""
     gpus = {(EntityGroup.GPU, LOST), (EntityGroup.GPU, OTHER)}
     return {key: kind for key, kind in kinds.items() if key[:2] in gpus}
 
@@ -88,25 +88,21 @@ def look(host: Host, step: dict[str, Any]) -> Played:
 @functools.cache
 def played(version: str) -> dict[str, Played]:
     """Play the recording of a release."""
-    steps, clock = steps_of(version), Clock()
+    steps, clock = [steps_of(version)[what] for what in STEPS], Clock()
     host = Host("h100x8", version, clock=clock)
-    watch_all(host, recorded_kinds(steps[HEALTHY]), clock.now)
-    clock.now += 6 * SECOND
-    found, time = {}, steps[HEALTHY]["time_us"]
-    for what in STEPS:
-        step = steps[what]
-        clock.now += step["time_us"] - time
-        time, moment = step["time_us"], clock.now - 3 * SECOND
+
+    def bring_about(step: dict[str, Any]) -> None:
+        what, moment = step["what"], clock.now - 3 * SECOND
         if what.startswith("XID 31"):
             (stamp,) = (v[5] for v in step["values"] if v[1:3] == [OTHER, 230])
-            host.xids.report(Entity(EntityGroup.GPU, OTHER), 31, clock.now - (time - stamp))
+            time = clock.now - (step["time_us"] - stamp)
+            host.xids.report(Entity(EntityGroup.GPU, OTHER), 31, time)
         elif what.startswith("XID 79"):
             host.faults.lose(LOST, moment - SECOND // 2)
         elif what.startswith("GPU 3 answers"):
             host.faults.restore(LOST, moment)
-        host.cache.events.settle(clock.now)
-        found[what] = look(host, step)
-    return found
+
+    return dict(zip(STEPS, play(host, clock, steps, bring_about, look), strict=True))
 
 
 @pytest.mark.parametrize("what", STEPS)

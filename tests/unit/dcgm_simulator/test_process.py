@@ -128,7 +128,7 @@ def test_refused_connections_are_accepted_again(engine: SimulatedEngine) -> None
     ("arguments", "message"),
     [
         (["set", "--entity", "gpu:9", "150", "1"], "no entity gpu:9"),
-        (["set", "--entity", "gpx:0", "150", "1"], "is no entity"),
+        (["set", "--entity", "gpx:0", "150", "1"], "is not an entity"),
         (["set", "--entity", "gpu:0", "NO_SUCH_FIELD", "1"], "has no field NO_SUCH_FIELD"),
         (["set", "--entity", "gpu:0", "150", "warm"], "'warm' is not a value for field 150"),
         (["mig", "--gpu", "0", "5g.50gb"], "unknown MIG profile 5g.50gb"),

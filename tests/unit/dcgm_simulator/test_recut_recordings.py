@@ -11,6 +11,7 @@ from tests.unit.dcgm_simulator.replay import (
     Kinds,
     differences,
     load_recording,
+    play,
     recorded_kinds,
     simulated_kinds,
     watch_all,
@@ -28,7 +29,7 @@ CUT, XID_STEP, OFF = 0, 1, 5
 NEW_CUT, WATCHED = 2, 4
 STEPS = range(6)
 KINDS = ("GPU", "SWITCH", "GPU_I", "GPU_CI", "VGPU", "LINK")
-"""Of the CPUs, an engine on this machine can tell nothing."""
+"""Without those of CPUs, which the recorded machine does not have."""
 
 
 class Played(NamedTuple):
@@ -53,7 +54,7 @@ def entities_of(host: Host) -> dict[str, Any]:
 
 
 def look(host: Host, step: dict[str, Any]) -> Played:
-    # What is gone is no longer asked for by anybody who looks at the hierarchy.
+    # A client that looks at the hierarchy no longer asks for what is gone.
     there = [key for key in recorded_kinds(step) if host.machine.has(Entity(*key[:2]))]
     return Played(
         entities_of(host),
@@ -74,12 +75,9 @@ def played(version: str) -> list[Played]:
     """Play the recording of a release."""
     steps, clock = steps_of(version), Clock()
     host = Host("h100x8-mig", version, clock=clock)
-    watch_all(host, recorded_kinds(steps[CUT]), clock.now)
-    clock.now += 6 * SECOND
-    found, time = [], steps[CUT]["time_us"]
-    for number, step in enumerate(steps):
-        clock.now += step["time_us"] - time
-        time, moment = step["time_us"], clock.now - 4 * SECOND
+
+    def bring_about(step: dict[str, Any]) -> None:
+        number = steps.index(step)
         if number == XID_STEP:
             host.xids.report(Entity(EntityGroup.GPU, 0), 31, clock.now - 3 * SECOND)
         elif number in (NEW_CUT, OFF):
@@ -87,10 +85,9 @@ def played(version: str) -> list[Played]:
             host.hardware.forget()
             host.cache.forget_missing()
         elif number == WATCHED:
-            watch_all(host, recorded_kinds(step), moment)
-        host.cache.events.settle(clock.now)
-        found.append(look(host, step))
-    return found
+            watch_all(host, recorded_kinds(step), clock.now - 4 * SECOND)
+
+    return play(host, clock, steps, bring_about, look)
 
 
 @pytest.mark.parametrize("number", STEPS)

@@ -265,12 +265,12 @@ def test_a_client_that_does_not_run_though_its_engine_does_is_no_success(exporte
     ] == exporter.said
 
 
-def test_which_dcgm_it_speaks_has_to_be_known(machine: Machine) -> None:
+def test_its_dcgm_release_has_to_be_known(machine: Machine) -> None:
     machine.write("usr/bin/dcgm-exporter", "\x7fELF\0 DCGM_REMOTE_HOSTENGINE_INFO\0", 0o755)
     machine.put_unit(UNIT, machine.ports[0])
     assert not apply(machine)
     assert not machine.exists(DROP_IN)
-    assert "shows only while it runs" in told(machine)
+    assert "is only known while it runs" in told(machine)
 
 
 # --- exporters that do not come back -----------------------------------------------------
