@@ -1,4 +1,4 @@
-"""What the hardware answers: (entity, field, time) → a status or a value."""
+"""What the hardware answers: maps (entity, field, time) to a status or a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POISONED = frozenset({3, 81})
 """Fields that NVML answered with an empty string (recorded)."""
 
 STILL_START, STILL_AT = 1_800_000_000_000_000, 1_800_000_600_000_000
-"""When a machine that stands still was started, and the moment it stands still at, in µs."""
+"""When a machine that stands still was started, and when it stopped, in µs."""
 
 CLASSES = {
     EntityGroup.GPU: "gpu",
@@ -37,7 +37,7 @@ GPU_LEVELS = frozenset(
 )
 
 Answer = Source | Status
-"""A source of values, or the status every value of this field has here."""
+"""A source of values, or the status that all values of the field have."""
 
 
 class Hardware:
@@ -52,7 +52,7 @@ class Hardware:
         self._answers: dict[tuple[Entity, int], Answer] = {}
 
     def forget(self) -> None:
-        """Drop what is remembered of entities, because the machine changed."""
+        """Forget all answers, because the machine changed."""
         self._answers.clear()
 
     def answer(self, entity: Entity, field: Field) -> Answer:
@@ -69,12 +69,12 @@ class Hardware:
         in_older_unit = base_units().get(field.id)
         if in_older_unit is not None:
             return self._in_base_unit(entity, field, *in_older_unit)
-        # A GLOBAL field is asked of the first GPU whatever the entity (DcgmCacheManager.cpp).
+        # For GLOBAL fields, the first GPU is asked whatever the entity (DcgmCacheManager.cpp).
         if field.is_global and self._machine.layout.gpus:
             entity = Entity(EntityGroup.GPU, 0)
         group = EntityGroup(entity.group)
         if group == EntityGroup.LINK and entity.id & 0xFF == EntityGroup.GPU:
-            # NvLinks of GPUs may be watched since 4.5, but give nothing (observed on 4.5.3).
+            # Since 4.5, NvLinks of GPUs can be watched, but have no values (observed on 4.5.3).
             return Status.NO_DATA
         if field.id in POISONED and self._machine.behaviour.empty_string_fails_call:
             return signals.constant("")
@@ -97,7 +97,7 @@ class Hardware:
         return row
 
     def _unknown(self, group: EntityGroup, field: Field) -> Answer:
-        """Answer for a field that no recording has."""
+        """Answer for a field that is in no recording."""
         if field.type == "b":
             return Status.NOT_SUPPORTED
         if field.level != group and not (field.level in GPU_LEVELS and group in CLASSES):
@@ -109,9 +109,9 @@ class Hardware:
     def _in_base_unit(
         self, entity: Entity, field: Field, older: int, times: int, divided_by: int
     ) -> Answer:
-        """Answer for a field of 4.7 as its older one times a factor.
+        """Answer for a field of 4.7 with the older field times a factor.
 
-        NVML tells memory in bytes, of which the older fields have whole MiB.
+        NVML reports memory in bytes; the older fields have whole MiB.
         """
         answer = self.answer(entity, self._field(older))
         if isinstance(answer, Status):
@@ -127,7 +127,7 @@ class Hardware:
 
         return value
 
-    # --- values that say which entity it is ------------------------------------------
+    # --- identities ------------------------------------------------------------------
 
     def _identity(self, entity: Entity, field: Field, instance: Instance | None) -> Source | None:
         if instance is not None:
@@ -189,11 +189,11 @@ class Hardware:
         return signals.between(kind, numbers[0], numbers[1], name)
 
     def _own(self, entity: Entity, values: list[Any]) -> Any:
-        """Return an entity's own of the values recorded per entity."""
+        """Return the value recorded for this entity."""
         return values[self._position(entity) % len(values)]
 
     def _position(self, entity: Entity) -> int:
-        """Return where an entity stands in a recorded list of identities."""
+        """Return the position of an entity in a recorded list of identities."""
         if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
             gpu, number = divmod(entity.id, INSTANCES_PER_GPU)
             return gpu * 4 + number % 4
@@ -204,7 +204,7 @@ class Hardware:
         return self._loads[gpu] if gpu is not None and gpu < len(self._loads) else None
 
     def _following(self, entity: Entity, field: Field) -> Source | None:
-        """Return sources that must agree with another field of the same GPU."""
+        """Return the sources that have to agree with other fields of the same GPU."""
         load = self._load(entity)
         if load is None or entity.group != EntityGroup.GPU:
             return None

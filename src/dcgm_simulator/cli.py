@@ -91,7 +91,7 @@ def serve_parser() -> argparse.ArgumentParser:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve until a signal ends it; return 1 when the address cannot be had."""
+    """Serve until a signal arrives; return 1 if the address cannot be used."""
     server = Server(
         Host(
             options.scenario,
@@ -115,13 +115,13 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def say(text: str) -> None:
-    """Write a line to standard output at once, for whoever waits for it."""
+    """Write a line to standard output without buffering; somebody may be waiting for it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def fail(text: str) -> int:
-    """Say in one line what went wrong, and return the exit status."""
+    """Print an error in one line, and return the exit status."""
     sys.stderr.write(f"dcgm-simulator: {text}\n")
     return 1
 

@@ -1,7 +1,7 @@
-"""The client side: what libdcgm is to NVIDIA's bindings, the `Library` is to these.
+"""The client side. `Library` is to the simulated bindings what libdcgm is to NVIDIA's.
 
 A call runs in the thread that makes it and waits in a socket, which releases the GIL.
-Several threads may call on one connection: whichever waits first reads for all of them.
+Several threads may share a connection: the one that waits first reads for all of them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Connection:
         self._call_timeout = float(os.environ.get(CALL_TIMEOUT_VARIABLE, CALL_TIMEOUT))
 
     def greet(self, version: str) -> None:
-        """Log in. Waits as long as the engine accepts but does not answer (observed).
+        """Log in. Blocks while the engine accepts connections but does not answer (observed).
 
         A login that fails leaves a dead connection and no error (DcgmApi.cpp).
         """
@@ -67,7 +67,7 @@ class Connection:
     def call(self, function: Function, body: bytes, *, forever: bool = False) -> bytes:
         """Make a call and return the body of its answer.
 
-        Raises StatusError -11 when no answer comes, -21 when the connection is dead.
+        Raises StatusError -11 if there is no answer, -21 if the connection is dead.
         """
         deadline = None if forever else time.monotonic() + self._call_timeout
         try:
@@ -105,7 +105,7 @@ class Connection:
         return self._socket
 
     def _read(self, connection: socket.socket, deadline: float | None) -> None:
-        """Read for all who wait; an answer whose caller has given up stays unread."""
+        """Read answers for all waiting callers; those of callers that have given up are dropped."""
         try:
             ready, _, _ = select.select([connection], [], [], _remaining(deadline))
             data = connection.recv(1 << 20) if ready else None
@@ -121,7 +121,7 @@ class Connection:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Close; calls that are under way in other threads end with -21."""
+        """Close; pending calls of other threads fail with -21."""
         connection, self._socket = self._socket, None
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -186,13 +186,13 @@ class Library:
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.dial: Callable[[Address, float], Connection] = Connection
-        """Opens a connection within so many seconds; tests put an engine of their own here."""
+        """Opens a connection within a number of seconds; tests replace it."""
         self._connections: dict[int, Connection] = {}
         self._handles = itertools.count(1)
         self._initialized = False
 
     def initialize(self) -> None:
-        """Get ready; a second time does nothing."""
+        """Initialize the library; a second time does nothing."""
         self._initialized = True
 
     def shut_down(self) -> None:
@@ -204,7 +204,7 @@ class Library:
     def connect(self, address: str, *, is_unix_socket: bool, timeout_ms: int) -> int:
         """Connect to an engine and return a handle, which may be dead: probe it.
 
-        Raises StatusError -21 when nothing listens there until the timeout.
+        Raises StatusError -21 if nothing listens there before the timeout.
         """
         if not self._initialized:
             raise StatusError(Status.UNINITIALIZED)

@@ -49,7 +49,7 @@ class EntityGroup(IntEnum):
 
 
 class Sentinel(IntEnum):
-    """Values that say why there is none; the number is the distance from blank."""
+    """Sentinels that say why there is no value, by their distance from blank."""
 
     BLANK = 0
     NOT_FOUND = 1
@@ -70,7 +70,7 @@ Value = int | float | str
 
 
 class StatusError(Exception):
-    """Raised when a call fails as a whole; carries the status the caller gets."""
+    """Raised if a whole call fails; carries the status that the caller gets."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"DCGM status {status}")
@@ -85,7 +85,7 @@ def sentinel(kind: str, which: Sentinel = Sentinel.BLANK) -> Value:
 
 
 def is_sentinel(value: Value) -> bool:
-    """Return whether a value stands for none."""
+    """Return whether a value is a sentinel."""
     if isinstance(value, str):
         return value.startswith("<<<") and ">>>" in value
     return value >= (FP64_BLANK if isinstance(value, float) else INT64_BLANK)

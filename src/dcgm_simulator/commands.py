@@ -14,20 +14,20 @@ from dcgm_simulator.wire import Function
 
 
 class Engine(Protocol):
-    """What commands act upon: a simulated engine and the sockets that lead to it."""
+    """What commands act upon: a simulated engine and its sockets."""
 
     @property
     def host(self) -> Host:
         """The engine proper."""
 
     def hang(self) -> None:
-        """Accept connections and calls, answer none."""
+        """Accept connections and calls, but answer none."""
 
     def resume(self) -> None:
-        """Answer again what was asked meanwhile, and accept connections."""
+        """Accept connections again, and answer all pending calls."""
 
     def refuse(self) -> None:
-        """Refuse new connections; those that exist go on."""
+        """Refuse new connections; existing ones continue."""
 
     def drop(self) -> None:
         """Close all connections."""

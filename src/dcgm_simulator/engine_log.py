@@ -1,6 +1,6 @@
-"""The lines that the engine writes into its log at its default level because of its clients.
+"""The lines that clients cause in the engine's log, at its default level.
 
-They are counted by kind, in the words of tests/data/recordings with N for every number.
+They are counted by kind, as worded in tests/data/recordings, with N for every number.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ WORDS = {
 
 
 class EngineLog:
-    """Counts lines; whoever wants to know what a call costs compares two counts."""
+    """Counts lines; to see what a call costs, compare two counts."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self.lines: Counter[str] = Counter()
 
     def latest_failed(self, status: int) -> None:
-        """Count what a latest value with a status writes (GetMultipleLatestSamples)."""
+        """Count the line for a latest value with a status (GetMultipleLatestSamples)."""
         if status != Status.NO_DATA or self._behaviour.complains_of_no_data:
             self.lines[LATEST_FAILED.format(WORDS.get(Status(status), "an error"))] += 1
 
     def entities_refused(self, by_module: bool) -> None:
-        """Count what the question for entities of a kind writes that this machine cannot have."""
+        """Count the lines for asking about a kind of entities that this machine cannot have."""
         self.lines[NO_ENTITIES] += 1
         if by_module:
             self.lines[NO_MODULE] += 1

@@ -1,7 +1,7 @@
-"""What has been made to go wrong, and since when.
+"""The faults that have been injected, and when.
 
-A sample shows the faults of the moment it was taken, as on real hardware: setting a
-value shows with the next sample of a watch, and history stays as it was.
+As on real hardware, a sample shows the faults of the moment it was taken: a value that
+is set appears with the next sample of a watch, and earlier samples do not change.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dcgm_simulator.series import NEVER, SECOND
 from dcgm_simulator.signals import Source
 
 NOTICED_AFTER = SECOND
-"""Within so many µs the engines that look for lost GPUs have found one (recorded)."""
+"""Microseconds after which engines that look for lost GPUs have noticed one (recorded)."""
 
 
 @dataclass
 class Span:
-    """From when to when, in µs, a fault holds."""
+    """When a fault begins and ends, in µs."""
 
     start: int
     end: int = NEVER
@@ -33,12 +33,12 @@ class Span:
 
 @dataclass
 class Override(Span):
-    """A value, or the status instead of one, given by hand."""
+    """A value set by hand, or a status instead of one."""
 
     value: Value = 0
     status: int = 0
     source: Source | None = None
-    """A value that moves, where one is given."""
+    """A changing value, if any."""
 
 
 @dataclass
@@ -48,26 +48,26 @@ class Faults:
     lost: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
     frozen: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
     stalled: dict[int | None, list[Span]] = field(default_factory=lambda: defaultdict(list))
-    """When nothing of a GPU was sampled, under None of any: a call to the driver did not return."""
+    """When a GPU (None: any GPU) was not sampled because a call to the driver did not return."""
     overrides: dict[tuple[Entity, int], list[Override]] = field(
         default_factory=lambda: defaultdict(list)
     )
     driver_dead: Span | None = None
-    """Since a kernel-log XID 119 the engine no longer asks the driver."""
+    """After an XID 119 in the kernel log, the engine no longer asks the driver."""
     refused: dict[str, int] = field(default_factory=dict)
-    """Functions that fail with a status whatever is asked, by name."""
+    """Functions that always fail, and the status, by name."""
     slow: dict[str, float] = field(default_factory=dict)
-    """Seconds after which the calls of a function are answered, by its name."""
+    """Seconds by which answers of a function are delayed, by name."""
     profiling_needs_root: bool = False
-    """Whether the driver keeps profiling for administrators, and the engine is none."""
+    """Whether the driver restricts profiling to administrators, and the engine is not one."""
     lacks_hwmon: bool = False
     """Whether /sys/class/hwmon is missing on the engine's machine."""
     generation: int = 0
-    """Grows with every change, so that what was computed before can be told apart."""
+    """Grows with every change, to invalidate what was computed before."""
 
     @property
     def none(self) -> bool:
-        """Return whether nothing was ever injected, which is the case to be fast in."""
+        """Return whether nothing was ever injected, the case that has to be fast."""
         return not self.generation
 
     def lose(self, gpu: int, now: int) -> None:
@@ -91,7 +91,7 @@ class Faults:
 
     def stall(self, gpu: int | None, now: int) -> None:
         """Stop sampling a GPU, or all; what was sampled before stays readable."""
-        self.stalled[gpu].append(Span(now + 1))  # what was sampled just now has been
+        self.stalled[gpu].append(Span(now + 1))  # a sample of this very moment counts
         self.generation += 1
 
     def go_on(self, now: int) -> None:
@@ -110,7 +110,7 @@ class Faults:
         self.overrides[entity, field_id].append(override)
 
     def release(self, entity: Entity, field_id: int, now: int) -> None:
-        """Let a field answer by itself again."""
+        """End an override."""
         self._end(self.overrides[entity, field_id], now)
 
     def kill_driver(self, now: int) -> None:
@@ -141,7 +141,7 @@ class Faults:
         return span.start if span else None
 
     def noticed_lost_since(self, gpu: int | None, time: int) -> int | None:
-        """Return since when engines that look for lost GPUs know of one, or None."""
+        """Return since when engines that look for lost GPUs know that one is, or None."""
         since = self.lost_since(gpu, time)
         noticed = None if since is None else since + NOTICED_AFTER
         return noticed if noticed is not None and noticed <= time else None

@@ -1,4 +1,4 @@
-"""The field table of each version: what the engine and the bindings know of a field."""
+"""The field table of each version: what engine and bindings know about each field."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ XID = 230
 EVENT_FIELDS = frozenset({XID})
 """Fields whose samples are events, never polled (DcgmCacheManager.cpp)."""
 SXID_FIELDS = frozenset({782, 783, 856, 857})
-"""Fields whose samples have the time of the last event (DcgmNscqManager.cpp)."""
+"""Fields whose samples are stamped with the time of the last event (DcgmNscqManager.cpp)."""
 INFOROM_FIELDS = frozenset({83, 84})
 INFOROM_INTERVAL = 30_000_000
-"""Microseconds; the engine asks for these two no more often (observed on all versions)."""
+"""The shortest interval of these two, in µs (observed on all versions)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Field:
         return per_link or FIRST_PROFILING_FIELD <= self.id <= LAST_PROFILING_FIELD
 
     def interval(self, wanted: int) -> int:
-        """Return the interval in µs at which the engine samples, asked for `wanted`."""
+        """Return the interval in µs at which the engine samples if asked for `wanted`."""
         return max(wanted, INFOROM_INTERVAL) if self.id in INFOROM_FIELDS else wanted
 
 
@@ -78,7 +78,7 @@ def _field(field: int, row: Any) -> Field:
 
 @functools.cache
 def field_ids_by_name() -> dict[str, int]:
-    """Return every name any version gave a field, in upper case, with the field's id."""
+    """Return the id for each name that any version has given a field, in upper case."""
     return {
         row[0].upper(): int(key)
         for key, rows in load("fields.json").items()
@@ -89,7 +89,7 @@ def field_ids_by_name() -> dict[str, int]:
 
 @functools.cache
 def base_units() -> dict[int, tuple[int, int, int]]:
-    """Return, by field of 4.7, the older one of its quantity and the factor as a fraction."""
+    """Return, for each field of 4.7, the older one of the quantity, and the factor between them."""
     found = load("base-units.json").items()
     return {int(key): (older, times, divided_by) for key, (older, times, divided_by) in found}
 

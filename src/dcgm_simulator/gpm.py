@@ -1,9 +1,9 @@
-"""Profiling through GPM: which samples of a GPU's counters there are, and what a value spans.
+"""Profiling through GPM: which samples of the counters exist, and what a value spans.
 
 An engine samples the counters of an entity and keeps some of the samples. A value is the
 mean between the newest one and a baseline at least an update interval older; without a
-baseline it is blank. How often and for how long follows from the watches, by the rules of
-DcgmGpmManager.cpp and DcgmWatchTable.cpp, which this file repeats.
+baseline it is blank. The watches determine how often samples are taken and how long they are
+kept, by the rules of DcgmGpmManager.cpp and DcgmWatchTable.cpp, which this file repeats.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dcgm_simulator.series import NEVER, SECOND, Series, Watch
 from dcgm_simulator.versions import Behaviour, GpmRetention
 
 DEFAULT_AGE = 30 * SECOND
-"""DCGM_MAX_AGE_USEC_DEFAULT: what the end of any watch caps the age of a field at."""
+"""DCGM_MAX_AGE_USEC_DEFAULT: whenever a watch ends, the age of its field is capped at this."""
 SLACK = 3
-"""Samples are kept for so many times the interval that a watch wants them for."""
+"""Samples are kept this many times longer than a watch asks for."""
 REMEMBERED = 1024
 
 
 class Span(NamedTuple):
-    """What one reading of a field covers, in µs; no baseline makes it blank."""
+    """What one reading of a field covers, in µs; without a baseline it is blank."""
 
     time: int
     baseline: int | None
@@ -34,23 +34,23 @@ class Span(NamedTuple):
 
 @dataclass
 class GpmField:
-    """Who watches a field of one entity, and what was read of it."""
+    """The watches of a field of one entity, and its readings."""
 
     watches: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Interval and age by connection, as first asked for: watching anew changes neither."""
+    """Interval and age by connection, as first asked for: watching again changes neither."""
     interval: int = NEVER
     age: int = 0
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     read_until: int = -1
 
     def add(self, connection: int, interval: int, age: int) -> None:
-        """Watch it; an interval never grows and an age never shrinks by this."""
+        """Add a watch; this never lengthens the interval nor shortens the age."""
         self.interval = min(self.interval, interval)
         self.age = max(self.age, age)
         self.watches.setdefault(connection, (interval, age))
 
     def remove(self, connection: int) -> None:
-        """End a watch: the others decide anew, and none keeps samples beyond the default."""
+        """End a watch: the others now decide, but no sample is kept longer than the default."""
         if self.watches.pop(connection, None) is not None:
             self.interval = min((own for own, _ in self.watches.values()), default=NEVER)
             self.age = min((own for _, own in self.watches.values()), default=DEFAULT_AGE)
@@ -63,7 +63,7 @@ class GpmEntity:
 
     behaviour: Behaviour
     is_lost: Callable[[int], bool]
-    """Whether the hardware answers nobody at a time."""
+    """Whether the hardware does not answer at a time."""
     fields: dict[int, GpmField] = field(default_factory=dict)
     samples: list[int] = field(default_factory=list)
     """Times of the samples that are kept, oldest first."""
@@ -83,7 +83,7 @@ class GpmEntity:
 
     @property
     def age(self) -> int:
-        """For how long samples are kept."""
+        """How long samples are kept."""
         by_watches = max((f.age for f in self.fields.values() if f.watches), default=0)
         longest = self.longest_interval
         if self.behaviour.gpm_retention is GpmRetention.WATCHES:
@@ -93,7 +93,7 @@ class GpmEntity:
         return 2 * longest + min(longest, SECOND)
 
     def settle(self, series: Mapping[int, Series], until: int) -> None:
-        """Read all that was due up to a time; of a long time only what can still matter."""
+        """Take all readings due up to a time, except those too old to matter."""
         for time, field_id in sorted(self._due(series, until)):
             self._read(field_id, time)
         for own in self.fields.values():
@@ -120,7 +120,7 @@ class GpmEntity:
         own.spans.append(Span(time, self.samples[older - 1] if found else None, newest))
 
     def shift(self, microseconds: int) -> None:
-        """Go on where the wall clock was set back."""
+        """Move all times, after the wall clock was set."""
         self.samples = [time + microseconds for time in self.samples]
         for own in self.fields.values():
             own.read_until += microseconds

@@ -12,7 +12,7 @@ from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.versions import FIELDS_PER_GROUP, GROUPS_PER_ENGINE
 
 ALL_GPUS = 0x7FFFFFFF
-"""DCGM_GROUP_ALL_GPUS; the ids below it stand for all entities of other kinds."""
+"""DCGM_GROUP_ALL_GPUS; the ids below it are groups of all entities of other kinds."""
 FIXED_GROUPS = {
     ALL_GPUS: (EntityGroup.GPU,),
     ALL_GPUS - 1: (EntityGroup.SWITCH,),
@@ -28,7 +28,7 @@ GROUP_TYPES: dict[int, tuple[EntityGroup, ...]] = {
     4: (EntityGroup.GPU_CI,),
     5: FIXED_GROUPS[ALL_GPUS - 4],
 }
-"""What a group of each DCGM_GROUP_* type holds at first."""
+"""The initial entities of a group of each DCGM_GROUP_* type."""
 FIRST_GROUP = 2
 """Ids 0 and 1 belong to the engine's own groups."""
 FIRST_FIELD_GROUP = 5
@@ -68,9 +68,9 @@ class Registry:
     # --- entities ------------------------------------------------------------------------
 
     def create_group(self, owner: int, kind: int, name: str) -> int:
-        """Create a group, filled as its type says, and return its id.
+        """Create a group with the entities of its type, and return its id.
 
-        Raises StatusError -24 when the engine has no room for another, -1 for a type unknown.
+        Raises StatusError -24 if the engine has no room for another, -1 for an unknown type.
         """
         if len(self.groups) >= GROUPS_PER_ENGINE:
             raise StatusError(Status.MAX_LIMIT)
@@ -87,7 +87,7 @@ class Registry:
     def group(self, number: int) -> Group:
         """Return a group.
 
-        Raises StatusError -5 when there is none (DcgmGroupManager.cpp).
+        Raises StatusError -5 if there is none (DcgmGroupManager.cpp).
         """
         if number in FIXED_GROUPS:
             return Group("DCGM_ALL_SUPPORTED_GPUS", 0, self._all_entities(FIXED_GROUPS[number]))
@@ -105,7 +105,7 @@ class Registry:
         return group.name, group.entities
 
     def destroy_group(self, number: int) -> None:
-        """Destroy a group; what it watched stays watched (observed)."""
+        """Destroy a group; its watches go on (observed)."""
         if number not in self.groups:
             raise StatusError(Status.NOT_CONFIGURED)
         del self.groups[number]
@@ -113,7 +113,7 @@ class Registry:
     def add_entity(self, number: int, entity: Entity) -> None:
         """Add an entity to a group.
 
-        Raises StatusError for a full group, an entity twice, unknown or lost.
+        Raises StatusError for a full group, and for a duplicate, unknown or lost entity.
         """
         group = self.group(number)
         if number not in self.groups:
@@ -128,7 +128,7 @@ class Registry:
         group.entities.append(entity)
 
     def _is_valid(self, entity: Entity) -> bool:
-        """Return whether an engine lets an entity into a group.
+        """Return whether an entity may be in a group.
 
         NvLinks of GPUs are entities only since 4.5 (observed).
         """
@@ -151,7 +151,7 @@ class Registry:
         """Create a field group and return its id.
 
         Raises StatusError -1 for no, too many or unknown fields, -26 for a name that is
-        taken on this engine, -24 when the engine has no room for another.
+        taken on this engine, -24 if the engine has no room for another.
         """
         known = field_table(self.machine.behaviour.version)
         if not 0 < len(fields) <= FIELDS_PER_GROUP or any(number not in known for number in fields):
@@ -167,7 +167,7 @@ class Registry:
     def field_group(self, number: int) -> FieldGroup:
         """Return a field group.
 
-        Raises StatusError -14 when there is none (DcgmFieldGroup.cpp).
+        Raises StatusError -14 if there is none (DcgmFieldGroup.cpp).
         """
         if number not in self.field_groups:
             raise StatusError(Status.NO_DATA)
@@ -183,7 +183,7 @@ class Registry:
         return [(number, group.name, group.fields) for number, group in self.field_groups.items()]
 
     def destroy_field_group(self, number: int) -> None:
-        """Destroy a field group; what it watched stays watched (observed)."""
+        """Destroy a field group; its watches go on (observed)."""
         self.field_group(number)
         del self.field_groups[number]
 

@@ -88,11 +88,11 @@ class Host:
         return self._clock() + self._ahead
 
     def pass_time(self, seconds: float) -> None:
-        """Set the clock ahead."""
+        """Advance the clock."""
         self._ahead += round(seconds * 1e6)
 
     def skew(self, version: str) -> None:
-        """Behave like another version from now on, as after an upgrade and restart.
+        """Behave like another version from now on, as if upgraded and restarted.
 
         Raises ValueError for a version that cannot be imitated.
         """
@@ -114,7 +114,7 @@ class Host:
     def call(self, number: int, function: Function, body: bytes) -> bytes:
         """Answer a call.
 
-        Raises StatusError where the call fails, ValueError where it makes no sense.
+        Raises StatusError if the call fails, ValueError if it makes no sense.
         """
         connection = self.connections[number]
         self.calls[function.name.lower()] += 1
@@ -173,7 +173,7 @@ class Host:
         if interval <= 0:
             raise StatusError(Status.BADPARAM)
         if any(self._refuses_to_watch(entity, field) for entity in entities for field in fields):
-            # All watches of the call are taken back (DcgmHostEngineHandler.cpp).
+            # The engine undoes all watches of the call (DcgmHostEngineHandler.cpp).
             self.unwatch_fields(connection, [group, field_group])
             raise StatusError(Status.GPU_IS_LOST)
         if self.faults.profiling_needs_root and any(field.is_profiling for field in fields):
@@ -190,13 +190,13 @@ class Host:
         if any(at_once):
             self.cache.wake(now)
         if not profiling and any(field.is_profiling for field in fields):
-            # The other fields of the group are watched nevertheless (observed on 4.2.3).
+            # The other fields of the group are watched all the same (observed on 4.2.3).
             raise StatusError(Status.MODULE_NOT_LOADED)
 
     def _refuses_to_watch(self, entity: Entity, field: Field) -> bool:
-        """Return whether a field of a lost GPU is watched by nobody, so that it is looked for.
+        """Return whether a field is of a lost GPU and new, so that the engine asks the driver.
 
-        Engines that notice lost GPUs do without (DcgmCacheManager::NvmlPreWatch).
+        Engines that notice lost GPUs do not ask (DcgmCacheManager::NvmlPreWatch).
         """
         if self.behaviour.notices_lost_gpus or entity.group != EntityGroup.GPU or field.is_global:
             return False
@@ -213,7 +213,7 @@ class Host:
                 self.cache.unwatch(connection.id, entity, field, now)
 
     def update_all_fields(self) -> None:
-        """Sample what is due."""
+        """Sample all fields that are due."""
         self.cache.wake(self.clock())
 
     def _pairs(self, group: int, field_group: int) -> tuple[list[Entity], list[Field]]:

@@ -1,4 +1,4 @@
-"""The machine a scenario stands for: its entities, their relations and identities."""
+"""The machine of a scenario: its entities, their relations and identities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Entity(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """A size a GPU can be cut into, with the numbers NVML gives it on an H100 80GB."""
+    """A MIG profile, with NVML's numbers for it on an H100 80GB."""
 
     slices: int
     gpu_instance_profile: int
@@ -99,7 +99,7 @@ class Machine:
     recording: dict[str, Any] = field(init=False)
     instances: dict[int, list[Instance]] = field(default_factory=dict)
     down_links: set[tuple[int, int]] = field(default_factory=set)
-    """GPU and number of the NvLinks that were made to fail."""
+    """GPU and number of each NvLink that was taken down."""
 
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""
@@ -179,7 +179,7 @@ class Machine:
 
     @property
     def architecture(self) -> str:
-        """Return what the engine was built for: Grace CPUs are the only ones it knows."""
+        """Return the engine's architecture, which is that of Grace CPUs if there are any."""
         return "aarch64" if self.layout.cpus else "x86_64"
 
     # --- cutting GPUs ----------------------------------------------------------------
@@ -193,7 +193,7 @@ class Machine:
     def cut(self, gpu: int, names: tuple[str, ...]) -> None:
         """Cut a GPU into instances, or make it whole again with no names.
 
-        Raises ValueError when the GPU or a profile does not exist, or they do not fit.
+        Raises ValueError if the GPU or a profile does not exist, or they do not fit.
         """
         if gpu not in range(self.layout.gpus):
             message = f"there is no GPU {gpu}"
@@ -221,12 +221,12 @@ class Machine:
             instances.append(Instance(gpu * INSTANCES_PER_GPU + number, gpu, name, nvml_id))
         return instances
 
-    # --- who they are ----------------------------------------------------------------
+    # --- identities ------------------------------------------------------------------
 
     def attributes(self, gpu: int) -> dict[str, Any]:
-        """Return what dcgmGetDeviceAttributes tells of a GPU.
+        """Return what dcgmGetDeviceAttributes reports about a GPU.
 
-        Raises StatusError -1 when there is none.
+        Raises StatusError -1 if there is none.
         """
         if gpu not in self.gpus():
             raise StatusError(Status.BADPARAM)

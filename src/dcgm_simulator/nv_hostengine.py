@@ -1,7 +1,7 @@
 """The simulated engine under the name and with the flags of NVIDIA's nv-hostengine.
 
 The package dcgm-simulator installs it as /usr/bin/nv-hostengine. What to simulate
-comes from the environment, since NVIDIA's units and habits leave no flag for it:
+comes from the environment, since NVIDIA's units leave no room for flags:
 DCGM_SIMULATOR_SCENARIO and DCGM_SIMULATOR_VERSION.
 """
 
@@ -27,7 +27,7 @@ LOUD = (
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """Run it and return the exit status."""
+    """Run the engine and return the exit status."""
     options = parser().parse_args(arguments)
     if options.term:
         return terminate(options.pid)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     server = Server(Host(scenario, version))
     server.catch_signals()
     host = "0.0.0.0" if options.bind_interface == "ALL" else options.bind_interface
-    # A domain socket disables TCP there; here TCP stays, on a port that nobody knows.
+    # NVIDIA's engine disables TCP then; this one keeps it, on a port that nobody knows.
     port = options.port if options.domain_socket is None else 0
     try:
         names = server.listen(host, port, options.domain_socket)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; flags that mean nothing to a simulation are taken and ignored."""
+    """Return the parser; flags that mean nothing in a simulation are accepted and ignored."""
     flags = argparse.ArgumentParser(prog="nv-hostengine", description=LOUD)
     flags.add_argument("-p", "--port", type=int, default=5555)
     flags.add_argument("-b", "--bind-interface", default="127.0.0.1", metavar="ADDRESS")
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def terminate(pid_file: Path) -> int:
-    """End the daemon whose number is in ``pid_file``."""
+    """Terminate the daemon whose process id is in ``pid_file``."""
     try:
         os.kill(int(pid_file.read_text()), signal.SIGTERM)
     except (OSError, ValueError):
@@ -83,7 +83,7 @@ def terminate(pid_file: Path) -> int:
 
 
 def daemonize(pid_file: Path) -> bool:
-    """Go on in the background; return whether this is the process that does."""
+    """Fork into the background; return whether this is the process that continues."""
     child = os.fork()
     if child:
         pid_file.write_text(f"{child}\n")
@@ -102,7 +102,7 @@ def write_log(name: str, line: str) -> None:
 
 
 def complain(what: str) -> int:
-    """Say what is wrong and return the exit status for it."""
+    """Print what is wrong, and return the exit status."""
     print(f"nv-hostengine (simulated): {what}", file=sys.stderr)
     return 1
 

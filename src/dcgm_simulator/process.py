@@ -21,11 +21,11 @@ STOP_TIMEOUT = 5.0
 
 
 class ControlFailed(Exception):
-    """Raised when an engine cannot be reached or refuses a command; the text says why."""
+    """Raised if an engine cannot be reached or refuses a command; the text says why."""
 
 
 class EngineFailed(Exception):
-    """Raised when a simulated engine does not start; carries what it said."""
+    """Raised if a simulated engine does not start; carries its output."""
 
 
 def send_control(address: str, command: str, arguments: dict[str, Any]) -> Any:
@@ -62,7 +62,7 @@ def _receive(connection: socket.socket) -> tuple[int, bytes]:
 
 
 class SimulatedEngine:
-    """A running simulated engine; stops when the `with` block ends, dies with its parent."""
+    """A running simulated engine; stops with its `with` block, dies with its parent."""
 
     def __init__(
         self, process: subprocess.Popen[str], address: str, options: dict[str, Any]
@@ -87,9 +87,9 @@ class SimulatedEngine:
     ) -> SimulatedEngine:
         """Start an engine and wait until it listens.
 
-        `still` makes values stand still; with `manual_clock` time passes by the control
-        command pass-time alone.
-        Raises EngineFailed with what it said when it does not.
+        `still` makes values stand still; with `manual_clock`, time only passes by the control
+        command pass-time.
+        Raises EngineFailed with its output if it does not start.
         """
         options = {
             "scenario": scenario,
@@ -120,7 +120,7 @@ class SimulatedEngine:
         self._reap()
 
     def stop(self) -> None:
-        """End it in an orderly way; twice does no harm."""
+        """Terminate it; a second time does nothing."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
@@ -140,11 +140,11 @@ class SimulatedEngine:
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a suspended engine go on."""
+        """Resume a suspended engine."""
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self, dcgm_version: str = "") -> None:
-        """Start it anew on the same port, with nothing of its past; upgraded to a version."""
+        """Restart it on the same port, without its past, and perhaps as another version."""
         self.stop()
         if dcgm_version:
             self._options["dcgm-version"] = dcgm_version
@@ -182,8 +182,8 @@ def _spawn(options: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         command,
-        # The kernel closes this pipe when this process ends, however it does, and the
-        # child ends with it. PR_SET_PDEATHSIG would tie the child to one thread.
+        # The kernel closes this pipe when this process ends, for whatever reason, and the
+        # child exits with it. PR_SET_PDEATHSIG would tie the child to one thread.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

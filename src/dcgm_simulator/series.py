@@ -1,7 +1,7 @@
-"""When samples are taken: watches, and the history they leave.
+"""Watches, and the times of the samples they cause.
 
-Nothing runs in the background. A series remembers since when, until when and how
-often it was sampled; which samples exist follows from that.
+Nothing runs in the background. A series remembers from when to when and how often it was
+sampled, which determines its samples.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 SECOND = 1_000_000
 NEVER = 1 << 62
 REMEMBERED = 64
-"""Stretches of the past."""
+"""Segments to keep."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Watch:
 
     @property
     def retention(self) -> int:
-        """Return for how many µs samples are kept (DcgmUtilities.cpp: by age only)."""
+        """Return how many µs samples are kept for (DcgmUtilities.cpp: by age only)."""
         by_count = 1.1 * self.interval * self.keep_samples
         return int(max(SECOND, self.keep_age * SECOND, by_count))
 
     @property
     def keeps_only_newest(self) -> bool:
-        """Return whether of events only the newest survives (observed with 0.0 s, 1 sample)."""
+        """Return whether only the newest event is kept (observed with 0.0 s, 1 sample)."""
         return not self.keep_age and self.keep_samples == 1
 
 
@@ -45,7 +45,7 @@ class Segment:
     interval: int
     end: int = NEVER
     due: int | None = None
-    """When the first sample would have been taken, had the engine not slept through it."""
+    """When the first sample was due, if the engine slept through it."""
 
     def last(self, until: int) -> int:
         """Return the time of the last sample not after `until`."""
@@ -57,37 +57,37 @@ class Series:
     """The samples of one field of one entity; shared by all connections."""
 
     watches: dict[int, Watch] = field(default_factory=dict)
-    """By connection: one connection holds one watch per entity and field."""
+    """By connection, which has one watch per entity and field."""
     segments: list[Segment] = field(default_factory=list)
     retention: int = SECOND
     samples_at_once: bool = True
-    """Whether the first watch samples at once, as on GPUs; elsewhere what was sampled less
-    than an interval ago is not sampled again (DcgmCacheManager::AddEntityFieldWatch)."""
+    """Whether the first watch samples at once, as on GPUs. Elsewhere, a field sampled less than
+    an interval ago is not sampled again (DcgmCacheManager::AddEntityFieldWatch)."""
 
     def watch(self, connection: int, watch: Watch, now: int, wakes: int = 0) -> bool:
-        """Start a watch, or replace the one the connection had.
+        """Start a watch, or replace the connection's.
 
-        Returns whether a first sample is taken at once. What else becomes due by it waits
-        until the engine `wakes`.
+        Returns whether a first sample is taken at once. Other samples that are due wait until the
+        engine `wakes`.
         """
         self.watches[connection] = watch
         return self._reschedule(now, wakes)
 
     def wake(self, now: int) -> None:
-        """Sample what the engine would have slept through."""
+        """Sample now what the engine would have slept through."""
         newest = self.segments[-1] if self.segments else None
         if newest is not None and newest.due is not None and newest.start > now:
             newest.start = max(now, newest.due)
 
     def next_sample(self, now: int) -> int:
-        """Return when the next sample is taken, as the engine planned it."""
+        """Return when the engine plans the next sample."""
         newest = self.segments[-1] if self.watches else None
         if newest is None:
             return NEVER
         return newest.start if newest.start > now else newest.last(now) + newest.interval
 
     def unwatch(self, connection: int, now: int) -> None:
-        """End the connection's watch, if any; old samples stay."""
+        """End the connection's watch, if any; earlier samples stay."""
         if self.watches.pop(connection, None) is not None:
             self._reschedule(now)
 

@@ -1,8 +1,8 @@
 """The process around the engine: sockets, frames, signals.
 
-One thread serves all connections, so that calls never overlap; none takes longer
-than a few milliseconds. Control commands come by an abstract unix socket of their
-own, which answers also while the engine hangs or refuses connections.
+One thread serves all connections, so calls never overlap; none takes longer than a few
+milliseconds. Control commands arrive at an abstract unix socket of their own, which
+answers even while the engine hangs or refuses connections.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK = 1 << 18
 
 
 def control_address(address: str) -> str:
-    """Return the abstract socket of an engine, by its port or domain socket path."""
+    """Return the abstract socket of an engine from its port or domain socket path."""
     _, colon, port = address.rpartition(":")
     return f"\0dcgm-simulator-{port if colon and port.isdigit() else address}"
 
@@ -56,7 +56,7 @@ class Client:
 
 
 class LateAnswer(NamedTuple):
-    """A frame that is answered when its time has come."""
+    """A frame to be answered at a later time."""
 
     due: float
     serial: int
@@ -84,9 +84,9 @@ class Server:
     # --- listening -----------------------------------------------------------------------
 
     def listen(self, host: str, port: int, socket_path: Path | None = None) -> list[str]:
-        """Open the sockets and return the addresses clients can use.
+        """Open the sockets and return the addresses that clients can use.
 
-        Raises OSError when one is taken.
+        Raises OSError if one is taken.
         """
         self._address, self._socket_path = (host, port), socket_path
         self._open_listeners()
@@ -123,10 +123,10 @@ class Server:
         self._listeners = []
 
     def catch_signals(self) -> None:
-        """Let SIGTERM and SIGINT end `run`, also when they come before it."""
+        """Make SIGTERM and SIGINT end `run`, even if they come before it."""
         reader, waker = socket.socketpair()
         waker.setblocking(False)
-        # A handler alone would not end the wait of select: PEP 475 resumes it.
+        # A handler alone would not interrupt select: PEP 475 resumes it.
         signal.set_wakeup_fd(waker.fileno())
         self._waker = waker
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,7 +136,7 @@ class Server:
     # --- serving -------------------------------------------------------------------------
 
     def run(self, lifeline: int | None = None) -> None:
-        """Serve until told to stop, or the file descriptor `lifeline` ends."""
+        """Serve until told to stop, or until the file descriptor `lifeline` is closed."""
         if lifeline is not None:
             self._selector.register(
                 lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline)
@@ -204,7 +204,7 @@ class Server:
                 client.reader.feed(data)
                 self._work(client)
         except (OSError, ValueError):
-            # A client that is gone, or sends what is no frame, is dropped without a word.
+            # A client that is gone, or sends no valid frame, is dropped silently.
             self._close(client)
 
     def _work(self, client: Client) -> None:
@@ -236,7 +236,7 @@ class Server:
             if function is Function.HELLO:
                 self._greet(client, unpack_json(body))
                 return Status.OK, b""
-            # A client that did not greet has no connection, and fails there.
+            # A client that has not logged in has no connection, and fails there.
             return Status.OK, self.host.call(client.id, function, body)
         except StatusError as error:
             return error.status, b""
@@ -246,7 +246,7 @@ class Server:
         except OSError:
             raise
         except Exception as error:
-            # Whatever a client sends, the others must still be served.
+            # Whatever one client sends, the others must still be served.
             if not client.greeted and not client.is_control:
                 raise ValueError(str(error)) from error
             return Status.GENERIC_ERROR, repr(error).encode()
@@ -283,11 +283,11 @@ class Server:
             return {"error": str(error)}
 
     def hang(self) -> None:
-        """Accept connections and calls, answer none."""
+        """Accept connections and calls, but answer none."""
         self._hanging = True
 
     def resume(self) -> None:
-        """Answer again what was asked meanwhile, and accept connections."""
+        """Accept connections again, and answer all pending calls."""
         self._hanging = False
         if not self._listeners:
             self._open_listeners()
@@ -296,7 +296,7 @@ class Server:
                 self._work(client)
 
     def refuse(self) -> None:
-        """Refuse new connections; those that exist go on."""
+        """Refuse new connections; existing ones continue."""
         self._close_listeners()
 
     def drop(self) -> None:

@@ -1,7 +1,7 @@
-"""Numbers that move: reproducible, smooth, and a little correlated, as on a busy machine.
+"""Numbers that change: reproducible, smooth, and a little correlated, as on a busy machine.
 
-Every value is a function of the seed, the entity, the field and the time, so a
-sample can be computed when somebody reads it and is the same for every reader.
+Every value is a function of the seed, the entity, the field and the time, so a sample can
+be computed on demand and is the same for every reader.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dcgm_simulator.codes import Value, is_sentinel
 
 PERIODS = (41.0, 127.0, 613.0)
-"""Seconds; a fast, a middle and a slow wave make up the load of a GPU."""
+"""Periods, in seconds, of the three waves that make up the load of a GPU."""
 WEIGHTS = (0.12, 0.18, 0.15)
 PARTS = 16
-"""Into so many parts a span is cut to find a mean: they are short beside any wave."""
+"""The number of parts of a span in computing its mean; they are short compared with any wave."""
 LAG = 8_000_000
-"""Microseconds by which temperature follows load."""
+"""Microseconds by which temperature lags behind load."""
 
 Source = Callable[[int], Value]
 """The value at a time, in microseconds since 1970."""
@@ -71,13 +71,13 @@ def linear(load: Load, kind: str, offset: float, slope: float, lag: int = 0) -> 
 
 
 def counter(start: int, rate: float, since: int, name: str) -> Source:
-    """Return a source that grows by `rate` per second from `start`, at a pace of its own."""
+    """Return a source that grows by about `rate` per second from `start`."""
     pace = rate * random.Random(name).uniform(0.7, 1.3)
     return lambda time: start + max(0, int(pace * (time - since) / 1e6))
 
 
 def energy(load: Load, start: int, offset: float, slope: float, since: int) -> Source:
-    """Return the energy in mJ that a power of offset + slope * load watts has used."""
+    """Return a source of the energy in mJ used by a power of offset + slope * load watts."""
 
     def value(time: int) -> Value:
         seconds = (time - since) / 1e6
@@ -101,7 +101,7 @@ def between(kind: str, low: float, high: float, name: str) -> Source:
 
 
 def mean(source: Source, kind: str, start: int, end: int) -> Value:
-    """Return the mean of a source of numbers over a span, as that of many short parts."""
+    """Return the mean of a source of numbers over a span, from many short parts."""
     part = (end - start) / PARTS
     total: float = 0
     for number in range(PARTS):
@@ -113,5 +113,5 @@ def mean(source: Source, kind: str, start: int, end: int) -> Value:
 
 
 def elapsed(since: int) -> Source:
-    """Return a source that tells the seconds since a time, so that a mean tells its span."""
+    """Return a source of the seconds since a time, so that a mean reveals its span."""
     return lambda time: (time - since) / 1e6

@@ -1,8 +1,8 @@
-"""What fails when bindings and engine are of different DCGM versions.
+"""What fails if bindings and engine have different DCGM versions.
 
-Every message carries the version of its structure; an engine refuses those it does
-not know with -12, and sub-commands it does not know with -20 (DcgmModuleCore.cpp,
-observed between 3.3.9 and 4.2.3).
+Every message carries the version of its structure. An engine refuses unknown versions with
+-12 and unknown sub-commands with -20 (DcgmModuleCore.cpp, observed between 3.3.9 and
+4.2.3).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEW_IN_45 = frozenset({Function.GET_NVLINK_P2P_STATUS})
 
 
 def refusal(function: Function, client: Behaviour, engine: Behaviour) -> Status | None:
-    """Return the status with which an engine refuses a call of a client, or None."""
+    """Return the status with which an engine refuses a client's call, or None."""
     if client.version == engine.version:
         return None
     if function in READS and _reads_newer(client, engine):
@@ -42,7 +42,7 @@ def refusal(function: Function, client: Behaviour, engine: Behaviour) -> Status 
 
 
 def _reads_newer(client: Behaviour, engine: Behaviour) -> bool:
-    """Return whether the client reads with a sub-command the engine does not have.
+    """Return whether the client reads with a sub-command that the engine lacks.
 
     Versions 2, 3 and 4 of latest values came with 3.x, 4.0 and 4.6; there is no fallback.
     """

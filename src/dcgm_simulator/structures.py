@@ -1,7 +1,7 @@
 """The C structures of the bindings (dcgm_structs.h), made from data/structures.json.
 
-They read their text fields as `str`, as those of NVIDIA's bindings do, and so raise
-UnicodeDecodeError for bytes that are none.
+Like those of NVIDIA's bindings, they return text fields as `str`, and raise
+UnicodeDecodeError for bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class PrintableStructure(DcgmStructure):
 
 
 class EntityPair(PrintableStructure):
-    """The one structure that can be compared."""
+    """The only structure that can be compared."""
 
     def __eq__(self, other: Any) -> bool:
-        """Return whether both name the same entity."""
+        """Return whether both are the same entity."""
         return bool(self.entityGroupId == other.entityGroupId and self.entityId == other.entityId)
 
     __hash__ = None  # type: ignore[assignment]
@@ -57,11 +57,11 @@ BASES: dict[str, type[Any]] = {
     "c_dcgmFieldValue_v1_value": DcgmUnion,
     "c_dcgmGroupEntityPair_t": EntityPair,
 }
-"""What is not made of PrintableStructure."""
+"""Structures that are not based on PrintableStructure."""
 
 
 def structures(version: str) -> dict[str, Any]:
-    """Return the structures and their bases as dcgm_structs of a version has them, by name."""
+    """Return the structures and their bases in dcgm_structs of a version, by name."""
     made: dict[str, Any] = {
         "_DcgmStructure": DcgmStructure,
         "_PrintableStructure": PrintableStructure,

@@ -1,4 +1,4 @@
-"""For tests: bindings of several versions in one process."""
+"""Bindings of several versions in one process, for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from dcgm_simulator import bindings_directory
 
 FLAT_MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
-"""The modules of a bindings directory; their names are global to a process."""
+"""The modules of a bindings directory; their names are global in a process."""
 PRIVATE_MODULES = (
     "simulated_library",
     "simulated_c_functions",
@@ -25,7 +25,7 @@ VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
 
 @dataclass(frozen=True)
 class Bindings:
-    """The modules of one bindings directory, loaded for themselves."""
+    """The modules of one bindings directory, loaded separately."""
 
     structs: Any
     agent: Any
@@ -41,10 +41,10 @@ class Bindings:
 
 
 def load_bindings(version: str = "", directory: Path | None = None) -> Bindings:
-    """Load a bindings directory anew, whatever was loaded before.
+    """Load a bindings directory, whatever was loaded before.
 
-    The simulated one imitates `version`. The modules stay usable after the next
-    load, because each refers to its own siblings; only `sys.modules` forgets them.
+    The simulated one imitates `version`. The modules stay usable after the next load, because
+    each refers to its own siblings; only `sys.modules` forgets them.
     """
     _forget()
     path = str(directory or bindings_directory())

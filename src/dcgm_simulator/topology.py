@@ -1,4 +1,4 @@
-"""Answers about how entities relate, in the shape the bindings fill their structures from."""
+"""How entities are related, in the form from which the bindings fill their structures."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def profiling_groups(machine: Machine, gpu: int) -> list[dict[str, Any]]:
 
 
 def module_statuses(machine: Machine) -> list[list[int]]:
-    """Return id and status of each module; a GPM GPU needs no profiling module."""
+    """Return id and status of each module; GPUs with GPM need no profiling module."""
     status = dict.fromkeys(MODULES, NOT_LOADED)
     status["core"] = LOADED
     if machine.layout.switches:

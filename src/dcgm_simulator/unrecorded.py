@@ -1,6 +1,6 @@
-"""How entities behave that no recording holds: NvSwitches, their links, Grace CPUs.
+"""Entities of which there are no recordings: NvSwitches, their links, Grace CPUs.
 
-Same rows as in the data files; what is not listed is a constant 0 or a blank. The
+The rows are as in the data files; fields that are not listed are a constant 0 or blank. The
 numbers are plausible, not observed.
 """
 

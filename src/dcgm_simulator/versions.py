@@ -10,50 +10,50 @@ VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")
 ALL_VERSIONS = (*VERSIONS, "4.7.0")
 """Versions that can be imitated; data files count in this order.
 
-Of 4.7.0 only names, ids, types and units of fields are known (NVIDIA's go-dcgm for 4.7); all
-else is as in 4.6.0."""
+Of 4.7.0, only names, ids, types and units of fields are known (NVIDIA's go-dcgm for 4.7);
+everything else is as in 4.6.0."""
 
 
 class GpmRetention(Enum):
-    """For how long an engine keeps samples of profiling counters (DcgmGpmManager.cpp)."""
+    """How long an engine keeps samples of profiling counters (DcgmGpmManager.cpp)."""
 
     WATCHES = auto()
     """As long as any watch asks for."""
     WATCHES_OR_TWO_INTERVALS = auto()
-    """At least two of the longest interval."""
+    """At least twice the longest interval."""
     TWO_INTERVALS = auto()
-    """Two of the longest interval and a second, whatever watches ask for."""
+    """Twice the longest interval and a second, whatever watches ask for."""
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The habits of one version, as observed on real engines or read in their headers."""
+    """How one version behaves, as observed on real engines or defined in their headers."""
 
     version: str
     entity_limit: int
     """Entities per group and per latest-values call (DCGM_GROUP_MAX_ENTITIES)."""
     unknown_field_fails_call: bool
-    """Whether one unknown field id spoils a whole latest-values call (observed on 4.5.3)."""
+    """Whether one unknown field id fails a whole latest-values call (observed on 4.5.3)."""
     blank_on_error: bool
     """Whether a value with a status other than 0 is blank, not 0 (observed on 4.5.3)."""
     empty_string_fails_call: bool
     """Whether an empty string in the cache makes the call fail with -3 (observed on 3.3.9)."""
     freezes_profiling_of_lost_gpu: bool
-    """Whether 10xx of a lost GPU keep value and timestamp, not turn blank (recorded of 4.2.3)."""
+    """Whether fields 10xx of a lost GPU keep value and timestamp (recorded on 4.2.3)."""
     notices_lost_gpus: bool
-    """Whether a lost GPU is taken off the supported list and out of what may be grouped, and all
-    of its fields turn blank (recorded of 4.5.3 and 4.6.0)."""
+    """Whether a lost GPU leaves the list of supported ones, may no longer be grouped, and has only
+    blank fields (recorded on 4.5.3 and 4.6.0)."""
     gpm_retention: GpmRetention
     gpm_samples_before: int
-    """How many samples must be an interval older than the newest one for a value."""
+    """The number of samples at least an interval older than the newest that a value needs."""
     complains_of_no_data: bool
-    """Whether the log has a line for each latest value that has no data yet, until 4.3
+    """Whether each latest value without data is a line in the log, as before 4.4
     (DcgmCacheManager::GetMultipleLatestSamples)."""
     accepts_ipv6: bool
     nvlinks_per_gpu: int
     """DCGM_NVLINK_MAX_LINKS_PER_GPU."""
     link_id_shift: int | None
-    """Bits the device id is shifted by in a link's entity id; None drops the id (4.0.0–4.2.3)."""
+    """By how many bits a link's entity id shifts the device id; None drops it (4.0.0–4.2.3)."""
 
     @property
     def index(self) -> int:
@@ -67,7 +67,7 @@ class Behaviour:
 
     @property
     def is_46(self) -> bool:
-        """Return whether the protocol is that of 4.6, which older engines do not know."""
+        """Return whether the protocol is that of 4.6, unknown to older engines."""
         return self.index >= ALL_VERSIONS.index("4.6.0")
 
 
@@ -87,7 +87,7 @@ BEHAVIOURS = {
 
 FIELDS_PER_CALL = 128
 FIELDS_PER_GROUP = 127
-"""The header says 128, the check refuses 128 (observed on 3.3.9)."""
+"""The header says 128, but 128 is refused (observed on 3.3.9)."""
 GROUPS_PER_ENGINE = 64
 DEFAULT_GROUPS = 2
 
@@ -106,7 +106,7 @@ def behaviour(version: str) -> Behaviour:
 
 
 def history_at(rows: list[list[object]], index: int) -> object | None:
-    """Return the value a data-file history has at a version index; None where it has none."""
+    """Return the value at a version index in a history of a data file; None if it has none."""
     value: object | None = None
     for since, candidate in rows:
         if isinstance(since, int) and since <= index:
@@ -115,7 +115,7 @@ def history_at(rows: list[list[object]], index: int) -> object | None:
 
 
 def build_information(version: str, architecture: str = "x86_64") -> str:
-    """Return what dcgmVersionInfo gives for a version (DcgmBuildInfo.cpp: key:value, ';')."""
+    """Return what dcgmVersionInfo returns for a version (DcgmBuildInfo.cpp: key:value, ';')."""
     parts = {
         "version": version,
         "arch": architecture,

@@ -1,4 +1,4 @@
-"""The private protocol between simulated bindings and simulated engine.
+"""The protocol between simulated bindings and simulated engine.
 
 A frame is a 12-byte head and a body. A request's head carries length, number and
 function; a reply's carries length, the request's number and a status. Bodies of
@@ -73,7 +73,7 @@ class Record(NamedTuple):
     value: Value
 
 
-# The first 40 bytes of dcgmFieldValue_v2, so that the client only copies them:
+# The first 40 bytes of dcgmFieldValue_v2, so that the client can just copy them:
 # version, entity group, entity, field, type, status, unused, timestamp, value.
 INT_RECORD = struct.Struct("<IIIHhiIqq")
 DOUBLE_RECORD = struct.Struct("<IIIHhiIqd")
@@ -86,7 +86,7 @@ TEXT_LIMIT = 255
 
 
 def pack_record(record: Record) -> tuple[bytes, bytes | None]:
-    """Return the fixed part of a record and, for text, its bytes, cut as DCGM cuts them."""
+    """Return the fixed part of a record and, for text, its bytes, truncated like DCGM's."""
     group, entity, field, kind, status, timestamp, value = record
     text = value.encode()[:TEXT_LIMIT] if isinstance(value, str) else None
     layout = DOUBLE_RECORD if isinstance(value, float) else INT_RECORD
@@ -98,7 +98,7 @@ def pack_record(record: Record) -> tuple[bytes, bytes | None]:
 
 
 def join_records(parts: Iterable[tuple[bytes, bytes | None]]) -> bytes:
-    """Return the body that carries packed records: their number, fixed parts, texts."""
+    """Return a body of packed records: their number, fixed parts, texts."""
     fixed: list[bytes] = []
     texts: list[bytes] = []
     for index, (head, text) in enumerate(parts):
@@ -124,7 +124,7 @@ def pack_frame(number: int, code: int, body: bytes = b"") -> bytes:
 
 
 def pack_json(value: Any) -> bytes:
-    """Return a body for the calls that are not worth packing."""
+    """Return the body of a call that is not worth packing."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 

@@ -1,4 +1,4 @@
-"""XID errors: the only field whose samples are events of their own time."""
+"""XID errors, whose samples are events."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TWICE = frozenset({79, 119, 120})
 LOG_DELAY = 750_000
 """Microseconds after which the kernel log repeats an XID."""
 DRIVER_GONE = 119
-"""Found in the kernel log, this one makes the engine stop asking the driver."""
+"""Once this one is in the kernel log, the engine no longer asks the driver."""
 
 
 class Xids:
-    """The event thread of the engine: handles one XID a second and stamps it then (observed)."""
+    """The engine's event thread, which handles and stamps one XID per second (observed)."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._busy_until = 0
 
     def reset(self) -> None:
-        """Forget the XIDs that wait to be handled."""
+        """Forget pending XIDs."""
         self._busy_until = 0
 
     def report(self, entity: Entity, code: int, now: int) -> list[int]:
