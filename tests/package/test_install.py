@@ -55,7 +55,7 @@ def test_an_answer_that_cannot_be_is_replaced_by_the_default(
     new_system.preseed(address="nonsense:99999")
     said = new_system.install(exporter).stderr
 
-    assert '"99999" is not a port; the default is taken' in said
+    assert '"99999" is not a port; using the default' in said
     assert new_system.has_full_metrics()
 
 

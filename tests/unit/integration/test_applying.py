@@ -431,11 +431,11 @@ def test_policy_may_forbid_a_removal_to_restart_anything(
     exporter: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(exporter)
-    forbids = "#!/bin/sh\necho policy-rc.d forbids to $1 $2 >&2; exit 1\n"
+    forbids = "#!/bin/sh\necho policy-rc.d forbids \"'$1 $2'\" >&2; exit 1\n"
     exporter.write("usr/share/do-dcgm-exporter/bin/may-act", forbids, 0o755)
     monkeypatch.setenv("DPKG_MAINTSCRIPT_PACKAGE", "do-dcgm-exporter")
     assert not undo(exporter)
-    why = f"policy-rc.d forbids to restart {UNIT}"
+    why = f"policy-rc.d forbids 'restart {UNIT}'"
     assert [f"{UNIT}: does not run as before: {why}"] == exporter.said
     assert not exporter.exists(DROP_IN)
     assert CLIENT == exporter.engine_of(UNIT)
