@@ -1,4 +1,4 @@
-"""Plain values that many tests start from, each with a default for what does not matter."""
+"""Values that many tests start from, with defaults for what does not matter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DATA = REPOSITORY / "tests" / "data"
 DEFAULT_COUNTERS = REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"
 
 NOW = 1_800_000_000.0
-"""Unix time in seconds at which tests without an engine take place."""
+"""The time, in Unix seconds, of tests without an engine."""
 MICROSECONDS = 1_000_000
 
 HOSTENGINE_UP = "do_dcgm_exporter_hostengine_up"
@@ -50,7 +50,7 @@ HOSTENGINE_UP = "do_dcgm_exporter_hostengine_up"
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that only the test moves."""
 
     now: float = 0.0
 
@@ -185,9 +185,9 @@ def labels_of(block: str) -> dict[str, str]:
 
 @dataclass
 class Bench:
-    """A simulated engine of one test and what connects to it.
+    """A simulated engine for one test, and its connections.
 
-    Time is the engine's, which stands still but for ``pass_time``.
+    Its clock only moves with ``pass_time``.
     """
 
     engine: SimulatedEngine
@@ -203,12 +203,12 @@ class Bench:
         return cls(engine, bindings, _time_of(engine))
 
     def restart(self) -> None:
-        """Start the engine anew; its clock is that of now."""
+        """Restart the engine, at the same time."""
         self.engine.restart()
         self.now = _time_of(self.engine)
 
     def pass_time(self, seconds: float) -> None:
-        """Set the engine's clock ahead."""
+        """Advance the engine's clock."""
         self.engine.control("pass-time", str(seconds))
         self.now += seconds
 
@@ -282,7 +282,7 @@ def simulated_bindings(version: str) -> Bindings:
 
 
 def fresh_bindings(version: str) -> Bindings:
-    """The simulator's bindings of one release, without connections that others have made."""
+    """The simulator's bindings of one release, without the connections of other tests."""
     loaded = testing.load_bindings(version)
     return Bindings(
         directory=dcgm_simulator.bindings_directory(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _DAYS = 90
-# What a public authority would put in; testssl.sh looks for it.
+# As a public authority would add them; testssl.sh looks for them.
 _OF_SERVERS = """\
 basicConstraints = CA:FALSE
 keyUsage = digitalSignature
@@ -49,7 +49,7 @@ class Authority:
     def server(
         self, name: str = "server", names: str = "DNS:localhost,IP:127.0.0.1", curve: str = "P-256"
     ) -> Pair:
-        """Sign a server's certificate for ``names``; an empty ``curve`` makes an RSA key."""
+        """Sign a server's certificate for ``names``; without a ``curve``, with an RSA key."""
         return self._sign(name, _OF_SERVERS.format(names=names), curve)
 
     def client(self, name: str = "client", names: str = "DNS:prometheus.example") -> Pair:

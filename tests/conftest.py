@@ -1,4 +1,4 @@
-"""What all tests share: simulated engines, bindings of several releases, one option."""
+"""Shared by all tests: simulated engines, bindings of several releases, an option."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.certificates import Authority
 
 from do_dcgm_exporter.dcgm.bindings import Bindings
 
-# The same examples in every run, however slow the machine: a failure is a change of the code.
+# The same examples in every run, on any machine, so that only a change of the code can fail.
 hypothesis.settings.register_profile("stable", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("stable")
 
@@ -42,7 +42,7 @@ StartBench = Callable[..., Bench]
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartBench]:
     """Start a simulated engine: ``bench("h100x8", "3.3.9")``."""
     benches: list[Bench] = []
-    # Engines are not what coverage measures, and start in half the time without it.
+    # Engines need no coverage, and start in half the time without it.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
     def start(scenario: str = "h100x1", version: str = "4.6.0", client: str = "") -> Bench:

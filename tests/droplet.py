@@ -1,7 +1,7 @@
-"""A simulated droplet in one process, as its status page shows it; time passes when it is told to.
+"""A simulated droplet in one process, for its status page; only the test moves its clock.
 
-The engine is a real process whose clock stands still; agent, publisher and status page are the
-program's own, so that a quarter of an hour passes in a second.
+The engine is a real process with a manual clock; agent, publisher and status page are the real
+ones. A quarter of an hour passes in a second.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Droplet:
 
     @property
     def settings(self) -> Settings:
-        """What it is configured to do."""
+        """Its settings."""
         return self.configured.settings
 
     def unix_time(self) -> float:
@@ -83,12 +83,12 @@ class Droplet:
         self.agent.cycle()
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass for the engine and for the exporter, which reads nothing meanwhile."""
+        """Let time pass for engine and exporter, without reading."""
         self.bench.pass_time(seconds)
         self.clock.now += seconds
 
     def run(self, seconds: float, *, scraped_by: str = "Prometheus/2.53.0") -> None:
-        """Let time pass, reading, being scraped and forwarding at the interval."""
+        """Let time pass; read, be scraped and forward at the interval."""
         for _ in range(round(seconds / _INTERVAL)):
             self.pass_time(_INTERVAL)
             self.cycle()
@@ -115,21 +115,21 @@ class Droplet:
     def hang(self) -> None:
         """The engine answers nobody, until the supervisor has given up on it."""
         self.publisher.begin_cycle()
-        # The supervisor looks more than once: an engine between two looks of which no call
-        # ends is silent, not slow.
+        # The supervisor looks more than once: if no call ends between two looks, the engine is
+        # silent rather than slow.
         assert not self.publisher.abandon_cycle_after(_INTERVAL)
         self.clock.now += _INTERVAL
         assert self.publisher.abandon_cycle_after(_INTERVAL)
 
     def lose_engine(self) -> None:
-        """Kill the engine, meet that it is gone, and find none on the next try."""
+        """Kill the engine, notice it, and find none on the next attempt."""
         self.bench.engine.kill()
         self.cycle()
         self.cycle()
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Serve all of it as the program would; the answer is the URL."""
+        """Serve everything as the program would; yield the URL."""
         server = MetricsServer(
             ListenAddress("127.0.0.1", 0),
             self.publisher.publication,
@@ -158,9 +158,9 @@ def droplet(
     counters: tuple[str, ...] = (),
     **changes: object,
 ) -> Iterator[Droplet]:
-    """A droplet that has read a few times, so that profiling values have come.
+    """A droplet that has read a few times and has profiling values.
 
-    ``counters`` are lines of a counters file that stand for the default set.
+    ``counters`` are lines of a counters file, used instead of the default set.
     """
     bench = Bench.start(scenario, version, fresh_bindings(client or version))
     engine = parse_engine_address(bench.engine.address)

@@ -1,6 +1,6 @@
-"""What the oldest systemd that the package meets does not understand: 249, of Ubuntu 22.04.
+"""What the oldest supported systemd does not understand: 249, of Ubuntu 22.04.
 
-Ubuntu cannot be booted by the tests, so the list of that release stands in for it.
+The tests cannot boot Ubuntu, so they use a list of that release's directives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BOOLEANS = {"yes", "no", "true", "false", "on", "off", "1", "0"}
 
 
 def not_understood(unit: str) -> list[str]:
-    """Return the lines of a unit's text that systemd 249 warns about or takes differently."""
+    """Return the lines of a unit that systemd 249 warns about or interprets differently."""
     return [
         f"[{section}] {name}={value}"
         for section, name, value in settings_in(unit)

@@ -1,7 +1,7 @@
 """Wait for conditions, so that no test sleeps and hopes.
 
-How soon something happens is asserted in virtual time (tests/simulation): a machine that is busy
-with other things would break such a promise, or pass what breaks it.
+How soon something happens is asserted in virtual time (tests/simulation): on a busy machine, a
+timed assertion would fail for no reason, or pass despite a bug.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
-# Far beyond what anything here takes, for a machine may be busy with other things.
+# Far longer than anything here takes, since the machine may be busy.
 PATIENCE = 180.0
-# Half of what a hung call takes: who waits for one stops later than this.
+# Half as long as a hung call takes: whatever waits for one takes longer than this to stop.
 STOP_LIMIT = 30.0
 _PAUSE = 0.02
 
 
 def wait_until(condition: Callable[[], Answer], what: str, at_most: float = PATIENCE) -> Answer:
-    """Return what ``condition`` answers as soon as that is true; fail with ``what`` else."""
+    """Return the first true answer of ``condition``; fail, naming ``what``, if there is none."""
     deadline = time.monotonic() + at_most
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {at_most:g} s: {what}"

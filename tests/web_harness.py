@@ -1,4 +1,4 @@
-"""A web server and clients of it, through real sockets."""
+"""A web server and its clients, on real sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def page(text: bytes = TEXT, *, reason: str = "") -> Page:
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that only the test moves."""
 
     now = 0.0
 
@@ -69,7 +69,7 @@ class Harness:
         return client
 
     def exchange(self, data: bytes) -> bytes:
-        """Send ``data`` and nothing more; return everything that comes back."""
+        """Send ``data`` and nothing else; return everything that comes back."""
         with self.connect(data) as client:
             finish(client)
             return everything(client)
@@ -84,14 +84,14 @@ class Harness:
         return answer(self.connect(head.encode()), what.partition(" ")[0])
 
     def pass_time(self, seconds: float) -> None:
-        """Move the clock on, between what has been sent before and what will be after."""
+        """Advance the clock, after everything sent so far has been handled."""
         self.finish_turn()
         self._clock.now += seconds
         wait_until(lambda: self.server.is_alive(within=0), "the loop has turned")
         self.finish_turn()
 
     def finish_turn(self) -> None:
-        """Wait until the server has done all it had to do."""
+        """Wait until the server has nothing left to do."""
         self.exchange(SCRAPE.replace(b"/metrics", b"/-/healthy"))
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Harness:
 
 
 def answer(client: socket.socket, method: str = "GET") -> http.client.HTTPResponse:
-    """Read one answer, its body included."""
+    """Read one answer and its body."""
     response = http.client.HTTPResponse(client, method=method)
     response.begin()
     response.body = response.read()
@@ -117,8 +117,8 @@ def everything(client: socket.socket) -> bytes:
 
 
 def finish(client: socket.socket) -> None:
-    """Say that nothing more comes, and go on reading."""
-    # Not the method of a TLS socket, which reads no TLS after that.
+    """Close the sending side, and continue to read."""
+    # Not the method of a TLS socket, which cannot read TLS after that.
     socket.socket.shutdown(client, socket.SHUT_WR)
 
 

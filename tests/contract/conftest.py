@@ -4,8 +4,8 @@ By default every case runs against the simulator, as several versions. With
 
     pytest tests/contract --dcgm-bindings DIR --hostengine HOST:PORT
 
-it runs against those, which may be NVIDIA's; cases that need injected faults then skip and
-say so, as do those that need another machine than ``--machine h100x8`` says it is.
+it runs against those, which may be NVIDIA's. Cases that need injected faults are then skipped,
+with the reason, and so are those for another machine than the one named by ``--machine``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Engine(Protocol):
 
 @dataclass
 class RealEngine:
-    """An engine that runs anyway, and is left alone."""
+    """An engine that is already running, and is left alone."""
 
     address: str
 
@@ -59,7 +59,7 @@ Pairs = list[tuple[int, int]]
 
 @dataclass
 class Target:
-    """Bindings, an engine, and the words the cases use for both."""
+    """Bindings and an engine, with helpers for the cases."""
 
     bindings: Bindings
     engine: Any
@@ -134,12 +134,12 @@ class Target:
         return wait_until(look, f"a value of field {field} newer than {than}")
 
     def let_sampling_go_on(self, handle: Any, field: int, entity: tuple[int, int] = (1, 0)) -> None:
-        """Wait until a watched field was sampled twice; what is not sampled stands still."""
+        """Wait until a watched field has been sampled twice."""
         for _ in range(2):
             self.one_newer(handle, field, self.one(handle, field, entity).ts, entity)
 
     def wait_for_samples(self, handle: Any, groups: tuple[Any, Any], count: int) -> list[Any]:
-        """Wait until so many samples of the groups are kept, and return all of them."""
+        """Wait until the engine keeps ``count`` samples of the groups, and return all."""
 
         def look() -> list[Any]:
             _, samples = self.since(handle, *groups, 0)
@@ -150,7 +150,7 @@ class Target:
     def since(self, handle: Any, group: Any, field_group: Any, since: int) -> tuple[int, list[Any]]:
         """Return the next time to ask from, and (entity, field, ts, value) of all samples.
 
-        Where there is no sample of a field the engine says so, in a value with a status.
+        If a field has no sample, the engine says so with a value that has a status.
         """
         samples: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Real processes for the tests in this directory, all of them gone when a test ends."""
+"""Real processes for the tests in this directory; all are ended with the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcgm_simulator.process import SimulatedEngine
 
 
 class Stage:
-    """Starts processes and ends them in the opposite order."""
+    """Starts processes, and ends them in reverse order."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -103,7 +103,7 @@ def endpoint() -> Iterator[Endpoint]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the logs of the exporters with the failure of a test."""
+    """Add the logs of the exporters to the report of a failed test."""
     report = yield
     if report.failed:
         for exporter in Exporter.running:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from tests.waiting import wait_until
 
-# An answer of the kind of a socket: it gets the connection after the post was read.
+# An answer gets the connection once the post has been read.
 Behaviour = Callable[[socket.socket], None]
 
 
 @dataclass(frozen=True)
 class Post:
-    """One request as it came."""
+    """One request as received."""
 
     request_line: str
     headers: dict[str, str]
@@ -38,12 +38,12 @@ def answering(status: str, headers: str = "", body: bytes = b"") -> Behaviour:
 
 def resetting(connection: socket.socket) -> None:
     """Reset the connection instead of answering."""
-    # With a linger time of 0 closing is a reset: socket(7).
+    # With a linger time of 0, closing resets the connection: socket(7).
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def hanging(connection: socket.socket) -> None:
-    """Say nothing until the other side gives up."""
+    """Send nothing until the other side gives up."""
     connection.settimeout(60)
     connection.recv(1)
 
@@ -56,7 +56,7 @@ def dripping(connection: socket.socket) -> None:
 
 
 def answering_without_end(connection: socket.socket) -> None:
-    """Say 200, then send a body that never ends."""
+    """Send 200 and a body that never ends."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
@@ -103,7 +103,7 @@ class Endpoint:
         self._listener.close()
 
     def wait_for_posts(self, more: int) -> list[Post]:
-        """Wait for so many posts more than there are now, and return these."""
+        """Wait for ``count`` more posts, and return them."""
         before = len(self.posts)
         wait_until(lambda: len(self.posts) >= before + more, f"{more} more posts")
         return self.posts[before:]

@@ -1,4 +1,4 @@
-"""The real program as a process of its own, configured by a file of its own."""
+"""The real program as a process with its own configuration file."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ COMMAND = (sys.executable, "-m", "do_dcgm_exporter")
 
 
 def command_after(statements: str) -> tuple[str, ...]:
-    """Return the command with Python statements before it, for what no option can do."""
+    """Return a command that runs Python statements before the program."""
     program = f"{statements}\nfrom do_dcgm_exporter.program import run\nrun()"
     return (sys.executable, "-c", program)
 
 
 def command_without(module: str) -> tuple[str, ...]:
-    """Return the command as it is where a module is not installed."""
+    """Return the command without one of the modules, as if it were not installed."""
     return command_after(f"import sys\nsys.modules[{module!r}] = None")
 
 
@@ -44,7 +44,7 @@ Value = str | int | Path
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what would change how the exporter behaves."""
+    """This process's environment, without variables that affect the exporter."""
     ours = ("DO_DCGM_EXPORTER_", "DCGM_SIMULATOR_", "NOTIFY_", "WATCHDOG_", "JOURNAL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(changes or {})
@@ -76,13 +76,13 @@ class Exporter:
     command: Sequence[str] = COMMAND
     port: int = 0
     trust: ssl.SSLContext | None = None
-    """With what it is asked over TLS; None for no TLS."""
+    """The TLS context to connect with; None for plain HTTP."""
     credentials: str = ""
-    """The user and password it is asked with: "alice:secret"."""
+    """User and password, such as "alice:secret"."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     running: ClassVar[list[Exporter]] = []
-    """All that are not closed yet; the report of a failed test shows their logs."""
+    """All that are still open; the report of a failed test shows their logs."""
 
     def __post_init__(self) -> None:
         self.write_settings()
@@ -118,18 +118,18 @@ class Exporter:
         lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
         self.config_path.write_text("".join(lines))
 
-    # What it says
+    # Its log
 
     def log(self) -> str:
         """Everything it has logged so far."""
         return self.log_path.read_text(errors="replace")
 
     def log_lines(self, part: str) -> list[str]:
-        """The lines of the log that have ``part`` in them."""
+        """The lines of the log that contain ``part``."""
         return [line for line in self.log().splitlines() if part in line]
 
     def wait_for_log(self, part: str, count: int = 1) -> str:
-        """Wait for ``count`` lines with ``part`` in them and return the last of these."""
+        """Wait for ``count`` lines that contain ``part``, and return the last."""
         wait_until(
             lambda: len(self.log_lines(part)) >= count or not self.is_running,
             f"{count} lines with {part!r} in the log",
@@ -138,16 +138,16 @@ class Exporter:
         return self.log_lines(part)[count - 1]
 
     def wait_until_listening(self) -> None:
-        """Wait until it serves, and learn its port."""
+        """Wait until it listens, and find out its port."""
         line = self.wait_for_log(" listens on port ")
         self.port = int(line.rpartition(" ")[2].rstrip('"}'))
 
-    # What it serves
+    # Its pages
 
     def get(
         self, path: str = "/metrics", headers: Mapping[str, str] | None = None, method: str = "GET"
     ) -> Answer:
-        """Ask it over a connection of its own."""
+        """Send a request on a new connection."""
         connection = self._connection()
         sent = dict(headers or {})
         if self.credentials:
@@ -169,7 +169,7 @@ class Exporter:
         )
 
     def page(self) -> Page:
-        """The page as it is now; whatever is not a valid one fails the test."""
+        """The current page; an invalid one fails the test."""
         answer = self.get()
         assert answer.status == 200
         return Page(answer.text)
@@ -184,22 +184,22 @@ class Exporter:
         return bool(self.page().samples(name, **labels))
 
     def is_up(self) -> bool:
-        """Whether it has values of the engine."""
+        """Whether it has values from the engine."""
         page = self.page()
         return page.own("hostengine_up") == 1 and bool(page.dcgm)
 
     def is_down(self) -> bool:
-        """Whether it shows that it has no values of the engine."""
+        """Whether it says that it has no values from the engine."""
         page = self.page()
         return page.own("hostengine_up") == 0 and not page.dcgm
 
     def wait_until_up(self) -> Page:
-        """Wait for values of the engine."""
+        """Wait for values from the engine."""
         wait_until(self.is_up, "the page has values of the engine")
         return self.page()
 
     def wait_until_down(self) -> Page:
-        """Wait until all values of the engine are gone."""
+        """Wait until all values from the engine are gone."""
         wait_until(self.is_down, "the page has no values of the engine any more")
         return self.page()
 
@@ -212,7 +212,7 @@ class Exporter:
                 "another cycle has succeeded",
             )
 
-    # What is done to it
+    # Signals and reloads
 
     @property
     def is_running(self) -> bool:
@@ -224,7 +224,7 @@ class Exporter:
         self.process.send_signal(number)
 
     def reload(self, **changes: Value) -> None:
-        """Change settings and wait until it has taken, or refused, the configuration."""
+        """Change settings, reload, and wait until the configuration is accepted or refused."""
         done = ("configuration reloaded", "the new configuration is refused")
         before = sum(len(self.log_lines(part)) for part in done)
         self.write_settings(**changes)
@@ -235,21 +235,21 @@ class Exporter:
         )
 
     def stop(self) -> float:
-        """Ask it to end and return how many seconds that took."""
+        """Terminate it, and return how many seconds that took."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
         self.process.wait(PATIENCE)
         return time.monotonic() - started
 
     def kill(self) -> None:
-        """End it without asking."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
         if self in Exporter.running:
             Exporter.running.remove(self)
 
     def close(self) -> None:
-        """End it as systemd would; it must end well and have met no error of its own."""
+        """Stop it like systemd; it must exit cleanly and have logged no internal error."""
         try:
             if self.is_running:
                 self.stop()
@@ -258,7 +258,7 @@ class Exporter:
         finally:
             self.kill()
 
-    # What it uses
+    # Its resources
 
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
@@ -269,23 +269,23 @@ class Exporter:
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def wait_for_threads(self, count: int) -> None:
-        """Wait until it has so many threads: one that was told to end needs a moment for it."""
+        """Wait until it has ``count`` threads; one that was told to end may take a moment."""
         wait_until(lambda: self.threads() == count, f"{count} threads")
 
     def wait_until_no_more_than(self, descriptors: int, threads: int, spare: int) -> None:
-        """Wait until it uses that much; ``spare`` of each may be in use for a moment."""
+        """Wait until it uses no more than that; ``spare`` of each may be in use for a moment."""
         wait_until(
             lambda: self.descriptors() <= descriptors + spare and self.threads() <= threads + spare,
             f"no more than {descriptors} descriptors and {threads} threads are in use",
         )
 
 
-# Instead of port 0 of the settings below, which is refused; nothing listens.
+# Used where port 0 would be refused; nothing listens there.
 CHECK_CONFIG = ("--check-config", "--address=127.0.0.1:9401")
 
 
 def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
-    """Settings of an exporter that leaves the rest of the machine alone."""
+    """Settings for an exporter that does not affect the rest of the machine."""
     return {
         "address": "127.0.0.1:0",
         "remote-hostengine-info": engine_address,
@@ -299,7 +299,7 @@ def settings_for(engine_address: str, **changes: Value) -> dict[str, Value]:
 
 @dataclass(frozen=True)
 class Ran:
-    """A command that has ended."""
+    """The outcome of a command."""
 
     status: int
     out: str
@@ -338,7 +338,7 @@ def flags_for(engine: SimulatedEngine | str, **settings: object) -> list[str]:
 
 
 def as_flags(settings: Mapping[str, Value]) -> list[str]:
-    """Settings as they are written on a command line."""
+    """Settings as command-line flags."""
     switches = {"false": "--no-{}", "true": "--{}"}
     return [
         switches[value].format(name) if value in switches else f"--{name}={value}"

@@ -1,4 +1,4 @@
-"""Pages as a strict scraper reads them: what is not text format 0.0.4 fails the test."""
+"""Pages as parsed by a strict scraper: anything but text format 0.0.4 fails the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass
 class Family:
-    """A family as its header lines announce it."""
+    """A family as declared by its header lines."""
 
     type: str
     samples: list[Sample] = field(default_factory=list)

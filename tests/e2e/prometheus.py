@@ -1,4 +1,4 @@
-"""Debian's Prometheus as a process of its own, and its promtool."""
+"""Debian's Prometheus as a process, and its promtool."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Prometheus:
         self.process.wait(30)
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """Ask its HTTP API; a query that it refuses fails the test with its words."""
+        """Ask its HTTP API; a refused query fails the test with the reason."""
         query = urllib.parse.urlencode(parameters)
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}"
         try:
@@ -74,11 +74,11 @@ class Prometheus:
         return [(series["metric"], float(series["value"][1])) for series in result]
 
     def scrapes(self, targets: int) -> bool:
-        """Whether it scrapes that many targets well."""
+        """Whether it scrapes that many targets successfully."""
         return len(self.query("up == 1")) == targets
 
     def firing(self, alert: str) -> list[Labels]:
-        """The labels of every alert of that name that fires now."""
+        """The labels of every firing alert of that name."""
         return [
             labels for labels, _ in self.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}')
         ]
@@ -93,7 +93,7 @@ class Prometheus:
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What promtool says; it must have no complaint."""
+    """The output of promtool, which must report no problem."""
     done = subprocess.run(
         [BIN / "promtool", *arguments], capture_output=True, text=True, check=False
     )

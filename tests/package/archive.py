@@ -1,7 +1,6 @@
-"""Archives for apt inside a machine, which has no network: a small web server there.
+"""Archives for apt inside a machine, which has no network: a small web server.
 
-It serves directories of this host and passes on to the distribution's archive, of
-which it keeps everything it has fetched.
+It serves directories of this host, and is a caching proxy for the distribution's archive.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PORT = 8000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers GET: of a path from a directory, of a whole URL from the distribution."""
+    """Answers a path from a directory, a whole URL from the distribution."""
 
     directories: Mapping[str, Path] = {}
 

@@ -1,7 +1,6 @@
-"""Systems for the tests of the Debian package: bookworm and trixie, really booted.
+"""Booted systems for the tests of the Debian package: bookworm and trixie.
 
-They need root on Debian, or on Ubuntu told of an archive (DEBIAN_ARCHIVE=URL); elsewhere they are
-skipped.
+They need root, on Debian or, with DEBIAN_ARCHIVE=URL, on Ubuntu; elsewhere they are skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from tests.package.packages import CLONE
 from tests.package.system import System
 
 DISTRIBUTIONS = ("bookworm", "trixie")
-# On Debian testing, too: what a new systemd, apt, dpkg or Python could break first.
+# Also on Debian testing: what a new systemd, apt, dpkg or Python would break first.
 ALSO_ON_TESTING = {"test_install", "test_integration_cycle", "test_removal", "test_service"}
 BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "gcc", "git",
                "gnupg", "libc6-dev", "lintian", "po-debconf", "python3-configargparse", "rsync",
@@ -42,7 +41,7 @@ Boot = Callable[..., AbstractContextManager[System]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run whatever asks for a distribution with each, and the main scenarios with testing."""
+    """Run each test that needs a distribution on all, and the main scenarios on testing."""
     if "distribution" in metafunc.fixturenames:
         also = ("testing",) if metafunc.definition.path.stem in ALSO_ON_TESTING else ()
         names = (*DISTRIBUTIONS, *also)
@@ -51,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Skip, with the reason, what cannot be run here; keep together what shares a machine."""
+    """Skip what cannot be run here, with the reason; group tests that share a machine."""
     reason = why_not()
     for item in items:
         if {"life", "checked_machine"} & set(getattr(item, "fixturenames", ())):
@@ -62,7 +61,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 def why_not() -> str:
-    """Say what the tests lack, if they lack something."""
+    """Return why the tests cannot run, if they cannot."""
     if not Path("/etc/debian_version").exists():
         return "need Debian or Ubuntu"
     if os.geteuid() != 0:
@@ -74,7 +73,7 @@ def why_not() -> str:
 def tools() -> None:
     """Install what the tests need on this machine."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "tools.lock").open("w") as lock:  # other processes may want the same
+    with (CACHE / "tools.lock").open("w") as lock:  # other processes may be installing, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([CLONE / "tools" / "need-packages", *TOOLS, *BUILD_TOOLS], check=True)
         remove_leftovers()
@@ -91,10 +90,10 @@ def distribution(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of this run that all its processes share.
+    """A directory that all processes of this run share.
 
-    What is made here is made once: pytest itself makes a fixture of a release anew whenever
-    the test before was one of the other release.
+    Its contents are made once, whereas pytest recreates a distribution's fixture whenever the
+    previous test was for another one.
     """
     directory = tmp_path_factory.getbasetemp()
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
@@ -127,7 +126,7 @@ def simulator(dist: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def workshop(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tests build packages of their own."""
+    """A directory for packages that the tests build."""
     return tmp_path_factory.mktemp("packages")
 
 
@@ -166,7 +165,7 @@ def clean(tools: None, distribution: str) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def with_dcgm(dependencies: list[Path], dcgm4: Path, shared: Path, distribution: str) -> list[Path]:
-    """The layers of a system that has DCGM 4 as well."""
+    """The layers of a system that also has DCGM 4."""
     return layer_with(dependencies, shared / f"{distribution}-with-dcgm", dcgm4)
 
 
@@ -179,7 +178,7 @@ def with_exporter(
 
 
 def layer_with(below: list[Path], layer: Path, *installed: Path) -> list[Path]:
-    """Install packages in a running system and keep what that has written, as ``layer``."""
+    """Install packages in a running system, and keep what was written as ``layer``."""
 
     def make(layer: Path) -> None:
         with root_over(below) as root:

@@ -1,4 +1,4 @@
-"""The exporters that may be on a machine, each as files and how its unit is left.
+"""The exporters that may be on a machine: their files, and the state of their units.
 
 All of them fit on one machine: each has a port and a unit of its own.
 """
@@ -24,7 +24,7 @@ DROP_IN = "zz-do-dcgm-exporter.conf"
 
 
 class Left(Enum):
-    """How an exporter was left by its admin."""
+    """The state in which the admin left an exporter."""
 
     RUNNING = "enabled and active"
     STARTED = "active, not enabled"
@@ -34,7 +34,7 @@ class Left(Enum):
 
 
 class Fate(Enum):
-    """What is to become of it."""
+    """What is expected to happen to it."""
 
     CONNECTED = "a client of our engine"
     UNTOUCHED = "as before"
@@ -54,7 +54,7 @@ class Kind:
 
     @property
     def drop_ins(self) -> tuple[str, ...]:
-        """Where a drop-in of ours would be: an instance's own or its template's."""
+        """Where our drop-in would be: the instance's own folder or its template's."""
         units = {self.unit, f"{self.unit.partition('@')[0]}@.service" if "@" in self.unit else ""}
         return tuple(f"{ETC}/{unit}.d/{DROP_IN}" for unit in sorted(units - {""}))
 
@@ -82,7 +82,7 @@ DOCKER_RUN = (
 
 
 def plain(name: str, stem: str, port: int, command: str, *more: str) -> Kind:
-    """Return an exporter that is nothing but a unit."""
+    """Return an exporter that is just a unit."""
     return Kind(name, f"{stem}.service", port, {f"{ETC}/{stem}.service": unit(command, *more)})
 
 
@@ -292,7 +292,7 @@ KINDS = (
 
 
 def put(system: System, kinds: tuple[Kind, ...] = KINDS) -> None:
-    """Put exporters on a machine, as their admins leave them."""
+    """Put exporters on a machine, in the state their admins leave them in."""
     for kind in kinds:
         for path, text in kind.files.items():
             system.write(path, text)

@@ -17,13 +17,13 @@ from tests.package.system import System
 
 SOURCE = Path(__file__).with_name("stand_in_exporter.c")
 LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
-# The newest release whose host label changes with a remote engine, of the DCGM the tests have.
+# The newest release, for the tests' DCGM, whose host label changes with a remote engine.
 RELEASE = "4.5.3-4.8.2"
 UNIT = "nvidia-dcgm-exporter.service"
-# Where this file is, the stand-in does not run with a remote engine.
+# If this file exists, the stand-in does not run with a remote engine.
 REFUSAL = "/etc/dcgm-exporter/refuses-to-run-remote"
 
-# As facts: what NVIDIA's unit runs, wants and is called.
+# Facts about NVIDIA's unit: its name, command and dependencies.
 VENDOR_UNIT = """\
 [Unit]
 Description=NVIDIA DCGM Exporter
@@ -65,7 +65,7 @@ systemctl daemon-reload
 
 @functools.cache
 def program(release: str = RELEASE, refusal: str = REFUSAL) -> bytes:
-    """Return a dcgm-exporter of a release; where ``refusal`` is, it does not run remote."""
+    """Return a dcgm-exporter of a release; if ``refusal`` exists, it does not run with -r."""
     defined = {"LIBRARY": str(library_of(release)), "RELEASE": release, "REFUSAL": refusal}
     macros = [f'-D{name}="{value}"' for name, value in defined.items()]
     with tempfile.TemporaryDirectory() as directory:
@@ -78,14 +78,14 @@ def program(release: str = RELEASE, refusal: str = REFUSAL) -> bytes:
 
 
 def library_of(release: str) -> Path:
-    """Return the DCGM library that an exporter of a release opens: before 4 by its bare name."""
+    """Return the name of the DCGM library that an exporter of a release opens."""
     return LIBRARIES / ("libdcgm.so" if release[0] == "3" else f"libdcgm.so.{release[0]}")
 
 
 def put_library(root: Path, release: str) -> None:
     """Put the library that an exporter of a release opens below ``root``, if it is not there.
 
-    It is a small shared object, whatever it is: only its name will count.
+    It is some small shared object: only its name matters.
     """
     library = root / str(library_of(release)).lstrip("/")
     if library.exists():
@@ -107,7 +107,7 @@ def vendor_package(
     has_library: bool = True,
     stops: bool = True,
 ) -> Path:
-    """Build what NVIDIA's datacenter-gpu-manager-exporter is, and the library it maps.
+    """Build a package like NVIDIA's datacenter-gpu-manager-exporter, and the library it maps.
 
     With ``stops`` its service is stopped when the package is removed.
     """
@@ -145,7 +145,7 @@ def put_program_into(
     put_library(root, release)
     place = root / path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
-    # Not over one that systemd may be about to run: the kernel refuses that (ETXTBSY).
+    # Not written in place, since systemd may be starting it (ETXTBSY).
     new = place.with_name(f"{place.name}.new")
     new.write_bytes(program(release, refusal))
     new.chmod(0o755)
@@ -162,7 +162,7 @@ def put_enabled_exporter(root: Path) -> None:
 
 
 def engine_of(system: System, port: int) -> str:
-    """Return the engine that the exporter on ``port`` says it reads, nothing if it is silent."""
+    """Return the engine that the exporter on ``port`` says it reads, empty without an answer."""
     for line in system.page(port).splitlines():
         if line.startswith("stand_in_engine{"):
             return line.split('"')[1]
@@ -185,7 +185,7 @@ WANTED = "/run/do-dcgm-exporter-integration/wanted"
 
 
 def finished(system: System) -> bool:
-    """Whether the work that a maintainer script has begun in the background comes to its end."""
+    """Whether the background work of a maintainer script finishes."""
 
     def rests() -> bool:
         told = system.systemctl("show", "--property=ActiveState,Job", SERVICE)
@@ -196,7 +196,7 @@ def finished(system: System) -> bool:
 
 
 def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the tool; its status is not looked at."""
+    """Run the tool, whatever its exit status."""
     return system.run("do-dcgm-exporter-integrate", *arguments, check=False)
 
 
@@ -240,7 +240,7 @@ def is_served(system: System, port: int) -> bool:
 
 
 def put_tool(system: System, name: str) -> None:
-    """Put the stand-in of a command-line tool into a system: docker and its like, or snap."""
+    """Put the stand-in of a command-line tool into a system: docker and the like, or snap."""
     stand_in = "snap" if name == "snap" else "docker"
     system.write(
         f"/usr/bin/{name}", Path(__file__).with_name(f"stand_in_{stand_in}.py").read_text()
@@ -249,7 +249,7 @@ def put_tool(system: System, name: str) -> None:
 
 
 def asked(system: System, tool: str) -> list[list[str]]:
-    """Return everything that the stand-in of a tool was asked."""
+    """Return all commands that the stand-in of a tool was given."""
     path = f"/var/log/stand-in/{tool}/asked"
     return (
         [json.loads(line) for line in system.read(path).splitlines()] if system.exists(path) else []

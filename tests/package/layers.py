@@ -16,9 +16,9 @@ from tests.package.machine import Root
 from tests.package.packages import CLONE
 
 CACHE = CLONE / "build" / "package"
-EDITION = "2"  # of what is done below; another number makes all layers anew
+EDITION = "2"  # of the steps below; change it to rebuild all layers
 
-# What a cloud image has at least, and curl.
+# The minimum of a cloud image, and curl.
 CLEAN = ("apt-utils", "ca-certificates", "curl", "dbus", "init-system-helpers", "iproute2",
          "systemd-sysv", "whiptail")  # fmt: skip
 DEPENDENCIES = ("python3", "python3-configargparse", "python3-prometheus-client",
@@ -27,9 +27,9 @@ DEPENDENCIES = ("python3", "python3-configargparse", "python3-prometheus-client"
 
 @functools.cache
 def debian_archive() -> str:
-    """Return where to take Debian from: as this machine's own apt does, or DEBIAN_ARCHIVE says.
+    """Return the archive of this machine's own apt, or DEBIAN_ARCHIVE.
 
-    "" if it is no Debian and is not told.
+    Empty if the machine is not Debian and the variable is not set.
     """
     if told := os.environ.get("DEBIAN_ARCHIVE"):
         return told
@@ -82,9 +82,9 @@ def _bootstrap(layer: Path, recipe: tuple[str, ...]) -> None:
     new = layer.with_name(f"{layer.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
-    # As in an image: manuals and translations of others are of no interest here.
+    # As in an image: without the manuals and translations of other packages.
     command += ["--dpkgopt=path-exclude=/usr/share/locale/*"]
-    if distribution == "testing":  # a mirror of it may stand still past its date
+    if distribution == "testing":  # a mirror may be out of date
         command += ['--aptopt=Acquire::Check-Valid-Until "false"']
     subprocess.run([*command, distribution, str(new), archive], check=True)
     _name_localhost(new)
@@ -105,7 +105,7 @@ def _cached(
 
 
 def made_once(place: Path, make: Callable[[Path], object]) -> Path:
-    """Return ``place``, which the first of several processes that want it makes, and whole."""
+    """Return ``place``, which the first of several processes makes, completely or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

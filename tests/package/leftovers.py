@@ -1,4 +1,4 @@
-"""What killed test runs leave on a machine, and how to get rid of it."""
+"""Remove what killed test runs leave on a machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.package.machine import NAME_PREFIX, SCRATCH_PREFIX, cgroup_roots, rem
 
 
 def remove_leftovers() -> None:
-    """Remove the machines and mounts of processes that are no more."""
+    """Remove the machines and mounts of processes that have ended."""
     for cgroup in _abandoned(*((root, NAME_PREFIX) for root in cgroup_roots())):
         for processes in cgroup.rglob("cgroup.procs"):
             for pid in processes.read_text().split():

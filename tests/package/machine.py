@@ -1,8 +1,8 @@
-"""Boot a real systemd over throw-away layers of a root file system, in half a second.
+"""Boot a real systemd over temporary layers of a root file system, in half a second.
 
-It is PID 1 of its own PID namespace, so the host's PID 1 may be anything. Needs root
-and Debian's systemd-container, iproute2 and util-linux. All that is made on the host,
-a cgroup, a network namespace and a mount, is gone after `stop`.
+It is PID 1 in its own PID namespace, so the host's PID 1 may be anything. Needs root and
+Debian's systemd-container, iproute2 and util-linux. `stop` removes everything made on the
+host: a cgroup, a network namespace and a mount.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-# Names hold the process's id, so that what a killed one leaves can be told (leftovers.py).
+# Names contain our process id, so that leftovers of killed runs are recognized (leftovers.py).
 NAME_PREFIX = "dodcgm"
 SCRATCH_PREFIX = "do-dcgm-exporter-test"
 
@@ -41,11 +41,11 @@ _numbers = itertools.count(1)
 
 
 class NotBooted(Exception):
-    """Raised when a machine does not come up; the text is its console."""
+    """Raised if a machine does not boot; the text is its console."""
 
 
 class CommandFailed(Exception):
-    """Raised when a command in a machine fails; the text has all it said."""
+    """Raised if a command in a machine fails; the text has all its output."""
 
     def __init__(self, command: Sequence[str], result: subprocess.CompletedProcess[str]) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ class CommandFailed(Exception):
 
 
 class Root:
-    """A root file system: layers nobody writes to and one in memory for what is written."""
+    """A root file system: read-only layers, and a writable one in memory."""
 
     def __init__(self, layers: Sequence[Path]) -> None:
         """Mount it; the lowest of the layers is the last."""
@@ -73,30 +73,30 @@ class Root:
     def run(
         self, *command: str, check: bool = True, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in it, where no systemd runs; return what it said."""
+        """Run a command in it, without systemd; return its output."""
         inside = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.path}/proc"]
         inside += ["chroot", str(self.path)]
         return _run([*inside, *_env(environ), *command], command, check, None)
 
     def keep(self, layer: Path) -> Path:
-        """Copy what was written to ``layer``, to be a layer of others."""
+        """Copy what was written to ``layer``, for use below others."""
         new = layer.with_name(f"{layer.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.parent.mkdir(parents=True, exist_ok=True)
-        # Deleted files are devices and attributes in an overlay's upper directory.
+        # In an overlay's upper directory, deleted files are devices and attributes.
         _host("cp", "--archive", str(self.written), str(new))
         new.rename(layer)
         return layer
 
     def close(self) -> None:
-        """Throw it away."""
+        """Unmount it."""
         _host("umount", "--lazy", str(self.path))
         _host("umount", "--lazy", str(self._scratch / "memory"))
         shutil.rmtree(self._scratch)
 
 
 class Machine:
-    """A booted system with a network of its own: loopback, and the metadata address on it."""
+    """A booted system with its own network: loopback, with the metadata address."""
 
     def __init__(self, root: Root) -> None:
         """Boot ``root``. Raises NotBooted."""
@@ -149,14 +149,14 @@ class Machine:
         said: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in it and return what it said; ``said`` is its standard input.
+        """Run a command in it and return its output; ``said`` is its standard input.
 
         Raises CommandFailed if it fails and is to be checked.
         """
         return _run([*self.prefix(environ), *command], command, check, said)
 
     def prefix(self, environ: Mapping[str, str] | None = None) -> list[str]:
-        """Return what has to stand before a command for it to run inside."""
+        """Return the words that make a command run inside, if put before it."""
         namespaces = ["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return ["nsenter", "-t", str(self._leader), *namespaces, "--", *_env(environ)]
 
@@ -174,13 +174,13 @@ class Machine:
         return found
 
     def shut_down(self) -> None:
-        """Let it end in order, so that its root can be kept."""
+        """Shut it down cleanly, so that its root can be kept."""
         self._nspawn.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._nspawn.wait(STOP_TIMEOUT)
 
     def stop(self) -> None:
-        """End it at once and remove what was made for it."""
+        """Kill it, and remove what was made for it."""
         if self._nspawn.poll() is None:
             if self._leader:
                 with contextlib.suppress(ProcessLookupError):
@@ -216,7 +216,7 @@ class Machine:
             raise NotBooted(self._console.read())
 
     def _has_leader(self) -> bool:
-        """Find its PID 1: the one child of systemd-nspawn that is PID 1 of its namespace."""
+        """Find its PID 1: the child of systemd-nspawn that is PID 1 in its namespace."""
         if self._nspawn.poll() is not None:
             self._console.seek(0)
             raise NotBooted(self._console.read())
@@ -289,7 +289,7 @@ def _host(*command: str) -> None:
 
 
 def cgroup_roots() -> list[Path]:
-    """Return where cgroups can be made: cgroup 2, and systemd's hierarchy of version 1."""
+    """Return where cgroups can be created: cgroup 2, and systemd's hierarchy of version 1."""
     found = []
     for line in Path("/proc/mounts").read_text().splitlines():
         _, place, kind, options, *_ = line.split()
@@ -308,7 +308,7 @@ def remove_cgroup(cgroup: Path) -> bool:
 
 
 def until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
-    """Whether the condition holds before the time is over."""
+    """Return whether the condition becomes true in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

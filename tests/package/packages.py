@@ -1,4 +1,4 @@
-"""Packages that the tests build: look-alikes of NVIDIA's and of the Go exporter."""
+"""Packages that the tests build: imitations of NVIDIA's and of the Go exporter's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parents[2]
 SIMULATOR = CLONE / "src" / "dcgm_simulator"
 
-# DCGM's units, as facts: what they run, want and are called.
+# Facts about DCGM's units: their names, commands and dependencies.
 ENGINE_UNIT = """\
 [Unit]
 Description=NVIDIA DCGM service
@@ -48,10 +48,10 @@ chmod 755 /var/log/nvidia-dcgm
 
 
 class Package:
-    """A package in the making: put files in, then build it."""
+    """A package under construction: add files, then build it."""
 
     def __init__(self, directory: Path, name: str, version: str, **fields: str) -> None:
-        """``fields`` are further lines of the control file, with _ for -."""
+        """``fields`` are more lines of the control file, with _ for -."""
         self.tree = directory / f"{name}_{version.replace(':', '%3a')}"
         shutil.rmtree(self.tree, ignore_errors=True)
         self.control = {
@@ -71,7 +71,7 @@ class Package:
         target.chmod(mode)
 
     def script(self, name: str, content: str) -> None:
-        """Give it a maintainer script, or its list of conffiles."""
+        """Add a maintainer script, or the list of conffiles."""
         self.file(f"DEBIAN/{name}", content, 0o644 if name == "conffiles" else 0o755)
 
     def simulator(self, home: str, bindings: str, version: str) -> None:
@@ -98,13 +98,13 @@ class Package:
 
 
 def pack(tree: Path, deb: Path) -> None:
-    """Make a package of a tree, fast rather than small."""
+    """Pack a tree into a package, without much compression."""
     command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(deb)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def dcgm4(directory: Path, version: str) -> Path:
-    """Build what NVIDIA's datacenter-gpu-manager-4-core is to the package system."""
+    """Build a package like NVIDIA's datacenter-gpu-manager-4-core."""
     package = Package(
         directory,
         "datacenter-gpu-manager-4-core",
@@ -121,7 +121,7 @@ def dcgm4(directory: Path, version: str) -> Path:
 
 
 def dcgm3(directory: Path) -> Path:
-    """Build what NVIDIA's datacenter-gpu-manager 3.3.9 is, with its second, deprecated unit."""
+    """Build a package like NVIDIA's datacenter-gpu-manager 3.3.9, with its deprecated unit."""
     package = Package(directory, "datacenter-gpu-manager", "1:3.3.9", Depends="libc6 (>= 2.17)")
     package.simulator("/usr/local/dcgm/simulated", "/usr/local/dcgm/bindings/python3", "3.3.9")
     for name, other in (("nvidia-dcgm", "dcgm"), ("dcgm", "nvidia-dcgm")):
@@ -132,7 +132,7 @@ def dcgm3(directory: Path) -> Path:
 
 
 def tarball_engine(directory: Path) -> Path:
-    """Build an engine without any unit, as from a tarball, under the name that satisfies us."""
+    """Build an engine without a unit, as from a tarball, that satisfies our dependency."""
     package = Package(
         directory,
         "dcgm-from-a-tarball",
@@ -167,9 +167,9 @@ GO_CONFFILES: Mapping[str, str] = {
 
 
 def go_exporter(directory: Path, source: str = "", key: bytes = b"") -> Path:
-    """Build what the Go package do-dcgm-exporter 0.0.1 is: a program that holds our port.
+    """Build a package like the Go do-dcgm-exporter 0.0.1: a program that occupies our port.
 
-    ``source`` is its entry for apt, ``key`` what that is signed with.
+    ``source`` is its apt source, ``key`` the key that signs it.
     """
     package = Package(directory, "do-dcgm-exporter", "0.0.1", Architecture="amd64")
     server = "#!/bin/sh\nexec python3 -m http.server --directory /opt 9401\n"
@@ -184,7 +184,7 @@ def go_exporter(directory: Path, source: str = "", key: bytes = b"") -> Path:
 
 
 def as_version(deb: Path, version: str, directory: Path, preinst: str = "") -> Path:
-    """Build a package of ours anew as another version, with another default counter."""
+    """Rebuild a package of ours as another version, with another default counter."""
     tree = directory / f"ours_{version}"
     shutil.rmtree(tree, ignore_errors=True)
     subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)

@@ -1,10 +1,10 @@
 #!/usr/bin/python3 -IB
 """Stands in for the command-line tools of docker and podman, with containers that run.
 
-It also goes by the names nvidia-docker, docker-compose and nerdctl. Whatever it is asked is
-written down, one JSON list a line. A container is a process with a network namespace of its
-own, unless it has the host's, in the scope that docker would give it, and it knows nothing of
-the environment of whoever ran the tool; every image is our dcgm-exporter.
+It also serves as nvidia-docker, docker-compose and nerdctl. It logs each command it gets, one
+JSON list per line. A container is a process in the scope that docker would use, with its own
+network namespace or the host's, and without the caller's environment. Every image is our
+dcgm-exporter.
 """
 
 import fcntl
@@ -26,9 +26,9 @@ HOME = Path("/var/log/stand-in") / NAME
 ASKED = HOME / "asked"
 CONTAINERS = HOME / "containers.json"
 HANGS = HOME / "hangs"
-REFUSES = HOME / "refuses"  # holds a word; what has it among its arguments fails
+REFUSES = HOME / "refuses"  # contains a word; commands with that argument fail
 PROGRAM = "/usr/bin/dcgm-exporter"
-# As facts: what NVIDIA's images set themselves.
+# Facts: the variables that NVIDIA's images set.
 OF_IMAGE = ["NVIDIA_VISIBLE_DEVICES=all", "PATH=/usr/local/bin:/usr/bin:/usr/sbin"]
 ENTRYPOINT = ["/usr/local/dcgm/dcgm-exporter-entrypoint.sh"]
 IMAGE = {
@@ -246,7 +246,7 @@ def composed(arguments: list) -> tuple:
 
 
 def stay(arguments: list) -> None:
-    """Run a container in the foreground, as a unit does, and pass on what ends it."""
+    """Run a container in the foreground, as in a unit, and forward the signal that ends it."""
     with locked() as containers:
         container = made(arguments)
         if any(other["Name"] == container["Name"] for other in containers):
@@ -263,7 +263,7 @@ def stay(arguments: list) -> None:
 
 @contextmanager
 def locked() -> Iterator[list]:
-    """The containers there are; kept as they are left."""
+    """Yield all containers, and save them afterwards."""
     with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         containers = load()

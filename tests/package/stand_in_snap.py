@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -IB
 """Stands in for the snap command, with the snap dcgm installed: an engine and an exporter.
 
-Whatever it is asked is written down, one JSON list a line. Its services are units, as
-snapd makes them; their settings and states can be asked for and changed.
+It logs each command it gets, one JSON list per line. Its services are units like snapd's;
+their settings and states can be read and changed.
 """
 
 import json

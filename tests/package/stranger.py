@@ -1,6 +1,6 @@
-"""A program that is no exporter, though it looks like one: its files and what starts it.
+"""A program that is not an exporter but may look like one: its files and what starts it.
 
-Each notes its starts in RAN, so that a test sees when one was started again.
+Each notes its starts in RAN, so that a test sees whether one was restarted.
 """
 
 from __future__ import annotations

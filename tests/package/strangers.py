@@ -1,4 +1,4 @@
-"""Programs that mention, contain, start, stop, watch or serve an exporter, and are none.
+"""Programs that mention, contain, start, stop, watch or serve an exporter but are not one.
 
 All of them fit on one machine, beside the exporters of exporter_kinds.py.
 """
@@ -24,7 +24,7 @@ from tests.package.strangers_with_exporters import CONTAINERS, HOSTS
 from tests.package.system import System
 
 BADLY_NAMED = ("Copy of exporter-9400.service", "exporter-ä.service")
-# Debian's packages that some of them come from.
+# The Debian packages that some of them come from.
 PACKAGES = ("cron", "libpam-systemd", "numactl", "procps", "socat", "sudo", "supervisor")
 
 
@@ -88,7 +88,7 @@ KEEPERS = (
     ),
 )
 
-# The word stands among their arguments, in a path, in their name.
+# The word is in their arguments, in a path, or in their name.
 MENTIONS = (
     service("its journal", "journal", "/usr/bin/journalctl -f -u dcgm-exporter"),
     service("its log", "log", "/usr/bin/tail -F /var/log/dcgm-exporter"),
@@ -125,7 +125,7 @@ UNIT_NAMES = frozenset(stranger.unit for stranger in STRANGERS if stranger.unit)
 
 
 def put(system: System) -> None:
-    """Put all of them on a machine, and start what is to run."""
+    """Put all of them on a machine, and start those that run."""
     put_program(system)
     for tool in ("docker", "podman", "nvidia-docker", "docker-compose", "nerdctl"):
         put_tool(system, tool)
@@ -147,7 +147,7 @@ def put(system: System) -> None:
 
 
 def write(system: System, path: str, text: str) -> None:
-    """Write a file, which can be run if it is a script."""
+    """Write a file; make it executable if it is a script."""
     system.write(path, text)
     if text.startswith("#!"):
         (system.root / path.lstrip("/")).chmod(0o755)

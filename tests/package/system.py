@@ -1,4 +1,4 @@
-"""A booted system with the package on it, and what an admin does there."""
+"""A booted system with the package, and what an admin does there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXPORTER = "do-dcgm-exporter.service"
 NAME = "nvidia-dcgm.service"
 OURS = "do-nv-hostengine.service"
 
-# One family of each kind: read from the engine, made of readings, the exporter's own.
+# A family of each kind: from the engine, computed from readings, the exporter's own.
 FULL = (
     "DCGM_FI_DEV_GPU_TEMP{",
     "DCGM_FI_PROF_SM_ACTIVE{",
@@ -24,7 +24,7 @@ FULL = (
 
 
 class System:
-    """What the tests say of a machine."""
+    """A machine in the terms of the tests."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -49,12 +49,12 @@ class System:
         target.write_text(text)
 
     def exists(self, path: str) -> bool:
-        """Whether there is something, be it a dangling link."""
+        """Whether a path exists, even as a dangling link."""
         target = self.root / path.lstrip("/")
         return target.exists() or target.is_symlink()
 
     def put(self, *packages: Path) -> list[str]:
-        """Copy package files into it and return where they are."""
+        """Copy package files into it, and return their paths there."""
         directory = self.root / "var" / "cache" / "put"
         directory.mkdir(parents=True, exist_ok=True)
         for package in packages:
@@ -93,7 +93,7 @@ class System:
         return self.run("dpkg-reconfigure", "do-dcgm-exporter", environ=environ)
 
     def choose_engine(self, engine: str) -> subprocess.CompletedProcess[str]:
-        """Choose an engine as an admin does: in the file, then make it so."""
+        """Choose an engine like an admin: in the file, then apply it."""
         lines = [line for line in self.configuration.splitlines() if not line.startswith("engine")]
         self.write(CONF, "\n".join([*lines, f"engine = {engine}", ""]))
         return self.reconfigure()
@@ -101,7 +101,7 @@ class System:
     # --- services --------------------------------------------------------------------
 
     def systemctl(self, *arguments: str) -> str:
-        """Run systemctl and return what it said, whatever its status."""
+        """Run systemctl and return its output, whatever its status."""
         return self.run("systemctl", *arguments, check=False).stdout.strip()
 
     def is_active(self, unit: str) -> bool:
@@ -127,7 +127,7 @@ class System:
     # --- metrics ---------------------------------------------------------------------
 
     def page(self, port: int = 9401) -> str:
-        """Return what /metrics says, nothing if it does not answer."""
+        """Return the page at /metrics, empty if there is no answer."""
         command = ("curl", "--silent", "--max-time", "5", f"http://127.0.0.1:{port}/metrics")
         return self.run(*command, check=False).stdout
 
@@ -136,15 +136,15 @@ class System:
         return self.becomes(lambda: all(part in self.page(port) for part in FULL), 30.0)
 
     def serves(self, *, port: int = 9401, hostengine_up: bool) -> bool:
-        """Whether the page comes to say that the engine is up, or down."""
+        """Whether the page eventually says that the engine is up, or down."""
         line = f"do_dcgm_exporter_hostengine_up {int(hostengine_up)}\n"
         return self.becomes(lambda: line in self.page(port), 30.0)
 
     def becomes(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether the condition holds before the time is over."""
+        """Return whether the condition becomes true in time."""
         return until(condition, seconds, pause=0.3)
 
 
 def setting(configuration: str, key: str) -> list[str]:
-    """Return all values that a configuration gives a key."""
+    """Return all values of a key in a configuration."""
     return re.findall(rf"(?m)^{re.escape(key)} = (.*)$", configuration)

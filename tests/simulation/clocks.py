@@ -14,7 +14,7 @@ _ROUNDING = 1e-5
 class Clocks:
     """``monotonic`` stands still while the machine sleeps; ``wall`` can be set at will.
 
-    ``true`` is time as physics has it: what ages values, whatever a clock says.
+    ``true`` is physical time, by which values age whatever the clocks say.
     """
 
     slept: float = 0.0
@@ -63,16 +63,16 @@ class Clocks:
         self.slept += seconds
 
     def true_time_of(self, microseconds: int) -> float:
-        """When it last was that wall time; of times that were skipped, when they were.
+        """Return when it was last that wall time, or when that time was skipped.
 
-        A time that has not come yet is from before the clock was set back, or nonsense: now.
+        A time that is yet to come is from before the clock was set back, or nonsense: now.
         """
         unix = microseconds / 1e6
         end = now = self.true()
         for since, offset in reversed(self._settings):
             true = unix - offset
             if end == now and since - _GRID <= true < since:
-                return since  # the engine goes on as if it had always been that late
+                return since  # the engine continues as if it had always been that late
             if since <= true <= end + _ROUNDING:
                 return min(true, end)
             if true > end and end < now:

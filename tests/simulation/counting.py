@@ -1,4 +1,4 @@
-"""No XID lost, none counted twice."""
+"""No XID is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"
 
 
 class XidCounts:
-    """Holds the totals of whole GPUs against the ledger; an instance's end with the instance."""
+    """Compares the totals of whole GPUs with the ledger; those of instances end with them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._before: dict[tuple[int, int], float] = {}
 
     def hold(self, page: Page) -> None:
-        """No total is more than what was told since the start, or less than it was.
+        """No total exceeds what was reported since the start, or decreases.
 
-        Where the clock was set back, nothing tells an XID from before the start from a new one.
+        After the clock was set back, an XID from before the start looks like a new one.
         """
         if TOTAL not in page:
             return
@@ -42,7 +42,7 @@ class XidCounts:
             self._before[key] = value
 
     def complete(self, page: Page) -> None:
-        """Every XID that a cycle took in is counted."""
+        """Every XID that a cycle has read is counted."""
         totals = self._totals(page)
         for key, reports in self._told(self._world.ledger.certain).items():
             if key in self._world.ledger.begun_before:

@@ -15,7 +15,7 @@ from typing import Any
 from tests.simulation.scheduler import Scheduler
 
 Step = bytes | float | OSError
-"""What an endpoint does next: send, wait so many seconds, or break the connection."""
+"""An endpoint's next step: send, wait for some seconds, or reset the connection."""
 Script = Callable[[], Iterator[Step]]
 
 
@@ -102,7 +102,7 @@ BEHAVIOURS = (*ANSWERS, *CONNECT_FAILURES)
 
 @dataclass
 class Endpoint:
-    """Takes posts, and answers each as ``behaviour`` says at that moment."""
+    """Accepts posts, and answers each by its present ``behaviour``."""
 
     scheduler: Scheduler
     posted: Callable[[bytes, str], None]
@@ -129,7 +129,7 @@ class Endpoint:
 
 
 class VirtualSocket:
-    """As much of a socket as an attempt uses."""
+    """The part of a socket that an attempt uses."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -173,7 +173,7 @@ class VirtualSocket:
     __del__ = close  # as a real one, where an attempt was stopped before it could
 
     def read(self, size: int) -> bytes:
-        """What has come, nothing at the end."""
+        """What has arrived, empty at the end."""
         while not self._unread:
             if self._script is None:
                 return b""
@@ -225,5 +225,5 @@ def _content_length(head: bytes) -> int:
 
 
 def any_behaviour(generator: random.Random) -> str:
-    """One of all the ways in which an endpoint behaves."""
+    """Draw one of all the ways in which an endpoint behaves."""
     return generator.choice(BEHAVIOURS)

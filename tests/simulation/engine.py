@@ -34,7 +34,7 @@ NEED_THE_DRIVER = frozenset(
         Function.PROF_GET_SUPPORTED_METRIC_GROUPS,
     }
 )
-"""What does not return while the driver does not (tried on 3.3.9 and 4.6.0)."""
+"""Calls that hang with the driver (tried on 3.3.9 and 4.6.0)."""
 
 Tampering = Callable[[bytes], bytes]
 
@@ -70,7 +70,7 @@ class Engine:
     is_stalled: bool = False
     """Whether nothing is sampled any more."""
     driver_is_stuck: bool = False
-    """Whether no call returns either that needs the driver."""
+    """Whether calls that need the driver hang."""
     refuses: bool = False
     call_time: float = CALL_TIME
     calls: int = 0
@@ -79,7 +79,7 @@ class Engine:
     spoiled_at: float = -math.inf
     """When it last refused a call or changed an answer (true time)."""
     stuck: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
-    """Fields that are sampled no more, with what each entity's record was since then."""
+    """Fields that are no longer sampled, with each entity's last record."""
     last: dict[int, dict[bytes, bytes]] = field(default_factory=lambda: defaultdict(dict))
     """The newest record of each field and entity."""
     _wires: dict[int, Wire] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Engine:
     # What happens to it
 
     def start(self, version: str = "") -> None:
-        """Start it, or start it anew, with nothing of its past."""
+        """Start or restart it, without its past."""
         self.kill()
         self.version = version or self.version
         LAYOUTS[SCENARIO] = self.layout
@@ -119,12 +119,12 @@ class Engine:
         self.is_hung = True
 
     def resume(self) -> None:
-        """Answer again, also what was asked meanwhile."""
+        """Answer again, including pending calls."""
         self.is_hung = self.refuses = False
         self.let_go()
 
     def let_go(self) -> None:
-        """Let those who wait for an answer look again."""
+        """Wake everybody who waits for an answer."""
         for task in self._held:
             self.scheduler.wake(task)
         self._held.clear()
@@ -156,7 +156,7 @@ class Engine:
             self.host.disconnect(wire.number)
 
     def stall(self, *, driver_is_stuck: bool) -> None:
-        """Sample nothing any more until ``go_on``."""
+        """Stop sampling until ``go_on``."""
         self.is_stalled, self.driver_is_stuck = True, driver_is_stuck
         for field_id in list(self.last):
             if field_id != XID:
@@ -169,7 +169,7 @@ class Engine:
         self.let_go()
 
     def hold(self, field_id: int) -> None:
-        """Sample a field no more: what it was last stays."""
+        """Stop sampling a field: its last value stays."""
         self.stuck[field_id] = dict(self.last[field_id])
 
     def as_sampled(self, body: bytes) -> bytes:
@@ -220,7 +220,7 @@ class Wire:
     """The group that each field group was last watched on."""
 
     def greet(self, version: str) -> None:
-        """Log in; waits for ever while the engine hangs, and leaves a dead wire if it dies."""
+        """Log in; waits while the engine hangs, and leaves a dead wire if it dies."""
         self.engine.hold_while_hung(self, math.inf)
         if not self.is_dead and self.engine.host is not None:
             self.engine.host.connect(self.number, version)

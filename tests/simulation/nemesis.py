@@ -1,6 +1,6 @@
-"""When things go wrong in a simulated run: all of it drawn from the seed.
+"""When things go wrong in a simulated run, as drawn from the seed.
 
-Each run leaves some kinds of trouble out altogether, so that others meet undisturbed.
+Each run leaves out some kinds of trouble, so that the others can combine undisturbed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
 
 @dataclass
 class _Armed:
-    """A trouble that comes with a call yet to be made."""
+    """A trouble that comes with a future call."""
 
     calls: int
     kind: Trouble
@@ -78,7 +78,7 @@ class Nemesis:
                 self.scheduler.at(draw.uniform(0, duration), partial(self.troubles.make, kind))
 
     def fault_at(self, function: Function) -> CallFault | None:
-        """What befalls the call that is made now."""
+        """What happens to the present call."""
         for armed in list(self._armed):
             armed.calls -= 1
             if armed.calls == 0:

@@ -1,4 +1,4 @@
-"""OpenMetrics, strictly: the heads are its own, the samples those of the text format."""
+"""Strict OpenMetrics: its own header lines, with the samples of the text format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the exporter may ask for: the engine writes a line for each value that nobody watches."""
+"""What the exporter may read: for each unwatched value, the engine logs a line."""
 
 from __future__ import annotations
 

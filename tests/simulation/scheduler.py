@@ -1,8 +1,8 @@
 """Virtual time and controlled threads: one runs at a time, the seed decides which.
 
-Each controlled thread is a real one that holds the baton while it runs. It gives the baton
-away only where it waits, so that between two waits nothing else happens, and what happens
-in the whole is a function of the seed.
+Each controlled thread is a real one that holds the baton while it runs. It passes the baton on
+only when it waits, so nothing else happens between two waits, and the whole run is a
+function of the seed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.simulation.clocks import Clocks
 
 
 class Ended(BaseException):
-    """Raised in a controlled thread whose run is over; no room catches it."""
+    """Raised in controlled threads when the run is over; no room catches it."""
 
 
 class Task:
@@ -34,7 +34,7 @@ class Task:
 
 
 class Scheduler:
-    """Who runs when. ``violation`` is the first exception that a thread or callback met."""
+    """Decides who runs when. ``violation`` is the first exception in a thread or callback."""
 
     def __init__(self, clocks: Clocks, generator: random.Random) -> None:
         self.clocks = clocks
@@ -50,7 +50,7 @@ class Scheduler:
     # Threads
 
     def spawn(self, name: str, run: Callable[[], object]) -> Task:
-        """Let ``run`` begin in a thread of its own when its turn comes."""
+        """Start ``run`` in a new thread, once its turn comes."""
         task = Task(name)
         task.wakes_at = self.clocks.monotonic()
 
@@ -89,7 +89,7 @@ class Scheduler:
             raise RuntimeError("a controlled thread waits for something that is not simulated")
 
     def fail(self, error: BaseException) -> None:
-        """Note that an invariant does not hold, or that a thread died of an exception."""
+        """Note a violated invariant, or an exception that ended a thread."""
         self.violation = self.violation or error
 
     # Waiting
@@ -99,7 +99,7 @@ class Scheduler:
         self.wait(seconds)
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Wait for ``wake`` or so many seconds; whether it was woken."""
+        """Wait for ``wake`` or a number of seconds; return whether it was woken."""
         if self._is_over:
             raise Ended
         task = self.current
@@ -117,7 +117,7 @@ class Scheduler:
         task.wakes_at = self.clocks.monotonic()
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call ``act`` in so many seconds, in whichever thread lets time pass."""
+        """Call ``act`` after a number of seconds, in whichever thread lets time pass."""
         due = self.clocks.monotonic() + seconds
         heapq.heappush(self._callbacks, (due, next(self._numbers), act))
 

@@ -1,4 +1,4 @@
-"""Answers that are not as they should be: the partial, blank, old and garbled ones of a bad day."""
+"""Bad answers: partial, blank, old and garbled ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No value that the engine did not give, none that is too old, none missing."""
+"""Values on pages: each is the engine's, none is too old, none is missing."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from do_dcgm_exporter.dcgm.fields import field_by_name
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# A page's values were read in a cycle that took at most so long; publisher and yields included.
+# How long the cycle that read a page's values may take, with publisher and yields.
 _CYCLE = 6.0
 _EXEMPT = frozenset({230})
 _SLOW = {83: 90.0, 84: 90.0}
 
 
 class ValueTruth:
-    """Holds the values of pages against the ledger."""
+    """Compares the values of pages with the ledger."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def hold(self, page: Page) -> None:
-        """Every sample of a field is what the engine gave last, and not stale."""
+        """Every sample of a field is the engine's last value, and not stale."""
         now = self._world.clocks.true()
         for name in page.dcgm:
             field = None if name.startswith("DCGM_EXP_") else field_by_name(name)

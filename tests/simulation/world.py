@@ -99,7 +99,7 @@ class World:
         self.trace.append(f"{clocks.true():10.3f} {self.scheduler.current.name:10} {what}")
 
     def hold(self, check: Callable[[Any], None], subject: Any) -> None:
-        """Check; a failure ends the run where a room might have caught it."""
+        """Check an invariant; a failure ends the run even if a room catches the exception."""
         try:
             check(subject)
         except AssertionError as error:
@@ -127,7 +127,7 @@ class World:
         return Outcome(self.seed, failure, self.trace)
 
     def _drive(self) -> None:
-        """What the main thread does: start, wait for signals, stop."""
+        """Do what the main thread does: start, wait for signals, stop."""
         self.tell(
             f"client {self.client_version}, {self.engine.layout}, interval {self.interval:g} s"
         )
@@ -161,7 +161,7 @@ class World:
         self.scheduler.sleep(draw.uniform(3.0, 30.0))  # later than a second report
 
     def _watch_for_the_end_of_it(self) -> None:
-        """Watch until the page is whole, but for what is asked for again every five minutes."""
+        """Watch until the page is complete, except for what is retried every five minutes."""
         for _ in range(3):
             self._watch_for(2 * self.interval + 8.0)
             if self.invariants.is_whole():
@@ -171,7 +171,7 @@ class World:
         self._watch_for(3 * self.interval + 8.0)
 
     def _watch_for(self, seconds: float) -> None:
-        """Obey signals and look at the newest page, as a scraper does, until the time is up."""
+        """Handle signals and scrape the newest page until the time is up."""
         ends = self.clocks.monotonic() + seconds
         while self.clocks.monotonic() < ends:
             self.scheduler.sleep(min(1.5, ends - self.clocks.monotonic()))

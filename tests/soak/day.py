@@ -1,4 +1,4 @@
-"""The cycles of a day at the shortest interval: what grows with them?"""
+"""A day's cycles at the shortest interval: does anything grow?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.soak.stage import Stage, Usage
 
 CYCLES_OF_A_DAY = 4320  # at the default interval of 20 s
 LARGEST_SLOPE = 1.0  # MB a day
-# What is allocated once, for the first of anything, is over after this share of a run.
+# By this share of a run, everything that is allocated only once has been.
 _WARM_UP = 0.2
 
 
@@ -49,7 +49,7 @@ class Day:
             time.sleep(1.0)
 
     def promises(self, found: Found) -> list[Promise]:
-        """What was promised of a day, with what was measured."""
+        """What was promised for a day, and what was measured."""
         grown = slope(self.memory) * CYCLES_OF_A_DAY
         first, last = self.memory[0], self.memory[-1]
         return [

@@ -45,7 +45,7 @@ class Counts:
 
 @dataclass
 class Faults:
-    """Makes them happen, one after the other, and takes the times."""
+    """Causes them, one after the other, and measures times."""
 
     stage: Stage
     generator: random.Random
@@ -54,12 +54,12 @@ class Faults:
     resumptions: list[float] = field(default_factory=list)
     """Seconds from the endpoint's return to the next post it takes."""
     unanswered: list[str] = field(default_factory=list)
-    """Reloads that did not end as they should."""
+    """Reloads without the expected outcome."""
     spans: list[tuple[float, float]] = field(default_factory=list)
     reloads: int = 0
 
     def run(self, counts: Counts, say: Callable[[str], None]) -> None:
-        """Make all faults happen in a drawn order."""
+        """Cause all faults in a random order."""
         kinds = (
             [self._kill] * counts.kills
             + [self._hang] * counts.hangs
@@ -90,7 +90,7 @@ class Faults:
         self._recover()
 
     def _recover(self) -> None:
-        """Wait for values of this engine, which a page of the one before it does not show."""
+        """Wait for values of this engine rather than the previous one."""
         connected = lambda: bool(self.stage.engine.control("status")["connections"])  # noqa: E731
         began = time.monotonic()
         wait_until(connected, "the exporter has connected again")
@@ -131,7 +131,7 @@ class Faults:
 def promises(
     faults: Faults, found: Found, before: Usage, after: Usage, lives: bool
 ) -> list[Promise]:
-    """What was promised of faults, with what was measured."""
+    """What was promised under faults, and what was measured."""
     interval = faults.stage.exporter.interval
     begin, end = faults.spans[0][0], faults.spans[-1][1]
     scrapes, calm = found.between(begin, end), found.between(0.0, begin)

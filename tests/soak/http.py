@@ -1,8 +1,8 @@
 """Abuse the web server while Prometheus scrapes it: ``python -m tests.soak.http --help``.
 
-It fails if one scrape of Prometheus fails, if an answer is not one, if the log tells of
-an error, or if memory grows. A request that was answered wrongly is printed; with the
-same seed it comes again.
+It fails if one of Prometheus' scrapes fails, if an answer is invalid, if the log has an
+error, or if memory grows. A request with a wrong answer is printed; the same seed repeats
+it.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from tests.waiting import wait_until
 
 _CLIENTS = 4
 _PATIENCE = 60.0  # seconds; only ever waited out by a failure
-_WARM_UP = 2000  # requests after which memory is what it will be
+_WARM_UP = 2000  # requests after which memory should no longer grow
 _MOST_GROWTH = 8.0  # megabytes
 _BROKEN_HANDSHAKES = 0.1  # of the requests through TLS
 
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The outcome."""
 
     requests: Counter[str] = field(default_factory=Counter)
     visits: Counter[str] = field(default_factory=Counter)
@@ -83,11 +83,11 @@ class Wire:
         self._trust = exporter.trust
 
     def exchange(self, shape: Shape, cuts: Sequence[int] = ()) -> bytes:
-        """Send ``shape`` in pieces and nothing more; return everything that comes back."""
+        """Send ``shape`` in pieces and nothing else; return everything that comes back."""
         received = b""
         with contextlib.ExitStack() as stack:
             client = stack.enter_context(socket.create_connection(self._address, _PATIENCE))
-            # The server may have answered, and hung up, before it has heard everything.
+            # The server may answer and hang up before it has received everything.
             with contextlib.suppress(OSError):
                 if self._trust is not None and not shape.is_handshake:
                     wrapped = self._trust.wrap_socket(client, server_hostname="localhost")
@@ -114,7 +114,7 @@ def abuse(
         wrong = complaint(shape, wire.exchange(shape, cuts))
         outcome.requests[shape.kind] += 1
         if wrong and crowd and shape.expected is Expected.SERVED:
-            # One of a crowd may be hung up on before it has asked, and then asks again.
+            # In a crowd, a client may be disconnected before it has asked; it then asks again.
             outcome.repeated += 1
             wrong = complaint(shape, wire.exchange(shape))
         if wrong:
@@ -208,7 +208,7 @@ def subject(directory: Path, authority: Authority, *, tls: bool) -> Iterator[Exp
 
 
 def allow_many_files() -> None:
-    """Let this process open as many files as it may: a thousand clients are as many."""
+    """Raise the limit of open files, for a thousand clients."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,4 +1,4 @@
-"""Clients that take up connections: slow, silent, deaf, half-open; as many as asked for."""
+"""Clients that occupy connections: slow, silent, deaf, half-open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 
 class Crowd:
-    """Holds ``size`` connections to a port, and comes back whenever it is hung up on."""
+    """Holds ``size`` connections to a port, and reconnects whenever one is closed."""
 
     def __init__(self, port: int, size: int, seed: int) -> None:
         self._port = port

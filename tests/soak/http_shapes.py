@@ -1,7 +1,7 @@
-"""Requests of every shape, from a seed, and what may come back for each.
+"""Requests of every shape, from a seed, and the allowed answers to each.
 
-A shape is sent on a connection of its own. What comes back is read strictly: whole
-answers, and nothing but answers.
+Each shape is sent on its own connection. What comes back is parsed strictly: complete
+answers, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STATUSES = frozenset({200, 400, 401, 404, 405, 413, 414, 429, 431, 503, 505})
 
 
 class Expected(Enum):
-    """What a shape has to meet."""
+    """The answer that a shape must get."""
 
     SERVED = "as many answers as requests"
     REFUSED = "one answer, that it is refused, and the end"
@@ -38,11 +38,11 @@ class Shape:
     expected: Expected = Expected.ANYTHING
     requests: int = 1
     is_handshake: bool = False
-    """Whether it is sent as it is, instead of what TLS makes of it."""
+    """Whether it is sent raw, without TLS."""
 
 
 def complaint(shape: Shape, received: bytes) -> str:
-    """Say what is wrong with what came back for ``shape``; empty if nothing is."""
+    """Return what is wrong with the answer to ``shape``; empty if nothing is."""
     if shape.is_handshake:
         return "it was served" if b"HTTP/1.1 200" in received else ""
     statuses = []
@@ -79,8 +79,8 @@ def _request(line: bytes = b"GET /metrics HTTP/1.1", *headers: bytes) -> bytes:
     return b"\r\n".join((line, b"Host: localhost", *headers, b"", b""))
 
 
-# Ways to make two programs see two different requests (RFC 9112, 11.2); each goes on
-# with a second request, which must not be answered.
+# Request smuggling (RFC 9112, 11.2): each is followed by a second request, which must not be
+# answered.
 _SMUGGLED = (
     (b"Content-Length: 44", b"Transfer-Encoding: chunked"),
     (b"Transfer-Encoding: chunked", b"Content-Length: 44"),
@@ -210,7 +210,7 @@ def _pieces(source: random.Random) -> Shape:
 
 
 def _valid(source: random.Random) -> Shape:
-    """Make requests that are right, with headers that mean nothing here."""
+    """Make valid requests, with headers that mean nothing here."""
     count = source.choice((1, 1, 1, 2, 5))
     return Shape(
         "valid", b"".join(_valid_head(source) for _ in range(count)), Expected.SERVED, count
@@ -225,7 +225,7 @@ def _valid_head(source: random.Random) -> bytes:
 
 
 def _mutated(source: random.Random) -> Shape:
-    """Make requests that are right but for a few bytes."""
+    """Make requests that are valid except for a few bytes."""
     data = bytearray(_valid_head(source) * source.randint(1, 3))
     for _ in range(source.randint(1, 4)):
         at = source.randrange(len(data))

@@ -1,4 +1,4 @@
-"""The table of what was promised and what was measured."""
+"""The table of promises and measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Promise:
-    """One row; it ``holds`` or not. One that ``is_timed`` needs a machine that is not too busy."""
+    """One row; it ``holds`` or not. If it ``is_timed``, it needs a machine that is not too busy."""
 
     what: str
     promised: str
@@ -18,7 +18,7 @@ class Promise:
 
 
 def table(promises: Iterable[Promise]) -> list[str]:
-    """The rows as Markdown, which a terminal shows well enough."""
+    """The rows as Markdown, which is readable in a terminal."""
     lines = ["| what | promised | measured | |", "| --- | --- | --- | --- |"]
     for promise in promises:
         verdict = "holds" if promise.holds else "**BROKEN**"

@@ -1,11 +1,11 @@
-"""Scrapes without end, and judges each answer: is it a page, and who made it slow?
+"""Scrape continuously, and judge each answer: is it a valid page, and what made it slow?
 
-A process of its own, ``python -m tests.soak.scraper PID PORT PAUSE``, so that nothing else of
-the suite keeps it waiting. It tells what it found when its standard input ends.
+It is a separate process, ``python -m tests.soak.scraper PID PORT PAUSE``, so that nothing else
+in the suite delays it. It reports when its standard input is closed.
 
-On a busy machine a scrape is slow because the server had to wait for a CPU, or the scraper
-had. The kernel knows how long each thread was ready and did not run; what is left of a
-scrape's time without that is the exporter's own doing.
+On a busy machine, a scrape is slow because the server or the scraper had to wait for a CPU. The
+kernel counts how long each thread was ready but not running; the rest of a scrape's time is
+charged to the exporter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.e2e.pages import Page
 
 @dataclass(frozen=True)
 class Scrape:
-    """One scrape: when it began, its seconds, and those of them that are the exporter's doing."""
+    """One scrape: when it began, how long it took, and how much of that is the exporter's."""
 
     at: float
     seconds: float
@@ -35,7 +35,7 @@ class Scrape:
 
 @dataclass
 class Found:
-    """What a scraper has found: all scrapes, and what was wrong with any."""
+    """The report of a scraper: all scrapes, and complaints about them."""
 
     scrapes: list[Scrape] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -62,14 +62,14 @@ class Scraper:
         self._process.communicate()
 
     def end(self) -> Found:
-        """Scrape no more, and tell."""
+        """Stop scraping, and return the report."""
         told, _ = self._process.communicate()
         found = json.loads(told)
         return Found([Scrape(*scrape) for scrape in found["scrapes"]], found["complaints"])
 
 
 class Scraping:
-    """What the process does."""
+    """The work of the process."""
 
     def __init__(self, pid: int, port: int) -> None:
         self._tasks = Path(f"/proc/{pid}/task")
@@ -105,7 +105,7 @@ class Scraping:
         return body
 
     def judge(self, body: bytes) -> None:
-        """Complain of what is no page; the same bytes again need no second look."""
+        """Complain about an invalid page; the same bytes are only parsed once."""
         if body == self._judged:
             return
         self._judged = body
@@ -115,7 +115,7 @@ class Scraping:
             self.complaints.append(f"not a page: {error}")
 
     def _waited(self) -> float:
-        """Seconds for which this process and the exporter's threads were ready and did not run."""
+        """Seconds for which this process and the exporter's threads were ready but not running."""
         try:
             theirs = [_run_delay(self._tasks / name) for name in os.listdir(self._tasks)]
         except FileNotFoundError:
@@ -131,7 +131,7 @@ def _run_delay(task: Path) -> float:
 
 
 def main(pid: int, port: int, pause: float) -> None:
-    """Scrape until standard input ends, then tell."""
+    """Scrape until standard input is closed, then report."""
     scraping = Scraping(pid, port)
     while not select.select([sys.stdin], [], [], pause)[0]:
         scraping.scrape()

@@ -1,4 +1,4 @@
-"""The processes of a soak, and what they use."""
+"""The processes of a soak test, and their resources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcgm_simulator.process import SimulatedEngine
 
 @dataclass(frozen=True)
 class Usage:
-    """What the exporter holds, by kind: here and in its engine."""
+    """The exporter's resources, by kind: its own and those in the engine."""
 
     descriptors: int
     threads: int
@@ -40,7 +40,7 @@ class Stage:
     exporter: Exporter
 
     def usage(self) -> Usage:
-        """What the exporter holds now, between two posts and two answers."""
+        """The exporter's present resources, between two posts and two answers."""
         looks = []
         for _ in range(30):
             looks.append((self.exporter.descriptors(), self.exporter.threads()))
@@ -53,7 +53,7 @@ class Stage:
         )
 
     def cycles(self) -> int:
-        """How many readings the engine has answered: one call each, on a machine of this size."""
+        """How many readings the engine has answered; on a machine of this size each is one call."""
         return int(self.engine.control("status")["calls"].get("latest_values", 0))
 
     def resident(self) -> float:
@@ -66,7 +66,7 @@ class Stage:
 
 @contextmanager
 def staged(interval_ms: int, scenario: str = "h100x8") -> Iterator[Stage]:
-    """Start all of them; the exporter has values when it begins."""
+    """Start all processes, and wait until the exporter has values."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         engine = stack.enter_context(SimulatedEngine.start(scenario))

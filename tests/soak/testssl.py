@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def scan(program: str, stage: Stage, directory: Path, curve: str) -> list[dict[str, str]]:
-    """Return what testssl.sh finds out about an exporter with a certificate of a test CA."""
+    """Return the findings of testssl.sh on an exporter with a certificate of a test CA."""
     authority = Authority(directory)
     pair = authority.server(curve=curve)
     web = directory / "web.yml"

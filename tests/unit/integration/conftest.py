@@ -1,4 +1,4 @@
-"""A machine in a directory: unit files, /proc, and stand-ins of the programs that manage it."""
+"""A machine in a directory: unit files, /proc, and stand-ins for the programs that manage it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 @dataclass
 class Machine:
-    """The directory, and what a test does with it."""
+    """The directory, and what tests do with it."""
 
     root: Path
     ports: list[int]
@@ -95,7 +95,7 @@ class Machine:
         path.chmod(0o755)
 
     def put_unit(self, name: str, port: int, *more: str, enable: bool = True) -> None:
-        """Put an exporter's unit there, whose page is on one of ``ports``."""
+        """Add an exporter's unit, with its page on one of ``ports``."""
         command = f"ExecStart=/usr/bin/dcgm-exporter -f x.csv -c 500 -a :{port}"
         self.write(f"{LIB}/{name}", "\n".join(["[Service]", command, *more, ""]))
         if enable:
@@ -108,7 +108,7 @@ class Machine:
         subprocess.run(["systemctl", *arguments], check=True)
 
     def set_running(self, unit: str, main_pid: int, active: str) -> None:
-        """Have the manager know a unit's state, whatever runs in it."""
+        """Set the state of a unit, whatever runs in it."""
         state = json.loads(self.read("stand-in/manager.json") if self.has_manager() else "{}")
         run = {"active": active, "sub": "running", "pid": main_pid, "starts": 1, "remote": ""}
         state["running"] = {**state.get("running", {}), unit: run}
@@ -119,26 +119,26 @@ class Machine:
         return self.exists("stand-in/manager.json")
 
     def run_of(self, unit: str) -> Mapping[str, object]:
-        """Return what the manager knows of a unit that was started once."""
+        """Return the manager's record of a unit that has been started."""
         running: dict[str, Mapping[str, object]] = json.loads(self.read("stand-in/manager.json"))[
             "running"
         ]
         return running[unit]
 
     def engine_of(self, unit: str) -> object:
-        """Return the engine that a running unit was told of, ``embedded`` without one."""
+        """Return the engine that a running unit was told to use, or ``embedded``."""
         run = self.run_of(unit)
         return (run["remote"] or "embedded") if run["active"] == "active" else None
 
     def asked(self) -> list[list[str]]:
-        """Return what all stand-ins were asked."""
+        """Return all commands that the stand-ins were given."""
         return [json.loads(line) for line in self.read("stand-in/asked").splitlines()]
 
     def forget_asked(self) -> None:
         self.write("stand-in/asked", "")
 
     def files(self) -> dict[str, str]:
-        """Return all under /etc, and whether somebody's state is there."""
+        """Return everything under /etc, and whether there are records of stopped units."""
         found = {}
         for path in sorted((self.root / "etc").rglob("*")):
             name = str(path.relative_to(self.root))
@@ -161,7 +161,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Take signals as before afterwards; the command ends when it gets one."""
+    """Restore signal handlers afterwards, since the command sets its own."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     yield

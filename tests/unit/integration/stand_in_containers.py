@@ -1,7 +1,7 @@
 """Stands in for docker and podman: containers are entries of the tree's /proc.
 
-Only what the tool asks of them is there. What they are asked is written down with what the
-stand-in service manager is asked.
+They only implement what the tool uses. Commands are logged with those of the stand-in
+service manager.
 """
 
 import json
@@ -16,7 +16,7 @@ from stand_in_tree import HOME, named, put_process, remove_process
 
 NAME = os.path.basename(sys.argv[0])
 CONTAINERS = HOME / f"{NAME}.json"
-# In these files: names of containers that exit as clients; words of a command that fails.
+# Files with the names of containers that exit as clients, and words of commands that fail.
 REFUSES = HOME / "containers-that-refuse"
 FAILS = HOME / "container-commands-that-fail"
 HANGS = HOME / "containers-hang"

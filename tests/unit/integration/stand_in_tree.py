@@ -25,7 +25,7 @@ def named(name: str, file: Path) -> bool:
 
 
 def canonical(name: str) -> str:
-    """Return the name of the unit that a name is an alias of."""
+    """Return the name of the unit behind an alias."""
     link = ROOT / "etc/systemd/system" / name
     target = os.path.basename(os.readlink(link)) if link.is_symlink() else name
     return target if target.endswith(".service") else name
@@ -102,26 +102,26 @@ def triggers(name: str) -> list:
 
 
 def file_state(name: str) -> str:
-    """Say whether a unit is enabled."""
+    """Return whether a unit is enabled."""
     links = (ROOT / "etc/systemd/system").glob(f"*.wants/{name}")
     return "enabled" if any(links) else "disabled"
 
 
 def unit_files() -> list:
-    """Return the files that have a unit's name: unit_name_is_valid() in systemd's sources."""
+    """Return the files with a valid unit name: unit_name_is_valid() in systemd's sources."""
     valid = r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*\.service"
     names = {path.name for each in DIRECTORIES for path in (ROOT / each).glob("*.service")}
     return sorted(name for name in names if re.fullmatch(valid, name))
 
 
 def wanted() -> list:
-    """Return the units that a target pulls in, which are loaded with it."""
+    """Return the units that targets pull in, which are loaded with them."""
     links = (ROOT / "etc/systemd/system").glob("*.wants/*.service")
     return [path.name for path in links]
 
 
 def put_process(pid: int, group: str, argv: list, environment: dict, remote: str) -> None:
-    """Make a process of the tree's /proc: it serves its port, and has a connection or not."""
+    """Add a process to the tree's /proc, with its port and perhaps a connection to the engine."""
     process = ROOT / "proc" / str(pid)
     (process / "fd").mkdir(parents=True)
     (process / "net").mkdir()
