@@ -1,11 +1,13 @@
 """When things go wrong in a simulated run: all of it drawn from the seed.
 
-Each run leaves some kinds of trouble out altogether, so that others meet undisturbed.
+Each run leaves some kinds of trouble out altogether, so that others meet undisturbed; a run may
+also be given the only ones to make.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -32,14 +34,15 @@ class Nemesis:
     generator: random.Random
     scheduler: Scheduler
     troubles: Troubles
+    only: Sequence[Trouble] = ()
     _armed: list[_Armed] = field(default_factory=list)
 
     def plan(self, duration: float) -> None:
         """Draw what will happen in ``duration`` seconds."""
         draw = self.generator
-        kinds = [kind for kind in ALL_TROUBLES if draw.random() < 0.5] or [Troubles.kill]
+        kinds = self.only or [kind for kind in ALL_TROUBLES if draw.random() < 0.5]
         for _ in range(draw.randrange(1, 14)):
-            kind = draw.choice(kinds)
+            kind = draw.choice(kinds or [Troubles.kill])
             if draw.random() < 0.4:
                 self._armed.append(_Armed(draw.randrange(1, draw.choice((8, 80, 300))), kind))
             else:

@@ -9,17 +9,20 @@ from dataclasses import dataclass, field, replace
 from tests.simulation.clocks import Clocks
 from tests.simulation.endpoint import Endpoint, any_behaviour
 from tests.simulation.engine import CALL_TIME, CallFault, Engine
+from tests.simulation.ledger import LIFE_SIGN
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.tampering import CHANGES, VALUE_STATUSES
 
 from dcgm_simulator.codes import EntityGroup, Sentinel, Status, sentinel
 from dcgm_simulator.control import command_health
 from dcgm_simulator.faults import Override, covering
+from dcgm_simulator.fields import XID
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import NEVER, Watch
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
+from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES
 
 FIELDS = (54, 57, 100, 112, 150, 155, 156, 230, 252, 449, 1001, 1002)
 """Those of single values that go wrong: labels, the life sign, profiling and others."""
@@ -104,8 +107,12 @@ class Troubles:
 
     def spoils_values(self) -> bool:
         """Whether anything is the matter now that may take a value away."""
+        return bool(self.engine.stuck) or self.spoils_all_values()
+
+    def spoils_all_values(self) -> bool:
+        """Whether anything is the matter now that may take all values of a GPU away."""
         host = self.engine.host
-        if host is None or self.flaky or self.tampering or self.engine.stuck:
+        if host is None or self.flaky or self.tampering:
             return True
         faults, now = host.faults, host.clock()
         spans = [span for fault in (faults.lost, faults.overrides) for span in fault.values()]
@@ -178,18 +185,22 @@ class Troubles:
         self.flaky = 0.0
 
     def refuse_one(self) -> None:
-        function = self.generator.choice(SIDE_FUNCTIONS)
+        function = self._side_function()
         status = self.generator.choice((-12, -3, -17))
         self.tell(f"{function.name.lower()} is refused with {status} for a while")
         self._unwilling(function, CallFault(refused=status))
 
     def slow_one(self) -> None:
-        function, seconds = (
-            self.generator.choice(SIDE_FUNCTIONS),
-            self.generator.choice((1.0, 45.0)),
-        )
+        function, seconds = self._side_function(), self.generator.choice((1.0, 45.0))
         self.tell(f"{function.name.lower()} takes {seconds} s for a while")
         self._unwilling(function, CallFault(delay=seconds))
+
+    def _side_function(self) -> Function:
+        """Draw a function; where there are instances, often the one that tells of them."""
+        has_instances = self.engine.host is not None and self.engine.host.machine.instances
+        if has_instances and self.generator.random() < 0.5:
+            return Function.GET_GPU_INSTANCE_HIERARCHY
+        return self.generator.choice(SIDE_FUNCTIONS)
 
     def _unwilling(self, function: Function, fault: CallFault) -> None:
         self.unwilling[function] = fault
@@ -198,7 +209,7 @@ class Troubles:
             self.tell(f"{function.name.lower()} is answered again")
             self.unwilling.pop(function, None)
 
-        self._later(self._some_time(), willing_again)
+        self._later(HARDWARE_CHANGES + self._some_time(), willing_again)
 
     def garble(self) -> None:
         self.tampering = self.generator.choice(list(CHANGES)), self.generator.choice((0.1, 1.0))
@@ -282,7 +293,7 @@ class Troubles:
                 )
             )
             # No engine makes XIDs up, nor does one that has some say that there are none.
-            if field_id != 230 or override.status not in (Status.OK, Status.NO_DATA):
+            if field_id != XID or override.status not in (Status.OK, Status.NO_DATA):
                 self.tell(f"{entity} answers {override.status or override.value!r} to {field_id}")
                 host.faults.override(entity, field_id, override)
                 self._later(self._some_time(), lambda: self.answer_again(entity, field_id))
@@ -292,10 +303,11 @@ class Troubles:
             host.faults.release(entity, field_id, host.clock())
 
     def freeze(self) -> None:
-        field_id = self.generator.choice([f for f in FIELDS if f != 230])
+        field_id = self.generator.choice([*(f for f in FIELDS if f != XID), *[LIFE_SIGN] * 5])
         self.tell(f"field {field_id} is sampled no more")
         self.engine.hold(field_id)
-        self._later(3 * self._some_time(), lambda: self.thaw(field_id))
+        seconds = self.generator.choice((3 * self._some_time(), 6 * self.interval))
+        self._later(seconds, lambda: self.thaw(field_id))
 
     def thaw(self, field_id: int) -> None:
         self.tell(f"field {field_id} is sampled again")
@@ -429,15 +441,18 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     Troubles.slow,
     Troubles.flake,
     Troubles.refuse_one,
+    Troubles.refuse_one,
     Troubles.slow_one,
     Troubles.garble,
     Troubles.lose_bindings,
     Troubles.cut,
     Troubles.lose,
+    Troubles.lose,
     Troubles.xid,
     Troubles.xid,
     Troubles.kill_driver,
     Troubles.spoil,
+    Troubles.freeze,
     Troubles.freeze,
     Troubles.stall,
     Troubles.profiling,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scheduler import Ended, Scheduler, threading_of
-from tests.simulation.troubles import XID_CODES, Troubles
+from tests.simulation.troubles import XID_CODES, Trouble, Troubles
 
 from dcgm_simulator.codes import EntityGroup
 from dcgm_simulator.machine import Entity, Layout
@@ -32,6 +32,7 @@ from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration, Settings
 from do_dcgm_exporter.dcgm import side_call
 from do_dcgm_exporter.dcgm.bindings import Bindings, BindingsError
+from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.forward import endpoint as forward_attempt
 from do_dcgm_exporter.forward import forwarder
@@ -97,9 +98,10 @@ class _Server:
 
 @dataclass
 class World:
-    """Everything of one run, made from its seed."""
+    """Everything of one run, made from its seed, with all kinds of trouble or ``only`` some."""
 
     seed: int
+    only: Sequence[Trouble] = ()
     trace: list[str] = field(default_factory=list)
     slept_before: float = 0.0
     cycle_began_at: float = 0.0
@@ -118,7 +120,7 @@ class World:
             self.ledger,
             Layout(
                 gpus=draw.choice((1, 2)),
-                cut=draw.choice(((), (), (0,))),
+                cut=draw.choice(((), (0,))),
                 profiling=draw.random() < 0.85,
             ),
             self.client_version,
@@ -136,7 +138,7 @@ class World:
             self.tell,
             self.interval,
         )
-        self.nemesis = Nemesis(draw, self.scheduler, self.troubles)
+        self.nemesis = Nemesis(draw, self.scheduler, self.troubles, self.only)
         self.bindings = simulated_bindings(self.client_version)
         self.invariants = Invariants(self)
         self.configuration = self._read_good()
@@ -316,7 +318,7 @@ class World:
     def _watch_for_the_end_of_it(self) -> None:
         """Watch until the page is whole, but for what is asked for again every five minutes."""
         for _ in range(3):
-            self._watch_for(2 * self.interval + 8.0)
+            self._watch_for(2 * self.interval + HARDWARE_CHANGES + 2.0)
             if self.invariants.is_whole():
                 return
         self.tell("the process stands still for five minutes")
@@ -381,6 +383,6 @@ class _LogWatcher(logging.Handler):
         self._invariants.logged(record)
 
 
-def run(seed: int) -> Outcome:
-    """Run the schedule of ``seed``."""
-    return World(seed).run()
+def run(seed: int, only: Sequence[Trouble] = ()) -> Outcome:
+    """Run the schedule of ``seed``, of all kinds of trouble or ``only`` some."""
+    return World(seed, only).run()
