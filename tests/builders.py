@@ -193,6 +193,7 @@ class Bench:
     engine: SimulatedEngine
     bindings: Bindings
     now: float
+    passed: float = 0.0
     calls: CallCount = field(default_factory=CallCount)
     connections: list[HostEngine] = field(default_factory=list)
 
@@ -211,6 +212,7 @@ class Bench:
         """Advance the engine's clock."""
         self.engine.control("pass-time", str(seconds))
         self.now += seconds
+        self.passed += seconds
 
     def connect(self) -> HostEngine:
         """A new connection, closed when the test ends."""
@@ -221,7 +223,7 @@ class Bench:
 
     def logs(self, **changes: object) -> EventLogs:
         """Logs that begin now."""
-        return EventLogs.starting_now(settings(**changes), lambda: self.now)
+        return EventLogs.starting_now(settings(**changes), lambda: self.now, lambda: self.passed)
 
     def session(
         self,

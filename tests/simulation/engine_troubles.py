@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from tests.simulation.engine import CALL_TIME, CallFault
+from tests.simulation.ledger import LIFE_SIGN
 from tests.simulation.tampering import CHANGES
 from tests.simulation.troubles import FIELDS, Troubles
 
+from dcgm_simulator.fields import XID
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
+from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES
 
 SIDE_FUNCTIONS = (
     Function.HEALTH_CHECK,
@@ -82,19 +85,24 @@ def steady(troubles: Troubles) -> None:
 
 
 def refuse_one(troubles: Troubles) -> None:
-    function = troubles.generator.choice(SIDE_FUNCTIONS)
+    function = _side_function(troubles)
     status = troubles.generator.choice((-12, -3, -17))
     troubles.tell(f"{function.name.lower()} is refused with {status} for a while")
     _unwilling(troubles, function, CallFault(refused=status))
 
 
 def slow_one(troubles: Troubles) -> None:
-    function, seconds = (
-        troubles.generator.choice(SIDE_FUNCTIONS),
-        troubles.generator.choice((1.0, 45.0)),
-    )
+    function, seconds = _side_function(troubles), troubles.generator.choice((1.0, 45.0))
     troubles.tell(f"{function.name.lower()} takes {seconds} s for a while")
     _unwilling(troubles, function, CallFault(delay=seconds))
+
+
+def _side_function(troubles: Troubles) -> Function:
+    """Draw a function; where there are instances, often the one that lists them."""
+    host = troubles.engine.host
+    if host is not None and host.machine.instances and troubles.generator.random() < 0.5:
+        return Function.GET_GPU_INSTANCE_HIERARCHY
+    return troubles.generator.choice(SIDE_FUNCTIONS)
 
 
 def _unwilling(troubles: Troubles, function: Function, fault: CallFault) -> None:
@@ -104,7 +112,7 @@ def _unwilling(troubles: Troubles, function: Function, fault: CallFault) -> None
         troubles.tell(f"{function.name.lower()} is answered again")
         troubles.unwilling.pop(function, None)
 
-    troubles.later(troubles.some_time(), willing_again)
+    troubles.later(HARDWARE_CHANGES + troubles.some_time(), willing_again)
 
 
 def garble(troubles: Troubles) -> None:
@@ -120,10 +128,12 @@ def clear(troubles: Troubles) -> None:
 
 
 def freeze(troubles: Troubles) -> None:
-    field_id = troubles.generator.choice([f for f in FIELDS if f != 230])
+    fields = [field for field in FIELDS if field != XID]
+    field_id = troubles.generator.choice([*fields, *[LIFE_SIGN] * 5])
     troubles.tell(f"field {field_id} is sampled no more")
     troubles.engine.hold(field_id)
-    troubles.later(3 * troubles.some_time(), lambda: thaw(troubles, field_id))
+    seconds = troubles.generator.choice((3 * troubles.some_time(), 6 * troubles.interval))
+    troubles.later(seconds, lambda: thaw(troubles, field_id))
 
 
 def thaw(troubles: Troubles, field_id: int) -> None:

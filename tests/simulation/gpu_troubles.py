@@ -11,6 +11,7 @@ from tests.simulation.troubles import FIELDS, XID_CODES, Troubles
 from dcgm_simulator.codes import EntityGroup, Sentinel, Status, sentinel
 from dcgm_simulator.control import command_health
 from dcgm_simulator.faults import Override
+from dcgm_simulator.fields import XID
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 
@@ -87,7 +88,7 @@ def spoil(troubles: Troubles) -> None:
             )
         )
         # No engine makes XIDs up, nor does one that has some say that there are none.
-        if field_id != 230 or override.status not in (Status.OK, Status.NO_DATA):
+        if field_id != XID or override.status not in (Status.OK, Status.NO_DATA):
             troubles.tell(f"{entity} answers {override.status or override.value!r} to {field_id}")
             host.faults.override(entity, field_id, override)
             troubles.later(troubles.some_time(), lambda: answer_again(troubles, entity, field_id))

@@ -241,7 +241,21 @@ class Invariants:
         stayed = {key for key, known in self._instances.items() if there.get(key) is known}
         missing = stayed - shown
         assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
-        self._instances = {key: found for key, found in there.items() if key in shown}
+        watched = self._watched_instances()
+        self._instances = {
+            key: found
+            for key, found in there.items()
+            if key in shown and (found.id, found.nvml_id) in watched
+        }
+
+    def _watched_instances(self) -> set[tuple[int, int]]:
+        """What the session took for instances, by the engine's number and NVML's.
+
+        After a recut it may show what was there before under the same names.
+        """
+        session = self.world.service._agent._session
+        nodes = () if session is None else session.inventory.mig_nodes
+        return {(node.entity.id, node.instance_id) for node in nodes}
 
     def _nothing_was_sampled(self) -> None:
         """Who says that there are no current values is right."""
@@ -255,7 +269,7 @@ class Invariants:
             assert age > limit, f"there are values that are {age:.1f} s old"
 
     def _note_spoilt_values(self) -> None:
-        if self.world.troubles.spoils_values():
+        if self.world.troubles.spoils_all_values():
             self._spoiled_at = self.world.clocks.true()
 
     def _health_fits(self, page: Page, parsed: ParsedPage) -> None:

@@ -1,11 +1,13 @@
 """When things go wrong in a simulated run, as drawn from the seed.
 
-Each run leaves out some kinds of trouble, so that the others can combine undisturbed.
+Each run leaves out some kinds of trouble, so that the others can combine undisturbed; a run may
+also be limited to a few kinds.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,15 +28,18 @@ ALL_TROUBLES: tuple[Trouble, ...] = (
     engine_troubles.slow,
     engine_troubles.flake,
     engine_troubles.refuse_one,
+    engine_troubles.refuse_one,
     engine_troubles.slow_one,
     engine_troubles.garble,
     other_troubles.lose_bindings,
     gpu_troubles.cut,
     gpu_troubles.lose,
+    gpu_troubles.lose,
     gpu_troubles.xid,
     gpu_troubles.xid,
     gpu_troubles.kill_driver,
     gpu_troubles.spoil,
+    engine_troubles.freeze,
     engine_troubles.freeze,
     engine_troubles.stall,
     gpu_troubles.profiling,
@@ -64,14 +69,15 @@ class Nemesis:
     generator: random.Random
     scheduler: Scheduler
     troubles: Troubles
+    only: Sequence[Trouble] = ()
     _armed: list[_Armed] = field(default_factory=list)
 
     def plan(self, duration: float) -> None:
         """Draw what will happen in ``duration`` seconds."""
         draw = self.generator
-        kinds = [kind for kind in ALL_TROUBLES if draw.random() < 0.5] or [engine_troubles.kill]
+        kinds = self.only or [kind for kind in ALL_TROUBLES if draw.random() < 0.5]
         for _ in range(draw.randrange(1, 14)):
-            kind = draw.choice(kinds)
+            kind = draw.choice(kinds or [engine_troubles.kill])
             if draw.random() < 0.4:
                 self._armed.append(_Armed(draw.randrange(1, draw.choice((8, 80, 300))), kind))
             else:

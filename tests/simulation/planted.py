@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from tests.simulation import engine_troubles as engine
+from tests.simulation import gpu_troubles as gpu
+from tests.simulation import other_troubles as other
+from tests.simulation.scheduler import Ended
+from tests.simulation.troubles import Trouble
+
 from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.collect.xid_log import XidHistory, XidLog
+from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.discovery import Discovery
+from do_dcgm_exporter.dcgm.entities import Entity
+from do_dcgm_exporter.page.health import Health
 from do_dcgm_exporter.page.publication import Publication
 from do_dcgm_exporter.page.publisher import Publisher
 from do_dcgm_exporter.service.agent import Agent
@@ -37,11 +45,10 @@ def values_kept_in_an_outage() -> AbstractContextManager[object]:
     """An outage leaves the families of the last cycle on the page."""
 
     def publish_outage(self: Any, reason: str, engine_up: bool) -> None:
-        families = self._families
-        original(self, reason, engine_up)
-        self._families = families
+        self._telemetry.record_outage(engine_up)
+        content = replace(self._content, health=Health(False, reason))
+        self._publish(content, self._page(content))
 
-    original = Publisher._publish_outage
     return mock.patch.object(Publisher, "_publish_outage", publish_outage)
 
 
@@ -77,11 +84,15 @@ def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
 
 def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
     """What the engine replays to a new connection is taken for new."""
-    return mock.patch.object(
-        XidLog,
-        "note_read",
-        lambda self, entities: [_forget_what_was_taken(self.of(entity)) for entity in entities],
-    )
+
+    def note_read(self: XidLog, entities: Iterable[Entity]) -> None:
+        read = list(entities)
+        original(self, read)
+        for entity in read:
+            self.of(entity).taken.clear()
+
+    original = XidLog.note_read
+    return mock.patch.object(XidLog, "note_read", note_read)
 
 
 def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
@@ -89,11 +100,6 @@ def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
     return mock.patch.object(
         XidLog, "look_at_the_clocks", lambda self, *_: setattr(self, "_counting_from", 0)
     )
-
-
-def _forget_what_was_taken(history: XidHistory) -> None:
-    history.taken.clear()
-    history.was_read = True
 
 
 def profiling_watched_anew_without_an_unwatch() -> AbstractContextManager[object]:
@@ -136,8 +142,8 @@ def _asked_directly(self: Any) -> Any:
 def unwatched_fields_read() -> AbstractContextManager[object]:
     """Every entity is asked for the same fields."""
 
-    def batches_of(watches: Any) -> Any:
-        batches = original(watches)
+    def batches_of(*arguments: Any) -> Any:
+        batches = original(*arguments)
         return [replace(batch, field_ids=(*batch.field_ids, FAN_SPEED)) for batch in batches]
 
     original = session.batches_of
@@ -149,32 +155,39 @@ def stalled_engines_not_noticed() -> AbstractContextManager[object]:
     return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
 
 
+def sampled_gpus_called_stalled() -> AbstractContextManager[object]:
+    """A GPU whose life sign stands still is given up, whatever else is sampled."""
+    return mock.patch.object(Readings, "sampled_entities", return_value=frozenset())
+
+
 def old_pages_shown() -> AbstractContextManager[object]:
     """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
     stack = ExitStack()
-    stack.enter_context(mock.patch.object(Agent, "_fail", side_effect=SystemExit))
+    stack.enter_context(mock.patch.object(Agent, "_fail", side_effect=Ended))
     stack.enter_context(mock.patch.object(Supervisor, "tick"))
     stack.enter_context(mock.patch.object(Publication, "page", property(lambda self: self._page)))
     return stack
 
 
-PLANTS: dict[str, Plant] = {
-    plant.__name__: plant
-    for plant in (
-        stale_values_kept,
-        values_kept_in_an_outage,
-        field_group_leaked,
-        retired_session_kept,
-        profiling_forgotten_at_reload,
-        xids_counted_anew_by_each_session,
-        xids_from_before_the_start_counted,
-        profiling_watched_anew_without_an_unwatch,
-        blank_profiling_not_bridged,
-        lost_gpus_left_out,
-        refused_hierarchy_taken_for_none,
-        any_refusal_taken_for_skew,
-        unwatched_fields_read,
-        stalled_engines_not_noticed,
-        old_pages_shown,
+PLANTS: dict[str, tuple[Plant, tuple[Trouble, ...]]] = {
+    plant.__name__: (plant, kinds)
+    for plant, *kinds in (
+        (stale_values_kept, engine.freeze, engine.stall),
+        (values_kept_in_an_outage, engine.kill, engine.hang),
+        (field_group_leaked, other.reconfigure),
+        (retired_session_kept, other.reconfigure),
+        (profiling_forgotten_at_reload, other.reconfigure),
+        (xids_counted_anew_by_each_session, gpu.xid, other.reconfigure),
+        (xids_from_before_the_start_counted, gpu.xid),
+        (profiling_watched_anew_without_an_unwatch, engine.kill, other.other_client),
+        (blank_profiling_not_bridged, other.other_client),
+        (lost_gpus_left_out, gpu.lose),
+        (refused_hierarchy_taken_for_none, engine.refuse_one),
+        (any_refusal_taken_for_skew, engine.refuse_one),
+        (unwatched_fields_read, other.reconfigure),
+        (stalled_engines_not_noticed, engine.stall),
+        (sampled_gpus_called_stalled, engine.freeze),
+        (old_pages_shown, engine.kill, engine.drop),
     )
 }
+"""Each with the kinds of trouble that it takes to be found."""

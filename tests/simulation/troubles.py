@@ -85,8 +85,12 @@ class Troubles:
 
     def spoils_values(self) -> bool:
         """Whether anything is the matter now that may take a value away."""
+        return bool(self.engine.stuck) or self.spoils_all_values()
+
+    def spoils_all_values(self) -> bool:
+        """Whether anything is the matter now that may take all values of a GPU away."""
         host = self.engine.host
-        if host is None or self.flaky or self.tampering or self.engine.stuck:
+        if host is None or self.flaky or self.tampering:
             return True
         faults, now = host.faults, host.clock()
         spans = [span for fault in (faults.lost, faults.overrides) for span in fault.values()]

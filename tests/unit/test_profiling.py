@@ -144,11 +144,11 @@ def test_blank_fields_are_sampled_every_second_until_values_come() -> None:
     for _ in range(2):
         profiling.follow(reading(BLANK))
         assert profiling.warming_up
-        assert ([20.0, WARM_UP_INTERVAL], 1) == (engine.intervals, engine.updates)
+        assert ([20.0, UNWATCHED, WARM_UP_INTERVAL], 1) == (engine.intervals, engine.updates)
     for value in (0.25, BLANK, 0.25):
         profiling.follow(reading(value))
         assert not profiling.warming_up
-        assert [20.0, WARM_UP_INTERVAL, UNWATCHED, 20.0] == engine.intervals
+        assert [20.0, UNWATCHED, WARM_UP_INTERVAL, UNWATCHED, 20.0] == engine.intervals
     assert 1 == engine.field_groups
 
 
@@ -225,7 +225,7 @@ def test_a_refused_interval_is_told_and_tried_again_on_a_new_connection(
     assert profiling.wants_new_connection()
 
 
-def test_a_refused_unwatch_leaves_the_watch_of_a_second(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_unwatch_leaves_the_watch_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     class Stubborn(Engine):
         def unwatch(self, watch: Watch) -> None:
             raise CallRefused(f"cannot unwatch {watch.field_ids}")
@@ -234,8 +234,8 @@ def test_a_refused_unwatch_leaves_the_watch_of_a_second(caplog: pytest.LogCaptur
     profiling = profiling_of(engine, {gpu(0): (1001,)})
     profiling.follow(reading(BLANK))
     profiling.follow(reading(0.25))
-    assert [20.0, WARM_UP_INTERVAL] == engine.intervals
-    assert "are still sampled every second: cannot unwatch (1001,)" in caplog.text
+    assert [20.0] == engine.intervals
+    assert "profiling fields keep their interval: cannot unwatch (1001,)" in caplog.text
 
 
 # What stands where a sample is blank.

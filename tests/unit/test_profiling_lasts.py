@@ -261,6 +261,40 @@ def test_another_client_that_was_there_first_loses_nothing_either(run: Run_, ver
 
 
 @every_release
+@pytest.mark.parametrize("interval", [5.0, 20.0])
+def test_a_client_that_goes_while_values_have_yet_to_come_does_not_delay_them(
+    run: Run_, version: str, interval: float
+) -> None:
+    """The engine then goes by what each connection asked for first (DcgmWatchTable.cpp)."""
+    started = run(version, interval)
+    other = started.bench.connect()
+    Watcher(other).watch([gpu(number) for number in range(8)], [1001, FIELD, 1009], 30.0)
+    started.cycle()
+    other.disconnect()
+    started.go_on(4 * interval + 10)
+    started.must_be_means_over_the_interval()
+    started.must_be_whole()
+
+
+@every_release
+def test_a_session_that_ends_while_values_have_yet_to_come_does_not_delay_them(
+    run: Run_, version: str
+) -> None:
+    """Another client left the engine with too few samples, and the machine slept at once."""
+    started = run(version, 20.0)
+    started.go_on(65)
+    other = started.bench.connect()
+    Watcher(other).watch([gpu(number) for number in range(8)], [1001, FIELD, 1009], 1.0)
+    other.disconnect()
+    started.bench.pass_time(3600)
+    started.reload()
+    started.connected_at = started.pages[-1].at
+    started.go_on(60)
+    started.must_be_means_over_the_interval()
+    started.must_be_whole()
+
+
+@every_release
 def test_profiling_that_the_engine_forgets_is_told_and_watched_anew(
     run: Run_, version: str
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.builders import MICROSECONDS, NOW, Clock, gpu, raw, readings_of
 
 from do_dcgm_exporter.collect.readings import Readings
-from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.collect.sample_ages import Moment, SampleAges
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
 
@@ -17,7 +17,8 @@ def age_of(
     ages: SampleAges, stamped: float, wall_now: float, now: float, who: Entity | None = None
 ) -> float:
     """The age of a sample by times in seconds."""
-    return ages.age((who or gpu(0), TEMPERATURE), int(stamped * MICROSECONDS), wall_now, now)
+    key = who or gpu(0), TEMPERATURE
+    return ages.age(key, int(stamped * MICROSECONDS), Moment(wall_now, now))
 
 
 def test_a_sample_is_as_old_as_its_timestamp_says() -> None:
@@ -65,7 +66,7 @@ def test_fields_and_gpus_are_apart() -> None:
     ages = SampleAges()
     age_of(ages, 997.0, 1000.0, 100.0)
     assert 603.0 == age_of(ages, 1017.0, 1620.0, 120.0, gpu(1))
-    assert 603.0 == ages.age((gpu(0), 155), 1017 * MICROSECONDS, 1620.0, 120.0)
+    assert 603.0 == ages.age((gpu(0), 155), 1017 * MICROSECONDS, Moment(1620.0, 120.0))
 
 
 def readings_at(seconds: float, wall: float, ages: SampleAges, clock: Clock) -> Readings:
@@ -95,6 +96,20 @@ def test_a_new_sample_does_not_look_old_because_the_clock_was_set_ahead() -> Non
         readings = readings_at(seconds, NOW + seconds + (600.0 if seconds else 0.0), ages, clock)
         readings.add([raw(gpu(0), TEMPERATURE, 41, timestamp=NOW + stamped)])
         assert expected == readings.get(gpu(0), TEMPERATURE), seconds
+
+
+@pytest.mark.parametrize("step", [7200.0, -7200.0])
+def test_a_sample_is_dated_right_if_the_clock_was_set_before_it_in_the_same_reading(
+    step: float,
+) -> None:
+    boot, wall = Clock(), Clock(NOW)
+    ages = SampleAges(boot, wall)
+    readings_at(0.0, NOW, ages, boot).add([raw(gpu(0), TEMPERATURE, 41)])
+    readings = readings_at(20.0, NOW + 20.0, ages, boot)
+    wall.now += step
+    readings.add([raw(gpu(0), TEMPERATURE, 41, timestamp=NOW + 19.0 + step)])
+    assert 41 == readings.get(gpu(0), TEMPERATURE)
+    assert 19.0 == readings.taken_at[gpu(0), TEMPERATURE]
 
 
 def test_the_last_xid_stands_however_long_it_is_the_newest() -> None:

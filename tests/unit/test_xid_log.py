@@ -8,6 +8,8 @@ from tests.builders import MICROSECONDS, NOW, Clock, gpu
 from do_dcgm_exporter.collect.xid_log import XidEvent, XidLog
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
+STARTED = 50.0
+
 
 def event(second: float, xid: int) -> XidEvent:
     return XidEvent(int((NOW + second) * MICROSECONDS), xid)
@@ -20,7 +22,7 @@ def wall_clock() -> Clock:
 
 @pytest.fixture
 def boot_clock() -> Clock:
-    return Clock(50.0)
+    return Clock(STARTED)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def log(wall_clock: Clock, boot_clock: Clock) -> XidLog:
 def test_an_entity_without_xids_has_none(log: XidLog) -> None:
     history = log.of(gpu(0))
     assert (None, {}, -1) == (history.newest, dict(history.totals), history.read_until)
-    assert {} == dict(log.in_window(gpu(0), NOW))
+    assert {} == dict(log.in_window(gpu(0), STARTED))
 
 
 def test_every_xid_of_a_burst_counts(log: XidLog) -> None:
@@ -57,7 +59,7 @@ def test_a_replayed_history_counts_nothing_twice(log: XidLog) -> None:
 def test_xids_from_before_the_start_are_shown_but_not_in_the_totals(log: XidLog) -> None:
     log.add(gpu(0), [event(-5, 31), event(0, 43)])
     assert {43: 1} == dict(log.of(gpu(0)).totals)
-    assert {31: 1, 43: 1} == dict(log.in_window(gpu(0), NOW))
+    assert {31: 1, 43: 1} == dict(log.in_window(gpu(0), STARTED))
     assert {31, 43} == set(log.of(gpu(0)).newest_by_xid)
 
 
@@ -65,7 +67,7 @@ def test_xids_from_before_the_start_are_shown_but_not_in_the_totals(log: XidLog)
 def test_an_xid_reported_twice_counts_once(log: XidLog, xid: int) -> None:
     log.add(gpu(0), [event(1, xid), event(1.75, xid)])
     assert {xid: 1} == dict(log.of(gpu(0)).totals)
-    assert {xid: 1} == dict(log.in_window(gpu(0), NOW + 2))
+    assert {xid: 1} == dict(log.in_window(gpu(0), STARTED + 2))
 
 
 def test_the_second_report_may_come_a_cycle_later(log: XidLog) -> None:
@@ -102,9 +104,9 @@ def test_the_same_xid_on_two_gpus_is_two(log: XidLog) -> None:
 
 def test_the_window_moves_and_totals_stay(log: XidLog) -> None:
     log.add(gpu(0), [event(1, 31), event(11, 31)])
-    assert {31: 2} == dict(log.in_window(gpu(0), NOW + 21))
-    assert {31: 1} == dict(log.in_window(gpu(0), NOW + 22))
-    assert {} == dict(log.in_window(gpu(0), NOW + 32))
+    assert {31: 2} == dict(log.in_window(gpu(0), STARTED + 21))
+    assert {31: 1} == dict(log.in_window(gpu(0), STARTED + 22))
+    assert {} == dict(log.in_window(gpu(0), STARTED + 32))
     assert {31: 2} == dict(log.of(gpu(0)).totals)
 
 
@@ -158,6 +160,24 @@ def test_either_of_two_reports_may_be_read_first(log: XidLog) -> None:
     assert {79: 1} == dict(log.of(gpu(0)).totals)
 
 
+def test_the_first_report_may_be_read_an_hour_after_the_second(log: XidLog) -> None:
+    """The session of a lost GPU reads its last XID alone, a later one all that are kept."""
+    log.add(gpu(0), [event(1.75, 79)])
+    assert {} == dict(log.in_window(gpu(0), STARTED + 3600))
+    log.add(gpu(0), [event(1, 79), event(1.75, 79)])
+    assert {79: 1} == dict(log.of(gpu(0)).totals)
+
+
+def test_what_left_the_window_long_ago_takes_no_room(
+    log: XidLog, wall_clock: Clock, boot_clock: Clock
+) -> None:
+    for second in range(1300):
+        wall_clock.now, boot_clock.now = NOW + second, STARTED + second
+        log.add(gpu(0), [event(second, 31)])
+    assert {31: 21} == dict(log.in_window(gpu(0), STARTED + 1299))
+    assert 1200 == len(log.of(gpu(0)).counted)
+
+
 def test_the_same_xid_of_a_later_time_is_another_one(log: XidLog) -> None:
     log.add(gpu(0), [event(7200, 79)])
     log.add(gpu(0), [event(5, 79)])
@@ -166,7 +186,32 @@ def test_the_same_xid_of_a_later_time_is_another_one(log: XidLog) -> None:
 
 def test_the_window_does_not_hold_what_is_of_a_time_to_come(log: XidLog) -> None:
     log.add(gpu(0), [event(7200, 31)])
-    assert {} == dict(log.in_window(gpu(0), NOW))
+    assert {} == dict(log.in_window(gpu(0), STARTED))
+
+
+@pytest.mark.parametrize("step", [7200.0, -7200.0, 600.0, -600.0])
+@pytest.mark.parametrize("is_stamped_before", [True, False])
+def test_a_window_counts_by_a_clock_that_cannot_be_set(
+    log: XidLog, wall_clock: Clock, boot_clock: Clock, step: float, is_stamped_before: bool
+) -> None:
+    """Sampled 15 s after the last reading and 5 s before this one; the clock is set around it."""
+    log.add(gpu(0), [event(-10, 43)])
+    log.note_read([gpu(0)])
+    wall_clock.now, boot_clock.now = NOW + 20 + step, STARTED + 20
+    log.add(gpu(0), [event(15 if is_stamped_before else 15 + step, 31)])
+    assert {31: 1} == dict(log.in_window(gpu(0), STARTED + 20))
+    assert {31: 1} == dict(log.in_window(gpu(0), STARTED + 35))
+    assert {} == dict(log.in_window(gpu(0), STARTED + 36))
+
+
+def test_a_window_is_right_to_an_interval_if_the_clock_was_set_twice(
+    log: XidLog, wall_clock: Clock, boot_clock: Clock
+) -> None:
+    log.note_read([gpu(0)])
+    wall_clock.now, boot_clock.now = NOW + 20 - 600, STARTED + 20
+    log.add(gpu(0), [event(7200, 31), event(-7200, 43)])
+    assert {31: 1, 43: 1} == dict(log.in_window(gpu(0), STARTED + 20))
+    assert {} == dict(log.in_window(gpu(0), STARTED + 41))
 
 
 # A reading may break off after an XID was told.

@@ -34,7 +34,7 @@ class EventLogs:
         return cls(
             XidLog(settings.xid_window, wall_clock, boot_clock),
             ClockLog(settings.clock_events_window),
-            SampleAges(boot_clock),
+            SampleAges(boot_clock, wall_clock),
         )
 
     def adjust(self, settings: Settings, before: Topology, after: Topology) -> None:

@@ -7,8 +7,9 @@ all tried on 3.3.9, 4.2.3, 4.5.3 and 4.6.0:
 * A new watch has no earlier sample to compare with, so its first value takes one or two
   intervals. Until there are values, the fields are sampled every second.
 * Watching again changes how often the engine samples but not how far back it looks, and it
-  keeps no samples that old, so values vanish for good. Slowing down therefore takes an
-  unwatch first. The one blank sample that follows is bridged (profiling_values.py).
+  keeps no samples that old, so values vanish for good. Nor does it last: when another client's
+  watch ends, the engine returns to the interval that was asked for first. Any change therefore
+  takes an unwatch first. The one blank sample that follows is bridged (profiling_values.py).
 * Before 4.4, once any client's watch ends, the engine keeps samples for 30 s at most. At
   intervals of 15 s or more that is too short. Watching again restores it.
 """
@@ -103,36 +104,35 @@ class ProfilingPace:
         self._waiting_for = entities
         self._waiting_since = self.clock()
         if self.interval > WARM_UP_INTERVAL:
-            self._hastened = [w for watch in self.watches for w in self._faster(watch, entities)]
+            self._hastened = [w for watch in self.watches for w in self._parts(watch, entities)]
+            for watch in self._hastened:
+                self._restart(watch, WARM_UP_INTERVAL)
             # Otherwise the engine sleeps until its next due sample, up to ten seconds.
             self.engine.update()
 
-    def _faster(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
-        """Sample ``entities`` every second, in a separate watch if ``watch`` has others."""
+    def _parts(self, watch: Watch, entities: frozenset[Entity]) -> Iterator[Watch]:
+        """Yield ``watch`` of ``entities`` alone, with groups of its own if it has others."""
         chosen = [entity for entity in watch.entities if entity in entities]
         if len(chosen) == len(watch.entities):
-            self._change(watch, WARM_UP_INTERVAL)
             yield watch
         elif chosen:
-            yield from self.watcher.watch(
-                chosen, watch.field_ids, WARM_UP_INTERVAL, self._retention
-            )
+            yield from self.watcher.watch(chosen, watch.field_ids, self.interval, self._retention)
 
     def _settle(self) -> None:
         for watch in self._hastened:
-            self._slow_down(watch)
+            self._restart(watch, self.interval)
             if watch not in self.watches:
                 self.watcher.release(watch)
         self._hastened = []
         self._waiting_for = frozenset()
 
-    def _slow_down(self, watch: Watch) -> None:
+    def _restart(self, watch: Watch, interval: float) -> None:
         try:
             self.engine.unwatch(watch)
         except CallRefused as error:
-            _log.warning("profiling fields are still sampled every second: %s", error)
+            _log.warning("profiling fields keep their interval: %s", error)
             return
-        self._change(watch, self.interval)
+        self._change(watch, interval)
 
     def _change(self, watch: Watch, interval: float) -> None:
         kept = self._retention

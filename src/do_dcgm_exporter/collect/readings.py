@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.plan import EVENT_FIELDS
-from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.collect.sample_ages import Moment, SampleAges
 from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue, Reading, read_value
 from do_dcgm_exporter.dcgm.entities import Entity
@@ -21,6 +21,9 @@ _HIGHEST = {203: 100, 204: 100, 206: 100, 207: 100, 1613: 1, 1614: 1, 1615: 1, 1
 # InfoROM fields 83 and 84 are refreshed every 30 s, whatever the interval (observed).
 _SLOW_FIELDS = frozenset({83, 84})
 _SLOW_FIELDS_AGE = 90.0
+
+# Between two looks at two clocks some time passes, in seconds.
+_SHORTEST_STEP = 1.0
 
 
 @dataclass(slots=True)
@@ -43,17 +46,20 @@ class Readings:
     dropped: Tally[Absence] = field(default_factory=Tally)
     clock_now: float = field(init=False)
     taken_at: dict[tuple[Entity, int], float] = field(default_factory=dict)
+    _wall_offset: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock_now = self.ages.clock()
+        self._wall_offset = self.ages.wall_offset()
 
     def add(self, raws: Iterable[RawValue]) -> None:
         """Judge raw values and keep them."""
+        now = self._moment()
         for raw in raws:
             key = (raw.entity, raw.field_id)
             value = read_value(raw)
             if not isinstance(value, Absence):
-                age = self.ages.age(key, raw.timestamp, self.now, self.clock_now)
+                age = self.ages.age(key, raw.timestamp, now)
                 self.taken_at[key] = self.clock_now - age
                 if age > self._max_age(raw.field_id):
                     value = Absence.STALE
@@ -61,6 +67,11 @@ class Readings:
                     value = Absence.NOT_A_NUMBER
             self.raw[key] = raw
             self.values[key] = value
+
+    def _moment(self) -> Moment:
+        """Return the moment of this cycle, by the wall clock as it was set in the meantime."""
+        step = self.ages.wall_offset() - self._wall_offset
+        return Moment(self.now + (step if abs(step) > _SHORTEST_STEP else 0.0), self.clock_now)
 
     def put_back(self, raw: RawValue, taken_at: float) -> bool:
         """Use an earlier value in this cycle and return True, unless it has become too old."""

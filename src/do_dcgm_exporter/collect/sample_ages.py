@@ -25,17 +25,36 @@ def boot_time() -> float:
 _READING = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment by the wall clock, which may be set, and by one that cannot (both in seconds)."""
+
+    wall: float
+    boot: float
+
+    @property
+    def offset(self) -> float:
+        """How far the wall clock is ahead."""
+        return self.wall - self.boot
+
+
+def age_at(now: Moment, before: Moment | None, stamp: float) -> float:
+    """Return how old at ``now`` is what was stamped ``stamp`` (Unix seconds) since ``before``."""
+    age = now.wall - stamp
+    if before is not None:
+        step, elapsed = now.offset - before.offset, now.boot - before.boot
+        if not -_READING <= age <= elapsed and 0 <= age - step <= elapsed:
+            return age - step  # it was stamped before the clock was set
+    return age
+
+
 @dataclass(slots=True)
 class _Newest:
-    """The newest sample of a field: its timestamp (µs), when it was taken and last read.
-
-    ``wall_offset`` is how far the wall clock was ahead of the clock of ages at that reading.
-    """
+    """The newest sample of a field: its timestamp (µs), when it was taken and last read."""
 
     timestamp: int
     taken_at: float
-    read_at: float
-    wall_offset: float
+    read: Moment
 
 
 @dataclass(slots=True)
@@ -43,23 +62,21 @@ class SampleAges:
     """Ages in seconds by ``clock``. They outlive connections to the engine."""
 
     clock: Callable[[], float] = boot_time
+    wall_clock: Callable[[], float] = time.time
     _newest: dict[tuple[Entity, int], _Newest] = field(default_factory=dict)
 
-    def age(self, key: tuple[Entity, int], timestamp: int, wall_now: float, now: float) -> float:
-        """Return the age in seconds of the sample of ``key`` stamped ``timestamp`` (µs).
+    def wall_offset(self) -> float:
+        """Return how far the wall clock is ahead of the clock of ages."""
+        return self.wall_clock() - self.clock()
 
-        It was read at ``wall_now`` (Unix seconds), which is ``now`` by ``clock``.
-        """
-        known, wall_offset = self._newest.get(key), wall_now - now
+    def age(self, key: tuple[Entity, int], timestamp: int, now: Moment) -> float:
+        """Return the age in seconds of the sample of ``key`` stamped ``timestamp`` (µs)."""
+        known = self._newest.get(key)
         if known is not None and known.timestamp == timestamp:
-            known.read_at, known.wall_offset = now, wall_offset
-            return now - known.taken_at
-        age = wall_now - timestamp / 1e6
-        if known is not None:
-            step, elapsed = wall_offset - known.wall_offset, now - known.read_at
-            if not -_READING <= age <= elapsed and 0 <= age - step <= elapsed:
-                age -= step  # it was stamped before the clock was set
+            known.read = now
+            return now.boot - known.taken_at
+        age = age_at(now, known.read if known else None, timestamp / 1e6)
         # The machine may have slept during the reading, before the sample was taken.
-        age = max(age, now - self.clock())
-        self._newest[key] = _Newest(timestamp, now - age, now, wall_offset)
+        age = max(age, now.boot - self.clock())
+        self._newest[key] = _Newest(timestamp, now.boot - age, now)
         return age

@@ -2,7 +2,7 @@
 
 The engine replays the events it keeps to every new connection, so the log remembers which
 events of each entity it has taken, and takes none twice. Timestamps may go backwards, because
-the wall clock they come from may be set back.
+the wall clock they come from may be set back; windows go by a clock that cannot be set.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from do_dcgm_exporter.collect.sample_ages import Moment, age_at
 from do_dcgm_exporter.dcgm.entities import Entity
 
 # These are reported twice, by NVML and from the kernel log, 0.75 s apart (observed); the limit
@@ -32,6 +33,13 @@ class XidEvent(NamedTuple):
     xid: int
 
 
+class CountedXid(NamedTuple):
+    """An event that was counted, and when it happened by the clock that cannot be set."""
+
+    event: XidEvent
+    at: float
+
+
 class SeenXid(NamedTuple):
     """The newest occurrence of an XID on an entity, and how often it was counted."""
 
@@ -47,13 +55,13 @@ class XidHistory:
 
     ``taken`` are the events that the engine may replay, ``counted`` those that are not second
     reports, and ``early`` those of a reading that broke off, to be taken with the next one.
-    ``was_read`` says whether the engine has reported on the entity's XIDs before.
+    ``read`` is when the engine last reported on the entity's XIDs, None before the first time.
     ``newest_by_xid`` (µs) is in counting order.
     """
 
     taken: deque[XidEvent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    was_read: bool = False
-    counted: deque[XidEvent] = field(default_factory=deque)
+    read: Moment | None = None
+    counted: deque[CountedXid] = field(default_factory=deque)
     early: set[XidEvent] = field(default_factory=set)
     totals: Tally[int] = field(default_factory=Tally)
     newest_by_xid: dict[int, int] = field(default_factory=dict)
@@ -69,9 +77,13 @@ class XidHistory:
         xid = next(reversed(self.newest_by_xid), None)
         return None if xid is None else XidEvent(self.newest_by_xid[xid], xid)
 
-    def count(self, event: XidEvent) -> None:
+    def count(self, event: XidEvent, now: Moment) -> None:
         """Count ``event`` everywhere but in the totals."""
-        self.counted.append(event)
+        age = age_at(now, self.read, event.timestamp / 1e6)
+        if self.read is not None:
+            # It is new since then, however often the clock was set.
+            age = min(max(age, 0.0), now.boot - self.read.boot)
+        self.counted.append(CountedXid(event, now.boot - age))
         self.newest_by_xid.pop(event.xid, None)
         self.newest_by_xid[event.xid] = event.timestamp
 
@@ -129,20 +141,22 @@ class XidLog:
     def forget(self, entity: Entity) -> None:
         """Drop the counts of an instance that is gone, as its id may be reused."""
         before = self._histories[entity]
-        self._histories[entity] = XidHistory(before.taken, before.was_read)
+        self._histories[entity] = XidHistory(before.taken, before.read)
 
     def note_read(self, entities: Iterable[Entity]) -> None:
         """Note that the engine has reported on ``entities``, so that further XIDs are new."""
+        now = self._now()
         for entity in entities:
-            self._histories[entity].was_read = True
+            self._histories[entity].read = now
 
     def in_window(self, entity: Entity, now: float) -> Tally[int]:
-        """Return how often each XID occurred in the window before ``now`` (Unix seconds)."""
+        """Return how often each XID occurred in the window before ``now`` by the boot clock."""
         counted = self._histories[entity].counted
-        # Anything further ahead than that is from before the clock was set back.
-        while counted and _distance(counted[0], now) > max(self.window, _REMEMBERED):
+        # Its second report may be read as late as the engine forgets it.
+        while len(counted) > _REMEMBERED and now - counted[0].at > self.window:
             counted.popleft()
-        return Tally(event.xid for event in counted if _distance(event, now) <= self.window)
+        # What the first reading tells may seem to be yet to come, if the clock was set back.
+        return Tally(known.event.xid for known in counted if abs(now - known.at) <= self.window)
 
     def newest(self, count: int) -> list[SeenXid]:
         """Return the ``count`` newest XIDs on all entities, newest first."""
@@ -153,20 +167,18 @@ class XidLog:
         )
         return sorted(seen, reverse=True)[:count]
 
+    def _now(self) -> Moment:
+        return Moment(self._wall_clock(), self._boot_clock())
+
     def _count(self, event: XidEvent, history: XidHistory) -> None:
-        history.count(event)
-        if history.was_read or event.timestamp >= self._counting_from:
+        history.count(event, self._now())
+        if history.read is not None or event.timestamp >= self._counting_from:
             history.totals[event.xid] += 1
-
-
-def _distance(event: XidEvent, now: float) -> float:
-    """Return the seconds between ``event`` and ``now`` (Unix seconds), whichever is first."""
-    return abs(now - event.timestamp / 1e6)
 
 
 def _is_second_report(event: XidEvent, history: XidHistory) -> bool:
     """Return whether ``event`` repeats one that was already counted."""
     return event.xid in _REPORTED_TWICE and any(
-        counted.xid == event.xid and abs(counted.timestamp - event.timestamp) <= _TWICE_WITHIN
-        for counted in history.counted
+        known.xid == event.xid and abs(known.timestamp - event.timestamp) <= _TWICE_WITHIN
+        for known, _ in history.counted
     )

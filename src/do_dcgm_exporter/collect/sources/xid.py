@@ -64,7 +64,7 @@ class XidCollector:
     ) -> Iterator[Sample] | None:
         """Return the samples of ``counter``, None if it is not about XIDs."""
         if counter.special is Special.XID_ERRORS_COUNT:
-            return _each(entities, lambda entity: self._count_samples(entity, readings.now))
+            return _each(entities, lambda entity: self._count_samples(entity, readings.clock_now))
         if counter.special is Special.XID_ERRORS_TOTAL:
             return _each(entities, self._total_samples)
         if counter.special is Special.XID_LAST_TIMESTAMP_SECONDS:
@@ -204,7 +204,7 @@ class XidCollector:
         value = readings.get(entity, XID_FIELD)
         if value is Absence.NOT_WATCHED:
             is_lost = self.topology.gpu_id_of(entity) in readings.lost_gpus
-            return is_lost and self.log.of(entity).was_read
+            return is_lost and self.log.of(entity).read is not None
         return value in (Absence.NO_DATA, Absence.BLANK)
 
     def _count_samples(self, entity: Entity, now: float) -> Iterator[Sample]:
