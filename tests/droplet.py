@@ -17,6 +17,7 @@ from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.settings import Configuration, ListenAddress, Settings
 from do_dcgm_exporter.dcgm.bindings import Bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.health_errors import NO_ERROR
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
 from do_dcgm_exporter.page.publisher import Publisher
@@ -160,7 +161,7 @@ def bindings_of(version: str) -> Bindings:
         directory=dcgm_simulator.bindings_directory(),
         structs=loaded.structs,
         agent=loaded.agent,
-        health_errors={0: "DCGM_FR_OK"},
+        health_errors={0: NO_ERROR},
         simulated=True,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dcgm_simulator.cache import NOWHERE
 from dcgm_simulator.codes import EntityGroup, Sentinel, Value, sentinel
 from dcgm_simulator.faults import Override
 from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table, parse_field
@@ -41,7 +42,7 @@ def parse_entity(text: str, machine: Machine) -> Entity:
         kinds = ", ".join(group.name.lower() for group in EntityGroup)
         message = f"{text!r} is no entity; say KIND:ID, KIND being one of {kinds}"
         raise ControlError(message) from None
-    if not machine.has(entity):
+    if entity != NOWHERE and not machine.has(entity):
         message = f"this machine has no entity {text}"
         raise ControlError(message)
     return entity

@@ -404,7 +404,7 @@ def test_every_line_of_the_catalogue_works_when_its_comment_sign_goes() -> None:
     catalogue = parse_counters(switched_on, PATH, shipped_default().counters)
     assert set(catalogue.tally()) == {Verdict.OK}
     assert len(catalogue.counters) > 100
-    assert {Special.GPU_HEALTH_STATUS, Special.P2P_STATUS} == {
+    assert {Special.GPU_HEALTH_STATUS, Special.FABRIC_HEALTH_STATUS, Special.P2P_STATUS} == {
         counter.special for counter in catalogue.counters if counter.special
     }
 

@@ -37,12 +37,14 @@ class LabelBlocks:
     ``identities`` are the entities' own labels with the host name, ``label_counters``
     the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
     ``as_info`` keeps label counters that GPUs carry out of every block but ``info_of``.
+    ``host`` is the host name's label, if it is shown.
     """
 
     topology: Topology
     identities: Mapping[Entity, tuple[Label, ...]]
     label_counters: Sequence[Counter]
     as_info: bool = False
+    host: tuple[Label, ...] = ()
     _blocks: dict[Entity, _Block] = field(default_factory=dict)
 
     def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
@@ -84,6 +86,10 @@ class LabelBlocks:
         block = self._blocks[entity]
         own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
         return _render((*own, *attributes), block.jobs)
+
+    def of_host(self, own: Sequence[Label], labels: Sequence[Label]) -> str:
+        """Return the block of something of this host that is no entity of the topology."""
+        return label_block((*own, *self.host, *labels))
 
     def info_of(self, entity: Entity) -> str:
         """Return the block of the info series of ``entity``, which carries no jobs."""

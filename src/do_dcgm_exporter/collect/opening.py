@@ -114,7 +114,8 @@ def _session(
     missed = (gpu.entity for gpu in topology.gpus if gpu.id in missed_gpus)
     xids.look_back(entity for entity in missed if entity in watcher.missed)
     gpus, clock = scope.selection.gpus, scope.clock
-    health = HealthCollector(engine, topology, labels, gpus, scope.interval, clock)
+    switches = of_kind(scope.selection.entities, EntityKind.SWITCH)
+    health = HealthCollector(engine, topology, labels, gpus, switches, scope.interval, clock)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -266,4 +267,4 @@ def _label_blocks(topology: Topology, configuration: Configuration, shown_name: 
     label_counters = [
         counter for counter in configuration.counters.counters if counter.type is CounterType.LABEL
     ]
-    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info)
+    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info, host)
