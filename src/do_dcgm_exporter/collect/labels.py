@@ -115,8 +115,8 @@ class LabelBlocks:
         return bool(readings.lost_gpus) and self.topology.gpu_id_of(entity) in readings.lost_gpus
 
     def _job_key(self, entity: Entity) -> str:
-        if entity.kind is EntityKind.GPU_INSTANCE:
-            instance = self.topology.gpu_instance(entity.id)
+        if entity.kind in (EntityKind.GPU_INSTANCE, EntityKind.COMPUTE_INSTANCE):
+            instance = self.topology.gpu_instance(self.topology.shown_entity(entity).id)
             return f"{instance.gpu_id}.{instance.instance_id}"
         return str(entity.id) if entity.kind is EntityKind.GPU else ""
 

@@ -200,7 +200,7 @@ class _Scope:
         wanted = {
             entity: plan.profiling
             for plan, entities in self.plans()
-            if plan.kind in GPU_KINDS and plan.profiling
+            if plan.kind in XID_KINDS and plan.profiling
             for entity in entities
         }
         profiling = ProfilingWatch(

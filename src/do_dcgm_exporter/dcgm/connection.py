@@ -75,6 +75,7 @@ class HostEngine(Handle):
                 _entity(node.parent),
                 int(node.info.nvmlInstanceId),
                 int(node.info.nvmlMigProfileId),
+                int(node.info.nvmlComputeInstanceId),
             )
             for node in answer.entityList[: answer.count]
         )
