@@ -117,8 +117,8 @@ _SPECIALS = {special.value: special for special in Special}
 # Words joined by underscores, as no type is.
 _METRIC_NAME = re.compile("[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+")
 
-# SXids of NvSwitches: other exporters count them.
-_ERROR_NUMBERS = frozenset({856, 857})
+# XIDs of GPUs and SXids of NvSwitches: other exporters count them.
+_ERROR_NUMBERS = frozenset({230, 856, 857})
 
 
 class _RejectedError(Exception):
