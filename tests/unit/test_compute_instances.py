@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.builders import Bench, labels_of
+from tests.builders import Bench, counter_set, labels_of, settings
 
-from dcgm_simulator import ALL_VERSIONS
+from dcgm_simulator import ALL_VERSIONS, bindings_directory
+from do_dcgm_exporter.commands.engine_check import engine_findings
+from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.device_selection import parse_gpu_selection
+from do_dcgm_exporter.config.settings import Configuration
 
 StartBench = Callable[..., Bench]
 USED, POWER = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_POWER_USAGE"
@@ -88,3 +91,21 @@ def test_a_cut_that_is_changed_changes_them(bench: StartBench) -> None:
     series = started.series(session, USED)
     assert {labels_of(block)["GPU_I_PROFILE"] for block in series} >= {"7g.80gb"}
     assert len(series) == 5
+
+
+@pytest.mark.parametrize(
+    ("scenario", "verdicts"),
+    [
+        ("h100x8-mig", {POWER: "no GPU is selected (-d)"}),
+        ("h100x1", {POWER: "no GPU is selected (-d)", USED: "no GPU is selected (-d)"}),
+    ],
+)
+def test_what_they_do_not_have_is_said_to_be_left_out(
+    bench: StartBench, scenario: str, verdicts: dict[str, str]
+) -> None:
+    engine = parse_engine_address(bench(scenario).engine.address)
+    chosen = settings(
+        engine=engine, dcgm_bindings=bindings_directory(), gpus=parse_gpu_selection("c")
+    )
+    lines = (f"{USED}, gauge, x", f"{POWER}, gauge, x")
+    assert engine_findings(Configuration(chosen, counter_set(*lines))).unsupported == verdicts
