@@ -79,7 +79,7 @@ class Engine:
 
     def watch_health(self, _group: int, _interval: float, _keep: float) -> None:
         if self.refuses_watches:
-            raise CallRefused("no health module")
+            raise CallRefused("no health module", ReturnCode.MODULE_NOT_LOADED)
         self.watched += 1
 
     def health_incidents(self, _group: int) -> list[HealthIncident]:
@@ -291,6 +291,21 @@ def test_a_refusal_is_a_failure_of_the_collector_and_never_looks_like_health() -
     engine.refuses_watches = False
     clock.now = 180.0
     assert 22 == len(collect(collector))
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ("4.6.0", "no health module"),
+        ("4.7.0", "no health module; it is in datacenter-gpu-manager-4-module-health"),
+    ],
+)
+def test_the_package_of_a_missing_module_is_named(release: str, said: str) -> None:
+    engine = Engine(release=release)
+    engine.refuses_watches = True
+    with pytest.raises(CallRefused) as caught:
+        collect(collector_of(engine))
+    assert str(caught.value) == said
 
 
 def test_a_check_that_is_refused_is_not_repeated_within_the_minute() -> None:

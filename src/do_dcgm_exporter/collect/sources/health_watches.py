@@ -25,6 +25,7 @@ from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import HOST, Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
+from do_dcgm_exporter.dcgm.packages import FIRST_IN_PARTS, HEALTH_MODULE
 from do_dcgm_exporter.dcgm.side_call import SideCall
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
@@ -138,11 +139,19 @@ class HealthCollector:
             gpus = (gpu.entity for gpu in self.gpus)
             self._group, _ = self.engine.create_group((*gpus, *fabric))
         if not self._is_watched:
-            self.engine.watch_health(self._group, _WATCH_INTERVAL, _WATCH_KEEP)
+            self._watch()
             self._is_watched = True
         fabric = (*self.switches, *self._adapters, *self._imex()) if self._covers_fabric else ()
         found = self._worst(self.engine.health_incidents(self._group), fabric)
         return _Checkup(found, fabric)
+
+    def _watch(self) -> None:
+        try:
+            self.engine.watch_health(self._group, _WATCH_INTERVAL, _WATCH_KEEP)
+        except CallRefused as error:
+            if error.code != ReturnCode.MODULE_NOT_LOADED or self._release < FIRST_IN_PARTS:
+                raise
+            raise CallRefused(f"{error}; it is in {HEALTH_MODULE}", error.code) from error
 
     def _connectx_adapters(self) -> Iterator[Entity]:
         if not self._covers_fabric or self._release < _FIRST_WITH_CONNECTX:
