@@ -35,6 +35,7 @@ from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence, RawValue
 from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.health_errors import health_errors
 from do_dcgm_exporter.dcgm.topology import Gpu, GpuInstance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -290,6 +291,6 @@ def fresh_bindings(version: str) -> Bindings:
         directory=dcgm_simulator.bindings_directory(),
         structs=loaded.structs,
         agent=loaded.agent,
-        health_errors={0: "DCGM_FR_OK"},
+        health_errors=health_errors(loaded.errors),
         simulated=True,
     )

@@ -17,7 +17,7 @@ SCENARIOS = {
     "h100x1": "one H100 80GB",
     "h100x8": "eight H100 80GB, connected by NvLink",
     "h100x8-mig": "eight H100; GPUs 0 and 1 are cut into 3g.40gb + 2g.20gb + 2x 1g.10gb",
-    "hgx": "eight H100 and four NvSwitches, with their links",
+    "hgx": "eight H100, four NvSwitches with their links, two ConnectX adapters",
     "grace": "two Grace CPUs of 72 cores and two H100",
     "a100-no-prof": "two A100 and an engine without the profiling module",
     "no-nvml": "an engine on a machine without the NVIDIA driver",

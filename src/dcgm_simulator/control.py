@@ -10,6 +10,7 @@ from dcgm_simulator.faults import Override
 from dcgm_simulator.fields import EVENT_FIELDS, Field, field_table, parse_field
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.sampler import NOWHERE
 from dcgm_simulator.signals import elapsed
 from dcgm_simulator.xids import DRIVER_GONE
 
@@ -41,7 +42,7 @@ def parse_entity(text: str, machine: Machine) -> Entity:
         kinds = ", ".join(group.name.lower() for group in EntityGroup)
         message = f"{text!r} is not an entity; write KIND:ID, where KIND is one of {kinds}"
         raise ControlError(message) from None
-    if not machine.has(entity):
+    if entity != NOWHERE and not machine.has(entity):
         message = f"this machine has no entity {text}"
         raise ControlError(message)
     return entity

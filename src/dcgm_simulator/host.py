@@ -224,7 +224,10 @@ class Host:
     # --- health --------------------------------------------------------------------------
 
     def health_set(self, asked: list[Any]) -> None:
-        """Set which systems of a group's entities are watched."""
+        """Set which systems of a group's entities are watched.
+
+        No release refuses a bit that it does not know (DcgmHealthWatch::SetWatches).
+        """
         self.registry.group(asked[0]).health_systems = asked[1]
 
     def health_check(self, group: int) -> list[Any]:
@@ -233,10 +236,22 @@ class Host:
         found = [
             incident
             for incident in self.incidents
-            if Entity(*incident["entity"]) in watched.entities
+            if self._is_checked(Entity(*incident["entity"]), watched)
             and incident["system"] & watched.health_systems
         ]
         return [max((incident["health"] for incident in found), default=0), found]
+
+    def _is_checked(self, entity: Entity, group: Group) -> bool:
+        """Return whether checking a group looks at an entity.
+
+        ConnectX adapters are looked at since 4.5.3. So is IMEX, which is no entity's, if a GPU
+        has NvLinks (DcgmHealthWatch::MonitorWatches).
+        """
+        if entity.group in (EntityGroup.NONE, EntityGroup.CONNECTX) and self.behaviour.index < 2:
+            return False
+        if entity.group == EntityGroup.NONE:
+            return self.machine.has_nvlinks
+        return entity in group.entities
 
     def version_info(self) -> str:
         """Return the engine's build information, as dcgmVersionInfo words it."""

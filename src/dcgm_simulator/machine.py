@@ -72,6 +72,7 @@ class Layout:
     recording: str = "h100"
     cut: tuple[int, ...] = ()
     switches: int = 0
+    adapters: int = 0
     cpus: int = 0
     profiling: bool = True
     nvml: bool = True
@@ -81,7 +82,7 @@ LAYOUTS = {
     "h100x1": Layout(1),
     "h100x8": Layout(8),
     "h100x8-mig": Layout(8, cut=(0, 1)),
-    "hgx": Layout(8, switches=4),
+    "hgx": Layout(8, switches=4, adapters=2),
     "grace": Layout(2, cpus=2),
     "a100-no-prof": Layout(2, recording="a100", profiling=False),
     "no-nvml": Layout(0, nvml=False),
@@ -138,7 +139,7 @@ class Machine:
         if group in (EntityGroup.CPU, EntityGroup.CPU_CORE):
             return self._processors(group)
         if group == EntityGroup.CONNECTX and self.behaviour.major >= 4:
-            return []
+            return list(range(self.layout.adapters))
         raise StatusError(Status.NOT_SUPPORTED)
 
     def _processors(self, group: int) -> list[int]:
@@ -243,6 +244,11 @@ class Machine:
         """Return the UUID of a GPU instance, in the style of the recordings."""
         gpu = instance.gpu
         return f"MIG-6b6b{gpu:04x}-4444-5555-{instance.nvml_id:04d}-{gpu:012d}"
+
+    @property
+    def has_nvlinks(self) -> bool:
+        """Return whether a GPU supports any NvLink."""
+        return any(any(self.link_states(gpu)) for gpu in self.gpus())
 
     def link_states(self, gpu: int) -> list[int]:
         """Return the state of each NvLink of a GPU; none are supported under MIG (recorded)."""

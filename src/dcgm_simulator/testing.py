@@ -11,8 +11,11 @@ from typing import Any
 
 from dcgm_simulator import bindings_directory
 
-FLAT_MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
-"""The modules of a bindings directory; their names are global in a process."""
+FLAT_MODULES = (
+    *("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm"),
+    "dcgm_errors",
+)
+"""The modules of a bindings directory; their names are global to a process."""
 PRIVATE_MODULES = (
     "simulated_library",
     "simulated_c_functions",
@@ -32,6 +35,7 @@ class Bindings:
     fields: Any
     values: Any
     pydcgm: Any
+    errors: Any
 
     @property
     def version(self) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.waiting import wait_until
 
+from do_dcgm_exporter.dcgm.health_errors import HealthError, health_errors
+
 MODULE_NOT_LOADED, NOT_WATCHED, NO_DATA = -33, -16, -14
 INT64_BLANK = 0x7FFFFFFFFFFFFFF0
 GRAPHICS_ACTIVE = 1001
@@ -163,6 +165,20 @@ def test_old_samples_go_when_newer_ones_arrive(target: Any, handle: Any) -> None
     wait_until(lambda: target.since(handle, *groups, 0)[1][0][2] > oldest, "the oldest is gone")
     _, samples = target.since(handle, *groups, 0)
     assert samples[-1][2] - samples[0][2] <= 1_200_000
+
+
+def test_a_health_watch_that_a_release_does_not_know_is_not_refused(
+    target: Any, handle: Any
+) -> None:
+    group, unknown = target.group(handle, target.gpus(handle)), 1 << 20
+    target.agent.dcgmHealthSet_v2(handle, group, unknown, 1_000_000, 600.0)
+    assert target.agent.dcgmHealthGet(handle, group) == unknown
+    assert target.agent.dcgmHealthCheck(handle, group).overallHealth == 0
+
+
+def test_an_error_of_a_health_check_has_a_severity(target: Any) -> None:
+    known = health_errors(target.bindings.errors)
+    assert known[4] == HealthError("DCGM_FR_VOLATILE_DBE_DETECTED", "ISOLATE", "HARDWARE_MEMORY")
 
 
 def test_health_of_a_sound_machine_has_no_incidents(target: Any, handle: Any) -> None:

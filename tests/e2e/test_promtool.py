@@ -16,7 +16,7 @@ from tests.e2e.conftest import Stage
 from tests.e2e.exporter import ETC, ROOT, Exporter, run
 from tests.waiting import wait_until
 
-from dcgm_simulator import SCENARIOS
+from dcgm_simulator import ALL_VERSIONS, SCENARIOS
 from dcgm_simulator.process import SimulatedEngine
 
 PROMTOOL = ROOT / "build" / "prometheus" / "usr" / "bin" / "promtool"
@@ -126,7 +126,7 @@ def test_with_label_values_of_any_kind(stage: Stage) -> None:
     check(exporter)
 
 
-@pytest.mark.parametrize("version", ["3.3.9", "4.7.0"])
+@pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_with_the_names_of_both_generations(stage: Stage, version: str) -> None:
     engine = stage.engine("hgx", version)
     exporter = stage.exporter(

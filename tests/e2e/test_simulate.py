@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
 from tests.e2e.conftest import Stage
 from tests.e2e.exporter import (
     ETC,
@@ -76,6 +77,23 @@ def test_simulate_takes_a_scenario_for_every_mode() -> None:
     ran = run(*flags, "--default-counters", ETC / "default-counters.csv", "--once")
     assert ran.status == 0
     assert "GPU_I_PROFILE" in ran.out
+
+
+@pytest.mark.parametrize("version", ["3.3.9", "4.7.0"])
+def test_simulate_plays_the_release_that_its_bindings_are_of(version: str) -> None:
+    flags = ["--config-file=/dev/null", "--simulate", "h100x1", "--collectors=/dev/null"]
+    counters = ETC / "counters-4.9.csv"
+    environ = {"DCGM_SIMULATOR_VERSION": version}
+    ran = run(*flags, "--default-counters", counters, "--once", environ=environ)
+    assert ran.status == 0
+    assert f'hostengine="{version}"' in ran.out
+    assert "DCGM_FI_DEV_FB_USED_BYTES{" in ran.out
+
+
+def test_a_release_that_cannot_be_simulated_is_named_with_those_that_can() -> None:
+    ran = run("--config-file=/dev/null", "--simulate", environ={"DCGM_SIMULATOR_VERSION": "5.0"})
+    assert ran.status == 2
+    assert "'5.0' cannot be simulated; only 3.3.9, 4.2.3" in ran.sentence
 
 
 def test_without_the_simulator_installed_simulate_names_its_package() -> None:

@@ -143,6 +143,12 @@ def newer_dcgm4(workshop: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def dcgm47(workshop: Path) -> dict[str, Path]:
+    """NVIDIA's DCGM 4.7.0 by its packages."""
+    return packages.dcgm47(workshop)
+
+
+@pytest.fixture(scope="session")
 def dcgm3(workshop: Path) -> Path:
     """NVIDIA's DCGM 3.3.9."""
     return packages.dcgm3(workshop)

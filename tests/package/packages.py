@@ -76,13 +76,25 @@ class Package:
 
     def simulator(self, home: str, bindings: str, version: str) -> None:
         """Put an engine and bindings of a DCGM version into it."""
+        self.engine(home, version)
+        self.library(home, version)
+        self.bindings(home, bindings)
+
+    def engine(self, home: str, version: str) -> None:
+        """Put an engine into it, which runs what is at home."""
         self.file("usr/bin/nv-hostengine", ENGINE.format(home=home, version=version), 0o755)
+
+    def library(self, home: str, version: str) -> None:
+        """Put what engine and bindings of a DCGM version are made of into it."""
         package = self.tree / home.lstrip("/") / "dcgm_simulator"
         shutil.copytree(SIMULATOR, package, ignore=shutil.ignore_patterns("__pycache__"))
         library = package / "bindings" / "simulated_library.py"
         text = library.read_text()
         assert text.count("VERSIONS[-1])") == 1
         library.write_text(text.replace("VERSIONS[-1])", f"{version!r})"))
+
+    def bindings(self, home: str, bindings: str) -> None:
+        """Put bindings into it, which are those at home."""
         link = self.tree / bindings.lstrip("/")
         link.parent.mkdir(parents=True)
         link.symlink_to(f"{home}/dcgm_simulator/bindings")
@@ -118,6 +130,29 @@ def dcgm4(directory: Path, version: str) -> Path:
     package.file("usr/lib/systemd/system/nvidia-dcgm.service", unit)
     package.script("postinst", NVIDIA_POSTINST)
     return package.build()
+
+
+def dcgm47(directory: Path) -> dict[str, Path]:
+    """Build the packages that NVIDIA's DCGM 4.7.0 consists of, by their names.
+
+    Their relations to each other are not known, so that they have none.
+    """
+    version, home = "4.7.0", "/usr/share/datacenter-gpu-manager-4"
+    names = ("datacenter-gpu-manager-4-core", "libdcgm", "nv-hostengine",
+             "datacenter-gpu-manager-4-python3")  # fmt: skip
+    core, library, engine, bindings = (
+        Package(directory, name, f"1:{version}-1", Conflicts="datacenter-gpu-manager")
+        for name in names
+    )
+    library.library(f"{home}/simulated", version)
+    library.file("usr/lib/x86_64-linux-gnu/libdcgm.so.4", "")
+    engine.engine(f"{home}/simulated", version)
+    unit = ENGINE_UNIT.format(unit="", install="Alias=dcgm.service")
+    engine.file("usr/lib/systemd/system/nvidia-dcgm.service", unit)
+    engine.script("postinst", NVIDIA_POSTINST)
+    bindings.bindings(f"{home}/simulated", f"{home}/bindings/python3")
+    built = (core, library, engine, bindings)
+    return dict(zip(names, (package.build() for package in built), strict=True))
 
 
 def dcgm3(directory: Path) -> Path:

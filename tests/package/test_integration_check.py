@@ -192,7 +192,9 @@ def test_a_client_newer_than_the_engine_is_named(
     assert "systemctl restart nvidia-dcgm.service" in problem
 
 
-def test_a_machine_without_dcgm_is_named(bare_system: System, exporter: Path) -> None:
+def test_what_is_missing_of_dcgm_is_named_until_it_serves(
+    bare_system: System, exporter: Path, dcgm47: dict[str, Path]
+) -> None:
     files = bare_system.put(exporter)
     bare_system.run("dpkg", "--install", "--force-depends", *files)
     found = check(bare_system)
@@ -200,6 +202,18 @@ def test_a_machine_without_dcgm_is_named(bare_system: System, exporter: Path) ->
     assert found.status == 1
     assert "datacenter-gpu-manager-4-core" in found.problems["no-dcgm"]
     assert "no-driver" in found.problems
+
+    *others, bindings = dcgm47.values()
+    bare_system.install(*others)
+    bare_system.run("apt-get", "check")  # no dependency is left that something else could meet
+    bare_system.run("systemctl", "start", NAME)
+    problems = check(bare_system).problems
+    assert "apt install datacenter-gpu-manager-4-python3" in "".join(problems.values())
+
+    bare_system.install(bindings)
+    assert bare_system.has_full_metrics()
+    assert 'hostengine="4.7.0"' in bare_system.page()
+    assert set(check(bare_system).problems) <= {"no-driver"}
 
 
 def test_an_embedded_exporter_is_named_with_what_mends_it(machine: System) -> None:

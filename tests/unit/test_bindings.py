@@ -17,6 +17,7 @@ from do_dcgm_exporter.dcgm.bindings import (
     _package_of_bindings,
     load_bindings,
 )
+from do_dcgm_exporter.dcgm.health_errors import NO_ERROR, HealthError
 
 STRUCTS = """
 import ctypes
@@ -231,12 +232,15 @@ def test_modules_of_the_directory_come_last(tmp_path: Path) -> None:
 
 def test_health_errors_have_their_names_where_the_bindings_tell_them(tmp_path: Path) -> None:
     directory = install(tmp_path / "a")
-    assert {0: "DCGM_FR_OK"} == load_bindings(directory).health_errors
+    assert {0: NO_ERROR} == load_bindings(directory).health_errors
     (directory / "dcgm_errors.py").write_text(
         "DCGM_FR_OK = 0\nDCGM_FR_VOLATILE_DBE_DETECTED = 4\nDCGM_FR_EC_NONE = 0\nOTHER = 9\n"
-        "DCGM_FR_TEXT = 'x'\n"
+        "DCGM_FR_TEXT = 'x'\nDCGM_ERROR_NONE = 0\n"
+        "def dcgmErrorGetPriorityByCode(code): return 2\n"
+        "def dcgmErrorGetCategoryByCode(code): return 10\n"
     )
-    expected = {0: "DCGM_FR_OK", 4: "DCGM_FR_VOLATILE_DBE_DETECTED"}
+    double_bit = HealthError("DCGM_FR_VOLATILE_DBE_DETECTED", "ISOLATE", "HARDWARE_MEMORY")
+    expected = {0: NO_ERROR, 4: double_bit}
     assert expected == load_bindings(directory).health_errors
 
 

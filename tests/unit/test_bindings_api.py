@@ -44,7 +44,7 @@ MEMBERS = {
     "c_dcgmDeviceIdentifiers_v1": {"uuid", "pciBusId", "deviceName"},
     "c_dcgmMigHierarchy_v2": {"count", "entityList"},
     "c_dcgmMigHierarchyInfo_v2": {"entity", "parent", "info"},
-    "c_dcgmMigEntityInfo_t": {"nvmlInstanceId", "nvmlMigProfileId"},
+    "c_dcgmMigEntityInfo_t": {"nvmlInstanceId", "nvmlMigProfileId", "nvmlComputeInstanceId"},
     "c_dcgmFieldValue_v1": {"fieldId", "status", "ts", "value"},
     "c_dcgmFieldValue_v2": {"value"},
     "c_dcgmProfGetMetricGroups_v3": {"metricGroups", "numMetricGroups"},

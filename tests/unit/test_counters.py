@@ -126,7 +126,7 @@ def test_a_number_is_never_a_histogram_or_summary(written: str, type_: CounterTy
     assert parse_one(f"DCGM_FI_DEV_GPU_TEMP, {written}, x").type is type_
 
 
-@pytest.mark.parametrize("number", [449, 856, 857])
+@pytest.mark.parametrize("number", [230, 449, 856, 857])
 def test_rates_and_error_numbers_are_gauges_whatever_the_file_says(number: int) -> None:
     assert parse_one(f"{number}, counter, x").type is CounterType.GAUGE
     assert parse_one(f"{number}, label, x").type is CounterType.LABEL
@@ -404,7 +404,7 @@ def test_every_line_of_the_catalogue_works_when_its_comment_sign_goes() -> None:
     catalogue = parse_counters(switched_on, PATH, shipped_default().counters)
     assert set(catalogue.tally()) == {Verdict.OK}
     assert len(catalogue.counters) > 100
-    assert {Special.GPU_HEALTH_STATUS, Special.P2P_STATUS} == {
+    assert {Special.GPU_HEALTH_STATUS, Special.FABRIC_HEALTH_STATUS, Special.P2P_STATUS} == {
         counter.special for counter in catalogue.counters if counter.special
     }
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_device_selection, parse_gpu_selection
 from do_dcgm_exporter.config.settings import DeviceSelection, SelectionMode
 from do_dcgm_exporter.errors import ConfigurationError
 
@@ -58,11 +58,32 @@ def test_anything_else_is_an_error_that_says_what_to_write(text: str, complaint:
         parse_device_selection(text)
 
 
+@pytest.mark.parametrize("text", ["c", "i+c", "g+i+c", "c:0"])
+def test_only_gpus_have_compute_instances(text: str) -> None:
+    mode, _, index = text.partition(":")
+    indexes = frozenset({0}) if index else None
+    assert parse_gpu_selection(text) == DeviceSelection(SelectionMode(mode), indexes)
+    with pytest.raises(ConfigurationError, match=r"write f, g, i or g\+i, or g: or i: with"):
+        parse_device_selection(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("c+i", r"write f, g, i, g\+i, c, i\+c or g\+i\+c, or g:, i: or c: with indexes"),
+        ("i+c:0", r"i\+c takes no indexes; only g, i and c do"),
+    ],
+)
+def test_what_gpus_may_be_selected_by_is_said(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        parse_gpu_selection(text)
+
+
 @FUZZ
-@given(st.one_of(st.text(), st.text(alphabet="fgi+:,-0123456789 ")))
+@given(st.one_of(st.text(), st.text(alphabet="fgic+:,-0123456789 ")))
 def test_any_text_is_a_selection_or_a_configuration_error(text: str) -> None:
     try:
-        selection = parse_device_selection(text)
+        selection = parse_gpu_selection(text)
     except ConfigurationError as error:
         assert "\n" not in str(error)
     else:

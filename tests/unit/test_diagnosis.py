@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import gpu, gpu_instance, some_gpu, some_instance
 
-from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.entities import HOST, Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Topology
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Finding, Severity, diagnose
 
@@ -50,6 +50,8 @@ def test_the_worst_comes_first_and_else_the_order_stays() -> None:
         ([gpu(number) for number in range(8)], "GPUs 0 to 7 are hot."),
         ([switch(1)], "NvSwitch 1 is hot, at 90 °C."),
         ([switch(0), switch(1)], "NvSwitches 0 and 1 are hot."),
+        ([Entity(EntityKind.CONNECTX, 2)], "ConnectX adapter 2 is hot, at 90 °C."),
+        ([HOST], "This host is hot, at 90 °C."),
         ([gpu_instance(7)], "GPU 1 instance 7 is hot, at 90 °C."),
         ([gpu_instance(0), gpu_instance(7)], "GPU 0 instance 7 and GPU 1 instance 7 are hot."),
         ([gpu_instance(n) for n in range(14)], "14 instances of GPUs 0 and 1 are hot."),

@@ -24,7 +24,7 @@ LATER = int((NOW + 1) * MICROSECONDS)
 BEFORE = Topology(
     gpus=(some_gpu(0),),
     gpu_instances=(some_instance(0, 0, 7), some_instance(1, 0, 9)),
-    compute_instances=(ComputeInstance(0, 0), ComputeInstance(1, 1)),
+    compute_instances=(ComputeInstance(0, 0, 0), ComputeInstance(1, 1, 0)),
 )
 EVERYTHING = (gpu(0), gpu_instance(0), gpu_instance(1), compute_instance(0), compute_instance(1))
 

@@ -11,11 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from tests.builders import DATA, REPOSITORY, Bench, gpu, labels_of, series_of
 
-from dcgm_simulator.fields import field_table
 from do_dcgm_exporter.collect.machine import GPU_UTILIZATION, MEMORY_TOTAL
-from do_dcgm_exporter.config.counters import parse_counters
-from do_dcgm_exporter.dcgm.conversions import conversion_to
-from do_dcgm_exporter.dcgm.fields import ValueType, all_fields, field_by_name
 from do_dcgm_exporter.page.exposition import render
 
 StartBench = Callable[..., Bench]
@@ -156,35 +152,3 @@ def test_a_strict_parser_takes_a_page_of_both_generations(bench: StartBench, rel
     assert {"DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_USED_BYTES"} <= set(names)
     series = [(s.name, tuple(sorted(s.labels.items()))) for f in families for s in f.samples]
     assert len(series) == len(set(series))
-
-
-def every_spelling() -> list[str]:
-    """A line for every name of every field that can be asked for."""
-    lines = "\n".join(
-        f"{name}, {'label' if field.value_type is ValueType.STRING else 'gauge'}, x"
-        for field in all_fields()
-        for name in field.names
-    )
-    good = parse_counters(lines, Path("every.csv")).counters
-    return [f"{counter.name}, {counter.type.value}, x" for counter in good]
-
-
-@every_release
-def test_every_name_of_every_release_is_known_computed_or_unknown_as_the_release_has_it(
-    bench: StartBench, release: str
-) -> None:
-    lines = every_spelling()
-    assert len(lines) > 1000
-    started = bench("h100x1", release)
-    session = started.session(*lines)
-    asked = {field.id for line in lines if (field := field_by_name(line.partition(",")[0]))}
-    known = set(field_table(release))
-    assert session.unknown_fields - known == session.unknown_fields
-    assert asked - known <= session.unknown_fields
-    assert session.stand_ins == {
-        conversion.field.id: conversion.source.id
-        for conversion in map(conversion_to, asked - known)
-        if conversion and conversion.source.id in known
-    }
-    names = [family.name for family in started.snapshot(session).families]
-    assert len(names) == len(set(names)) > 300

@@ -28,6 +28,7 @@ from do_dcgm_exporter.dcgm.errors import (
     ReturnCode,
     VersionSkew,
 )
+from do_dcgm_exporter.dcgm.health_errors import HealthError
 from do_dcgm_exporter.dcgm.versions import Versions
 
 StartBench = Callable[..., Bench]
@@ -437,8 +438,8 @@ def test_health_incidents(bench: StartBench, version: str) -> None:
 
 def test_health_errors_have_names(bench: StartBench) -> None:
     connection = bench().connect()
-    assert "DCGM_FR_OK" == connection.health_error_name(0)
-    assert "DCGM_FR_9999" == connection.health_error_name(9999)
+    assert "DCGM_FR_OK" == connection.health_error(0).name
+    assert HealthError("DCGM_FR_9999", "UNKNOWN", "UNKNOWN") == connection.health_error(9999)
 
 
 def test_texts_that_are_no_utf_8_are_read_nevertheless() -> None:

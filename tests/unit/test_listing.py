@@ -39,6 +39,7 @@ def test_an_empty_pattern_lists_all_fields_and_the_exporters_own_families() -> N
         pytest.param("150", "DCGM_FI_DEV_GPU_TEMP", id="id"),
         pytest.param("dcgm_fi_dev_gpu_tem?", "DCGM_FI_DEV_GPU_TEMP", id="glob"),
         pytest.param("p2p_status", "DCGM_EXP_P2P_STATUS", id="own family"),
+        pytest.param("fabric_health_st", "DCGM_EXP_FABRIC_HEALTH_STATUS", id="not of GPUs"),
     ],
 )
 def test_a_pattern_finds_names_and_ids(pattern: str, name: str) -> None:

@@ -26,6 +26,11 @@ def test_labels_are_read_as_they_were_rendered(labels: Mapping[str, str]) -> Non
         ({}, ""),
         ({"gpu": "3", "GPU_I_ID": "7", "Hostname": "a"}, "GPU 3 instance 7"),
         ({"nvlink": "2", "nvswitch": "nvswitch1"}, "NvSwitch 1 link 2"),
+        (
+            {"gpu": "3", "GPU_I_ID": "7", "GPU_CI_ID": "0"},
+            "GPU 3 instance 7 compute instance 0",
+        ),
+        ({"connectx": "1", "health_watch": "x"}, "ConnectX adapter 1 health_watch=x"),
         ({"gpu": "0", "clock_event": "gpu_idle"}, "GPU 0 clock_event=gpu_idle"),
         ({"reason": 'a "b"\n'}, 'reason=a "b"?'),
     ],
@@ -33,5 +38,5 @@ def test_labels_are_read_as_they_were_rendered(labels: Mapping[str, str]) -> Non
 def test_a_sample_is_named_by_its_device_and_the_familys_labels(
     labels: Mapping[str, str], subject: str
 ) -> None:
-    hidden = {"Hostname", "gpu", "GPU_I_ID", "nvlink", "nvswitch"}
+    hidden = {"Hostname", "gpu", "GPU_I_ID", "GPU_CI_ID", "connectx", "nvlink", "nvswitch"}
     assert subject == _subject(Sample(label_block(tuple(labels.items())), "1"), hidden)

@@ -76,7 +76,7 @@ class Engine:
 TOPOLOGY = Topology(
     gpus=(some_gpu(0), some_gpu(1)),
     gpu_instances=(GpuInstance(7, 1, 9, "1g.10gb"),),
-    compute_instances=(ComputeInstance(7, 7),),
+    compute_instances=(ComputeInstance(7, 7, 0),),
 )
 
 

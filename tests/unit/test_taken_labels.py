@@ -14,6 +14,7 @@ from do_dcgm_exporter.collect.samples import Family
 from do_dcgm_exporter.commands.one_shot import read_once
 from do_dcgm_exporter.config.addresses import parse_engine_address
 from do_dcgm_exporter.config.counters import Special
+from do_dcgm_exporter.config.device_selection import parse_gpu_selection
 from do_dcgm_exporter.config.option_values import TAKEN_LABELS, parse_label_name
 from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
@@ -21,6 +22,7 @@ from do_dcgm_exporter.errors import ConfigurationError
 
 FIELDS = (
     "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_FB_USED",
     "DCGM_FI_DEV_XID_ERRORS",
     "DCGM_FI_DEV_NVSWITCH_TEMPERATURE_CURRENT",
     "DCGM_FI_DEV_NVSWITCH_LINK_STATUS",
@@ -38,6 +40,7 @@ def families(bench: StartBench, scenario: str, jobs: Path) -> tuple[Family, ...]
             engine=parse_engine_address(started.engine.address),
             dcgm_bindings=bindings_directory(),
             hpc_job_mapping_dir=jobs,
+            gpus=parse_gpu_selection("g+i+c"),
         ),
         counter_set(*lines),
     )

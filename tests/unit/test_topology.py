@@ -7,7 +7,7 @@ from tests.builders import compute_instance, gpu, gpu_instance, settings, some_g
 
 from do_dcgm_exporter.collect.identity import entity_labels
 from do_dcgm_exporter.collect.selection import select
-from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_gpu_selection
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import ComputeInstance, Core, Link, Topology
 
@@ -18,7 +18,7 @@ CPU, CORE = EntityKind.CPU, EntityKind.CPU_CORE
 MACHINE = Topology(
     gpus=(some_gpu(0), some_gpu(1)),
     gpu_instances=(some_instance(7, 1, 7), some_instance(8, 1, 9)),
-    compute_instances=(ComputeInstance(7, 7), ComputeInstance(8, 8)),
+    compute_instances=(ComputeInstance(7, 7, 0), ComputeInstance(8, 8, 0)),
     switches=(0, 1),
     links=(Link(0x0000_0003, 0, 0), Link(0x0100_0103, 1, 1)),
     cpus=(0,),
@@ -32,8 +32,8 @@ PROCESSORS = (Entity(CPU, 0), Entity(CORE, 0), Entity(CORE, 1))
 
 
 def selected(**selections: str) -> tuple[Entity, ...]:
-    changes = {name: parse_device_selection(text) for name, text in selections.items()}
-    none = parse_device_selection("g:99")
+    changes = {name: parse_gpu_selection(text) for name, text in selections.items()}
+    none = parse_gpu_selection("g:99")
     others = {"gpus": none, "switches": none, "cpus": none, **changes}
     return select(MACHINE, settings(**others)).entities
 
@@ -52,6 +52,16 @@ def selected(**selections: str) -> tuple[Entity, ...]:
         ("i:7-9", (gpu_instance(7), gpu_instance(8))),
         ("g:5", ()),
         ("i:0", ()),
+        ("c", (compute_instance(7), compute_instance(8))),
+        ("c:8", (compute_instance(8),)),
+        ("i+c", (gpu_instance(7), gpu_instance(8), compute_instance(7), compute_instance(8))),
+        (
+            "g+i+c",
+            (
+                *(gpu(0), gpu(1), gpu_instance(7), gpu_instance(8)),
+                *(compute_instance(7), compute_instance(8)),
+            ),
+        ),
     ],
 )
 def test_a_selection_of_gpus(selection: str, entities: tuple[Entity, ...]) -> None:
@@ -92,12 +102,12 @@ def test_by_default_everything_is_selected_once() -> None:
 
 @pytest.mark.parametrize(
     ("selection", "in_scope"),
-    [("f", [0, 1]), ("g:0", [0]), ("i", [1]), ("i:8", [1]), ("g:9", [])],
+    [("f", [0, 1]), ("g:0", [0]), ("i", [1]), ("i:8", [1]), ("c", [1]), ("g:9", [])],
 )
 def test_a_gpu_is_in_scope_if_it_or_a_part_of_it_is_selected(
     selection: str, in_scope: list[int]
 ) -> None:
-    chosen = select(MACHINE, settings(gpus=parse_device_selection(selection)))
+    chosen = select(MACHINE, settings(gpus=parse_gpu_selection(selection)))
     assert in_scope == [found.id for found in chosen.gpus]
 
 
@@ -112,14 +122,16 @@ def test_a_gpu_is_in_scope_if_it_or_a_part_of_it_is_selected(
                 "-d names GPU instance 9, which this machine does not have",
             ),
         ),
+        ("c:9", ("-d names compute instance 9, which this machine does not have",)),
         ("g", ()),
         ("f", ()),
+        ("c", ()),
     ],
 )
 def test_a_selected_index_that_does_not_exist_is_named(
     selection: str, missing: tuple[str, ...]
 ) -> None:
-    chosen = select(MACHINE, settings(gpus=parse_device_selection(selection)))
+    chosen = select(MACHINE, settings(gpus=parse_gpu_selection(selection)))
     assert missing == chosen.missing
 
 

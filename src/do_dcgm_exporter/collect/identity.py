@@ -25,6 +25,11 @@ def entity_labels(topology: Topology, settings: Settings) -> Mapping[Entity, tup
             ("GPU_I_PROFILE", instance.profile),
             ("GPU_I_ID", str(instance.instance_id)),
         )
+    for part in topology.compute_instances if "c" in settings.gpus.mode.value else ():
+        labels[part.entity] = (
+            *labels[topology.gpu_instance(part.gpu_instance_id).entity],
+            ("GPU_CI_ID", str(part.instance_id)),
+        )
     for switch in topology.switches:
         labels[Entity(EntityKind.SWITCH, switch)] = (("nvswitch", f"nvswitch{switch}"),)
     for link in topology.links:

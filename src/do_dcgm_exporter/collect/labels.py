@@ -37,12 +37,14 @@ class LabelBlocks:
     ``identities`` are the entities' own labels with the host name, ``label_counters``
     the counters of type label, ``jobs`` job names by ``gpu`` or ``gpu.instance``.
     ``as_info`` keeps label counters that GPUs carry out of every block but ``info_of``.
+    ``host`` is the host name's label, if it is shown.
     """
 
     topology: Topology
     identities: Mapping[Entity, tuple[Label, ...]]
     label_counters: Sequence[Counter]
     as_info: bool = False
+    host: tuple[Label, ...] = ()
     _blocks: dict[Entity, _Block] = field(default_factory=dict)
 
     def update(self, readings: Readings, jobs: Mapping[str, tuple[str, ...]]) -> None:
@@ -85,6 +87,10 @@ class LabelBlocks:
         own = self.identities[entity] + tuple(sorted((*block.label_values, *labels)))
         return _render((*own, *attributes), block.jobs)
 
+    def of_host(self, own: Sequence[Label], labels: Sequence[Label]) -> str:
+        """Return the block of something of this host that is no entity of the topology."""
+        return label_block((*own, *self.host, *labels))
+
     def info_of(self, entity: Entity) -> str:
         """Return the block of the info series of ``entity``, which carries no jobs."""
         return label_block(self.identities[entity] + self._blocks[entity].info_values)
@@ -109,8 +115,8 @@ class LabelBlocks:
         return bool(readings.lost_gpus) and self.topology.gpu_id_of(entity) in readings.lost_gpus
 
     def _job_key(self, entity: Entity) -> str:
-        if entity.kind is EntityKind.GPU_INSTANCE:
-            instance = self.topology.gpu_instance(entity.id)
+        if entity.kind in (EntityKind.GPU_INSTANCE, EntityKind.COMPUTE_INSTANCE):
+            instance = self.topology.gpu_instance(self.topology.shown_entity(entity).id)
             return f"{instance.gpu_id}.{instance.instance_id}"
         return str(entity.id) if entity.kind is EntityKind.GPU else ""
 

@@ -92,7 +92,8 @@ def _session(
     shown_name = host_name(configuration.settings)
     labels = _label_blocks(topology, configuration, shown_name)
     xids = scope.xid_collector(engine, labels, logs, begun)
-    health = HealthCollector(engine, topology, labels, gpus, scope.interval, clock)
+    switches = of_kind(scope.selection.entities, EntityKind.SWITCH)
+    health = HealthCollector(engine, topology, labels, gpus, switches, scope.interval, clock)
     return Session(
         engine=engine,
         configuration=configuration,
@@ -197,7 +198,7 @@ class _Scope:
         wanted = {
             entity: plan.profiling
             for plan, entities in self.plans()
-            if plan.kind in GPU_KINDS and plan.profiling
+            if plan.kind in XID_KINDS and plan.profiling
             for entity in entities
         }
         profiling = ProfilingWatch(
@@ -268,4 +269,4 @@ def _label_blocks(topology: Topology, configuration: Configuration, shown_name: 
     label_counters = [
         counter for counter in configuration.counters.counters if counter.type is CounterType.LABEL
     ]
-    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info)
+    return LabelBlocks(topology, identities, label_counters, settings.label_fields_as_info, host)

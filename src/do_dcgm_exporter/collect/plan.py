@@ -35,6 +35,8 @@ _LEVELS = {
     EntityKind.CPU_CORE: {EntityLevel.CPU_CORE},
 }
 _LEVELS[EntityKind.GPU_INSTANCE] = _LEVELS[EntityKind.GPU]
+# Whatever else it is asked, it repeats what its GPU instance or its GPU has.
+_LEVELS[EntityKind.COMPUTE_INSTANCE] = {EntityLevel.GPU_CI}
 
 _NO_STAND_INS: Mapping[int, int] = {}
 

@@ -187,7 +187,12 @@ class ProfilingWatch:
         self._idle_readings = Tally({e: self._idle_readings[e] + 1 for e in idle})
 
     def _can_have_values(self, entity: Entity) -> bool:
-        """Return whether there is anything to measure: an instance needs a compute instance."""
+        """Return whether there is anything to measure: an instance needs a compute instance.
+
+        Whether compute instances are measured by themselves is up to GPU and driver.
+        """
+        if entity.kind is EntityKind.COMPUTE_INSTANCE:
+            return False
         return entity.kind is not EntityKind.GPU_INSTANCE or any(
             part.gpu_instance_id == entity.id for part in self.topology.compute_instances
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.collect.samples import Snapshot
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.entities import Entity
 
 # By GPU and link: 1 disabled, 2 down, 3 up (dcgmNvLinkLinkState_t).
 LinkStates = Mapping[tuple[int, int], int]
@@ -24,12 +25,13 @@ class CollectorOutcome:
 
 @dataclass(frozen=True, slots=True)
 class HealthWarning:
-    """A system of a GPU that did not pass DCGM's health check, with DCGM's name for the error.
+    """A system that did not pass DCGM's health check, with DCGM's name for the error.
 
-    ``is_failure`` tells a failure from a warning.
+    ``entity`` is a GPU, an NvSwitch, a ConnectX adapter or the host. ``is_failure`` tells a
+    failure from a warning.
     """
 
-    gpu: int
+    entity: Entity
     system: str
     error: str
     is_failure: bool

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from do_dcgm_exporter.config.settings import DeviceSelection, SelectionMode, Settings
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
-from do_dcgm_exporter.dcgm.topology import Gpu, Topology
+from do_dcgm_exporter.dcgm.topology import ComputeInstance, Gpu, GpuInstance, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,18 @@ def select(topology: Topology, settings: Settings) -> Selection:
 
 
 def _selected_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[Entity]:
-    cut = {instance.gpu_id for instance in topology.gpu_instances}
-    for gpu in topology.gpus:
-        if selection.mode is SelectionMode.FLEX:
-            whole = gpu.id not in cut
-        else:
-            whole = selection.mode is not SelectionMode.PARTS and _chosen(selection, gpu.id)
-        if whole:
-            yield gpu.entity
-    for instance in topology.gpu_instances:
-        if selection.mode is SelectionMode.FLEX or (
-            selection.mode is not SelectionMode.WHOLE and _chosen(selection, instance.id)
-        ):
-            yield instance.entity
+    if selection.mode is SelectionMode.FLEX:
+        cut = {instance.gpu_id for instance in topology.gpu_instances}
+        yield from (gpu.entity for gpu in topology.gpus if gpu.id not in cut)
+        yield from (instance.entity for instance in topology.gpu_instances)
+        return
+    parts: Mapping[str, Sequence[Gpu | GpuInstance | ComputeInstance]] = {
+        "g": topology.gpus,
+        "i": topology.gpu_instances,
+        "c": topology.compute_instances,
+    }
+    for letter in selection.mode.value.split("+"):
+        yield from (part.entity for part in parts[letter] if _chosen(selection, part.id))
 
 
 def _selected_pairs(
@@ -71,6 +70,10 @@ def _missing_gpus(topology: Topology, selection: DeviceSelection) -> Iterator[st
     known = {
         SelectionMode.WHOLE: ("GPU", {gpu.id for gpu in topology.gpus}),
         SelectionMode.PARTS: ("GPU instance", {part.id for part in topology.gpu_instances}),
+        SelectionMode.COMPUTE: (
+            "compute instance",
+            {part.id for part in topology.compute_instances},
+        ),
     }.get(selection.mode)
     if known and selection.indexes:
         name, ids = known

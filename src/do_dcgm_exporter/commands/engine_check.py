@@ -61,7 +61,7 @@ def engine_findings(configuration: Configuration, tell: Tell | None = None) -> E
 
 def _should_be_present(counter: Counter) -> bool:
     """Families about XIDs may wait for the first XID."""
-    always = (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS)
+    always = (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS, Special.FABRIC_HEALTH_STATUS)
     return counter.field is not None or counter.special in always
 
 
@@ -75,6 +75,8 @@ def _how_computed(field_id: int, found: OneShot) -> str:
 
 
 def _why_absent(counter: Counter, found: OneShot) -> str:
+    if counter.special is Special.FABRIC_HEALTH_STATUS:
+        return "this host has no NvSwitch, ConnectX adapter or IMEX that its DCGM checks"
     if counter.field is None:
         return "this machine or its DCGM does not have it"
     wanted, session = counter.field, found.session

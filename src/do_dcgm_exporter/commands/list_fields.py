@@ -18,6 +18,10 @@ _OTHER_NAME = 48
 _HEADER = ("ID", "NAME", "TYPE", "ENTITY", "UNIT", "OTHER NAMES")
 
 
+# What has a family of the exporter's own, if it is not GPUs.
+_ENTITIES = {Special.FABRIC_HEALTH_STATUS: "fabric"}
+
+
 def list_fields(pattern: str, terminal: Terminal | None = None) -> str:
     """Return a table of the matching fields and of the exporter's own families.
 
@@ -26,7 +30,9 @@ def list_fields(pattern: str, terminal: Terminal | None = None) -> str:
     line. Raises ExporterError if nothing matches.
     """
     rows = [_row(field) for field in all_fields()]
-    rows += [("-", special.value, "-", "GPU", "-", "") for special in Special]
+    rows += [
+        ("-", special.value, "-", _ENTITIES.get(special, "GPU"), "-", "") for special in Special
+    ]
     found = [row for row in rows if _matches(pattern.upper(), row)]
     if not found:
         raise ExporterError(

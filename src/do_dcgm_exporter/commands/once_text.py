@@ -30,6 +30,8 @@ _STYLES = {Severity.GOOD: "green", Severity.WARNING: "yellow", Severity.FAULT: "
 _DEVICE = (
     ("gpu", "GPU"),
     ("GPU_I_ID", "instance"),
+    ("GPU_CI_ID", "compute instance"),
+    ("connectx", "ConnectX adapter"),
     ("nvswitch", "NvSwitch"),
     ("nvlink", "link"),
     ("cpu", "CPU"),

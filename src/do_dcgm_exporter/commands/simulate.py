@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from do_dcgm_exporter.config.settings import Settings
 from do_dcgm_exporter.errors import ConfigurationError, ExporterError
 
 DEFAULT_SCENARIO = "h100x8"
+_VERSION = "DCGM_SIMULATOR_VERSION"
 
 
 @contextmanager
@@ -18,11 +20,11 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
     """Run a simulated engine; yield the function that points settings at it.
 
     An empty scenario is the default one. Raises ConfigurationError if there is no such
-    scenario or no simulator, ExporterError if it does not start.
+    scenario or release, or no simulator, ExporterError if it does not start.
     """
     try:
         # A separate package, which production machines lack.
-        from dcgm_simulator import SCENARIOS, bindings_directory
+        from dcgm_simulator import ALL_VERSIONS, SCENARIOS, VERSIONS, bindings_directory
         from dcgm_simulator.process import EngineFailed, SimulatedEngine
     except ModuleNotFoundError as error:
         raise ConfigurationError(
@@ -33,8 +35,14 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
         raise ConfigurationError(
             f"--simulate: there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}"
         )
+    # What the bindings imitate as well.
+    version = os.environ.get(_VERSION, VERSIONS[-1])
+    if version not in ALL_VERSIONS:
+        raise ConfigurationError(
+            f"{_VERSION}: DCGM {version!r} cannot be simulated; only {', '.join(ALL_VERSIONS)} can"
+        )
     try:
-        started = SimulatedEngine.start(scenario=scenario)
+        started = SimulatedEngine.start(scenario=scenario, dcgm_version=version)
     except EngineFailed as error:
         raise ExporterError(f"the simulated engine does not start: {error}") from error
     with started as engine:

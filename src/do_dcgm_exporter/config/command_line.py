@@ -18,7 +18,8 @@ from do_dcgm_exporter.errors import ConfigurationError, hint
 
 _DEVICES = (
     "A SELECTION is f (a GPU's instances if it has any, else the GPU), g (whole devices),"
-    " i (their parts), g+i (both), or some of them: g:0,2-4 or i:0,2-4."
+    " i (their parts), g+i (both), or some of them: g:0,2-4 or i:0,2-4. For GPUs, c, i+c and"
+    " g+i+c add MIG compute instances."
 )
 _EPILOG = (
     "All but the last two groups can also be set in the environment"

@@ -50,6 +50,7 @@ class Special(Enum):
     CLOCK_EVENTS_TOTAL = "DCGM_EXP_CLOCK_EVENTS_TOTAL"
     XID_LAST_TIMESTAMP_SECONDS = "DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS"
     GPU_HEALTH_STATUS = "DCGM_EXP_GPU_HEALTH_STATUS"
+    FABRIC_HEALTH_STATUS = "DCGM_EXP_FABRIC_HEALTH_STATUS"
     P2P_STATUS = "DCGM_EXP_P2P_STATUS"
 
 
@@ -116,8 +117,8 @@ _SPECIALS = {special.value: special for special in Special}
 # Words joined by underscores, as no type is.
 _METRIC_NAME = re.compile("[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+")
 
-# SXids of NvSwitches: other exporters count them.
-_ERROR_NUMBERS = frozenset({856, 857})
+# XIDs of GPUs and SXids of NvSwitches: other exporters count them.
+_ERROR_NUMBERS = frozenset({230, 856, 857})
 
 
 class _RejectedError(Exception):

@@ -21,9 +21,11 @@ BOOLEANS = {
 # All labels that series can have (docs/metrics.md): a second one of that name is invalid.
 TAKEN_LABELS = frozenset(
     {"gpu", "UUID", "pci_bus_id", "device", "modelName", "GPU_I_PROFILE", "GPU_I_ID"}
+    | {"GPU_CI_ID"}
     | {"nvlink", "nvswitch", "cpu", "cpucore", "hpc_job", "err_code", "err_msg"}
     | {"xid", "clock_event", "window_size_in_ms", "link_status", "peer_gpu"}
-    | {"health_watch", "health_error_code"}
+    | {"health_watch", "health_error_code", "health_error_severity", "health_error_category"}
+    | {"connectx"}
 )
 
 

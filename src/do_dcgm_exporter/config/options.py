@@ -14,7 +14,7 @@ from do_dcgm_exporter.config.addresses import (
     parse_listen_address,
 )
 from do_dcgm_exporter.config.counter_files import GROUP_NAMES, NO_GROUP
-from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_device_selection, parse_gpu_selection
 from do_dcgm_exporter.config.option import Option
 from do_dcgm_exporter.config.option_values import (
     OneOf,
@@ -105,9 +105,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Devices": (
         Option(
             ("-d", "--devices"),
-            "GPUs to read",
+            "GPUs to read; their parts are MIG GPU instances",
             "f",
-            parse_device_selection,
+            parse_gpu_selection,
             "SELECTION",
             setting="gpus",
         ),

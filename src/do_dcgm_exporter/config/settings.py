@@ -27,20 +27,28 @@ class ListenAddress:
 
 
 class SelectionMode(Enum):
-    """Which entities a device selection means, by its letter."""
+    """Which entities a device selection means, by its letters; ``c`` is for GPUs only."""
 
     FLEX = "f"
     WHOLE = "g"
     PARTS = "i"
     BOTH = "g+i"
+    COMPUTE = "c"
+    PARTS_AND_COMPUTE = "i+c"
+    ALL = "g+i+c"
+
+    @property
+    def takes_indexes(self) -> bool:
+        """Whether the selection may be of some devices only."""
+        return self in (SelectionMode.WHOLE, SelectionMode.PARTS, SelectionMode.COMPUTE)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSelection:
     """A parsed ``-d``, ``-s`` or ``-p``.
 
-    ``indexes`` of None means all. For GPUs the letters mean GPUs and MIG GPU
-    instances, for switches switches and their links, for CPUs CPUs and cores.
+    ``indexes`` of None means all. For GPUs the letters mean GPUs, MIG GPU instances and
+    compute instances, for switches switches and their links, for CPUs CPUs and cores.
     """
 
     mode: SelectionMode = SelectionMode.FLEX

@@ -19,14 +19,16 @@ class DeviceIdentity(NamedTuple):
 class MigNode(NamedTuple):
     """One line of the MIG hierarchy; the parent is a GPU or a GPU instance.
 
-    ``profile_id`` is NVML's number for the profile, because an instance of another profile may
-    reuse the same entity and instance id.
+    ``instance_id`` and ``compute_id`` are NVML's numbers of the GPU instance and, in it, of the
+    compute instance. ``profile_id`` is NVML's number for the profile, because an instance of
+    another profile may reuse the same entity and instance id.
     """
 
     entity: Entity
     parent: Entity
     instance_id: int
     profile_id: int
+    compute_id: int
 
 
 class HealthIncident(NamedTuple):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from do_dcgm_exporter.dcgm.decoding import FIELD_VALUE_OFFSET, FIELD_VALUE_SIZE
+from do_dcgm_exporter.dcgm.health_errors import NO_ERROR, HealthError, health_errors
 from do_dcgm_exporter.errors import ExporterError
 
 # Where datacenter-gpu-manager-4-core (4.0 to 4.6), datacenter-gpu-manager-4-python3 (since
@@ -53,14 +53,14 @@ class BindingsError(ExporterError):
 class Bindings:
     """Loaded bindings: the two modules that are called, and where they came from.
 
-    ``health_errors`` maps the codes of dcgm_errors.h to names, as numbered in this release.
-    ``files`` are the places that were searched, and what was there: None for nothing.
+    ``health_errors`` are the errors of this release by code. ``files`` are the places that were
+    searched, and what was there: None for nothing.
     """
 
     directory: Path
     structs: ModuleType
     agent: ModuleType
-    health_errors: Mapping[int, str]
+    health_errors: Mapping[int, HealthError]
     simulated: bool
     files: Mapping[Path, _Identity | None] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ def _has_library(usr: Path) -> bool:
 def _load(directory: Path) -> Bindings:
     with _importable(directory):
         structs, _, _, agent = _import_from(directory)
-        health_errors = _health_errors()
+        errors = _errors_module()
     _check_layout(structs, directory)
     try:
         structs._dcgmInit()
@@ -136,8 +136,9 @@ def _load(directory: Path) -> Bindings:
             f"the bindings in {directory} cannot load their libdcgm ({_words(error)})"
             f"{_library_to_install(directory)}"
         ) from error
+    known = health_errors(errors) if errors else {0: NO_ERROR}
     simulated = (directory / _SIMULATOR_MARKER).exists()
-    return Bindings(directory, structs, agent, health_errors, simulated)
+    return Bindings(directory, structs, agent, known, simulated)
 
 
 def _library_to_install(directory: Path, usr: Path = Path("/usr")) -> str:
@@ -145,18 +146,12 @@ def _library_to_install(directory: Path, usr: Path = Path("/usr")) -> str:
     return "" if directory != SEARCH_PATH[0] or _has_library(usr) else ": install libdcgm"
 
 
-def _health_errors() -> Mapping[int, str]:
-    """Return the names of health errors by code, if the directory has them."""
+def _errors_module() -> ModuleType | None:
+    """Import the module that names health errors, which the directory may lack."""
     try:
-        errors = importlib.import_module("dcgm_errors")
+        return importlib.import_module("dcgm_errors")
     except ImportError:
-        return {0: "DCGM_FR_OK"}
-    return {
-        number: name
-        for name, number in vars(errors).items()
-        # DCGM_FR_EC_… are categories with numbers of their own.
-        if re.match("DCGM_FR_(?!EC_)", name) and isinstance(number, int)
-    }
+        return None
 
 
 class _Finder:

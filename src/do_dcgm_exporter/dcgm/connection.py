@@ -20,6 +20,7 @@ from do_dcgm_exporter.dcgm.decoding import RawValue, decode_values
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.handle import Handle, text_of
+from do_dcgm_exporter.dcgm.health_errors import HealthError
 from do_dcgm_exporter.dcgm.value_buffer import ValueBuffer
 
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
@@ -74,6 +75,7 @@ class HostEngine(Handle):
                 _entity(node.parent),
                 int(node.info.nvmlInstanceId),
                 int(node.info.nvmlMigProfileId),
+                int(node.info.nvmlComputeInstanceId),
             )
             for node in answer.entityList[: answer.count]
         )
@@ -230,7 +232,10 @@ class HostEngine(Handle):
     # Health
 
     def watch_health(self, group: Any, interval: float, keep_seconds: float) -> None:
-        """Turn on all health watches for ``group``."""
+        """Turn on all of DCGM's health watches for ``group``.
+
+        Every release takes the mask of all; it stands for those that the release has.
+        """
         systems = self._constant("DCGM_HEALTH_WATCH_ALL")
         self._call("dcgmHealthSet_v2", group, systems, int(interval * 1e6), keep_seconds)
 
@@ -247,9 +252,9 @@ class HostEngine(Handle):
             for incident in answer.incidents[: answer.incidentCount]
         ]
 
-    def health_error_name(self, code: int) -> str:
-        """Return DCGM's name for a health error, such as ``DCGM_FR_PCI_REPLAY_RATE``."""
-        return self.bindings.health_errors.get(code, f"DCGM_FR_{code}")
+    def health_error(self, code: int) -> HealthError:
+        """Return what DCGM says about an error of its health checks."""
+        return self.bindings.health_errors.get(code, HealthError(f"DCGM_FR_{code}"))
 
     def _pairs(self, entities: Sequence[Entity]) -> Any:
         pairs = (self.bindings.structs.c_dcgmGroupEntityPair_t * len(entities))()

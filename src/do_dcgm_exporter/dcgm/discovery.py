@@ -107,7 +107,7 @@ class Discovery:
                 for n in sorted(instances)
             ),
             compute_instances=tuple(
-                ComputeInstance(n.entity.id, n.parent.id) for n in sorted(parts)
+                ComputeInstance(n.entity.id, n.parent.id, n.compute_id) for n in sorted(parts)
             ),
             switches=inventory.switch_ids,
             links=tuple(self._links(inventory)),

@@ -17,6 +17,7 @@ class EntityKind(IntEnum):
     LINK = 6
     CPU = 7
     CPU_CORE = 8
+    CONNECTX = 9
 
     # Enum's own hash is written in Python, and every lookup of a value would call it.
     __hash__ = int.__hash__
@@ -27,3 +28,7 @@ class Entity(NamedTuple):
 
     kind: EntityKind
     id: int
+
+
+HOST = Entity(EntityKind.NONE, 0)
+"""What a value of the whole machine belongs to."""

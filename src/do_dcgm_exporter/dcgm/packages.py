@@ -1,10 +1,16 @@
-"""The packages that hold DCGM's client library and bindings (``packages-4.7.csv`` of the facts)."""
+"""The packages that hold DCGM's client library, bindings and modules.
+
+Since 4.7 these are packages of their own; their names are known from lists of what is installed
+(NVIDIA/DCGM issue 314).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 CORE = "datacenter-gpu-manager-4-core"
+FIRST_IN_PARTS = (4, 7)
+HEALTH_MODULE = "datacenter-gpu-manager-4-module-health"
 _CLIENT_OF_47 = ("libdcgm", "datacenter-gpu-manager-4-python3")
 _PACKAGES_OF_47 = frozenset({"nv-hostengine", *_CLIENT_OF_47})
 

@@ -40,10 +40,11 @@ class GpuInstance:
 
 @dataclass(frozen=True, slots=True)
 class ComputeInstance:
-    """A MIG compute instance, of interest only because XIDs may be reported on it."""
+    """A MIG compute instance; ``instance_id`` is NVML's number in its GPU instance."""
 
     id: int
     gpu_instance_id: int
+    instance_id: int
 
     @property
     def entity(self) -> Entity:
@@ -97,6 +98,10 @@ class Topology:
         """Return the GPU instance with DCGM's entity id ``instance_id``."""
         return next(instance for instance in self.gpu_instances if instance.id == instance_id)
 
+    def compute_instance(self, instance_id: int) -> ComputeInstance:
+        """Return the compute instance with DCGM's entity id ``instance_id``."""
+        return next(instance for instance in self.compute_instances if instance.id == instance_id)
+
     def gpu_id_of(self, entity: Entity) -> int | None:
         """Return the id of the GPU that ``entity`` is or is part of, None for other hardware."""
         if entity.kind is EntityKind.GPU:
@@ -104,18 +109,12 @@ class Topology:
         if entity.kind is EntityKind.GPU_INSTANCE:
             return self.gpu_instance(entity.id).gpu_id
         if entity.kind is EntityKind.COMPUTE_INSTANCE:
-            return self.gpu_instance(self._parent_instance(entity.id)).gpu_id
+            return self.gpu_instance(self.compute_instance(entity.id).gpu_instance_id).gpu_id
         return None
 
     def shown_entity(self, entity: Entity) -> Entity:
-        """Return the entity whose labels ``entity`` carries: its parent for a compute instance."""
+        """Return the entity that XIDs are reported on: its parent for a compute instance."""
         if entity.kind is EntityKind.COMPUTE_INSTANCE:
-            return Entity(EntityKind.GPU_INSTANCE, self._parent_instance(entity.id))
+            parent = self.compute_instance(entity.id).gpu_instance_id
+            return Entity(EntityKind.GPU_INSTANCE, parent)
         return entity
-
-    def _parent_instance(self, compute_instance_id: int) -> int:
-        return next(
-            instance.gpu_instance_id
-            for instance in self.compute_instances
-            if instance.id == compute_instance_id
-        )

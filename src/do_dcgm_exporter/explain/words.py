@@ -6,8 +6,19 @@ import time
 from collections.abc import Sequence
 
 from do_dcgm_exporter.collect.clock_log import events_in
-from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
+from do_dcgm_exporter.dcgm.entities import HOST, Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Topology
+
+_WORDS = {
+    EntityKind.GPU: "GPU",
+    EntityKind.SWITCH: "NvSwitch",
+    EntityKind.CONNECTX: "ConnectX adapter",
+}
+_PLURALS = {
+    EntityKind.GPU: "GPUs",
+    EntityKind.SWITCH: "NvSwitches",
+    EntityKind.CONNECTX: "ConnectX adapters",
+}
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -86,21 +97,19 @@ def instance_name(entity: Entity, topology: Topology) -> str:
 
 
 def device_name(entity: Entity, topology: Topology) -> str:
-    """Name a device: ``GPU 3``, ``GPU 0 instance 7`` or ``NvSwitch 1``."""
-    if entity.kind is EntityKind.SWITCH:
-        return f"NvSwitch {entity.id}"
-    if entity.kind is EntityKind.GPU:
-        return f"GPU {entity.id}"
+    """Name a device: ``GPU 3``, ``GPU 0 instance 7``, ``NvSwitch 1`` or ``this host``."""
+    if entity == HOST:
+        return "this host"
+    if entity.kind in _WORDS:
+        return f"{_WORDS[entity.kind]} {entity.id}"
     return f"GPU {topology.gpu_id_of(entity)} {instance_name(entity, topology)}"
 
 
 def names(entities: Sequence[Entity], topology: Topology) -> str:
     """Name devices briefly: ``GPUs 0, 1 and 5``, ``GPU 0 instance 7 and GPU 1 instance 2``."""
     kinds = {entity.kind for entity in entities}
-    if kinds <= {EntityKind.GPU} or kinds <= {EntityKind.SWITCH}:
-        word = "GPU" if kinds <= {EntityKind.GPU} else "NvSwitch"
-        plural = "" if len(entities) == 1 else ("es" if word == "NvSwitch" else "s")
-        return f"{word}{plural} {numbers(sorted(entity.id for entity in entities))}"
+    if len(entities) > 1 and len(kinds) == 1 and kinds <= set(_PLURALS):
+        return f"{_PLURALS[kinds.pop()]} {numbers(sorted(entity.id for entity in entities))}"
     if len(entities) > 3:
         gpus = sorted({topology.gpu_id_of(entity) or 0 for entity in entities})
         return f"{len(entities)} instances of GPU{'s' * (len(gpus) > 1)} {numbers(gpus)}"

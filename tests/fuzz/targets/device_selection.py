@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from do_dcgm_exporter.config.device_selection import parse_device_selection
+from do_dcgm_exporter.config.device_selection import parse_gpu_selection
 from do_dcgm_exporter.config.settings import SelectionMode
 from do_dcgm_exporter.errors import ConfigurationError
 
@@ -11,7 +11,7 @@ def fuzz(data: bytes) -> None:
     """Raise unless the text means devices, or is refused in a sentence."""
     text = data.decode("utf-8", "surrogateescape")
     try:
-        selection = parse_device_selection(text)
+        selection = parse_gpu_selection(text)
     except ConfigurationError as error:
         assert str(error), "refused without a word"
         assert "\n" not in str(error), repr(str(error))
@@ -21,4 +21,4 @@ def fuzz(data: bytes) -> None:
         assert selection.indexes, "selects nothing"
         assert all(0 <= index <= 4095 for index in selection.indexes)
         again = f"{selection.mode.value}:{','.join(map(str, sorted(selection.indexes)))}"
-        assert parse_device_selection(again) == selection
+        assert parse_gpu_selection(again) == selection

@@ -85,7 +85,9 @@ class DeviceTable:
         if is_whole:
             use = self._use(gpu.entity, name) + self._memory(gpu.entity)
         else:
-            use = f'<td class="use quiet">{words.counted(instances, "instance")}</td><td></td>'
+            # Without either, only compute instances are selected, which the page does not show.
+            parts = words.counted(instances, "instance") if instances else "compute instances"
+            use = f'<td class="use quiet">{parts}</td><td></td>'
         return f"{head}{use}{self._of_board(gpu)}</tr>"
 
     def _of_board(self, gpu: Gpu) -> str:
