@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # supervisor.py: how long a cycle may take, and how often that is looked at.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
-STALLED = ("no value of any GPU", "samples nothing")  # losses.py
+STALLED = ("no value of any GPU", "samples nothing")  # lost_gpus.py
 SLACK = 1.5  # the pause between two looks of this suite
 YIELD = 3.0  # world.py: how long another thread may come before a publication
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
-from do_dcgm_exporter.collect.losses import EngineStalled
+from do_dcgm_exporter.collect.lost_gpus import EngineStalled
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
