@@ -124,7 +124,7 @@ class MetricsServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception:  # noqa: BLE001 - logged; whoever asks is_alive() learns of it
+        except Exception:  # noqa: BLE001 - logged, and seen by is_alive()
             _log.exception("the web server ended")
         finally:
             for listener in self._listeners:  # or clients would wait in vain
