@@ -92,7 +92,7 @@ test-browser: .venv/browser ## the status page in chromium and w3m (root on Debi
 test-package: .venv/test ## the packages in booted Debian systems (root; on Ubuntu DEBIAN_ARCHIVE=URL)
 	@tools/part package $(PYTHON) -m pytest -n 3 --dist loadgroup tests/package
 
-screenshots: .venv/browser ## docs/images, made anew
+screenshots: .venv/browser ## redraw docs/images
 	tools/need-packages $(BROWSERS) pngquant
 	.venv/bin/python -m tests.browser.screenshots docs/images
 	pngquant --force --strip --ext .png 64 docs/images/*.png
@@ -129,7 +129,7 @@ testssl: .venv/test ## Debian's testssl.sh against the TLS listener
 	tools/need-packages testssl.sh
 	$(PYTHON) -m tests.soak.testssl
 
-audit: .venv-audit/audit ## known vulnerabilities of all pinned releases; says so if nobody can be asked
+audit: .venv-audit/audit ## known vulnerabilities of all pinned releases; says so if the database cannot be reached
 	tools/audit .venv-audit/bin/pip-audit
 
 bench: .venv/test build/wrk ## what a cycle and a scrape cost, as a table (BASE=REVISION to compare, FULL=1)

@@ -41,7 +41,7 @@ examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555
   mig --gpu 0 3g.40gb,2g.20gb,1g.10gb      GPU 0 is cut into instances
   mig --gpu 0 off                          and made whole again
   nvlink --gpu 0 --link 3 down             an NvLink of GPU 0 goes down
-  hang                                     the engine answers nobody, until `resume`
+  hang                                     the engine does not answer until `resume`
   health --entity gpu:2 --system 16 fail --message "DBE detected"
   status                                   who is connected and watches what, as JSON
 """

@@ -49,7 +49,7 @@ class Command:
     run: Callable[..., Any]
     arguments: tuple[Argument, ...] = ()
     one_of: tuple[Argument, ...] = ()
-    """Arguments of which exactly one is to be given."""
+    """Mutually exclusive arguments, one of them required."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what the command takes to its parser."""

@@ -184,7 +184,7 @@ def command_refuse_call(host: Host, function: str, status: int) -> None:
 
 
 def command_slow_call(host: Host, function: str, seconds: float) -> None:
-    """Answer the calls of a function so much later; other calls are answered meanwhile."""
+    """Delay the answers of a function; other calls are answered in the meantime."""
     host.faults.slow.pop(function, None)
     if seconds:
         host.faults.slow[function] = seconds

@@ -136,7 +136,7 @@ class SimulatedEngine:
                 stream.close()
 
     def suspend(self) -> None:
-        """Stop it as SIGSTOP does: the kernel accepts connections, nobody answers."""
+        """Suspend it by SIGSTOP: the kernel accepts connections, but there are no answers."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:

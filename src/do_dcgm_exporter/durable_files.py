@@ -21,7 +21,7 @@ def write(path: Path, content: bytes, like: os.stat_result | None = None) -> Non
 
 
 def replace(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
-    """Write a file under another name and rename it into place, so that nobody sees half of it."""
+    """Write a file under another name and rename it, so that it is never seen half written."""
     # A fixed name: what an interrupted run has left is overwritten by the next.
     temporary = path.with_name(f"{path.name}.new")
     try:

@@ -36,7 +36,7 @@ def find_holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
 
 
 def listens(proc: Path, port: int) -> bool:
-    """Return whether somebody listens on a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     return port in _listening(proc).values()
 
 

@@ -1,4 +1,4 @@
-"""Measure what is asked for and print the table: ``python -m tests.bench --help``."""
+"""Measure, and print the table: ``python -m tests.bench --help``."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ _MEASURES: dict[
 ] = dict(zip(_PARTS, (_cycles, _starts, _scrapes, _ways, _lasting, _idle)))
 
 
-# What is told
+# The report
 
 
 def _about(options: argparse.Namespace, seconds: float) -> list[str]:
@@ -181,7 +181,7 @@ def _ratio(figures: Figures, one: str, other: str, case: Case) -> Callable[[Row]
 
 
 def _yardstick_lines(figures: Figures, cases: Sequence[Case]) -> Iterable[str]:
-    """The same scrapes of the yardsticks, and what this program is to the bare protocol."""
+    """The same scrapes of the yardsticks, and this program relative to the bare protocol."""
     rows = [row for way in serving.EVERY_WAY for row in serving.rows_of(way)]
     for case in cases:
         kinds = [k for k in KINDS if any(figures.of(row.name, (k, case.name)) for row in rows)]

@@ -1,4 +1,4 @@
-"""The columns of the table: which machine is simulated and which counters are asked for."""
+"""The columns of the table: simulated machines and their counters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_COUNTERS = REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"
 MANY_FIELDS = 168
 
-# Seven of the smallest instances are the most an H100 can be cut into.
+# An H100 can be cut into at most seven instances.
 _CUT = ",".join(["1g.10gb"] * 7)
 _LEVELS = (
     EntityLevel.GPU,
@@ -27,7 +27,7 @@ _LEVELS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """A scenario of the simulator, with so many of its GPUs cut into seven instances."""
+    """A scenario of the simulator, with some of its GPUs cut into seven instances."""
 
     name: str
     scenario: str
@@ -48,12 +48,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What it is called in figures."""
+        """Its name in figures."""
         return f"{self.machine.name}, {self.counters_name}"
 
     @property
     def heading(self) -> tuple[str, str]:
-        """What stands above its column."""
+        """The heading of its column."""
         return self.machine.name, self.counters_name
 
 
@@ -67,7 +67,7 @@ MACHINES = (
 
 
 def all_cases(directory: Path) -> list[Case]:
-    """Every machine with the default set and with many fields, whose file goes to ``directory``."""
+    """Every machine with the default set and with many fields; their file goes to ``directory``."""
     many = directory / "many.csv"
     many.write_text(many_counters())
     return [
@@ -78,7 +78,7 @@ def all_cases(directory: Path) -> list[Case]:
 
 
 def many_counters() -> str:
-    """The default counters and enough further numeric fields to make up the number."""
+    """The default counters, and as many more numeric fields as needed for the number."""
     default = read_counter_set(DEFAULT_COUNTERS, ())
     present = {counter.field.id for counter in default.counters if counter.field}
     further = [

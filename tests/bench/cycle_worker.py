@@ -1,8 +1,8 @@
-"""Runs cycles without a server and says what they cost; started by ``cycles.py``.
+"""Run cycles without a server, and report what they cost; started by ``cycles.py``.
 
-Every line on standard input is a number of seconds to run cycles for, or of cycles if it
-ends in ``n``; the answer is a line of JSON. Nothing in the program is changed: its public
-functions are wrapped from here, and one that a revision does not have is not timed.
+Each line on standard input is a number of seconds or, with an ``n``, of cycles to run; the
+answer is a line of JSON. The program is not changed: its public functions are wrapped from
+here, and those missing in a revision are not timed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WARM_CYCLES = 20
 
 
 def main() -> None:
-    """Connect, wait for profiling values, then obey."""
+    """Connect, wait for profiling values, then handle commands."""
     logging.disable(logging.WARNING)  # that the values are simulated is known
     watch = Stopwatch()
     _wrap(watch)

@@ -1,4 +1,4 @@
-"""Measures cycles: their time, its parts, their calls, and what thousands of them leave."""
+"""Measure cycles: their time and its parts, their calls, and the memory of thousands."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ LASTING_ROWS = (
 
 
 class Worker:
-    """A process that runs cycles when it is told to."""
+    """A process that runs cycles on demand."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def run(self, order: str) -> dict[str, Any]:
-        """Seconds, or a number of cycles with an ``n`` behind it."""
+        """Run for some seconds or, with an ``n``, some cycles."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(order, file=self._process.stdin, flush=True)

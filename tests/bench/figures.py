@@ -1,4 +1,4 @@
-"""Figures measured round by round, and the table that is made of them. All pure."""
+"""Figures measured round by round, and the table made from them: pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Column = tuple[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """A figure's name and how it is written."""
+    """A figure's name and format."""
 
     name: str
     number_format: str = "{:.2f}"
@@ -41,7 +41,7 @@ class Figures:
         return statistics.median(values) if values else None
 
     def ratios(self, row: str, this: Column, other: Column) -> list[float]:
-        """How many times ``other``'s value ``this`` one's is, in every round both have."""
+        """``this`` divided by ``other``, in each round that has both."""
         pairs = zip(self.of(row, this), self.of(row, other))
         return [mine / theirs for mine, theirs in pairs if theirs]
 
@@ -60,9 +60,9 @@ def cell(values: Sequence[float], number_format: str) -> str:
 def table(
     rows: Iterable[Row], columns: Mapping[tuple[str, ...], Callable[[Row], str]]
 ) -> list[str]:
-    """The lines of a table; a column is named by lines of heading and filled by a function.
+    """The lines of a table; a column has lines of heading and a function for its cells.
 
-    A row without a figure in any column is left out.
+    Rows without any figure are left out.
     """
     filled = [(row.name, [fill(row) for fill in columns.values()]) for row in rows]
     filled = [(name, cells) for name, cells in filled if set(cells) != {"-"}]
@@ -86,13 +86,13 @@ class Line:
 
 
 def fit(points: Sequence[tuple[float, float]]) -> Line:
-    """The line of least squares through ``points``."""
+    """The least-squares line through ``points``."""
     fitted = statistics.linear_regression(*zip(*points))
     return Line(fitted.intercept, fitted.slope)
 
 
 def in_turns(compared: Iterable[_Item], rounds: int) -> Iterator[Sequence[_Item]]:
-    """What is compared, once a round and every other round backwards: to be first costs."""
+    """The subjects, once per round, in reverse every other round: being first costs time."""
     order = list(compared)
     for _ in range(rounds):
         yield tuple(order)

@@ -1,9 +1,9 @@
-"""What many hosts take of a Prometheus: ``python -m tests.bench.fleet``.
+"""What it costs Prometheus to scrape many hosts: ``python -m tests.bench.fleet``.
 
-Measures the pages of several kinds of hosts, computes from them what fleets of 10, 1,000
-and 100,000 GPUs take, and checks the computing on this machine: two of Debian's
-Prometheuses scrape 50 and 200 hosts of 8 GPUs for some ten minutes, and what the first
-takes has to tell what the second does. All traffic stays on the loopback interface.
+Measures the pages of several kinds of hosts, computes what fleets of 10, 1,000 and 100,000
+GPUs cost, and checks the arithmetic on this machine: two of Debian's Prometheus servers
+scrape 50 and 200 hosts of 8 GPUs for about ten minutes, and the cost of the first has to
+predict that of the second. All traffic stays on the loopback interface.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GPUS = {"1 GPU": 1, "8 GPUs": 8, "56 MIG": 8, "hgx": 8}
 TARGETS = 200
 RECORDED_PAGES = 12
 SAMPLES_PER_SERIES = 60
-"""A series keeps 0 to 120 samples in memory before they go to disk: this is the mean."""
+"""The mean number of samples that a series keeps in memory, from 0 to 120."""
 
 
 def main() -> int:
@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
 
 
 def page_size(program: Program, machine: str) -> PageSize:
-    """Measure the page of one kind of host, as the exporter serves it."""
+    """Measure the page of one kind of host, as served by the exporter."""
     _say(f"the page of {machine}")
     (found,) = [known for known in MACHINES if known.name == machine]
     with running(program, Case(found, "default", DEFAULT_COUNTERS)) as subject:
@@ -102,7 +102,7 @@ def page_size(program: Program, machine: str) -> PageSize:
 
 
 def record(program: Program, count: int) -> list[bytes]:
-    """Return so many successive pages of a host of 8 GPUs, one second apart."""
+    """Return successive pages of a host with 8 GPUs, one second apart."""
     _say(f"{count} successive pages")
     (eight,) = [machine for machine in MACHINES if machine.name == "8 GPUs"]
     case = Case(eight, "default", DEFAULT_COUNTERS)
@@ -120,7 +120,7 @@ def record(program: Program, count: int) -> list[bytes]:
 
 
 def scrape(pages: Sequence[bytes], targets: int, minutes: float) -> tuple[float, Taken, Taken]:
-    """Return the memory of an idle Prometheus, and what a quarter and all of the hosts take."""
+    """Return the memory of an idle Prometheus, and the cost of a quarter and of all hosts."""
     with ExitStack() as stack:
         port = stack.enter_context(replaying(pages, targets))
         idle, few, many = (
@@ -139,7 +139,7 @@ def scrape(pages: Sequence[bytes], targets: int, minutes: float) -> tuple[float,
 
 
 def taken(busy: Running, targets: int, cpu_before: float) -> Taken:
-    """Tell what a Prometheus has taken so far."""
+    """Return what a Prometheus has used so far."""
     series, samples, resident, cpu = (
         busy.own("prometheus_tsdb_head_series"),
         busy.own("prometheus_tsdb_head_samples_appended_total"),

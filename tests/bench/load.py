@@ -1,4 +1,4 @@
-"""Load on one server: wrk where there is one, else clients in Python."""
+"""Load for a server: wrk if available, else clients in Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.bench.cases import REPOSITORY
 from tests.bench.figures import percentile
 from tests.bench.python_clients import scrape
 
-# Where tools/get-wrk unpacks it, with the library it needs.
+# Where tools/get-wrk unpacks it, with its library.
 _UNPACKED = REPOSITORY / "build" / "wrk" / "usr"
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -29,14 +29,14 @@ class Way:
 
     @property
     def name(self) -> str:
-        """As it is called in figures."""
+        """Its name in figures."""
         parts = [f"{self.connections} conn."]
         parts += ["gzip"] * self.gzip + ["closing"] * (not self.keep_alive)
         return ", ".join(parts)
 
     @property
     def headers(self) -> list[str]:
-        """What it asks for."""
+        """The headers of its requests."""
         return ["Accept-Encoding: gzip"] * self.gzip + ["Connection: close"] * (not self.keep_alive)
 
     @property
@@ -48,7 +48,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients got: seconds, and how many requests."""
+    """The clients' measurements: seconds, and number of requests."""
 
     p50: float
     p99: float
@@ -82,12 +82,12 @@ def put_load(port: int, way: Way, seconds: int) -> Load:
 
 
 def loader() -> str:
-    """What puts the load on."""
+    """The program that makes the load."""
     return "Python clients, which are slower than the servers" if _wrk() is None else "wrk"
 
 
 def read_wrk(report: str) -> Load:
-    """What wrk's report with ``--latency`` says."""
+    """Parse wrk's report with ``--latency``."""
     requests, seconds = _found(r"(\d+) requests in ([\d.]+)(us|ms|s)", report)
     errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", report)))
     errors += sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", report)))
@@ -96,7 +96,7 @@ def read_wrk(report: str) -> Load:
 
 
 def _found(pattern: str, report: str) -> list[float]:
-    """The numbers of a match, the last one in the unit behind it."""
+    """The numbers of a match, the last one with its unit."""
     match = re.search(pattern, report)
     if match is None:
         raise ValueError(f"no {pattern} in wrk's report:\n{report}")

@@ -72,7 +72,7 @@ def panels(measured: Measured) -> list[Panel]:
 
 
 def _points(measured: Measured, across: str, up: str, of: str = "this") -> list[Point]:
-    """One point per case that has both figures; what a page is, is this program's."""
+    """One point per case that has both figures; pages are this program's."""
     cases = [column.split(" | ", 1)[1] for column in measured[across]]
     return sorted(
         (
@@ -132,7 +132,7 @@ def _at(line: Line, x: float) -> float:
 
 
 def _ceiling(value: float) -> float:
-    """The round number that an axis up to ``value`` ends at; a quarter of it is round, too."""
+    """The round number at which an axis up to ``value`` ends; a quarter of it is round, too."""
     unit: float = 1.0
     while unit * 10 <= value:
         unit *= 10
@@ -149,7 +149,7 @@ def _text(
 
 
 def main(source: str, target: str) -> None:
-    """Draw what ``make bench`` has saved."""
+    """Draw what ``make bench`` saved."""
     saved: dict[str, Any] = json.loads(Path(source).read_text())
     Path(target).write_text(svg(panels(saved["measured"]), saved["about"][0]))
 

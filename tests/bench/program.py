@@ -1,4 +1,4 @@
-"""The programs that are compared: this checkout and, if asked for, another revision."""
+"""The programs to compare: this checkout and, if requested, another revision."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _OWN = ("DO_DCGM_EXPORTER_", "DCGM_SIMULATOR_", "NOTIFY_", "WATCHDOG_", "JOURNAL
 
 @dataclass(frozen=True)
 class Program:
-    """An exporter's source directory, with the simulator of this checkout beside it."""
+    """An exporter's source directory, with this checkout's simulator."""
 
     name: str
     source: Path
 
     def start(self, module: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Run a module with this program's exporter as the one that is imported."""
+        """Run a module that imports this program's exporter."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
-        # Before what is installed, which is this checkout.
+        # Takes precedence over the installed one, which is this checkout.
         first = f"import sys, runpy; sys.path[:1] = [{str(self.source)!r}, {str(REPOSITORY)!r}]"
         run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
         return subprocess.Popen(
@@ -51,7 +51,7 @@ def programs(base: str | None) -> Iterator[Sequence[Program]]:
         worktree, source = Path(directory) / "worktree", Path(directory) / "source"
         _git("worktree", "add", "--quiet", "--detach", str(worktree), base)
         try:
-            # One simulator for both, or its changes would pass for the exporter's.
+            # One simulator for both, or its changes would look like the exporter's.
             source.mkdir()
             (source / "do_dcgm_exporter").symlink_to(worktree / "src" / "do_dcgm_exporter")
             (source / "dcgm_simulator").symlink_to(THIS.source / "dcgm_simulator")
@@ -62,12 +62,12 @@ def programs(base: str | None) -> Iterator[Sequence[Program]]:
 
 
 def revision(name: str) -> str:
-    """What git calls a revision."""
+    """Git's short name for a revision."""
     return _git("describe", "--always", "--exclude=*", name)
 
 
 def checkout() -> str:
-    """The revision of this checkout, ``-dirty`` if it differs from it."""
+    """The revision of this checkout, with ``-dirty`` if there are changes."""
     return _git("describe", "--always", "--exclude=*", "--dirty")
 
 

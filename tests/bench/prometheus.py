@@ -1,4 +1,4 @@
-"""Debian's Prometheus as the thing that is measured, scraping replayed hosts."""
+"""Debian's Prometheus as the subject, scraping replayed hosts."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Running:
         return float(found[1])
 
     def snapshot(self) -> Path:
-        """Let it write what it has in memory as blocks, and return where they are."""
+        """Make it write its memory to blocks, and return their directory."""
         name = self._call("admin/tsdb/snapshot", method="POST")["name"]
         return self.data / "snapshots" / str(name)
 
     def resident_bytes(self) -> float:
-        """Memory it has in use now."""
+        """Its present memory."""
         return resident_megabytes(self.pid) * 1e6
 
     def _call(self, path: str, method: str = "GET") -> Any:
@@ -71,7 +71,7 @@ class Running:
 
 @contextmanager
 def prometheus(replay_port: int, targets: int) -> Iterator[Running]:
-    """Start Debian's Prometheus on so many replayed hosts."""
+    """Start Debian's Prometheus on a number of replayed hosts."""
     with tempfile.TemporaryDirectory() as name:
         directory, port = Path(name), free_port()
         (directory / "prometheus.yml").write_text(CONFIG % SCRAPE_INTERVAL)

@@ -1,7 +1,7 @@
-"""Scrapers in Python, one process each, for where there is no wrk.
+"""Scrapers in Python, one process each, for machines without wrk.
 
-One of them is busier than the server it asks, so with a single connection they measure
-themselves; with four, compare servers with each other only.
+A scraper is busier than the server, so a single connection measures the scraper; with four,
+only compare servers with each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 
 def scrape(port: int, connections: int, seconds: float, request: bytes) -> list[float]:
-    """Send ``request`` as fast as answers come; the seconds of every one, sorted."""
+    """Send ``request`` as fast as answers come; return the sorted seconds of all."""
     with ProcessPoolExecutor(connections) as pool:
         runs = [pool.submit(_scrape_alone, port, seconds, request) for _ in range(connections)]
         return sorted(duration for run in runs for duration in run.result())

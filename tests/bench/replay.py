@@ -1,7 +1,7 @@
-"""Plays measured pages back as many hosts: a server on the loopback interface.
+"""Replay recorded pages as many hosts: a server on the loopback interface.
 
-Host 17 is at /17/metrics. Its name and its GPUs' UUIDs are its own, and every scrape gets
-the next of the recorded pages, so that Prometheus has as much to store as with real ones.
+Host 17 is at /17/metrics. It has its own name and UUIDs, and every scrape gets the next of
+the recorded pages, so that Prometheus has as much to store as with real hosts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-_LEVEL = 1  # as fast as it goes; sizes are measured on the exporter's own answers
+_LEVEL = 1  # as fast as possible; sizes are measured on the exporter's own answers
 _RECORDED_UUID = b"GPU-5a5a"  # of the simulator
 
 
@@ -34,7 +34,7 @@ def pages_of(host: int, pages: Sequence[bytes]) -> list[bytes]:
 
 @contextmanager
 def replaying(pages: Sequence[bytes], hosts: int) -> Iterator[int]:
-    """Serve ``pages`` as those of so many hosts; the value is the port."""
+    """Serve ``pages`` as those of a number of hosts; yield the port."""
     endless = {f"/{host}/metrics": itertools.cycle(pages_of(host, pages)) for host in range(hosts)}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(endless))
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Measures the real program: its start, its memory, its scrapes beside the yardsticks'."""
+"""Measure the real program: its start, its memory, and its scrapes beside the yardsticks'."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.bench.subject import (
 from tests.bench.yardsticks import KINDS, file_name
 
 COMPARED = Way()
-"""The way of scraping that targets are set for."""
+"""The way of scraping for which there are targets."""
 
 EVERY_WAY = tuple(
     Way(connections, gzip, keep_alive)
@@ -63,7 +63,7 @@ def rows_of(way: Way) -> list[Row]:
 
 @dataclass(frozen=True)
 class Server:
-    """What load can be put on, and whose column its figures go to."""
+    """A server to be loaded, and the column of its figures."""
 
     column: Column
     pid: int
@@ -71,7 +71,7 @@ class Server:
 
 
 def measure_starts(figures: Figures, programs: Sequence[Program], case: Case, rounds: int) -> None:
-    """Start each program so many times."""
+    """Start each program a number of times."""
     for turns in in_turns(programs, rounds):
         for program in turns:
             with running(program, case) as subject:
@@ -86,7 +86,7 @@ def measure_scrapes(
     rounds: int,
     kinds: Sequence[str] = KINDS,
 ) -> None:
-    """Scrape programs and ``kinds`` of yardsticks in turns, in every one of ``ways``."""
+    """Scrape programs and ``kinds`` of yardsticks in turns, in each of ``ways``."""
     with ExitStack() as stack:
         subjects = {p: stack.enter_context(running(p, case)) for p in programs}
         servers = [Server((p.name, case.name), s.pid, s.port) for p, s in subjects.items()]
@@ -120,7 +120,7 @@ def measure_idling(
     forwarding: Sequence[Case],
     minutes: int,
 ) -> None:
-    """Leave programs alone for so many minutes, all at the same time."""
+    """Leave all programs alone for some minutes, at the same time."""
     with _endpoint() as endpoint, ExitStack() as stack:
         idle: dict[tuple[str, Column], Subject] = {}
         for row, url, some in ((IDLE, "", cases), (IDLE_FORWARDING, endpoint, forwarding)):
@@ -161,7 +161,7 @@ def _add_load(figures: Figures, server: Server, way: Way) -> None:
 
 @contextmanager
 def _yardstick(kind: str, case: Case, subject: Subject) -> Iterator[Server]:
-    """Start a server that sends what ``subject`` sends now."""
+    """Start a server that sends the present answers of ``subject``."""
     with tempfile.TemporaryDirectory() as directory:
         place, port = Path(directory), free_port()
         for way in EVERY_WAY:
@@ -178,7 +178,7 @@ def _yardstick(kind: str, case: Case, subject: Subject) -> Iterator[Server]:
 
 
 def _answer(port: int, way: Way) -> bytes:
-    """One whole answer, head and all."""
+    """One whole answer, with its head."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(way.request)
         received = bytearray()
@@ -204,7 +204,7 @@ def _wait_until_listening(port: int, process: subprocess.Popen[str]) -> None:
 
 
 def _scrape_times(port: int, times: int) -> None:
-    """Scrape until so many answers have come, half of them compressed."""
+    """Scrape a number of times, half of them compressed."""
     for way in (COMPARED, Way(gzip=True)):
         left = times // 2
         while left > 0:
@@ -213,7 +213,7 @@ def _scrape_times(port: int, times: int) -> None:
 
 @contextmanager
 def _endpoint() -> Iterator[str]:
-    """The URL of an endpoint on this machine that takes every page."""
+    """The URL of an endpoint on this machine that accepts every page."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

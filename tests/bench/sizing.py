@@ -1,4 +1,4 @@
-"""What a fleet takes of a Prometheus, computed from what was measured. All pure."""
+"""What a fleet costs Prometheus, computed from measurements: pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ scrape_samples_post_metric_relabeling, scrape_series_added."""
 INTERVAL = 20.0
 """Seconds between two scrapes: as often as the exporter reads by default."""
 RETENTION_DAYS = 15
-"""Prometheus' default."""
+"""Seconds that samples are kept, by Prometheus' default."""
 BLOCKS = 10
 """Prometheus merges blocks up to a tenth of the retention time."""
 GIGABYTE = 1e9
@@ -27,7 +27,7 @@ class PageSize:
     samples: int
     plain: int
     compressed: int
-    """Bytes, as are those before."""
+    """Bytes, like the sizes above."""
 
     @property
     def series(self) -> int:
@@ -37,7 +37,7 @@ class PageSize:
 
 @dataclass(frozen=True)
 class Storage:
-    """What Prometheus took while it scraped, of which `Needs` are computed."""
+    """What Prometheus used while scraping, from which `Needs` are computed."""
 
     base_bytes: float
     """Memory of a Prometheus that scrapes nothing."""
@@ -51,7 +51,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Taken:
-    """What one Prometheus has taken by the end of a run."""
+    """What one Prometheus has used by the end of a run."""
 
     targets: int
     targets_up: int
@@ -66,7 +66,7 @@ class Taken:
 
 
 def storage_of(base_bytes: float, taken: Taken) -> Storage:
-    """Return what a series and a sample take, beyond a Prometheus that scrapes nothing."""
+    """Return the cost of a series and a sample, on top of a Prometheus that scrapes nothing."""
     return Storage(
         base_bytes=base_bytes,
         bytes_per_series=(taken.resident_bytes - base_bytes) / taken.series,
@@ -78,7 +78,7 @@ def storage_of(base_bytes: float, taken: Taken) -> Storage:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one fleet takes."""
+    """What one fleet costs."""
 
     hosts: int
     series: int
@@ -90,7 +90,7 @@ class Needs:
 
 
 def needs(hosts: int, page: PageSize, storage: Storage, interval: float = INTERVAL) -> Needs:
-    """Return what ``hosts`` of one kind take, in a single Prometheus at default retention."""
+    """Return the cost of ``hosts`` of one kind, in a single Prometheus with default retention."""
     series = hosts * page.series
     rate = series / interval
     kept = rate * RETENTION_DAYS * SECONDS_PER_DAY
@@ -107,7 +107,7 @@ def needs(hosts: int, page: PageSize, storage: Storage, interval: float = INTERV
 
 
 def page_table(pages: Sequence[PageSize]) -> list[str]:
-    """Return a table of pages, as docs/fleet.md has it."""
+    """Return the table of pages in docs/fleet.md."""
     return [
         "| host | samples on the page | series in Prometheus | bytes per scrape | gzipped |",
         "| --- | --- | --- | --- | --- |",
@@ -120,7 +120,7 @@ def page_table(pages: Sequence[PageSize]) -> list[str]:
 
 
 def fleet_table(fleets: Sequence[tuple[str, Needs]]) -> list[str]:
-    """Return a table of fleets, as docs/fleet.md has it."""
+    """Return the table of fleets in docs/fleet.md."""
     return [
         "| fleet | series | samples/s | network | memory | disk, 15 days | CPU |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -134,7 +134,7 @@ def fleet_table(fleets: Sequence[tuple[str, Needs]]) -> list[str]:
 
 
 def readable(count: float) -> str:
-    """Return bytes as people read them, with two digits that mean something."""
+    """Return a readable number of bytes, with two significant digits."""
     if count >= GIGABYTE:
         return f"{count / GIGABYTE:,.1f} GB"
     if count >= 1e7:
@@ -143,7 +143,7 @@ def readable(count: float) -> str:
 
 
 def figure_table(storage: Storage) -> list[str]:
-    """Return a table of the five figures, as docs/fleet.md has it."""
+    """Return the table of the five figures in docs/fleet.md."""
     return [
         "| figure | |",
         "| --- | --- |",
@@ -156,7 +156,7 @@ def figure_table(storage: Storage) -> list[str]:
 
 
 def check_table(page: PageSize, by_few: Storage, few: Taken, many: Taken) -> list[str]:
-    """Return a table of what ``few`` hosts and their page foretold of ``many``, and the truth."""
+    """Return the table of what ``few`` hosts predict for ``many``, and what was measured."""
     series = many.targets * page.series
     memory = by_few.base_bytes + series * by_few.bytes_per_series
     disk = many.samples * by_few.chunk_bytes_per_sample + series * by_few.index_bytes_per_series

@@ -36,7 +36,7 @@ class Cost:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     logging.disable(logging.WARNING)  # that the values are simulated is known
     print(f"medians of {_ROUNDS} times, Python {sys.version.split()[0]}")
     print("          drawing ms  at most  in each cycle ms      kB  gzip kB  history kB")
@@ -83,7 +83,7 @@ def _milliseconds(work: Callable[[], object]) -> list[float]:
 
 
 def _bytes_of(history: History) -> int:
-    """The columns, their times and percentages; the devices are the topology's."""
+    """The memory of the history: columns, times and percentages; devices belong to the topology."""
     each = (sys.getsizeof(c) + sys.getsizeof(c.at) + sys.getsizeof(c.percentages) for c in history)
     return sys.getsizeof(history) + sum(each)
 

@@ -1,6 +1,6 @@
-"""Splits the time of a call into sections, without a line of it in what is measured.
+"""Split the time of a call into sections, without a line in the measured program.
 
-Sections nest and are exclusive: while an inner one runs, the outer one's watch stands.
+Sections nest and are exclusive: while an inner one runs, the outer one's clock stands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 
 @dataclass
 class Stopwatch:
-    """Seconds by section, on a clock of time and one of the CPU."""
+    """Seconds by section, of elapsed and of CPU time."""
 
     wall_clock: Clock = time.perf_counter
     cpu_clock: Clock = time.process_time
@@ -39,13 +39,13 @@ class Stopwatch:
         return wrapper
 
     def time_attribute(self, section: str, owner: Any, name: str) -> None:
-        """Count the time of ``owner.name``, if there is one, from now on."""
+        """Count the time of ``owner.name``, if it exists, from now on."""
         function = getattr(owner, name, None)
         if callable(function):
             setattr(owner, name, self.timed(section, function))
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Start counting from zero."""
         self.wall.clear()
         self.cpu.clear()
 

@@ -23,7 +23,7 @@ DEFAULT_INTERVAL_MS = 20_000
 _PATIENCE = 60.0
 _LOOK_EVERY = 0.005
 
-# On every page with values of the engine, whatever the machine; profiling comes later.
+# On every page with values, on any machine; profiling comes later.
 _FULL = b"\nDCGM_FI_DEV_GPU_TEMP{"
 _PROFILING = b"\nDCGM_FI_PROF_"
 
@@ -38,7 +38,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_megabytes(pid: int | str) -> float:
-    """Memory a process (an id, or ``self``) has in use now."""
+    """The present memory of a process (an id, or ``self``)."""
     match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert match, "no VmRSS"
     return int(match.group(1)) / 1000
@@ -46,7 +46,7 @@ def resident_megabytes(pid: int | str) -> float:
 
 @dataclass(frozen=True)
 class Subject:
-    """A running exporter, with the seconds it took from being started and its memory then."""
+    """A running exporter, with the seconds its start took, and its memory then."""
 
     pid: int
     port: int
@@ -59,11 +59,11 @@ class Subject:
         return cpu_seconds(self.pid)
 
     def resident_megabytes(self) -> float:
-        """Memory in use now."""
+        """Its present memory."""
         return resident_megabytes(self.pid)
 
     def page(self) -> bytes:
-        """Its page as a scraper without compression gets it."""
+        """Its page, uncompressed."""
         return get(self.port)
 
 
@@ -77,7 +77,7 @@ def engine_for(case: Case) -> Iterator[SimulatedEngine]:
 
 
 def options_for(case: Case, engine: SimulatedEngine) -> list[str]:
-    """The options with which an exporter reads ``case`` from ``engine``."""
+    """The options of an exporter that reads ``case`` from ``engine``."""
     return [
         f"--remote-hostengine-info={engine.address}",
         f"--dcgm-bindings={dcgm_simulator.bindings_directory()}",
@@ -108,7 +108,7 @@ def running(
 
 
 def get(port: int) -> bytes:
-    """The body at /metrics, over a connection of its own."""
+    """The body at /metrics, over a new connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
         received = bytearray()
@@ -118,7 +118,7 @@ def get(port: int) -> bytes:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

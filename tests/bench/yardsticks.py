@@ -1,10 +1,10 @@
 """Servers to compare with: ``python -m tests.bench.yardsticks KIND PORT DIRECTORY``.
 
-``bare`` is an asyncio.Protocol that sends the bytes of a file, head and all, for whatever
-it receives: what a server on this loop could at most do. It looks for what decides between
-its four files, ``answer`` with ``-gzip`` and ``-close`` behind, and for nothing else.
-``prometheus_client`` is the library's own server with the samples in the file ``page``,
-as a plain exporter would serve them.
+``bare`` is an asyncio.Protocol that answers anything with the bytes of a file, head
+included: the most that a server on this loop could do. It only looks at what decides
+between its four files: ``answer``, with or without ``-gzip`` and ``-close``.
+``prometheus_client`` is the library's own server with the samples in the file ``page``, as
+in a plain exporter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes wrong on a droplet, and the sentence that its status page must begin with."""
+"""What goes wrong on a droplet, and the first sentence that its status page must have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from do_dcgm_exporter.forward.forwarder import Forwarder
 
 @dataclass(frozen=True)
 class Scene:
-    """A machine, what happens to it, and the pattern of the sentence that tells of it."""
+    """A machine, what happens to it, and a pattern for the resulting sentence."""
 
     happens: Callable[[Droplet], None]
     sentence: str
@@ -23,7 +23,7 @@ class Scene:
 
     @contextmanager
     def played(self, *, before: float = 60.0) -> Iterator[Droplet]:
-        """The droplet after ``before`` seconds of good times and after what happened."""
+        """The droplet, after ``before`` healthy seconds and what happened then."""
         with droplet(self.scenario, **self.options) as played:  # type: ignore[arg-type]
             played.run(before)
             self.happens(played)
@@ -31,7 +31,7 @@ class Scene:
 
 
 def _controls(*commands: str) -> Callable[[Droplet], None]:
-    """Let the engine do ``commands``, then read again."""
+    """Send ``commands`` to the engine, then read again."""
 
     def happen(on: Droplet) -> None:
         for command in commands:
@@ -46,7 +46,7 @@ def _nothing(_: Droplet) -> None:
 
 
 def _fail_a_check(on: Droplet) -> None:
-    """Checks are a minute of real time apart, but the first of a session comes at once."""
+    """Fail a health check; those are a minute apart, but a session's first is immediate."""
     on.control("health", "--entity", "gpu:2", "--system", "16", "fail")
     on.agent._close_session()
     on.run(20)
@@ -78,7 +78,7 @@ def _stop_sampling(on: Droplet) -> None:
 
 
 def _much(on: Droplet) -> None:
-    """Several things, for a picture."""
+    """Several problems, for a picture."""
     on.run(600)
     on.control("xid", "--gpu", "5", "13")
     on.run(240)

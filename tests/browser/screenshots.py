@@ -19,7 +19,7 @@ _QUARTER_OF_AN_HOUR = 900.0
 
 @dataclass(frozen=True)
 class Look:
-    """How large a screen is, and whether it is dark. A height of 0 takes the whole page."""
+    """The size of a screen, and whether it is dark. A height of 0 shows the whole page."""
 
     width: int
     height: int = 0

@@ -1,4 +1,4 @@
-"""The page is valid HTML, and nobody is kept out: two checkers that others have written."""
+"""The page is valid and accessible HTML, according to two independent checkers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the page lives in a browser: what it loads, how it keeps up, how it fits."""
+"""How the page behaves in a browser: what it loads, how it refreshes, how it fits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_nothing_but_the_page_is_loaded_and_nothing_is_complained_of(browser: Br
         page.on("console", lambda message: complaints.append(message.text))
         page.goto(url)
         page.wait_for_load_state("networkidle")
-        # The style sheet is taken, so the policy knows its hash.
+        # The style sheet is applied, so the policy has its hash.
         color = page.evaluate("getComputedStyle(document.querySelector('header')).borderLeftStyle")
         context.close()
     assert requested == [url]
@@ -31,7 +31,7 @@ def test_it_loads_itself_again_and_keeps_the_place(browser: Browser) -> None:
     with SCENES["56 instances"].played() as droplet, droplet.serving() as url:
         droplet.page.soonest_refresh = 1.0
         droplet.page.settings = droplet.with_interval(1.0)
-        # The policy would keep this test from waiting for what it evaluates.
+        # The policy would not let this test evaluate scripts.
         context = browser.new_context(viewport=PHONE, bypass_csp=True)
         page = context.new_page()
         page.goto(url)

@@ -1,4 +1,4 @@
-"""What a text browser shows: w3m, which people have on machines without a screen."""
+"""The page in a text browser: w3m, for machines without a screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from do_dcgm_exporter.dcgm.xid_texts import xid_text
 
 
 def as_text(url: str) -> str:
-    """What w3m makes of a page."""
+    """The page as shown by w3m."""
     dumped = subprocess.run(
         ["w3m", "-dump", "-cols", "400", "-O", "UTF-8", url],
         capture_output=True,

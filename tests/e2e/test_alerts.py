@@ -142,14 +142,21 @@ def failing_endpoint() -> Iterator[Endpoint]:
         yield endpoint
 
 
+def rules_and_targets(directory: Path, exporters: dict[str, Exporter]) -> tuple[Path, str]:
+    """Put the rules into a directory; return it and a configuration that scrapes exporters."""
+    (directory / "alerts.yml").write_text(without_waiting(ALERTS.read_text()))
+    shutil.copy(RECORDING_RULES, directory)
+    return directory, CONFIG + "".join(TARGET % (name, e.port) for name, e in exporters.items())
+
+
 @pytest.fixture(scope="module")
 def fleet(
     shared_stage: Stage, failing_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
-    """All machines while nothing is wrong with them but what is from the start."""
+    """All machines, with nothing wrong but what is wrong from the start."""
     stage = shared_stage
     scenarios = {"broken": "hgx", "healthy": "h100x8-mig", "shrinking": "h100x8"}
-    # Values that stand still: one that wanders to 0 would be a GPU that idles.
+    # Values stand still, since one that wanders to 0 would look like an idle GPU.
     engines = {name: stage.engine(scenario, still=True) for name, scenario in scenarios.items()}
     posting = {"forward": "true", "forward_url": failing_endpoint.url, "forward_interval": 1000}
     exporters = {
@@ -174,15 +181,12 @@ def fleet(
     for name in (*scenarios, "stale", "beside"):
         exporters[name].wait_until_up()
 
-    directory = tmp_path_factory.mktemp("prometheus")
-    (directory / "alerts.yml").write_text(without_waiting(ALERTS.read_text()))
-    shutil.copy(RECORDING_RULES, directory)
-    config = CONFIG + "".join(TARGET % (name, e.port) for name, e in exporters.items())
+    directory, config = rules_and_targets(tmp_path_factory.mktemp("prometheus"), exporters)
     with Prometheus(directory, config) as prometheus:
         fleet = Fleet(engines, exporters, prometheus)
         wait_until(lambda: prometheus.scrapes(len(exporters)), "all are scraped")
         yield fleet
-    # The traceback in its log is of the bug that was put there.
+    # The traceback in its log is from the planted bug.
     exporters["stale"].log_path.write_text("")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.fuzz import catalogue
 
-# Nothing of the exporter may be imported before a target's process has instrumented it.
+# The exporter must not be imported before a target's process has instrumented it.
 REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = REPOSITORY / "build" / "fuzz"
 
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def _fuzz(name: str, seconds: int) -> bool:
-    """Fuzz one target in a process of its own and tell how it went."""
+    """Fuzz one target in its own process, and report how it went."""
     command = [sys.executable, "-m", "tests.fuzz", "--in-process", name, f"--seconds={seconds}"]
     done = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, check=False)
     ran = re.search(r"Done (\d+) runs in (\d+)", done.stderr)
@@ -46,7 +46,7 @@ def _fuzz(name: str, seconds: int) -> bool:
 
 
 def _fuzz_here(name: str, seconds: int) -> None:
-    """Fuzz one target for so long; ends the process."""
+    """Fuzz one target for some seconds, then end the process."""
     import atheris  # its process alone has it
 
     with atheris.instrument_imports(include=["do_dcgm_exporter", "tests.fuzz.targets"]):

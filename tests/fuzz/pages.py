@@ -1,4 +1,4 @@
-"""What every target asks of a page: both formats parse strictly and say the same."""
+"""What every target demands of a page: both formats are valid and say the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from do_dcgm_exporter.page.exposition import OPENMETRICS_END, render
 
 
 def parsed(families: Sequence[Family]) -> Page:
-    """The page of ``families``; raises AssertionError where a strict parser would."""
+    """The page of ``families``; raises AssertionError if a strict parser would refuse it."""
     rendered = render(families)
     text = rendered.text.decode()
     openmetrics.check((rendered.openmetrics + OPENMETRICS_END).decode(), text)

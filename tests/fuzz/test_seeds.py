@@ -1,4 +1,4 @@
-"""Every seed of every fuzz target, and some inputs made of them, in a moment."""
+"""All seeds of all fuzz targets, and a few mutations of each."""
 
 from __future__ import annotations
 

@@ -69,10 +69,25 @@ def parse(arguments: list) -> tuple:
     return options, rest[0], rest[1:]
 
 
+def host_config(options: dict) -> dict:
+    restart, _, tries = options.get("--restart", ["no"])[-1].partition(":")
+    return {
+        "NetworkMode": options.get("--network", ["bridge"])[-1],
+        "RestartPolicy": {"Name": restart, "MaximumRetryCount": int(tries or 0)},
+        "AutoRemove": "--rm" in options,
+        "Privileged": "--privileged" in options,
+        "Binds": options.get("--volume", []),
+        "CapAdd": options.get("--cap-add", []),
+        "DeviceRequests": [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
+        if "--gpus" in options
+        else None,
+        "Runtime": options.get("--runtime", ["runc"])[-1],
+    }
+
+
 def made(arguments: list) -> dict:
     options, image, command = parse(arguments)
     name = options.get("--name", [f"nameless-{uuid.uuid4().hex[:8]}"])[-1]
-    restart, _, tries = options.get("--restart", ["no"])[-1].partition(":")
     ports = {}
     for published in options.get("--publish", ()):
         *host, port = published.split(":")
@@ -95,19 +110,7 @@ def made(arguments: list) -> dict:
             "User": "",
             "WorkingDir": "",
         },
-        "HostConfig": {
-            "NetworkMode": options.get("--network", ["bridge"])[-1],
-            "PortBindings": ports,
-            "RestartPolicy": {"Name": restart, "MaximumRetryCount": int(tries or 0)},
-            "AutoRemove": "--rm" in options,
-            "Privileged": "--privileged" in options,
-            "Binds": options.get("--volume", []),
-            "CapAdd": options.get("--cap-add", []),
-            "DeviceRequests": [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
-            if "--gpus" in options
-            else None,
-            "Runtime": options.get("--runtime", ["runc"])[-1],
-        },
+        "HostConfig": {**host_config(options), "PortBindings": ports},
         "Mounts": [],
         "NetworkSettings": {"Ports": ports},
         "State": {"Status": "created", "Running": False, "Pid": 0},

@@ -1,4 +1,4 @@
-"""What must hold at every moment of a simulated run, whatever goes wrong."""
+"""The invariants of a simulated run, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from do_dcgm_exporter.service.agent import Agent
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# supervisor.py: how long a cycle may take, and how often that is looked at.
+# supervisor.py: how long a cycle may take, and how often that is checked.
 SHORTEST_LIMIT, TICK = 2.0, 1.0
-STALLED = ("no value of any GPU", "samples nothing")  # losses.py
+STALLED = ("no value of any GPU", "samples nothing")  # lost_gpus.py
 SLACK = 1.5  # the pause between two looks of this suite
-YIELD = 3.0  # world.py: how long another thread may come before a publication
+YIELD = 3.0  # rooms.py: for how long other threads may run before a publication
 
 
 @dataclass
 class Invariants:
-    """The promises, held against one world."""
+    """The promises, checked in one world."""
 
     world: World
     own_counters: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
     forwarded: list[tuple[bytes, float]] = field(default_factory=list)
-    """What may be forwarded of each page, and when (true time) that was made."""
+    """The forwarded part of each page, and when (true time) it was made."""
     _parsed: tuple[Page, ParsedPage] | None = None
     _forwarded: bytes = b""
     _reason: str = ""
@@ -45,7 +45,7 @@ class Invariants:
     _profiling: set[tuple[str, str, str]] = field(default_factory=set)
     _undisturbed: object = None
     _instances: dict[tuple[int, int], object] = field(default_factory=dict)
-    """What was on the last page and on the machine, by GPU and NVML's number."""
+    """The instances on the last page and on the machine, by GPU and NVML's number."""
 
     def __post_init__(self) -> None:
         self.values = ValueTruth(self.world)
@@ -59,7 +59,7 @@ class Invariants:
     # Called by the world
 
     def published(self, page: Page) -> None:
-        """Whatever is published is a valid page and tells the truth."""
+        """Every published page is valid and true."""
         world = self.world
         parsed = self._parse(page)
         up = parsed.own("hostengine_up")
@@ -84,7 +84,7 @@ class Invariants:
         self._forwarded = page.forwarded
 
     def scraped(self, page: Page) -> None:
-        """What a scraper finds now is not of a time that is over."""
+        """What a scraper gets now is not out of date."""
         world = self.world
         self._note_spoilt_values()
         limit = max(SHORTEST_LIMIT, world.interval) + TICK + SLACK + YIELD
@@ -102,7 +102,7 @@ class Invariants:
         leaks.between_cycles(self.world, agent)
 
     def posted(self, body: bytes) -> None:
-        """What is forwarded is a whole page that was published."""
+        """What is forwarded is a complete page that was published."""
         made = [made_at for forwarded, made_at in self.forwarded[-3:] if forwarded == body]
         assert made, "something else than a page is posted"
         settings = self.world.service._configuration.settings
@@ -110,12 +110,12 @@ class Invariants:
         assert age <= self._oldest + late, f"a page that is {age:.1f} s old is posted"
 
     def reloaded(self, good: bool) -> None:
-        """A refused reload is told, and a good one makes good for it."""
+        """A refused reload is reported, until one succeeds."""
         page = self._parse(self.world.service._publisher.publication.page)
         assert page.own("config_last_reload_successful") == good
 
     def logged(self, record: logging.LogRecord) -> None:
-        """The log tells of no bug."""
+        """The log shows no bug."""
         message = record.getMessage()
         self.world.tell(f"log: {record.levelname} {message}")
         error = record.exc_info[1] if record.exc_info else None
@@ -125,7 +125,7 @@ class Invariants:
     # At the end
 
     def is_whole(self) -> bool:
-        """Whether the page has all that the engine has, as far as it says so itself."""
+        """Whether the page claims to be complete."""
         health = self.world.service._publisher.publication.page.health
         waits = self._may_warm_up() or self._leaves_values_alone()
         return health.healthy and not self._notes() and not waits
@@ -134,11 +134,11 @@ class Invariants:
         """Whether profiling may still have to warm up."""
         session = self.world.service._agent._session
         if session is None or session.profiling.warming_up:
-            return True  # a module that came late is watched in a session that is not young
+            return True  # a module that came late is watched by an old session
         return session.profiling.age() < 2 * self.world.interval + 3.0
 
     def _leaves_values_alone(self) -> bool:
-        """Whether values that had a status for long are read again in some minutes only."""
+        """Whether values that have long had a status are only read again after some minutes."""
         session = self.world.service._agent._session
         return session is not None and bool(session.valueless.left_alone())
 
@@ -153,19 +153,19 @@ class Invariants:
         ]
 
     def must_be_whole(self) -> None:
-        """All is well, for long enough: nothing is missing."""
+        """After all has been well for long enough, nothing is missing."""
         health = self.world.service._publisher.publication.page.health
         assert health.healthy, f"it does not recover: {health.reason}"
         assert not self._notes(), f"it does not recover: {self._notes()}"
 
     def all_counted(self) -> None:
-        """A page that says it is whole is, and every XID was counted once."""
+        """A page that claims to be complete is, and every XID was counted once."""
         page = self._parse(self.world.service._publisher.publication.page)
         self.values.nothing_missing(page)
         self.xids.complete(page)
 
     def nothing_left(self) -> None:
-        """The service has stopped: neither threads nor connections nor sockets remain."""
+        """After the service has stopped, no thread, connection or socket remains."""
         leaks.after_the_end(self.world)
 
     # Single promises
@@ -185,7 +185,7 @@ class Invariants:
             self.own_counters[key] = value
 
     def _no_gpu_disappears(self, page: ParsedPage) -> None:
-        """A GPU that was there is there, or it is told that it is not."""
+        """A known GPU is on the page, or reported as lost."""
         if page.own("gpus"):
             told = {sample.labels["gpu"] for sample in page.samples("do_dcgm_exporter_gpu_up")}
             self._seen_gpus |= told
@@ -201,13 +201,13 @@ class Invariants:
                 assert page.own("gpu_up", gpu=str(gpu)) == 0, f"GPU {gpu} is lost, and up"
 
     def _profiling_stays(self, page: Page, parsed: ParsedPage) -> None:
-        """What was there and is offered stays, as long as nothing takes it away."""
+        """Profiling values stay as long as no trouble takes them away."""
         world, now = self.world, self.values.profiling_on(parsed)
         undisturbed = (
             world.troubles.disturbances,
             world.engine.life,
             tuple(world.configuration.counters.counters),
-            self._inventory(),  # a GPU that is cut has other series, and is seen to be later
+            self._inventory(),  # a GPU that is cut gets other series, a little later
         )
         excused = [note for note in page.health.notes if "stay blank" not in note]
         is_whole = page.health.healthy and not excused
@@ -225,7 +225,7 @@ class Invariants:
         return None if session is None else session.inventory
 
     def _instances_stay(self, page: Page, parsed: ParsedPage) -> None:
-        """A refused call is no absence: an instance that is there and was shown is shown."""
+        """A refused call is not an absence: an instance that exists and was shown stays."""
         host = self.world.engine.host
         told = any("would not watch" in note for note in page.health.notes)
         if host is None or not page.health.healthy or told or self.world.troubles.spoils_values():
@@ -237,7 +237,7 @@ class Invariants:
             for sample in parsed.samples("DCGM_FI_DEV_GPU_TEMP")
             if "GPU_I_ID" in sample.labels
         }
-        # One that is cut anew as it was before is another one, which nobody watches yet.
+        # If cut again in the same way, it is a new instance that is not watched yet.
         stayed = {key for key, known in self._instances.items() if there.get(key) is known}
         missing = stayed - shown
         assert not missing, f"instances that are there have disappeared: {sorted(missing)}"
@@ -258,10 +258,10 @@ class Invariants:
         return {(node.entity.id, node.instance_id) for node in nodes}
 
     def _nothing_was_sampled(self) -> None:
-        """Who says that there are no current values is right."""
+        """If the page says that there are no current values, there are none."""
         world = self.world
         if world.clocks.set_at >= world.cycle_began_at:
-            return  # in between nobody can tell by how much
+            return  # in between, the offset is not known
         now = world.clocks.true()
         spoiled_at = max(self._spoiled_at, world.engine.spoiled_at)
         if now - spoiled_at > world.interval + SLACK + YIELD:

@@ -1,4 +1,4 @@
-"""What the engine ever gave, kept beside it: the truth that pages are held against."""
+"""Everything the engine has ever answered: the truth with which pages are compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[int, int, int]
 
 
 class Given(NamedTuple):
-    """A value that a reply carried: its text on a page, and when it was sampled (true time)."""
+    """A value in a reply: its text on a page, and when it was sampled (true time)."""
 
     timestamp: int
     text: str
@@ -33,7 +33,7 @@ class Given(NamedTuple):
 
 
 class XidReport(NamedTuple):
-    """One XID of one life of the engine, as its history has it."""
+    """One XID in the history of one life of the engine."""
 
     life: int
     entity: Entity
@@ -58,24 +58,24 @@ def records_in(body: bytes) -> Iterator[tuple[int, ...]]:
 
 @dataclass
 class Ledger:
-    """Values and XIDs by where they belong."""
+    """Values and XIDs, by what they belong to."""
 
     clocks: Clocks
     newest: dict[Key, Given] = field(default_factory=dict)
     xids: dict[tuple[int, Entity, int], XidReport] = field(default_factory=dict)
-    """All that were handed out, by life, entity and timestamp."""
+    """All that were ever answered, by life, entity and timestamp."""
     certain: set[tuple[int, Entity, int]] = field(default_factory=set)
-    """Those of ``xids`` that a whole reading of the exporter ended with."""
+    """Those of ``xids`` that were part of a completed reading."""
     from_before: set[tuple[int, Entity, int]] = field(default_factory=set)
     """Those that the engine had before the exporter started."""
 
     def confirm(self) -> None:
-        """A reading has ended: what was handed out so far has been taken."""
+        """A reading is complete: what was answered so far has been read."""
         self.certain.update(self.xids.keys() - self.from_before)
 
     @property
     def begun_before(self) -> set[tuple[int, int]]:
-        """GPU and code of the XIDs that were there before this exporter's time."""
+        """GPU and code of the XIDs from before the exporter's start."""
         told = self.from_before & self.xids.keys()
         return {(entity.id, self.xids[life, entity, t].code) for life, entity, t in told}
 
@@ -86,14 +86,14 @@ class Ledger:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
             if field_id == LIFE_SIGN and status == 0:
                 self._note((kind, number, field_id), timestamp, 0, tampered)
-            # What stands where profiling is blank was given before.
+            # Where profiling is blank, the page keeps an earlier value.
             is_value = math.isfinite(value) and not is_sentinel(value)
             counts = is_value or field_id not in PROFILING
             if status == 0 and type_code in b"itd" and counts:
                 self._note((kind, number, field_id), timestamp, value, tampered)
 
     def note_history(self, life: int, body: bytes) -> None:
-        """Take the reply to a values-since call, which is about XIDs."""
+        """Take the reply to a values-since call, which has XIDs."""
         for _, kind, number, field_id, _, status, _, timestamp, value in records_in(body):
             if field_id == XID and status == 0:
                 self.note_xid(life, Entity(kind, number), timestamp, value)
@@ -115,7 +115,7 @@ class Ledger:
 
 
 def distinct(reports: Sequence[XidReport]) -> int:
-    """How many XIDs ``reports`` of one entity and code tell of: some are told twice."""
+    """How many XIDs ``reports`` of one entity and code stand for; some are reported twice."""
     count, last = 0, None
     for report in sorted(reports, key=lambda report: (report.life, report.timestamp)):
         twice = report.code in (79, 119, 120) and last is not None

@@ -1,4 +1,4 @@
-"""Bugs to plant into the exporter, so that it shows whether the simulation finds them."""
+"""Bugs to plant into the exporter, to show that the simulation finds them."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def values_kept_in_an_outage() -> AbstractContextManager[object]:
 
 
 def field_group_leaked() -> AbstractContextManager[object]:
-    """A field group is never given back."""
+    """A field group is never destroyed."""
     return mock.patch.object(HostEngine, "destroy_field_group")
 
 
 def retired_session_kept() -> AbstractContextManager[object]:
-    """The session before a reload is not closed, so its groups stay."""
+    """The session from before a reload is not closed, so its groups stay."""
 
     def succeed(self: Any, *arguments: Any) -> Any:
         self._retired = None
@@ -69,7 +69,7 @@ def retired_session_kept() -> AbstractContextManager[object]:
 
 
 def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
-    """A session for another configuration than the first watches no profiling fields."""
+    """A session for a new configuration watches no profiling fields."""
     first: list[object] = []
 
     def watch_profiling(self: Any, engine: Any, watcher: Any) -> ProfilingWatch:
@@ -83,7 +83,7 @@ def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
 
 
 def xids_counted_anew_by_each_session() -> AbstractContextManager[object]:
-    """What the engine replays to a new connection is taken for new."""
+    """XIDs that the engine replays on a new connection count as new."""
 
     def note_read(self: XidLog, entities: Iterable[Entity]) -> None:
         read = list(entities)
@@ -103,7 +103,7 @@ def xids_from_before_the_start_counted() -> AbstractContextManager[object]:
 
 
 def profiling_watched_anew_without_an_unwatch() -> AbstractContextManager[object]:
-    """Profiling is slowed down by watching it anew alone."""
+    """Profiling is slowed down by watching again, without an unwatch."""
     return mock.patch.object(HostEngine, "unwatch")
 
 
@@ -113,19 +113,19 @@ def blank_profiling_not_bridged() -> AbstractContextManager[object]:
 
 
 def lost_gpus_left_out() -> AbstractContextManager[object]:
-    """Only GPUs that the engine supports now are GPUs."""
+    """Only GPUs that the engine supports at the moment exist."""
     return mock.patch.object(
         Discovery, "_gpu_ids", lambda self: tuple(self.engine.supported_gpu_ids())
     )
 
 
 def refused_hierarchy_taken_for_none() -> AbstractContextManager[object]:
-    """Whatever the engine refuses is not there."""
+    """A refused hierarchy means that there are no instances."""
     return mock.patch.object(discovery, "_means_absent", return_value=True)
 
 
 def any_refusal_taken_for_skew() -> AbstractContextManager[object]:
-    """A request that the engine does not understand is an outage, whatever it was for."""
+    """Any request that the engine does not understand is an outage."""
     functions = mock.MagicMock()
     functions.__contains__.return_value = True
     plant = ExitStack()
@@ -140,7 +140,7 @@ def _asked_directly(self: Any) -> Any:
 
 
 def unwatched_fields_read() -> AbstractContextManager[object]:
-    """Every entity is asked for the same fields."""
+    """The same fields are read on every entity."""
 
     def batches_of(*arguments: Any) -> Any:
         batches = original(*arguments)
@@ -151,7 +151,7 @@ def unwatched_fields_read() -> AbstractContextManager[object]:
 
 
 def stalled_engines_not_noticed() -> AbstractContextManager[object]:
-    """An engine that samples no more is as good as one that does."""
+    """An engine that no longer samples is considered healthy."""
     return mock.patch.object(session, "stalled_gpus", return_value=frozenset())
 
 

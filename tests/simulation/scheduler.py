@@ -13,6 +13,7 @@ import math
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 from tests.simulation.clocks import Clocks
@@ -168,54 +169,69 @@ class Scheduler:
         self.clocks.advance_to(earliest)
 
 
+class _Event:
+    """``threading.Event`` under a scheduler."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._is_set = False
+        self._waiters: list[Task] = []
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for task in self._waiters:
+            self._scheduler.wake(task)
+        self._waiters.clear()
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._is_set:
+            return True
+        task = self._scheduler.current
+        self._waiters.append(task)
+        self._scheduler.wait(math.inf if timeout is None else timeout)
+        if task in self._waiters:
+            self._waiters.remove(task)
+        return self._is_set
+
+
+class _Thread:
+    """``threading.Thread`` under a scheduler."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        target: Callable[[], object],
+        name: str = "",
+        daemon: bool | None = None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._target, self._name, self.daemon = target, name, daemon
+        self._over = _Event(scheduler)
+
+    def start(self) -> None:
+        self._task = self._scheduler.spawn(self._name, self._run)
+
+    def _run(self) -> None:
+        self._target()
+        self._over.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._over.wait(timeout)
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
+
+
 def threading_of(scheduler: Scheduler) -> SimpleNamespace:
-    """What the rooms use of ``threading``, controlled; locks are never held over a wait."""
-
-    class Event:
-        def __init__(self) -> None:
-            self._is_set = False
-            self._waiters: list[Task] = []
-
-        def is_set(self) -> bool:
-            return self._is_set
-
-        def set(self) -> None:
-            self._is_set = True
-            for task in self._waiters:
-                scheduler.wake(task)
-            self._waiters.clear()
-
-        def clear(self) -> None:
-            self._is_set = False
-
-        def wait(self, timeout: float | None = None) -> bool:
-            if self._is_set:
-                return True
-            task = scheduler.current
-            self._waiters.append(task)
-            scheduler.wait(math.inf if timeout is None else timeout)
-            if task in self._waiters:
-                self._waiters.remove(task)
-            return self._is_set
-
-    class Thread:
-        def __init__(
-            self, target: Callable[[], object], name: str = "", daemon: bool | None = None
-        ) -> None:
-            self._target, self._name, self.daemon = target, name, daemon
-            self._over = Event()
-
-        def start(self) -> None:
-            self._task = scheduler.spawn(self._name, self._run)
-
-        def _run(self) -> None:
-            self._target()
-            self._over.set()
-
-        def join(self, timeout: float | None = None) -> None:
-            self._over.wait(timeout)
-
-        def is_alive(self) -> bool:
-            return not self._over.is_set()
-
-    return SimpleNamespace(Event=Event, Thread=Thread, Lock=threading.Lock)
+    """Return what the rooms use of ``threading``, controlled; no lock is held over a wait."""
+    return SimpleNamespace(
+        Event=partial(_Event, scheduler),
+        Thread=partial(_Thread, scheduler),
+        Lock=threading.Lock,
+    )

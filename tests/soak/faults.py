@@ -132,12 +132,10 @@ def promises(
     faults: Faults, found: Found, before: Usage, after: Usage, lives: bool
 ) -> list[Promise]:
     """What was promised under faults, and what was measured."""
-    interval = faults.stage.exporter.interval
     begin, end = faults.spans[0][0], faults.spans[-1][1]
     scrapes, calm = found.between(begin, end), found.between(0.0, begin)
     slow = [scrape for scrape in scrapes if scrape.own_seconds > LONGEST_SCRAPE]
     worst = max(scrape.own_seconds for scrape in scrapes)
-    slowest = max(faults.recoveries, default=0.0)
     complaints = "; ".join(found.complaints[:2])
     return [
         Promise("the process lives", "always", "it does" if lives else "it ended", lives),
@@ -154,6 +152,21 @@ def promises(
             not slow,
             is_timed=True,
         ),
+        *_recoveries(faults),
+        Promise(
+            "reloads that are taken if good and refused if bad",
+            "all",
+            "; ".join(faults.unanswered[:2]) or "all",
+            not faults.unanswered,
+        ),
+        Promise("what the exporter holds", f"{before}", f"{after}", before == after),
+    ]
+
+
+def _recoveries(faults: Faults) -> list[Promise]:
+    interval = faults.stage.exporter.interval
+    slowest = max(faults.recoveries, default=0.0)
+    return [
         Promise(
             f"values are back after the engine is ({len(faults.recoveries)} times)",
             f"≤ one interval ({interval:g} s)",
@@ -168,13 +181,6 @@ def promises(
             max(faults.resumptions, default=0.0) <= 2.0,
             is_timed=True,
         ),
-        Promise(
-            "reloads that are taken if good and refused if bad",
-            "all",
-            "; ".join(faults.unanswered[:2]) or "all",
-            not faults.unanswered,
-        ),
-        Promise("what the exporter holds", f"{before}", f"{after}", before == after),
     ]
 
 

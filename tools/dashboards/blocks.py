@@ -187,6 +187,22 @@ def annotation(name: str, color: str, expr: str, title: str) -> Json:
     }  # fmt: skip
 
 
+def _links() -> list[Json]:
+    pages = {
+        "Runbooks": "alerts.md",
+        "When something is wrong": "operations.md",
+        "Metrics": "metrics.md",
+    }
+    return [
+        {
+            "type": "link", "title": name, "url": f"{DOCS}/{page}", "targetBlank": True,
+            "icon": "doc", "tooltip": "", "tags": [], "asDropdown": False,
+            "includeVars": False, "keepTime": False,
+        }
+        for name, page in pages.items()
+    ]  # fmt: skip
+
+
 def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[Json]) -> Json:
     """Return a whole dashboard."""
     source = {
@@ -206,25 +222,6 @@ def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[J
             "XID {{xid}} GPU {{gpu}}",
         ),
     ]
-    links = [
-        {
-            "type": "link",
-            "title": name,
-            "url": f"{DOCS}/{page}",
-            "targetBlank": True,
-            "icon": "doc",
-            "tooltip": "",
-            "tags": [],
-            "asDropdown": False,
-            "includeVars": False,
-            "keepTime": False,
-        }
-        for name, page in (
-            ("Runbooks", "alerts.md"),
-            ("When something is wrong", "operations.md"),
-            ("Metrics", "metrics.md"),
-        )
-    ]
     return {
         "uid": uid, "title": title, "description": text, "tags": ["gpu", "dcgm"],
         "schemaVersion": 38, "version": 1, "editable": True, "graphTooltip": 1,
@@ -236,5 +233,5 @@ def dashboard(uid: str, title: str, text: str, several: bool, panels: Sequence[J
                 variable("gpu", "GPU", gpus, several=True),
             ]
         },
-        "annotations": {"list": marks}, "links": links, "panels": place(panels),
+        "annotations": {"list": marks}, "links": _links(), "panels": place(panels),
     }  # fmt: skip

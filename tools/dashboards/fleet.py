@@ -187,6 +187,13 @@ def trouble() -> list[Json]:
             ],
             "none",
         ),
+        *delays(),
+    ]
+
+
+def delays() -> list[Json]:
+    """Return how old the data is, and what happens to posts."""
+    return [
         graph(
             "Age of the data",
             "On the host with the oldest data.",

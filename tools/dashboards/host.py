@@ -53,25 +53,27 @@ def host() -> Json:
     return dashboard(UID, "GPU host", text, several=False, panels=panels)
 
 
+STATES = [
+    {
+        "type": "value",
+        "options": {
+            "0": {"text": "Down", "color": "red"},
+            "1": {"text": "Blind", "color": "red"},
+            "2": {"text": "Live", "color": "green"},
+        },
+    }
+]
+
+
 def numbers() -> list[Json]:
     """Return the row of numbers: first whether to worry, then how much is used."""
-    state = [
-        {
-            "type": "value",
-            "options": {
-                "0": {"text": "Down", "color": "red"},
-                "1": {"text": "Blind", "color": "red"},
-                "2": {"text": "Live", "color": "green"},
-            },
-        }
-    ]
     live = f"min(up{{{HOSTS}}}) + (min(do_dcgm_exporter_hostengine_up{{{HOSTS}}}) or vector(0))"
     return [
         stat(
             "Data",
             "Live: values arrive. Blind: the exporter has no engine; its /health says why. "
             "Down: the exporter cannot be scraped.",
-            live, "none", GOOD, mappings=state,
+            live, "none", GOOD, mappings=STATES,
         ),
         stat("GPUs lost", "GPUs that no longer answer the driver.", LOST, "none", NONE_IS_GOOD),
         stat(

@@ -97,7 +97,7 @@ if _BEHAVIOUR.index >= 2:
         connectParams: Any,
         version: Any = dcgm_structs.c_dcgmConnectV3Params_version,
     ) -> Any:
-        """Connect to tcp://HOST:PORT or unix://PATH; at vsock://CID:PORT nobody is simulated."""
+        """Connect to tcp://HOST:PORT or unix://PATH; vsock://CID:PORT is not simulated."""
         connectParams.version = version
         scheme, found, address = _text(connection_string).partition("://")
         if scheme == "vsock":

@@ -17,8 +17,8 @@ _VERSION_INFO = constants("dcgm_structs")["dcgmVersionInfo_version2"]
 _BAD_VERSION = -12
 _VALUE_SIZE = ctypes.sizeof(STRUCTURES["c_dcgmFieldValue_v2"])
 _VALUE = 32
-# libdcgm makes and clears as much in each of these calls (helperGetLatestValuesForFields in
-# DcgmApi.cpp), which is to be seen in the memory and the time of a client.
+# libdcgm allocates and clears this much in each of these calls (helperGetLatestValuesForFields
+# in DcgmApi.cpp), which shows in a client's memory and time.
 _MESSAGE_SIZE = 4 * 1024 * 1024 + 8400
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from do_dcgm_exporter.collect.batches import batches_of
 from do_dcgm_exporter.collect.jobs import JobDirectory
 from do_dcgm_exporter.collect.labels import LabelBlocks
-from do_dcgm_exporter.collect.losses import Losses, engine_stalled, stalled_gpus
+from do_dcgm_exporter.collect.lost_gpus import Losses, engine_stalled, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
 from do_dcgm_exporter.collect.plan import DRIVER_VERSION_FIELD, LIFE_SIGN_FIELD, XID_FIELD
 from do_dcgm_exporter.collect.profiling import ProfilingWatch

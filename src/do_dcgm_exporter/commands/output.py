@@ -1,4 +1,4 @@
-"""Write to standard output, whoever reads it."""
+"""Write to standard output, whether a terminal or a pipe, open or closed."""
 
 from __future__ import annotations
 

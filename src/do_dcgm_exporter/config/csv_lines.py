@@ -79,7 +79,7 @@ def _column(text: str, start: int) -> tuple[str, int]:
 
 
 def _help(text: str, name: str) -> str:
-    """Return the help text, which is the rest of the line, on one line for whoever reads it."""
+    """Return the help text, which is the rest of the line, without line breaks."""
     return _OTHER_LINE_ENDS.sub(" ", _unquoted(text, name))
 
 

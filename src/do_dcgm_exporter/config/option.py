@@ -54,7 +54,7 @@ class Option:
 
     @property
     def default_value(self) -> object:
-        """The value when nobody sets the option; None if it has to be worked out."""
+        """The default value; None if it has to be worked out."""
         if self.parse is None:
             return None if self.default == _AUTO else self.default == "on"
         return None if self.default.startswith("(") else self.parse(self.default)

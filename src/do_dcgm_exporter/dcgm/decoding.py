@@ -131,7 +131,7 @@ def decode_values(answer: ctypes.Array[Any], count: int) -> Iterator[RawValue]:
 
 @lru_cache(maxsize=4096)
 def _entity(kind: int, entity_id: int) -> Entity | None:
-    """Return the entity, None if nobody asks for its kind; cached for its many fields."""
+    """Return the entity, None if its kind is never asked for; cached for its many fields."""
     return Entity(_KINDS[kind], entity_id) if kind in _KINDS else None
 
 

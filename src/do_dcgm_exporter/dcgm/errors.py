@@ -37,7 +37,7 @@ class ReturnCode(IntEnum):
 class EngineError(ExporterError):
     """Raised when an engine call fails. ``code`` is DCGM's, 0 if DCGM gave none.
 
-    ``versions`` are those of both sides, as far as a failed connection learned them.
+    ``versions`` are those of both sides, if the failed connection got to learn them.
     """
 
     def __init__(self, message: str, code: int = 0) -> None:

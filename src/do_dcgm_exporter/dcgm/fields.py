@@ -90,7 +90,7 @@ class Field:
 
     @property
     def is_rate(self) -> bool:
-        """Whether the value is so much per second, and no count that only grows."""
+        """Whether the value is per second, rather than a count that only grows."""
         return self.unit.endswith("/s")
 
 

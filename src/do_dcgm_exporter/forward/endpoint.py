@@ -28,7 +28,7 @@ _MOST_ATTEMPTS = 3  # at a time, all but the newest given up
 class Endpoint:
     """Where pages are posted; one caller posts, any thread may abort.
 
-    An attempt that takes too long is given up: it goes on in the background until its
+    An attempt that takes too long is given up: it continues in the background until its
     connection ends, but sends nothing more of its page, which a newer one has replaced.
     """
 
@@ -90,7 +90,7 @@ class Endpoint:
 class _Attempt:
     """A post on a thread of its own, so that it can be given up.
 
-    The timeout of requests starts anew with every byte that arrives and does not cover the
+    The timeout of requests restarts with every byte that arrives and does not cover the
     system's resolver. Even so, most attempts end by it soon after they were given up.
     """
 
@@ -109,7 +109,7 @@ class _Attempt:
         return self._outcome
 
     def give_up(self) -> None:
-        """Let whoever waits for the outcome go."""
+        """Release the caller that waits for the outcome."""
         self._body.is_withdrawn = True
         self._has_settled.set()
 

@@ -52,7 +52,7 @@ class Forwarder:
         wait: Callable[[float], bool] | None = None,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """Prepare; ``wait`` sleeps for so many seconds and says whether to stop."""
+        """Prepare; ``wait`` sleeps for some seconds and returns whether to stop."""
         self._url = url
         self._shown_url = _without_secrets(url)
         self._is_loopback = is_loopback_url(url)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 REPORT = Path("/run/do-dcgm-exporter-integration/embedded-dcgm.json")
 
-# Two and a half runs of the timer: nobody is counting any more.
+# Two and a half timer intervals: after that, the count is no longer kept up.
 _OLDEST = 15 * 60.0
 _LARGEST = 1 << 16
 

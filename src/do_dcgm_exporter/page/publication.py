@@ -97,7 +97,7 @@ _ENGINE_DOWN = render(
 
 
 def bare_page(reason: str) -> Page:
-    """Return the page of an outage of which nothing but the ``reason`` can be told."""
+    """Return the page of an outage about which only the ``reason`` is known."""
     return Page(
         text=Body(_ENGINE_DOWN.text),
         openmetrics=Body(_ENGINE_DOWN.openmetrics + OPENMETRICS_END),

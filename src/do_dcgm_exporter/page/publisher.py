@@ -80,7 +80,7 @@ def make_page(content: Content, own: Rendered, status: Status) -> Page:
 class Publisher:
     """Publishes every page. Its lock is never held during an engine call.
 
-    ``tell`` receives each health whose reason differs from the previous one, whoever caused it.
+    ``tell`` receives each health whose reason differs from the previous one, whatever the cause.
     After ``lifetime`` seconds of ``boot_clock`` a page with values is not shown any more.
     """
 

@@ -22,8 +22,8 @@ from do_dcgm_exporter.serve.http.connection import Connection, Connections, Limi
 from do_dcgm_exporter.serve.http.request import Refused
 from do_dcgm_exporter.serve.http.response import Answer
 from do_dcgm_exporter.serve.port import listen
+from do_dcgm_exporter.serve.routes import Routes, Site
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
-from do_dcgm_exporter.serve.site import Routes, Site
 
 if TYPE_CHECKING:
     from do_dcgm_exporter.serve.access.security import Security
@@ -124,7 +124,7 @@ class MetricsServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception:  # noqa: BLE001 - logged; whoever asks is_alive() learns of it
+        except Exception:  # noqa: BLE001 - logged, and seen by is_alive()
             _log.exception("the web server ended")
         finally:
             for listener in self._listeners:  # or clients would wait in vain

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
-from do_dcgm_exporter.collect.losses import EngineStalled
+from do_dcgm_exporter.collect.lost_gpus import EngineStalled
 from do_dcgm_exporter.collect.opening import open_session
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.result import CycleResult
@@ -87,7 +87,7 @@ class Agent:
         self._wake.set()
 
     def is_alive(self) -> bool:
-        """Return whether the thread runs, be it that a call hangs."""
+        """Return whether the thread is alive, even if a call hangs."""
         return self._thread.is_alive()
 
     def stop(self, within: float) -> None:
@@ -166,7 +166,7 @@ class Agent:
         """
         if versions.client != versions.engine and bindings.were_replaced():
             _log.warning(
-                "DCGM was upgraded (engine=%s, our library=%s): starting anew to load its library",
+                "DCGM was upgraded (engine=%s, our library=%s): restarting to load its library",
                 versions.engine or "unknown",
                 versions.client,
             )

@@ -99,7 +99,7 @@ class Service:
         self._forwarder: Forwarder | None = None
 
     def start(self) -> None:
-        """Start; listening comes first, since systemd is told READY whatever DCGM does."""
+        """Start; listening comes first, since systemd gets READY whatever DCGM does."""
         _log_judgements(self._configuration.counters)
         self._server.start()
         _log.info("do-dcgm-exporter %s listens on port %d", __version__, self._server.port)
@@ -115,7 +115,7 @@ class Service:
         refusal = self._take(load)
         self._telemetry.last_reload_successful = not refusal
         self._publisher.refresh()
-        # Logged last, so that the page agrees by the time somebody reads it.
+        # Logged last, so that the page already agrees.
         if refusal:
             _log.error("the new configuration is refused, the old one stays in force: %s", refusal)
         else:

@@ -20,7 +20,7 @@ _SHORTEST_LIMIT = 2.0
 # Each look costs 0.1 ms of CPU, mostly for waking up.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 4.0
 _LOOKS_PER_LIMIT = 5
-# A page is too old to be shown once so many of the longest cycles would have fitted since.
+# A page is too old once this many of the longest cycles would have fitted in since.
 _CYCLES_PER_LIFE = 2
 
 

@@ -219,7 +219,7 @@ def falls(machine: Machine) -> None:
     assert machine.run_of(UNIT)["sub"] in ("failed", "auto-restart")
 
 
-GONE = EngineAnswer(Condition.ABSENT, "nobody listens on localhost:5555")
+GONE = EngineAnswer(Condition.ABSENT, "nothing listens on localhost:5555")
 ENGINES_UNIT = f"{LIB}/nvidia-dcgm.service", "[Service]\nExecStart=/usr/bin/nv-hostengine\n"
 
 
@@ -233,7 +233,7 @@ def test_clients_of_an_engine_that_will_not_come_are_put_back(exporter: Machine,
     assert not apply(exporter, engine=GONE, engine_unit="none")
     assert before == (exporter.files(), exporter.states())
     assert f"{UNIT} keeps its embedded DCGM: the engine at" in told(exporter)
-    assert "nobody listens on localhost:5555" in told(exporter)
+    assert "nothing listens on localhost:5555" in told(exporter)
     exporter.remove("stand-in/refuses")
     assert apply(exporter)
     assert CLIENT == exporter.engine_of(UNIT)

@@ -211,7 +211,7 @@ def test_an_engine_elsewhere_has_no_holder_here() -> None:
 
 def test_a_socket_that_nobody_listens_on_is_the_engines_to_open() -> None:
     settings = IntegrationSettings(engine=EngineAddress(socket_path="/run/dcgm"))
-    absent = EngineAnswer(Condition.ABSENT, "nobody listens on unix:///run/dcgm")
+    absent = EngineAnswer(Condition.ABSENT, "nothing listens on unix:///run/dcgm")
     problem = only(found(settings=settings, engine=absent))
     assert ("engine-absent", absent.reason) == (problem.id, problem.what)
     assert "systemctl cat nvidia-dcgm.service" == problem.remedy[0]
@@ -394,16 +394,16 @@ def test_a_client_of_somebodys_that_does_not_run(active: str, sub: str) -> None:
 
 
 def test_an_engine_that_is_down_is_one_problem_and_not_its_clients_as_well() -> None:
-    absent = EngineAnswer(Condition.ABSENT, "nobody listens")
-    down = Decision(UNIT, Goal.CLIENT, Reason.DOWN, "nobody listens")
-    changes = {"local_engine": absent, "health": Answer(503, "nobody listens")}
+    absent = EngineAnswer(Condition.ABSENT, "nothing listens")
+    down = Decision(UNIT, Goal.CLIENT, Reason.DOWN, "nothing listens")
+    changes = {"local_engine": absent, "health": Answer(503, "nothing listens")}
     now = with_exporter(client(active="failed"), down, ours(), engine=absent, **changes)
     assert "engine-absent" == only(now).id
     elsewhere = IntegrationSettings(engine=EngineAddress("gpu7", 5555))
     changes["health"] = Answer(200, "OK")
     now = with_exporter(client(active="failed"), down, ours(), settings=elsewhere, **changes)
     problem = only(now)
-    assert problem.what.endswith("does not run: the engine cannot be used: nobody listens")
+    assert problem.what.endswith("does not run: the engine cannot be used: nothing listens")
     assert ("systemctl enable --now nvidia-dcgm.service",) == problem.remedy
 
 

@@ -91,7 +91,7 @@ def alone(means: Means, *, waits: bool = True) -> Iterator[bool]:
     """Lock out other runs; yield whether this one has the lock, as it has after waiting for it."""
     path = means.host.path(RUN_DIRECTORY / "lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # For root alone: whoever may open a file may lock it.
+    # For root alone: anyone who may open a file may lock it.
     with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

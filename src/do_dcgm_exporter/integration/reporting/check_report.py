@@ -73,7 +73,7 @@ def _state(view: UnitView | None) -> str:
 
 def _holder(use: PortUse) -> str:
     if not use.is_taken:
-        return "nobody listens"
+        return "nothing listens"
     if use.holder and use.unit:
         return f"{use.unit} (pid {use.holder.pid})"
     return str(use.holder) if use.holder else "taken by a process that cannot be seen"

@@ -18,7 +18,7 @@ from do_dcgm_exporter.serve.access.passwords import Passwords, parse_basic
 from do_dcgm_exporter.serve.access.web_config import RateLimit
 from do_dcgm_exporter.serve.http.request import Refused, Request
 from do_dcgm_exporter.serve.http.response import Answer, Content
-from do_dcgm_exporter.serve.site import Site
+from do_dcgm_exporter.serve.routes import Site
 
 # A field line as in request.py; one of another shape stays in, to be refused there.
 _AUTHORIZATION = re.compile(rb"\r\nauthorization:([\t -~\x80-\xff]*)(?=\r\n)", re.IGNORECASE)

@@ -88,12 +88,12 @@ class PasswordChecker:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        # Once the loop has ended, nobody waits for a verdict.
+        # Once the loop has ended, no one is waiting for a verdict.
         while (check := self._queue.get()) and not self._loop.is_closed():
             started = self._clock()
             try:
                 is_right = check.passwords.verify(check.credentials)
-            except Exception as error:  # noqa: BLE001 - it goes to whoever asked
+            except Exception as error:  # noqa: BLE001 - passed on to the caller
                 self._tell(check, error)
                 continue
             self._tell(check, is_right)
@@ -104,7 +104,7 @@ class PasswordChecker:
         try:
             self._loop.call_soon_threadsafe(self._settle, check, outcome)
         except RuntimeError:
-            pass  # the loop has ended, so nobody waits
+            pass  # the loop has ended, and all callers with it
 
     def _settle(self, check: _Check, outcome: bool | Exception) -> None:
         del self._waiting[check.digest]

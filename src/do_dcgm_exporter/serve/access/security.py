@@ -24,7 +24,7 @@ from do_dcgm_exporter.serve.access.tls_transport import TlsTransport
 from do_dcgm_exporter.serve.access.web_config import WebConfig, parse_web_config
 from do_dcgm_exporter.serve.http.connection import Connection, Responder
 from do_dcgm_exporter.serve.http.response import refusal
-from do_dcgm_exporter.serve.site import Site
+from do_dcgm_exporter.serve.routes import Site
 
 # OpenSSL remembers up to 20480 sessions of TLS 1.2, 1 kB each, and Python cannot change
 # that. They go with their context, which is replaced before there are many.

@@ -37,7 +37,7 @@ class HeadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for, be it by GET or HEAD.
+    """What is asked for, by GET or by HEAD.
 
     ``path`` is decoded and without a query. Header names are in lower case; the
     values of repeated headers are joined by commas.

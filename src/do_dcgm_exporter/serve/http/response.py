@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an answer says, whoever asks; ``extra`` are further lines of its head."""
+    """What an answer says, to any client; ``extra`` are further lines of its head."""
 
     body: bytes
     type: str = PLAIN

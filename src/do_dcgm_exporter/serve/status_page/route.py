@@ -13,8 +13,8 @@ from do_dcgm_exporter.page.publication import Body, Page, Publication
 from do_dcgm_exporter.serve.http.negotiation import negotiate
 from do_dcgm_exporter.serve.http.request import Request
 from do_dcgm_exporter.serve.http.response import HTML, Content
+from do_dcgm_exporter.serve.routes import LINKS
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
-from do_dcgm_exporter.serve.site import LINKS
 from do_dcgm_exporter.serve.status_page.document import content_security_policy, document
 
 # The least number of seconds between two refreshes, used while there is nothing to show.

@@ -1,4 +1,4 @@
-"""The answer to each path: the newest page, its health, and further routes."""
+"""Answer each path: the newest page, its health, and further routes."""
 
 from __future__ import annotations
 

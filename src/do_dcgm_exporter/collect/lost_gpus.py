@@ -35,7 +35,7 @@ class EngineStalled(EngineError):
 
 @dataclass(slots=True)
 class Losses:
-    """The losses that one session has seen.
+    """The GPUs that one session has seen lost.
 
     ``silent`` are the GPUs whose life sign was blank in the last reading, ``ever`` all that
     have ever been lost.
