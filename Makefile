@@ -4,6 +4,8 @@ PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
 # Each with the libraries it ships and with its Python.
 RELEASES := ubuntu-22.04 debian-12 ubuntu-24.04 debian-13
+# With the Python of Debian testing, in a root of that: hardly a machine has it.
+NEWEST := ubuntu-26.04
 PYTHON_OF_ubuntu-22.04 := 3.10
 PYTHON_OF_debian-12 := 3.11
 PYTHON_OF_ubuntu-24.04 := 3.12
@@ -29,7 +31,7 @@ MAKEFLAGS += --jobs=2 --keep-going
 endif
 
 .PHONY: help run test test-all test-lint test-unit test-contract test-smoke test-e2e test-coverage test-missing
-.PHONY: test-faults test-browser test-package $(RELEASES:%=test-%) lint
+.PHONY: test-faults test-browser test-package $(RELEASES:%=test-%) test-$(NEWEST) lint
 .PHONY: fault-simulation soak soak-http fuzz testssl audit
 .PHONY: deb deb-src apt-repo bench bench-plot fleet dashboards screenshots clean
 
@@ -49,10 +51,10 @@ has-python = $(shell tools/find-python $(PYTHON_OF_$1) 2>&-)
 HERE := $(strip $(foreach release,$(RELEASES),$(if $(call has-python,$(release)),$(release))))
 MISSING := $(filter-out $(HERE),$(RELEASES))
 # Nothing is installed into an environment that is in use.
-test-unit test-lint test-contract test-smoke test-e2e test-faults test-package: .venv/browser
+test-unit test-lint test-contract test-smoke test-e2e test-faults test-package test-$(NEWEST): .venv/browser
 endif
 test-all: export MEASURED := yes
-test-all: test-missing test-package test test-e2e test-coverage test-faults test-browser $(HERE:%=test-%) ## every test: what CI runs
+test-all: test-missing test-package test test-e2e test-coverage test-faults test-browser $(HERE:%=test-%) test-$(NEWEST) ## every test: what CI runs
 	@echo "make test-all: everything passed$(if $(MISSING),; not run: $(MISSING))"
 
 test-missing:
@@ -81,16 +83,23 @@ test-coverage: test-unit test-contract test-smoke test-e2e
 test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault-simulation, soak and fuzz
 	@tools/part faults $(PYTHON) $(PYTEST) $(FAULTS)
 
-# With the oldest libraries and the newest everything, with those between the unit tests.
+# Everything with the oldest libraries; with those in between what has to do with libraries.
+NO_LIBRARY := $(wildcard $(addprefix tests/unit/,integration dcgm_simulator $(patsubst %,test_%.py,\
+	bindings_api conversions discovery engine_log generations hostengine profiling_lasts session xid)))
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
-	@tools/part $* .venv-$*/bin/python $(PYTEST) tests/unit $(if $(filter $(OLDEST),$*),tests/e2e)
+	@tools/part $* .venv-$*/bin/python $(PYTEST) tests/unit \
+	$(if $(filter $(OLDEST),$*),tests/e2e,$(NO_LIBRARY:%=--ignore=%))
+
+test-$(NEWEST): .venv/test
+	@tools/part $(NEWEST) $(PYTHON) -m pytest tests/package/test_newest_python.py
 
 test-browser: .venv/browser ## the status page in chromium and w3m (root on Debian installs them)
 	@tools/need-packages $(BROWSERS)
 	@tools/part browser $(PYTHON) -m pytest -n 2 --dist loadfile tests/browser
 
 test-package: .venv/test ## the packages in booted Debian systems (root; on Ubuntu DEBIAN_ARCHIVE=URL)
-	@tools/part package $(PYTHON) -m pytest -n 3 --dist loadgroup tests/package
+	@tools/part package $(PYTHON) -m pytest -n 3 --dist loadgroup tests/package \
+	--ignore=tests/package/test_newest_python.py
 
 screenshots: .venv/browser ## redraw docs/images
 	tools/need-packages $(BROWSERS) pngquant

@@ -103,13 +103,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dist(tools: None, shared: Path) -> Path:
     """A directory with our packages, freshly built."""
+    return built(shared / "dist", "binary")
+
+
+@pytest.fixture(scope="session")
+def source(tools: None, shared: Path) -> Path:
+    """The description of our source package."""
+    return next(built(shared / "source", "source").glob("*.dsc"))
+
+
+def built(place: Path, kind: str) -> Path:
+    """Build packages of a kind into a directory, once."""
 
     def build(directory: Path) -> None:
-        new = directory.with_name("dist.new")
-        subprocess.run([CLONE / "tools" / "make-deb", new], check=True)
+        new = directory.with_name(f"{directory.name}.new")
+        subprocess.run([CLONE / "tools" / "make-deb", new, kind], check=True)
         new.rename(directory)
 
-    return made_once(shared / "dist", build)
+    return made_once(place, build)
 
 
 @pytest.fixture(scope="session")

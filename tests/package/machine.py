@@ -35,6 +35,7 @@ SCRATCH_PREFIX = "do-dcgm-exporter-test"
 
 BOOT_TIMEOUT = 300.0
 STOP_TIMEOUT = 90.0
+COMMAND_TIMEOUT = 300.0
 CLONE_NEWNET = 0x40000000  # sched.h
 
 _numbers = itertools.count(1)
@@ -71,12 +72,16 @@ class Root:
         _host("mount", "-t", "overlay", "overlay", "-o", options, str(self.path))
 
     def run(
-        self, *command: str, check: bool = True, environ: Mapping[str, str] | None = None
+        self,
+        *command: str,
+        check: bool = True,
+        environ: Mapping[str, str] | None = None,
+        seconds: float = COMMAND_TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in it, without systemd; return its output."""
         inside = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.path}/proc"]
         inside += ["chroot", str(self.path)]
-        return _run([*inside, *_env(environ), *command], command, check, None)
+        return _run([*inside, *_env(environ), *command], command, check, None, seconds)
 
     def keep(self, layer: Path) -> Path:
         """Copy what was written to ``layer``, for use below others."""
@@ -267,7 +272,11 @@ def _env(environ: Mapping[str, str] | None) -> list[str]:
 
 
 def _run(
-    full: Sequence[str], command: Sequence[str], check: bool, said: str | None
+    full: Sequence[str],
+    command: Sequence[str],
+    check: bool,
+    said: str | None,
+    seconds: float = COMMAND_TIMEOUT,
 ) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
         full,
@@ -277,7 +286,7 @@ def _run(
         text=True,
         errors="replace",
         check=False,
-        timeout=300,
+        timeout=seconds,
     )
     if check and result.returncode:
         raise CommandFailed(command, result)

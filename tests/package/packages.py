@@ -47,6 +47,20 @@ chmod 755 /var/log/nvidia-dcgm
 """
 
 
+def copy_clone(target: Path) -> None:
+    """Copy the files that git knows, as they are now."""
+    target.mkdir(parents=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CLONE, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    subprocess.run(
+        ["rsync", "--archive", "--no-times", "--from0", "--ignore-missing-args", "--files-from=-",
+         f"{CLONE}/", target],
+        input=files, check=True,
+    )  # fmt: skip
+
+
 class Package:
     """A package under construction: add files, then build it."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.package.machine import Root
+import pytest
+from tests.package.machine import Machine, Root
 from tests.package.system import CONF, EXPORTER, NAME, System, setting
 
+MACHINE = "0123456789abcdef0123456789abcdef"
 WHERE = (
     "do-dcgm-exporter: metrics are at http://localhost:9401/metrics;"
     " to check everything: do-dcgm-exporter-integrate check"
@@ -33,20 +36,55 @@ def test_a_fresh_installation_asks_nothing_and_serves_everything(
     assert new_system.systemctl("--failed", "--plain", "--no-legend") == ""
 
 
-def test_answers_given_beforehand_are_obeyed(new_system: System, exporter: Path) -> None:
-    new_system.preseed(
-        address=":9500", forward="no", engine="nvidia", counter_groups="clocks, power"
-    )
-    new_system.install(exporter)
+# As cloud-init does: while the system boots, which waits for it.
+CLOUD_INIT = """\
+[Service]
+Type=oneshot
+Environment=DEBIAN_FRONTEND=noninteractive
+ExecStart=debconf-set-selections /opt/answers
+ExecStart=dpkg --install --force-confold /opt/exporter.deb
+"""
+ANSWERS = """\
+do-dcgm-exporter do-dcgm-exporter/address string :9500
+do-dcgm-exporter do-dcgm-exporter/forward select no
+do-dcgm-exporter do-dcgm-exporter/engine select nvidia
+do-dcgm-exporter do-dcgm-exporter/counter-groups multiselect clocks, power
+"""
 
-    assert new_system.has_full_metrics(9500)
-    assert "DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX{" in new_system.page(9500)
-    conf = new_system.configuration
+
+@pytest.fixture
+def installed_at_boot(with_dcgm: list[Path], exporter: Path) -> Iterator[System]:
+    """A system on which the exporter was installed, with answers, while it booted."""
+    root = Root(with_dcgm)
+    try:
+        units = root.path / "etc/systemd/system"
+        (units / "cloud-init.service").write_text(CLOUD_INIT)
+        (units / "multi-user.target.wants/cloud-init.service").symlink_to("../cloud-init.service")
+        (root.path / "opt/answers").write_text(ANSWERS)
+        (root.path / "opt/exporter.deb").write_bytes(exporter.read_bytes())
+        machine = Machine(root)
+        try:
+            yield System(machine)
+        finally:
+            machine.stop()
+    finally:
+        root.close()
+
+
+def test_answers_given_beforehand_are_obeyed_while_the_system_boots(
+    installed_at_boot: System,
+) -> None:
+    system = installed_at_boot
+    assert system.property("cloud-init.service", "Result") == "success"
+    assert system.has_full_metrics(9500)
+    assert "DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX{" in system.page(9500)
+    conf = system.configuration
     assert [setting(conf, key) for key in ("address", "forward", "counter-groups")] == [
         [":9500"],
         ["no"],
         ["[clocks, power]"],
     ]
+    assert system.systemctl("--failed", "--plain", "--no-legend") == ""
 
 
 def test_an_answer_that_cannot_be_is_replaced_by_the_default(
@@ -74,9 +112,16 @@ def test_without_any_systemd_the_installation_succeeds(
             "dbus",
         )
         assert not (root.path / "usr/bin/systemctl").exists()
+        (root.path / "etc/machine-id").write_text(f"{MACHINE}\n")
         (root.path / "tmp" / exporter.name).write_bytes(exporter.read_bytes())
-        root.run("dpkg", "--install", f"/tmp/{exporter.name}")
+        said = root.run("dpkg", "--install", f"/tmp/{exporter.name}")
+        assert said.stderr == ""
         assert setting((root.path / CONF.lstrip("/")).read_text(), "engine") == ["nvidia"]
+        # What is installed into an image must fit every machine that is made of it.
+        written = [path for path in root.written.rglob("*") if path.is_file()]
+        tied = [path.name for path in written if MACHINE.encode() in path.read_bytes()]
+        assert tied == ["machine-id"]
+        assert not (root.path / "var/lib/do-dcgm-exporter").exists()
         root.run("dpkg", "--purge", "do-dcgm-exporter")
     finally:
         root.close()

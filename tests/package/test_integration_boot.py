@@ -10,6 +10,7 @@ import pytest
 from tests.package.exporters import engine_of, integrate, put_enabled_exporter
 from tests.package.machine import root_over, switched_on
 from tests.package.system import EXPORTER, System
+from tests.package.test_removal import listing
 
 SERVICE = "do-dcgm-exporter-integrate.service"
 ENGINE = "localhost:5555"
@@ -54,6 +55,35 @@ def test_an_exporter_that_was_copied_is_connected_after_boot(rebooted: System) -
     begun = int(system.property(SERVICE, "ExecMainStartTimestampMonotonic"))
     assert 0 < reached < begun
     assert system.systemctl("--failed", "--plain", "--no-legend") == ""
+
+    # Who keeps /etc in git sees one change by us, and none at the boots that follow.
+    etc = stamped(system.root / "etc")
+    with booted_again(system) as again:
+        assert again.becomes(lambda: begun_and_ended(again), 60.0)
+        assert again.becomes(lambda: engine_of(again, 9400) == ENGINE, 60.0)
+        assert stamped(again.root / "etc") == etc
+
+
+@contextmanager
+def booted_again(system: System) -> Iterator[System]:
+    """Shut a machine down and boot it once more."""
+    system.machine.shut_down()
+    machine = Machine(system.machine.root)
+    try:
+        yield System(machine)
+    finally:
+        machine.stop()
+
+
+def begun_and_ended(system: System) -> bool:
+    """Whether the machine was looked at since its boot."""
+    begun = system.property(SERVICE, "ExecMainStartTimestampMonotonic")
+    return begun != "0" and not system.is_active(SERVICE)
+
+
+def stamped(root: Path) -> dict[str, tuple[str, int]]:
+    """Return what is under a directory, with when it was written."""
+    return {path: (what, (root / path).lstat().st_mtime_ns) for path, what in listing(root).items()}
 
 
 def test_what_has_an_engine_of_its_own_is_counted_on_the_page(with_exporter: list[Path]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.package import exporters, packages
 from tests.package.conftest import system_over
 from tests.package.packages import CLONE, ENGINE, Package
-from tests.package.system import CONF, EXPORTER, NAME, System
+from tests.package.system import CONF, EXPORTER, FULL, NAME, System
 
 HANDBOOK = (CLONE / "docs" / "operations.md").read_text()
 HOME = "/usr/share/datacenter-gpu-manager-4/simulated"
@@ -243,8 +243,33 @@ def test_there_are_twelve_things_and_each_is_tried() -> None:
 
 
 def test_a_system_that_is_well_says_so(system: System) -> None:
-    (step,) = steps_of(INTRODUCTION)
-    assert shows(system, step)
+    health, bundle = steps_of(INTRODUCTION)
+    assert shows(system, health)
+
+    system.write("/etc/web.yml", "basic_auth_users:\n  alice: hunter2\n")
+    system.write(CONF, f"{system.configuration}web-config-file = /etc/web.yml\n")
+    assert shows(system, bundle)
+    path = bundle.command.split()[-1]
+    assert system.run("stat", "--format=%a %U", path).stdout == "600 root\n"
+    text = system.read(path)
+    for part in (*FULL, "datacenter-gpu-manager-4-core", "no problems", "basic_auth_users:",
+                 "collect-interval = 1000", "Started do-dcgm-exporter.service"):  # fmt: skip
+        assert part in text, part
+    assert "hunter2" not in text
+
+    said = system.run("sh", "-c", bundle.command, check=False)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.endswith(f"{path} exists and is not overwritten: name another file\n")
+    assert system.read(path) == text
+
+
+def test_a_full_disk_gets_no_part_of_a_bundle(system: System) -> None:
+    system.run("systemctl", "stop", NAME)  # nor is an engine needed
+    system.run("mount", "-t", "tmpfs", "-o", "size=4k", "none", "/mnt")
+    said = system.run(*INTEGRATE.split(), "--bundle", "/mnt/bundle.txt", check=False)
+    why = "/mnt/bundle.txt cannot be written: No space left on device"
+    assert (said.returncode, said.stderr) == (2, f"do-dcgm-exporter-integrate: {why}\n")
+    assert not system.exists("/mnt/bundle.txt")
 
 
 def test_the_commands_in_its_sentences_run(system: System) -> None:

@@ -125,6 +125,23 @@ def test_a_reload_keeps_the_process_and_a_wrong_one_the_configuration(installed:
     assert process(installed) == before
 
 
+def test_neither_ipv6_nor_a_writable_usr_is_needed(installed: System) -> None:
+    installed.run("mount", "--bind", "/usr", "/usr")
+    installed.run("mount", "-o", "remount,bind,ro", "/usr")
+    assert installed.run("touch", "/usr/share/written", check=False).returncode != 0
+    # To the process it is as with ipv6.disable=1 of the kernel: no socket of that family.
+    add_to_unit(installed, "RestrictAddressFamilies=", "RestrictAddressFamilies=AF_INET AF_UNIX")
+
+    assert installed.has_full_metrics()
+    listening = installed.run("ss", "--tcp", "--listening", "--numeric", "sport = :9401").stdout
+    assert " 0.0.0.0:9401 " in listening
+    installed.run("systemctl", "reload", EXPORTER)
+    installed.reconfigure()
+    assert installed.has_full_metrics()
+    installed.run("do-dcgm-exporter-integrate", "apply")
+    installed.run("do-dcgm-exporter-integrate", "check", "--bundle", "/root/bundle.txt")
+
+
 def test_a_wrong_configuration_is_said_once_and_not_tried_for_ever(installed: System) -> None:
     set_keys(installed, "collect-interval = often")
     installed.run("systemctl", "restart", EXPORTER, check=False)

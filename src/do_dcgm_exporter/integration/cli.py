@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from do_dcgm_exporter.commands.output import give_up, write
@@ -26,6 +27,7 @@ from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_st
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
+from do_dcgm_exporter.support.bundle import write_bundle
 
 _IN_BACKGROUND = f"{COMMAND}.service"
 _NOT_FOR_EVER = f"this lasts until the next boot or exporter package, unless set in {CONFIGURATION}"
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     running.end_when_interrupted()
     try:
-        status: int = arguments.run(arguments, Means(host or Host(), tell))
+        return int(arguments.run(arguments, Means(host or Host(), tell)))
     except ExporterError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return error.exit_status
@@ -51,7 +53,6 @@ def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
         root = "; run it as root" if isinstance(error, PermissionError) else ""
         print(f"{COMMAND}: {where}{error.strerror}{root}", file=sys.stderr)
         return 1
-    return status
 
 
 def tell(level: Level, text: str) -> None:
@@ -88,29 +89,31 @@ def _parser() -> argparse.ArgumentParser:
     ):  # fmt: skip
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
+        group = command.add_mutually_exclusive_group() if run is _check else command
         for option, meaning in options.items():
-            command.add_argument(f"--{option}", action="store_true", help=meaning)
+            group.add_argument(f"--{option}", action="store_true", help=meaning)
+        if run is _check:
+            what = "write all that support needs to know into a new file"
+            group.add_argument("--bundle", metavar="FILE", type=Path, help=what)
         if run is _apply:
-            command.add_argument(
-                "--choice",
-                choices=[choice.value for choice in Choice],
-                help="instead of embedded-exporters in the configuration",
-            )
+            what = "instead of embedded-exporters in the configuration"
+            command.add_argument("--choice", choices=[one.value for one in Choice], help=what)
     return parser
 
 
 def _check(arguments: argparse.Namespace, means: Means) -> int:
     """Print the report; return 1 if there are problems, 2 if something could not be looked at."""
+    if arguments.bundle:
+        write(f"{write_bundle(arguments.bundle, means.host)}\n")
+        return 0
     now = situation(means.host)
     wrong, good_to_know = tuple(problems(now)), tuple(notes(now))
-    report = (as_json if arguments.json else as_text)(now, wrong, good_to_know)
-    write(f"{report}\n")
+    write((as_json if arguments.json else as_text)(now, wrong, good_to_know) + "\n")
     return 1 if wrong else 2 if now.found.unseen else 0
 
 
 def _apply(arguments: argparse.Namespace, means: Means) -> int:
-    service, _ = own_service(means.host)
-    settings = read_as_service(means.host, service, os.environ)
+    settings = read_as_service(means.host, own_service(means.host)[0], os.environ)
     if not means.host.runs_systemd:
         tell(Level.INFO, "systemd does not run here, so nothing is changed")
         return 0
@@ -121,10 +124,9 @@ def _apply(arguments: argparse.Namespace, means: Means) -> int:
     if arguments.no_restart:
         ask = partial(ask_engine, settings.local_engine, settings.bindings, _SHORT_ANSWER)
         return _write_only(means, Applying(means, settings, ask))
-    ask = partial(ask_starting_engine, settings)
     before = scan(means.host).embedded
     with alone(means):
-        Applying(means, settings, ask).run()
+        Applying(means, settings, partial(ask_starting_engine, settings)).run()
     if arguments.choice:
         tell(Level.INFO, _NOT_FOR_EVER)
     write_count(means.host, before)

@@ -114,7 +114,7 @@ def _looks(
     looks: dict[str, Callable[[], Any]] = {
         "engine": partial(ask_engine, settings.engine, settings.bindings),
         "packages": _dcgm_packages,
-        "health": partial(web.health, settings.address),
+        "health": partial(web.ask_exporter, settings.address),
         "engine_port": partial(_port_use, host, address.port),
         "own_port": partial(_port_use, host, settings.address.port),
     }

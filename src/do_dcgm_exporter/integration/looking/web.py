@@ -42,10 +42,10 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
     return Served.METRICS if has_samples else Served.EMPTY_PAGE
 
 
-def health(address: ListenAddress) -> Answer:
-    """Ask our own exporter for its health."""
+def ask_exporter(address: ListenAddress, path: str = "/health", *, tls: bool = False) -> Answer:
+    """Get ``path`` from our own exporter."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-    return _get(host, address.port, "/health", _SECONDS)
+    return _get(host, address.port, path, _SECONDS, tls=tls)
 
 
 def _get(host: str, port: int, path: str, seconds: float, *, tls: bool = False) -> Answer:

@@ -83,14 +83,13 @@ def _engine(engine: EngineAnswer) -> str:
     if engine.condition is not Condition.ANSWERS:
         return engine.reason
     simulated = " (simulated)" if engine.simulated else ""
-    fit = f"our library {engine.client} fits"
-    return f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs, {fit}"
+    what = f"DCGM {engine.engine}{simulated} with {engine.gpus} GPUs"
+    return f"{what}, our library {engine.client} fits"
 
 
 def _exporters(now: Situation) -> Iterator[str]:
     for one in now.exporters.units:
-        how = one.command.form.value
-        yield f"{one.name} ({how}), {_state(one.view)}: {_talks_to(now, one)}"
+        yield f"{one.name} ({one.command.form.value}), {_state(one.view)}: {_talks_to(now, one)}"
     for mention in now.exporters.mentions:
         own = "embedded DCGM" if mention.pids else "no embedded DCGM now"
         yield f"{mention.name} {mention.role.value}: {own}, never changed by us"

@@ -1,0 +1,157 @@
+"""Leave secrets out of what strangers will read.
+
+A file that may hold secrets is shown by a list of what is harmless in it: what nobody has thought
+of stays out. Everything else loses what looks like a secret.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from do_dcgm_exporter.config import addresses
+from do_dcgm_exporter.config.options import OPTIONS
+
+REMOVED = "[removed]"
+_LONGEST_LINE = 2000
+
+_SECRET_NAME = r"(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|private[_-]?key)"
+# What is kept of a match is its first group.
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"((?:https?|wss?|ftp)://[^\s?#]{1,500}\?)[^\s\"']+",
+        rf"({_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}})(?:\"[^\"]*\"|'[^']*'|[^\s,;}}]+)",
+        rf"(--?[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}\s{{1,9}})\S+",
+        r"((?:all|ftp|https?)_proxy\s{0,9}[:=]\s{0,9})\S+",
+        r"(authorization[\"']?\s{0,9}[:=]\s{0,9}).*",
+        r"(\b(?:bearer|basic)\s{1,9})[\w.~+/=-]{8,}",
+        r"()\b(?:dop|doo|dor)_v1_[0-9a-f]+",  # DigitalOcean's
+        r"()\$(?:[1567y]|2[abxy]?|gy|argon2\w*)\$[\w./$,=+-]{8,}",  # crypt(5)
+    )
+)
+_PRIVATE_KEY = re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` without what looks like a secret, and fit for any terminal."""
+    lines = _PRIVATE_KEY.sub(REMOVED, text).split("\n")
+    return "\n".join(map(_line_without_secrets, lines))
+
+
+def _line_without_secrets(line: str) -> str:
+    cut = "" if len(line) <= _LONGEST_LINE else " [cut]"
+    line = addresses.without_secrets(line[:_LONGEST_LINE])
+    for pattern in _SECRETS:
+        line = pattern.sub(rf"\1{REMOVED}", line)
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line) + cut
+
+
+# The configuration file
+
+_SETTING = re.compile(r"\s*(?:--)?(?P<key>[A-Za-z0-9-]+)(?:\s*[:=]|\s).*")
+_KNOWN_SETTINGS = frozenset(
+    name for option in OPTIONS for name in (option.name, option.opposite) if name
+)
+
+
+def configuration(text: str) -> str:
+    """Show the settings of a configuration file that the exporter knows, without comments."""
+    shown = []
+    for line in _meaningful(text, "#;"):
+        match = _SETTING.fullmatch(line)
+        is_known = match is not None and match["key"] in _KNOWN_SETTINGS
+        shown.append(re.sub(r"\s[#;].*", "", line) if is_known else REMOVED)
+    return without_secrets("\n".join(shown))
+
+
+# Counters files
+
+_COUNTER = re.compile(r"\s*[A-Za-z0-9_\"]+\s*,.*")
+
+
+def counters(text: str) -> str:
+    """Show the counters of a file, without comments."""
+    lines = _meaningful(text, "#")
+    return without_secrets("\n".join(one if _COUNTER.fullmatch(one) else REMOVED for one in lines))
+
+
+# The web configuration
+
+_MAPPINGS = frozenset(
+    {"tls_server_config", "http_server_config", "headers", "rate_limit", "basic_auth_users"}
+)
+_HARMLESS = frozenset(
+    {"cert_file", "key_file", "client_ca_file", "client_auth_type", "min_version", "max_version",
+     "prefer_server_cipher_suites", "http2", "interval", "burst", "cipher_suites",
+     "curve_preferences", "client_allowed_sans"}
+)  # fmt: skip
+_ENTRY = re.compile(r"(?P<indent>\s*)(?P<key>[A-Za-z0-9_]+):(?:\s+(?P<value>.*)|\s*)")
+_ITEM = re.compile(r"\s*-\s+[\w.:\"'*-]+\s*")
+
+
+def web_configuration(text: str) -> str:
+    """Show the harmless parts of a web configuration, whether or not it is YAML."""
+    shown, section, key = [], "", ""
+    for line in _meaningful(text, "#"):
+        entry = _ENTRY.fullmatch(line)
+        if entry:
+            key = entry["key"]
+            section = section if entry["indent"] else key
+        shown.append(_part_of_web_configuration(line, entry, section, key))
+    return without_secrets("\n".join(shown))
+
+
+def _part_of_web_configuration(
+    line: str, entry: re.Match[str] | None, section: str, key: str
+) -> str:
+    value = re.sub(r"\s#.*", "", (entry["value"] if entry else "") or "").strip()
+    if entry and key in _MAPPINGS and (section != "basic_auth_users" or key == section):
+        return f"{entry['indent']}{key}: {REMOVED if value else ''}".rstrip()
+    if key not in _HARMLESS or section == "basic_auth_users" or "{" in line:
+        return f"{line[: len(line) - len(line.lstrip())]}{REMOVED}"
+    if entry:
+        return f"{entry['indent']}{key}: {value}".rstrip()
+    return line if _ITEM.fullmatch(line) else REMOVED
+
+
+# Units
+
+_VARIABLES = re.compile(r"(?:DCGM|NVIDIA|CUDA|PYTHON|SYSTEMD)_\w+|DO_DCGM_\w+|LD_LIBRARY_PATH|PATH")
+_DIRECTIVE = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>.*)")
+
+
+def unit_files(text: str) -> str:
+    """Show unit files as ``systemctl cat`` prints them, without comments and strange variables."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    lines = [line for line in joined.split("\n") if re.match(r"# /\S+$|[^#;]|$", line)]
+    return without_secrets("\n".join(map(_directive, lines)))
+
+
+def _directive(line: str) -> str:
+    match = _DIRECTIVE.fullmatch(line)
+    if match is None:
+        return line
+    if match["name"].startswith("SetCredential"):
+        return f"{match['name']}={REMOVED}"
+    if match["name"] == "Environment":
+        return f"Environment={' '.join(_assignments(match['value']))}"
+    return line
+
+
+def _assignments(value: str) -> Iterator[str]:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = [REMOVED]
+    for word in words:
+        name, equals, _ = word.partition("=")
+        yield word if _VARIABLES.fullmatch(name) else f"{name}={REMOVED}" if equals else REMOVED
+
+
+def _meaningful(text: str, comment: str) -> list[str]:
+    """Return the lines that are neither empty nor comments."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    return [line for line in lines if line.strip() and line.lstrip()[0] not in comment]
