@@ -297,9 +297,7 @@ class Cache:
             return [Record(*entity, field.id, field.type, Status.NO_DATA, 0, blank)]
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
 
-    def between(
-        self, entity: Entity, field: Field, start: int, end: int, now: int
-    ) -> list[Sample]:
+    def between(self, entity: Entity, field: Field, start: int, end: int, now: int) -> list[Sample]:
         """Return the samples kept between two times, both included, of which 0 is no bound.
 
         Raises StatusError where there is none (DcgmCacheManager::GetInt64SummaryData).

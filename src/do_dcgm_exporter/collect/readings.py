@@ -57,7 +57,7 @@ class Readings:
                 self.taken_at[key] = self.clock_now - age
                 if age > self._max_age(raw.field_id):
                     value = Absence.STALE
-                elif not _is_possible(raw.field_id, value):
+                elif not is_possible(raw.field_id, value):
                     value = Absence.NOT_A_NUMBER
             self.raw[key] = raw
             self.values[key] = value
@@ -111,6 +111,7 @@ def _is_sampled_on_entities(field_id: int) -> bool:
     return field is not None and not field.is_global and not apart
 
 
-def _is_possible(field_id: int, value: float | str) -> bool:
+def is_possible(field_id: int, value: float | str) -> bool:
+    """Return whether a field can have this value at all."""
     highest = _HIGHEST.get(field_id)
     return highest is None or (not isinstance(value, str) and 0 <= value <= highest)

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Retention:
     """What the engine keeps of a watch: the longer of an age in seconds and so many samples."""
 
