@@ -107,6 +107,15 @@ def test_a_mean_that_blanks_were_counted_in_is_none() -> None:
     assert (spoilt.lowest, spoilt.highest, spoilt.mean, spoilt.has_blanks) == (10.0, 30.0, None, 1)
 
 
+def test_a_mean_below_the_lowest_sample_has_blanks_in_it() -> None:
+    assert read_summary(gpu(0), TEMPERATURE, [50, 52, 153, 4, 100], 3_000_000).mean is None
+
+
+def test_a_mean_is_never_beyond_the_samples_even_by_rounding() -> None:
+    tenth = read_summary(gpu(0), POWER, [0.1, 0.1, sum([0.1] * 3), 3, 0.2e6], 3_000_000)
+    assert (sum([0.1] * 3) / 3 > 0.1, tenth.mean) == (True, 0.1)
+
+
 def test_only_blanks_are_no_number() -> None:
     summary = read_summary(gpu(0), MEMORY, [BLANK + 2] * 5, 1_000_000)
     assert summary.lowest is Absence.BLANK or summary.lowest is Absence.NOT_SUPPORTED

@@ -3,9 +3,9 @@
 All releases from 3.1.8 to 4.6.0 compute alike (GetInt64SummaryData and GetFp64SummaryData in
 DcgmCacheManager.cpp). Minimum, maximum and sum leave blanks out, but the count has those before
 the last number, and an average is cut to a whole number for integers. So the mean is made here,
-and only where no blank was counted. The integral tells: one that begins with a blank is out of
-all bounds, except that an integer blank is lost in 64 bits if the time to the next sample
-happens to be a multiple of 4 µs.
+and only where no blank was counted. A mean below the minimum tells, and so does the integral: one
+that begins with a blank is out of all bounds, except that an integer blank is lost in 64 bits if
+the time to the next sample happens to be a multiple of 4 µs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from do_dcgm_exporter.dcgm.errors import ReturnCode
 # DCGM_SUMMARY_MIN, _MAX, _SUM, _COUNT and _INTEGRAL; answers come in this order.
 SUMMARY_MASK = 1 | 2 | 8 | 16 | 32
 
-# An integral is made of as many roundings as there are samples.
-_ROUNDING = 1.000001
+# Sums and integrals are made of as many roundings as there are samples.
+_ROUNDING = 1e-6
 
 Number = int | float
 
@@ -55,5 +55,8 @@ def read_summary(
     if not isinstance(lowest, int | float) or not isinstance(highest, int | float):
         return Summary(lowest, highest, None)
     largest = max(abs(lowest), abs(highest))
-    has_blanks = abs(integral) > largest * microseconds * _ROUNDING
-    return Summary(lowest, highest, None if has_blanks or not count else total / count)
+    mean, slack = total / count, largest * _ROUNDING
+    has_blanks = abs(integral) > largest * microseconds * (1 + _ROUNDING)
+    if has_blanks or not lowest - slack <= mean <= highest + slack:
+        return Summary(lowest, highest, None)
+    return Summary(lowest, highest, min(max(mean, lowest), highest))
