@@ -30,7 +30,8 @@ class Readings:
     ``now`` is Unix time in seconds, ``clock_now`` the same moment by the clock of sample ages,
     by which each value was ``taken_at`` some time. ``stale_after`` is in seconds. ``dropped``
     counts, by reason, what was planned and has no value; ``left_out`` says of a field that was
-    not read at all why.
+    not read at all why. ``ranges`` are the lowest and highest samples since the page before, of
+    fields that are summarised.
     """
 
     now: float
@@ -43,6 +44,7 @@ class Readings:
     dropped: Tally[Absence] = field(default_factory=Tally)
     clock_now: float = field(init=False)
     taken_at: dict[tuple[Entity, int], float] = field(default_factory=dict)
+    ranges: dict[tuple[Entity, int], tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock_now = self.ages.clock()

@@ -84,6 +84,7 @@ class PeakCollector:
         self.log.advance(summaries.windows)
         found = self._without_doubtful_means(summaries.found)
         _show_means(found, readings)
+        readings.ranges = dict(_ranges(found))
         for counter in counters.counters:
             if counter.peak and counter.name in self.carriers:
                 entities = self.carriers[counter.name]
@@ -171,6 +172,17 @@ def _show_means(found: Mapping[Key, Summary | Absence], readings: Readings) -> N
             is_whole = shown.value_type is ValueType.INTEGER
             mean = round(summary.mean) if is_whole else summary.mean
             readings.values[entity, field_id] = mean
+
+
+def _ranges(
+    found: Mapping[Key, Summary | Absence],
+) -> Iterator[tuple[Key, tuple[float, float]]]:
+    for key, summary in found.items():
+        lowest, highest = (
+            _number(summary, key[1], statistic) for statistic in (Statistic.MIN, Statistic.MAX)
+        )
+        if isinstance(lowest, int | float) and isinstance(highest, int | float):
+            yield key, (lowest, highest)
 
 
 def _value(entity: Entity, peak: Peak, found: Mapping[Key, Summary | Absence]) -> Reading:
