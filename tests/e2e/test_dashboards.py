@@ -99,7 +99,7 @@ class Grafana:
 def grafana(shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grafana]:
     engines = {name: shared_stage.engine(scenario) for name, scenario in MACHINES.items()}
     exporters = {
-        name: shared_stage.exporter(engine, collectors=NEW_NAMES)
+        name: shared_stage.exporter(engine, collectors=NEW_NAMES, counter_groups="peaks")
         for name, engine in engines.items()
     }
     instances = {name: f"127.0.0.1:{exporter.port}" for name, exporter in exporters.items()}
