@@ -30,7 +30,6 @@ class Point(NamedTuple):
     highest: int
 
 
-
 @dataclass(slots=True)
 class _Run:
     """Columns of the same devices without a gap between them; ``places`` of each in a column."""
