@@ -68,6 +68,7 @@ def settings(**changes: object) -> Settings:
         "status_page": True,
         "web_config_file": None,
         "collect_interval": 20.0,
+        "sample_interval": 1.0,
         "engine": EngineAddress(),
         "gpus": DeviceSelection(),
         "switches": DeviceSelection(),

@@ -255,6 +255,19 @@ class Cache:
             return [Record(*entity, field.id, field.type, Status.NO_DATA, 0, blank)]
         return [Record(*entity, field.id, field.type, Status.OK, *sample) for sample in samples]
 
+    def between(self, entity: Entity, field: Field, start: int, end: int, now: int) -> list[Sample]:
+        """Return the samples kept between two times, both included, of which 0 is no bound.
+
+        Raises StatusError where there is none (DcgmCacheManager::GetInt64SummaryData).
+        """
+        kept = self._samples(entity, field, start, now)
+        found = [sample for sample in kept if not end or sample.timestamp <= end]
+        if not found:
+            series = self.series.get(place_of(entity, field))
+            is_watched = series is not None and series.watches
+            raise StatusError(Status.NO_DATA if is_watched else Status.NOT_WATCHED)
+        return found
+
     def _samples(self, entity: Entity, field: Field, since: int, now: int) -> list[Sample]:
         key = place_of(entity, field)
         series = self.series.get(key)

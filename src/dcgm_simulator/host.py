@@ -20,6 +20,7 @@ from dcgm_simulator.fields import Field
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import Watch
+from dcgm_simulator.summaries import ALL_SUMMARIES, summarize
 from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour, build_information
 from dcgm_simulator.wire import Function, join_records, pack_json, pack_record, unpack_json
 from dcgm_simulator.xids import Xids
@@ -164,6 +165,24 @@ class Host:
         ]
         return struct.pack("<q", now + 1) + join_records(records)
 
+    def field_summary(self, asked: list[int]) -> list[Any]:
+        """Return the type of a field, and what its samples between two times come to.
+
+        Raises StatusError, -1 for an unknown field and -32 for what is no number
+        (DcgmHostEngineHandler::HelperGetFieldSummary).
+        """
+        group, entity_id, number, mask, start, end = asked
+        field = self.cache.fields().get(number)
+        if field is None:
+            raise StatusError(Status.BADPARAM)
+        if field.type not in "id":
+            raise StatusError(Status.FIELD_UNSUPPORTED_BY_API)
+        if not mask & ALL_SUMMARIES:
+            raise StatusError(Status.BADPARAM)
+        entity = Entity(group, entity_id)
+        samples = self.cache.between(entity, field, start, end, self.clock())
+        return [ord(field.type), summarize(samples, field.type, mask)]
+
     # --- watching ------------------------------------------------------------------------
 
     def watch_fields(self, connection: Connection, asked: list[Any]) -> None:
@@ -288,6 +307,7 @@ _ASKING: dict[Function, Callable[[Host, Any], Any]] = {
     Function.GROUP_GET_INFO: lambda host, asked: host.registry.group_info(asked),
     Function.FIELD_GROUP_DESTROY: lambda host, asked: host.registry.destroy_field_group(asked),
     Function.FIELD_GROUP_GET_INFO: lambda host, asked: host.registry.field_group_info(asked),
+    Function.GET_FIELD_SUMMARY: Host.field_summary,
     Function.GET_DEVICE_ATTRIBUTES: lambda host, asked: host.discovery.attributes(asked),
     Function.GET_ENTITY_GROUP_ENTITIES: lambda host, asked: host.discovery.entities(*asked),
     Function.GET_GPU_STATUS: lambda host, asked: host.discovery.gpu_status(asked),

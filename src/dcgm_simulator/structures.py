@@ -54,6 +54,7 @@ class EntityPair(PrintableStructure):
 
 
 BASES: dict[str, type[Any]] = {
+    "_SummaryValue": DcgmUnion,
     "c_dcgmFieldValue_v1_value": DcgmUnion,
     "c_dcgmGroupEntityPair_t": EntityPair,
 }

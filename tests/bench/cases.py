@@ -10,6 +10,7 @@ from do_dcgm_exporter.dcgm.fields import EntityLevel, ValueType, all_fields
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_COUNTERS = REPOSITORY / "etc" / "do-dcgm-exporter" / "default-counters.csv"
+PEAKS = REPOSITORY / "counter-groups" / "peaks.csv"
 MANY_FIELDS = 168
 
 # An H100 can be cut into at most seven instances.
@@ -67,13 +68,20 @@ MACHINES = (
 
 
 def all_cases(directory: Path) -> list[Case]:
-    """Every machine with the default set and with many fields; their file goes to ``directory``."""
-    many = directory / "many.csv"
+    """Every machine with the default set and with many fields, and one with peaks.
+
+    Files of counters go to ``directory``.
+    """
+    many, peaks = directory / "many.csv", directory / "peaks.csv"
     many.write_text(many_counters())
+    peaks.write_text(DEFAULT_COUNTERS.read_text() + PEAKS.read_text())
     return [
-        Case(machine, name, counters)
-        for name, counters in (("default", DEFAULT_COUNTERS), (f"{MANY_FIELDS} fields", many))
-        for machine in MACHINES
+        *(
+            Case(machine, name, counters)
+            for name, counters in (("default", DEFAULT_COUNTERS), (f"{MANY_FIELDS} fields", many))
+            for machine in MACHINES
+        ),
+        Case(MACHINES[1], "peaks", peaks),
     ]
 
 

@@ -69,6 +69,7 @@ FAULTS = {
     "GpuTemperatureNearLimit": ("set --entity gpu:4 150 86", {"gpu": "4"}),
     "GpuPowerBrake": ("set --entity gpu:4 112 0x80", {"gpu": "4"}),
     "GpuPowerThrottling": (f"set --entity gpu:5 240 {10**12}", {"gpu": "5"}),
+    "GpuPowerPeak": ("set --entity gpu:1 155 800", {"gpu": "1"}),
     "NvLinkErrors": ("set --entity gpu:5 439 5", {"gpu": "5"}),
     "NvLinkDown": ("nvlink --gpu 6 --link 3 down", {"gpu": "6"}),
     "GpuIdleButMemoryHeld": ("set --entity gpu:6 1001 0; set --entity gpu:6 203 0", {"gpu": "6"}),
@@ -161,7 +162,10 @@ def fleet(
     posting = {"forward": "true", "forward_url": failing_endpoint.url, "forward_interval": 1000}
     exporters = {
         name: stage.exporter(
-            engine, collect_interval=INTERVAL, **(posting if name == "shrinking" else {})
+            engine,
+            collect_interval=INTERVAL,
+            counter_groups="peaks",
+            **(posting if name == "shrinking" else {}),
         )
         for name, engine in engines.items()
     }

@@ -98,8 +98,10 @@ class Grafana:
 @pytest.fixture(scope="module")
 def grafana(shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grafana]:
     engines = {name: shared_stage.engine(scenario) for name, scenario in MACHINES.items()}
+    peaks = shared_stage.directory / "peaks.csv"
+    peaks.write_text("DCGM_FI_DEV_POWER_USAGE_MAX, gauge, Highest power.\n")
     exporters = {
-        name: shared_stage.exporter(engine, collectors=NEW_NAMES)
+        name: shared_stage.exporter(engine, collectors=f"[{NEW_NAMES}, {peaks}]")
         for name, engine in engines.items()
     }
     instances = {name: f"127.0.0.1:{exporter.port}" for name, exporter in exporters.items()}

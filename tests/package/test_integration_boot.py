@@ -68,11 +68,8 @@ def test_an_exporter_that_was_copied_is_connected_after_boot(rebooted: System) -
 def booted_again(system: System) -> Iterator[System]:
     """Shut a machine down and boot it once more."""
     system.machine.shut_down()
-    machine = Machine(system.machine.root)
-    try:
+    with switched_on(system.machine.root) as machine:
         yield System(machine)
-    finally:
-        machine.stop()
 
 
 def begun_and_ended(system: System) -> bool:

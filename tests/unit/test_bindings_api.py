@@ -47,6 +47,8 @@ MEMBERS = {
     "c_dcgmMigEntityInfo_t": {"nvmlInstanceId", "nvmlMigProfileId", "nvmlComputeInstanceId"},
     "c_dcgmFieldValue_v1": {"fieldId", "status", "ts", "value"},
     "c_dcgmFieldValue_v2": {"value"},
+    "c_dcgmFieldSummaryRequest_v1": {"response"},
+    "c_dcgmSummaryResponse_t": {"fieldType", "summaryCount", "values"},
     "c_dcgmProfGetMetricGroups_v3": {"metricGroups", "numMetricGroups"},
     "c_dcgmProfMetricGroupInfo_v2": {"fieldIds", "numFieldIds"},
 }

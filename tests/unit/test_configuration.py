@@ -87,6 +87,7 @@ def test_without_any_configuration_there_are_defaults(installation: Installation
         status_page=True,
         web_config_file=None,
         collect_interval=20.0,
+        sample_interval=1.0,
         engine=EngineAddress("localhost", 5555),
         gpus=everything,
         switches=everything,
@@ -254,6 +255,14 @@ def test_debug_is_a_log_level(installation: Installation) -> None:
 
 
 # Values that depend on others.
+
+
+def test_peaks_are_sampled_every_second_or_every_reading_unless_said(
+    installation: Installation,
+) -> None:
+    assert installation.load("-c", "500").sample_interval == 0.5
+    assert installation.load("--sample-interval", "100").sample_interval == 0.1
+    assert "write at most 500" in installation.complaint("-c", "500", "--sample-interval", "501")
 
 
 def test_values_are_stale_after_three_intervals_unless_said(installation: Installation) -> None:

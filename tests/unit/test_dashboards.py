@@ -15,6 +15,7 @@ from tools.dashboards.blocks import WIDTH
 from tools.dashboards.fleet import fleet
 from tools.dashboards.host import host
 
+from do_dcgm_exporter.config.counter_files import group_files
 from do_dcgm_exporter.config.counters import read_counter_set
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
@@ -135,7 +136,9 @@ def test_queries_name_default_counters_and_the_exporters_own_metrics(
     known = own | {f"{metric}_total" for metric in own}
     is_new = name.endswith("-4.9")
     new = read_counter_set(DEFAULT_COUNTERS.with_name("counters-4.9.csv"), ())
-    known |= {counter.name for counter in (new if is_new else counter_set()).counters}
+    peaks = read_counter_set(*group_files(["peaks"]), ())
+    for counters in (new if is_new else counter_set(), peaks):
+        known |= {counter.name for counter in counters.counters}
     asked = [*values_of("expr", dashboard), *values_of("definition", dashboard)]
     used = set(re.findall(r"\b(?:DCGM_(?:FI|EXP)|do_dcgm_exporter)_\w+", " ".join(asked)))
     assert used

@@ -310,3 +310,18 @@ def test_profiling_that_the_engine_forgets_is_told_and_watched_anew(
     before = started.agent._session
     started.go_on(310)
     assert before is not started.agent._session
+
+
+@every_release
+@pytest.mark.parametrize("interval", [5.0, 20.0])
+def test_with_peaks_values_stay_means_over_the_interval(
+    run: Run_, version: str, interval: float
+) -> None:
+    """The engine samples every second then, and each of its values is a mean of that second."""
+    started = run(version, interval, lines=(*COUNTERS, f"{MEASURED}_MAX, gauge, x"))
+    started.go_on(4 * interval + 10)
+    started.must_be_means_over_the_interval()
+    started.reload()
+    started.go_on(3 * interval + 5)
+    started.must_be_means_over_the_interval()
+    started.must_be_whole()

@@ -57,3 +57,14 @@ def test_those_who_do_not_see_it_are_told() -> None:
 def test_of_a_device_without_a_past_there_is_no_picture() -> None:
     assert "" == drawn((20, UNKNOWN), (0, UNKNOWN))
     assert "" == Sparklines((), NOW, 20).of(gpu(0), "GPU 0")
+
+
+def test_what_was_in_between_is_drawn_behind_the_line() -> None:
+    peaks = Column(NOW, DEVICES, bytes((40, 50)), bytes((0, 50)), bytes((100, 50)))
+    sparklines = Sparklines((*columns((20, 30)), peaks), NOW, 20)
+    svg = sparklines.of(gpu(0), "GPU 0")
+    (points,) = re.findall(r'<polygon class="range" points="([^"]*)"', svg)
+    assert ["176,13.8", "180,0.5", "180,19.5", "176,13.8"] == points.split()
+    assert svg.index("range") < svg.index("polyline")
+    assert "15 minutes: 0 to 100 %, 35 % on average" in svg
+    assert "range" not in sparklines.of(gpu(1), "GPU 1")

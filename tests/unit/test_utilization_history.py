@@ -17,6 +17,7 @@ from do_dcgm_exporter.page.history import (
     column_of,
     extended,
     is_due,
+    widened,
 )
 
 TOPOLOGY = Topology(gpus=(some_gpu(0), some_gpu(1)), gpu_instances=(some_instance(7, 1, 9),))
@@ -78,3 +79,28 @@ def test_nothing_is_remembered_where_nothing_is_kept() -> None:
     roster = Roster.of(TOPOLOGY, selection, keep=False)
     told = machine_state(roster, readings_of(raw(gpu(0), 203, 64)), ())
     assert ({}, ()) == (told.values, told.roster.devices)
+
+
+def with_range(lowest: float, highest: float, now: float = NOW) -> Column:
+    entities: tuple[Entity, ...] = (gpu(0), gpu_instance(7))
+    roster = Roster.of(TOPOLOGY, Selection(entities, TOPOLOGY.gpus, ()), keep=True)
+    readings = readings_of(raw(gpu(0), 203, 64), now=now)
+    readings.ranges = {(gpu(0), 203): (lowest, highest), (gpu_instance(7), 1001): (0.1, 0.2)}
+    return column_of(machine_state(roster, readings, ()))
+
+
+def test_peaks_tell_what_was_in_between() -> None:
+    column = with_range(3, 98)
+    assert ((3, UNKNOWN), (98, UNKNOWN)) == (tuple(column.lowest), tuple(column.highest))
+    assert b"" == column_of(state(raw(gpu(0), 203, 64))).lowest
+
+
+def test_what_comes_before_the_next_column_widens_the_last() -> None:
+    first = extended((), column_of(state(raw(gpu(0), 203, 64))))
+    (column,) = widened(widened(first, with_range(60, 70, NOW + 1)), with_range(5, 65, NOW + 2))
+    assert (NOW, 64, 5, 70) == (
+        column.at, column.percentages[0], column.lowest[0], column.highest[0]
+    )  # fmt: skip
+    assert (UNKNOWN, UNKNOWN) == (column.lowest[1], column.highest[1])
+    other = Column(NOW + 1, (gpu(5),), bytes((9,)), bytes((9,)), bytes((9,)))
+    assert first == widened(first, other)

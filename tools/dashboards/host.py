@@ -178,9 +178,11 @@ def heat_and_power() -> list[Json]:
         ),
         graph(
             "Power",
-            "Of each GPU, with the lowest limit in force.",
+            "Of each GPU, with the lowest limit in force, and its peaks if the counter group "
+            "peaks is on.",
             [
                 target(per_gpu("DCGM_FI_DEV_POWER_USAGE"), "GPU {{gpu}}"),
+                target(per_gpu("DCGM_FI_DEV_POWER_USAGE_MAX"), "GPU {{gpu}} peak"),
                 target(f"min(DCGM_FI_DEV_ENFORCED_POWER_LIMIT{{{GPUS}}})", "limit in force"),
             ],
             "watt",

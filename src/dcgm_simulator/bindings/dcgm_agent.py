@@ -30,6 +30,7 @@ from simulated_samples import (  # noqa: F401
     dcgmEntitiesGetLatestValues,
     dcgmEntityGetLatestValues,
     dcgmFieldValueEntityEnumeration_f,
+    dcgmGetFieldSummary,
     dcgmGetValuesSince_v2,
     dcgmUnwatchFields,
     dcgmUpdateAllFields,

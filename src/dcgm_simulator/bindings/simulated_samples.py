@@ -107,6 +107,29 @@ dcgmFieldValueEntityEnumeration_f = ctypes.CFUNCTYPE(
 
 
 @raising
+def dcgmGetFieldSummary(
+    dcgmHandle: Any,
+    fieldId: Any,
+    entityGroupType: Any,
+    entityId: Any,
+    summaryMask: Any,
+    startTime: Any,
+    endTime: Any,
+) -> Any:
+    """Return what the samples of a field between two times come to, in the order of the bits."""
+    made = dcgm_structs.c_dcgmFieldSummaryRequest_v1()
+    made.version = dcgm_structs.dcgmFieldSummaryRequest_version1
+    made.fieldId, made.entityGroupType, made.entityId = fieldId, entityGroupType, entityId
+    made.summaryTypeMask, made.startTime, made.endTime = summaryMask, startTime, endTime
+    asked = [entityGroupType, entityId, fieldId, summaryMask, startTime, endTime]
+    made.response.fieldType, values = ask(dcgmHandle, Function.GET_FIELD_SUMMARY, asked)
+    made.response.summaryCount = len(values)
+    for place, value in zip(made.response.values, values, strict=False):
+        setattr(place, "dbl" if isinstance(value, float) else "i64", value)
+    return made
+
+
+@raising
 def dcgmGetValuesSince_v2(
     dcgm_handle: Any,
     groupId: Any,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.clock_log import ClockLog
+from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.sample_ages import SampleAges, boot_time
 from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.config.settings import Settings
@@ -21,6 +22,7 @@ class EventLogs:
     xids: XidLog
     clocks: ClockLog
     ages: SampleAges = field(default_factory=SampleAges)
+    peaks: PeakLog = field(default_factory=PeakLog)
     inventory: Inventory = field(default_factory=Inventory)
 
     @classmethod
@@ -46,3 +48,4 @@ class EventLogs:
             if part not in kept:
                 self.xids.forget(part.entity)
                 self.clocks.forget(part.entity)
+                self.peaks.forget(part.entity)

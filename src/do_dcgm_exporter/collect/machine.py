@@ -94,13 +94,15 @@ class Roster:
 class MachineState:
     """The machine at ``read_at`` (Unix seconds): values, lost GPUs, the newest XIDs.
 
-    A lost GPU has no values: whatever the engine still answers for it is not its state.
+    A lost GPU has no values: whatever the engine still answers for it is not its state. Fields
+    that are summarised also have ``ranges``, the lowest and highest samples since the last cycle.
     """
 
     roster: Roster = field(default_factory=Roster)
     read_at: float = 0.0
     stale_after: float = 0.0
     values: Mapping[Key, Reading] = field(default_factory=dict)
+    ranges: Mapping[Key, tuple[float, float]] = field(default_factory=dict)
     lost_gpus: frozenset[int] = frozenset()
     xids: tuple[SeenXid, ...] = ()
 
@@ -123,6 +125,16 @@ class MachineState:
             return round(own * 100)
         return whole if whole is None else round(whole)
 
+    def utilization_range(self, entity: Entity) -> tuple[int, int] | None:
+        """Return between what a device's utilization was since the last cycle, None if unknown."""
+        is_whole = self.number(entity, GPU_UTILIZATION) is not None
+        by_engine = entity.kind is EntityKind.GPU_INSTANCE or not is_whole
+        found = self.ranges.get((entity, ENGINE_ACTIVE if by_engine else GPU_UTILIZATION))
+        if found is None:
+            return None
+        lowest, highest = (value * 100 if by_engine else value for value in found)
+        return round(lowest), round(highest)
+
     def stale(self, field_id: int) -> Iterator[Entity]:
         """Return the devices whose value the engine no longer updates."""
         return (e for e in self.roster.devices if self.values.get((e, field_id)) is Absence.STALE)
@@ -140,6 +152,11 @@ def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -
             for entity, field_id in roster.shown
             if entity not in lost
             and (value := readings.get(entity, field_id)) is not Absence.NOT_WATCHED
+        },
+        ranges={
+            key: readings.ranges[key]
+            for key in (roster.shown if readings.ranges else ())
+            if key in readings.ranges and key[0] not in lost
         },
         lost_gpus=readings.lost_gpus,
         xids=tuple(xids),

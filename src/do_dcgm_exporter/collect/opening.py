@@ -18,11 +18,14 @@ from do_dcgm_exporter.collect.plan import (
     XID_KINDS,
     FieldPlan,
     fields_asked_for,
+    is_on,
     of_kind,
     plan_fields,
+    summarised_fields,
 )
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.sample_text import Label
+from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.collect.selection import Selection, select
 from do_dcgm_exporter.collect.session import Collector, Session, host_name
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
@@ -31,6 +34,7 @@ from do_dcgm_exporter.collect.sources.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
+from do_dcgm_exporter.collect.sources.peaks import PeakCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
 from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.collect.xid_reader import KEPT_FOR, XidReader
@@ -186,7 +190,20 @@ class _Scope:
             for plan, entities in self.plans()
             for field_ids in (plan.plain, plan.labels)
             for watch in watcher.watch(entities, field_ids, self.interval)
+        ] + [
+            watch
+            for plan, entities in self.plans()
+            for watch in watcher.watch(
+                entities, plan.sampled, self.sampling.interval, self.sampling.retention
+            )
         ]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How often to sample what is summarised for each page."""
+        settings = self.configuration.settings
+        summarised = summarised_fields(self.configuration.counters, self.stand_ins)
+        return Sampling(settings.sample_interval, self.interval, summarised)
 
     def watch_xids(self, watcher: Watcher) -> list[Watch]:
         """Watch field 230 wherever an XID of the GPUs in scope may be reported."""
@@ -202,7 +219,13 @@ class _Scope:
             for entity in entities
         }
         profiling = ProfilingWatch(
-            watcher.engine, watcher, self.topology, self.interval, wanted, self.clock
+            watcher.engine,
+            watcher,
+            self.topology,
+            self.interval,
+            wanted,
+            self.clock,
+            self.sampling,
         )
         profiling.start()
         return profiling
@@ -253,9 +276,31 @@ class _Scope:
             health,
             P2PCollector(engine, labels, gpus, self.interval, self.clock),
         )
+        if self.sampling.field_ids:
+            # Before the fields: of some it shows the mean in place of the newest sample.
+            collectors = (self._peak_collector(engine, labels, logs, profiling), *collectors)
         if self.configuration.settings.label_fields_as_info:
             collectors += (GpuInfoCollector(labels, xids.shown),)
         return collectors
+
+    def _peak_collector(
+        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, profiling: ProfilingWatch
+    ) -> PeakCollector:
+        carried = {
+            counter.name: tuple(e for e in self.on_gpus if is_on(e.kind, counter.peak.field))
+            for counter in self.configuration.counters.counters
+            if counter.peak
+        }
+        return PeakCollector(
+            engine,
+            self.topology,
+            labels,
+            logs.peaks,
+            self.sampling,
+            carried,
+            lambda: profiling.unoffered,
+            self.clock,
+        )
 
 
 def _label_blocks(topology: Topology, configuration: Configuration, shown_name: str) -> LabelBlocks:

@@ -46,18 +46,29 @@ class FieldPlan:
     """The fields to watch on entities of one kind, separated by how they can fail.
 
     ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
-    whose GPU supports them. Labels are texts, and an empty text poisons a call.
+    whose GPU supports them. Labels are texts, and an empty text poisons a call. ``sampled``
+    are plain fields with peaks, which are sampled more often.
     """
 
     kind: EntityKind
     plain: tuple[int, ...]
     labels: tuple[int, ...]
     profiling: tuple[int, ...]
+    sampled: tuple[int, ...] = ()
 
 
 def fields_asked_for(counters: CounterSet) -> tuple[int, ...]:
     """Return the fields of all counters, each once."""
-    return tuple(dict.fromkeys(c.field.id for c in counters.counters if c.field))
+    fields = (c.peak.field if c.peak else c.field for c in counters.counters)
+    return tuple(dict.fromkeys(field.id for field in fields if field))
+
+
+def summarised_fields(
+    counters: CounterSet, stand_ins: Mapping[int, int] = _NO_STAND_INS
+) -> frozenset[int]:
+    """Return the fields whose samples are summarised for each page."""
+    ids = (counter.peak.field.id for counter in counters.counters if counter.peak)
+    return frozenset(stand_ins.get(field_id, field_id) for field_id in ids)
 
 
 def plan_fields(
@@ -70,16 +81,20 @@ def plan_fields(
     read in their place.
     """
     wanted = [c for c in counters.counters if c.field is not None and carries(kind, c)]
+    peaks = [c.peak.field for c in counters.counters if c.peak and is_on(kind, c.peak.field)]
     apart = {XID_FIELD, *LIFE_SIGN_FIELDS} if kind is EntityKind.GPU else {XID_FIELD}
+    sampled = _ids_of((f for f in peaks if not f.is_profiling), stand_ins, apart)
+    apart.update(sampled)
     label_counters = [c for c in wanted if c.type is CounterType.LABEL]
     labels = _read_for(label_counters, stand_ins, apart)
     apart.update(labels)
-    profiling = _read_for((c for c in wanted if c.field and c.field.is_profiling), {}, apart)
+    on_profiling = (*(c.field for c in wanted if c.field), *peaks)
+    profiling = _ids_of((f for f in on_profiling if f.is_profiling), {}, apart)
     plain = list(_read_for(wanted, stand_ins, apart.union(profiling)))
-    is_read = CLOCK_EVENTS_FIELD in plain or CLOCK_EVENTS_FIELD in labels
+    is_read = CLOCK_EVENTS_FIELD in (*plain, *labels, *sampled)
     if kind in GPU_KINDS and not is_read and counts_clock_events(counters):
         plain.append(CLOCK_EVENTS_FIELD)
-    return FieldPlan(kind, tuple(plain), labels, profiling)
+    return FieldPlan(kind, tuple(plain), labels, profiling, sampled)
 
 
 def carries(kind: EntityKind, counter: Counter) -> bool:
@@ -93,6 +108,11 @@ def carries(kind: EntityKind, counter: Counter) -> bool:
         return False
     if field.level is EntityLevel.NONE:
         return kind in GPU_KINDS or counter.type is CounterType.LABEL
+    return is_on(kind, field)
+
+
+def is_on(kind: EntityKind, field: Field) -> bool:
+    """Return whether entities of ``kind`` have values of ``field``, which is of some level."""
     if field.is_profiling and kind is EntityKind.GPU_INSTANCE:
         # Sampled on an instance, a counter of the whole GPU is an error in the engine's log.
         return field.level is not EntityLevel.GPU
@@ -112,5 +132,11 @@ def of_kind(entities: Sequence[Entity], kind: EntityKind) -> tuple[Entity, ...]:
 def _read_for(
     counters: Iterable[Counter], stand_ins: Mapping[int, int], without: set[int]
 ) -> tuple[int, ...]:
-    ids = (stand_ins.get(c.field.id, c.field.id) for c in counters if c.field)
+    return _ids_of((c.field for c in counters if c.field), stand_ins, without)
+
+
+def _ids_of(
+    fields: Iterable[Field], stand_ins: Mapping[int, int], without: set[int]
+) -> tuple[int, ...]:
+    ids = (stand_ins.get(field.id, field.id) for field in fields)
     return tuple(dict.fromkeys(field_id for field_id in ids if field_id not in without))

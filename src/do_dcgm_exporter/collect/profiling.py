@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.collect.profiling_pace import ProfilingPace
 from do_dcgm_exporter.collect.profiling_values import ProfilingValues
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Reading
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
@@ -55,6 +56,7 @@ class ProfilingWatch:
     interval: float
     wanted: Mapping[Entity, Sequence[int]]
     clock: Callable[[], float] = time.monotonic
+    sampling: Sampling = field(default_factory=Sampling)
     unoffered: frozenset[tuple[Entity, int]] = frozenset()
     pace: ProfilingPace = field(init=False)
     values: ProfilingValues = field(init=False)
@@ -68,7 +70,7 @@ class ProfilingWatch:
     _blank_since: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pace = ProfilingPace(self.engine, self.watcher, self.interval, self.clock)
+        self.pace = self._new_pace()
         self.values = ProfilingValues(self.topology)
 
     @property
@@ -122,7 +124,7 @@ class ProfilingWatch:
         if by_fields == self._by_fields:
             return  # nothing new is offered, and new groups each time would fill up the engine
         self._by_fields = by_fields
-        self.pace = ProfilingPace(self.engine, self.watcher, self.interval, self.clock)
+        self.pace = self._new_pace()
         for field_ids, entities in by_fields.items():
             self.pace.watch(entities, field_ids)
         self._note_refusals()
@@ -137,6 +139,9 @@ class ProfilingWatch:
         self._note_refusals()
         if self._unavailable and not self._refused and self.age() > RETRY_AFTER:
             self.start()
+
+    def _new_pace(self) -> ProfilingPace:
+        return ProfilingPace(self.engine, self.watcher, self.interval, self.clock, self.sampling)
 
     def take_over(self) -> None:
         """Note that the previous session has been closed, which ended its watches."""

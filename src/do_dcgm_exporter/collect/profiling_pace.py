@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.entities import Entity
@@ -42,13 +43,15 @@ _KEEPS_ENOUGH = (4, 4)
 class ProfilingPace:
     """Sets the intervals of ``watches``.
 
-    ``refused`` are the entities that the engine refused to watch at another interval.
+    What is summarised follows ``sampling``, all else ``interval``. ``refused`` are the entities
+    that the engine refused to watch at another interval.
     """
 
     engine: HostEngine
     watcher: Watcher
     interval: float
     clock: Callable[[], float]
+    sampling: Sampling = field(default_factory=Sampling)
     watches: list[Watch] = field(default_factory=list)
     refused: set[Entity] = field(default_factory=set)
     _waiting_for: frozenset[Entity] = frozenset()
@@ -68,8 +71,12 @@ class ProfilingPace:
             yield from ((e, field_id) for e in watch.entities for field_id in watch.field_ids)
 
     def watch(self, entities: Sequence[Entity], field_ids: Sequence[int]) -> None:
-        """Begin to watch at the collect interval, as another session's samples may be enough."""
-        self.watches += self.watcher.watch(entities, field_ids, self.interval, self._retention)
+        """Begin to watch at the usual interval, as another session's samples may be enough."""
+        summarised = [id_ for id_ in field_ids if id_ in self.sampling.field_ids]
+        others = [id_ for id_ in field_ids if id_ not in self.sampling.field_ids]
+        for ids in filter(None, (summarised, others)):
+            usual, kept = self._interval_of(ids), self._retention_of(ids)
+            self.watches += self.watcher.watch(entities, ids, usual, kept)
 
     def follow(self, blank: Collection[Entity], absent: Collection[Entity]) -> None:
         """Act on a reading: ``blank`` entities had no value, ``absent`` ones have none to show."""
@@ -93,18 +100,22 @@ class ProfilingPace:
             return
         for watch in self.watches:
             if entities is None or not set(watch.entities).isdisjoint(entities):
-                self._change(watch, self.interval)
+                self._change(watch, self._interval_of(watch.field_ids))
 
-    @property
-    def _retention(self) -> Retention:
+    def _interval_of(self, field_ids: Collection[int]) -> float:
+        return self.sampling.interval if self.sampling.has(field_ids) else self.interval
+
+    def _retention_of(self, field_ids: Collection[int]) -> Retention:
         # The engine counts whole seconds.
-        return Retention(float(math.ceil(_INTERVALS_KEPT * self.interval)), 0)
+        kept = Retention(float(math.ceil(_INTERVALS_KEPT * self._interval_of(field_ids))), 0)
+        return max(kept, self.sampling.retention) if self.sampling.has(field_ids) else kept
 
     def _hasten(self, entities: frozenset[Entity]) -> None:
         self._waiting_for = entities
         self._waiting_since = self.clock()
-        if self.interval > WARM_UP_INTERVAL:
-            self._hastened = [w for watch in self.watches for w in self._parts(watch, entities)]
+        slow = [w for w in self.watches if self._interval_of(w.field_ids) > WARM_UP_INTERVAL]
+        if slow:
+            self._hastened = [w for watch in slow for w in self._parts(watch, entities)]
             for watch in self._hastened:
                 self._restart(watch, WARM_UP_INTERVAL)
             # Otherwise the engine sleeps until its next due sample, up to ten seconds.
@@ -116,11 +127,12 @@ class ProfilingPace:
         if len(chosen) == len(watch.entities):
             yield watch
         elif chosen:
-            yield from self.watcher.watch(chosen, watch.field_ids, self.interval, self._retention)
+            usual, kept = self._interval_of(watch.field_ids), self._retention_of(watch.field_ids)
+            yield from self.watcher.watch(chosen, watch.field_ids, usual, kept)
 
     def _settle(self) -> None:
         for watch in self._hastened:
-            self._restart(watch, self.interval)
+            self._restart(watch, self._interval_of(watch.field_ids))
             if watch not in self.watches:
                 self.watcher.release(watch)
         self._hastened = []
@@ -135,7 +147,7 @@ class ProfilingPace:
         self._change(watch, interval)
 
     def _change(self, watch: Watch, interval: float) -> None:
-        kept = self._retention
+        kept = self._retention_of(watch.field_ids)
         try:
             self.engine.watch(watch, interval, kept.seconds, kept.samples)
         except GpuIsLost:

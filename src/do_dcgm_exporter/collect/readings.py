@@ -33,7 +33,8 @@ class Readings:
     ``now`` is Unix time in seconds, ``clock_now`` the same moment by the clock of sample ages;
     ``taken_at`` is by the latter, too. ``stale_after`` is in seconds. ``dropped`` counts, by
     reason, planned values that are missing. ``left_out`` has the reason for each field that was
-    not read at all.
+    not read at all. ``ranges`` has the lowest and highest samples since the previous page, of
+    fields that are summarised.
     """
 
     now: float
@@ -47,6 +48,7 @@ class Readings:
     clock_now: float = field(init=False)
     taken_at: dict[tuple[Entity, int], float] = field(default_factory=dict)
     _wall_offset: float = field(init=False)
+    ranges: dict[tuple[Entity, int], tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock_now = self.ages.clock()
@@ -63,7 +65,7 @@ class Readings:
                 self.taken_at[key] = self.clock_now - age
                 if age > self._max_age(raw.field_id):
                     value = Absence.STALE
-                elif not _is_possible(raw.field_id, value):
+                elif not is_possible(raw.field_id, value):
                     value = Absence.NOT_A_NUMBER
             self.raw[key] = raw
             self.values[key] = value
@@ -122,6 +124,7 @@ def _is_sampled_on_entities(field_id: int) -> bool:
     return field is not None and not field.is_global and not apart
 
 
-def _is_possible(field_id: int, value: float | str) -> bool:
+def is_possible(field_id: int, value: float | str) -> bool:
+    """Return whether a field can have this value at all."""
     highest = _HIGHEST.get(field_id)
     return highest is None or (not isinstance(value, str) and 0 <= value <= highest)

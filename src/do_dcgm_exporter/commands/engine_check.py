@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from do_dcgm_exporter.collect.plan import carries
 from do_dcgm_exporter.commands.one_shot import OneShot, read_once
@@ -52,9 +52,10 @@ def engine_findings(configuration: Configuration, tell: Tell | None = None) -> E
             if counter.name not in present and _should_be_present(counter)
         },
         {
-            counter.name: _how_computed(counter.field.id, found)
+            counter.name: _how_computed(asked.id, found)
             for counter in counters
-            if counter.field and counter.field.id in found.session.stand_ins
+            if (asked := counter.peak.field if counter.peak else counter.field)
+            and asked.id in found.session.stand_ins
         },
     )
 
@@ -62,7 +63,7 @@ def engine_findings(configuration: Configuration, tell: Tell | None = None) -> E
 def _should_be_present(counter: Counter) -> bool:
     """Families about XIDs may wait for the first XID."""
     always = (Special.P2P_STATUS, Special.GPU_HEALTH_STATUS, Special.FABRIC_HEALTH_STATUS)
-    return counter.field is not None or counter.special in always
+    return bool(counter.field or counter.peak) or counter.special in always
 
 
 def _how_computed(field_id: int, found: OneShot) -> str:
@@ -77,6 +78,8 @@ def _how_computed(field_id: int, found: OneShot) -> str:
 def _why_absent(counter: Counter, found: OneShot) -> str:
     if counter.special is Special.FABRIC_HEALTH_STATUS:
         return "this host has no NvSwitch, ConnectX adapter or IMEX that its DCGM checks"
+    if counter.peak:
+        counter = replace(counter, field=counter.peak.field)
     if counter.field is None:
         return "this machine or its DCGM does not have it"
     wanted, session = counter.field, found.session

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from do_dcgm_exporter.config.text_files import may_be_there
 
-GROUP_NAMES = ("memory", "nvlink", "ecc", "pcie", "mig", "power", "clocks")
+GROUP_NAMES = ("memory", "nvlink", "ecc", "pcie", "mig", "power", "clocks", "peaks")
 NO_GROUP = "none"
 
 _HERE = Path(__file__).resolve()

@@ -21,6 +21,7 @@ from do_dcgm_exporter.config.csv_lines import (
     numbered_lines,
     split_columns,
 )
+from do_dcgm_exporter.config.peaks import Peak, peak_by_name, why_no_peak
 from do_dcgm_exporter.config.similar_names import similar_name
 from do_dcgm_exporter.config.text_files import read_file
 from do_dcgm_exporter.dcgm.fields import (
@@ -66,7 +67,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A line of a counters CSV that was judged OK; either ``field`` or ``special`` is set."""
+    """A line of a counters CSV that was judged OK.
+
+    One of ``field``, ``special`` and ``peak`` is set.
+    """
 
     name: str
     type: CounterType
@@ -75,6 +79,7 @@ class Counter:
     special: Special | None
     path: Path
     line: int
+    peak: Peak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,31 +179,33 @@ def parse_counters(content: str | bytes, path: Path, earlier: Sequence[Counter] 
 
 
 def _counter(columns: Columns, path: Path, number: int) -> Counter:
-    name, field, special = _resolve(columns.name)
+    name, field, special, peak = _resolve(columns.name)
     type_ = _TYPES.get(columns.type.lower())
     if type_ is None:
         raise _RejectedError(Verdict.MALFORMED, name, _why_no_type(columns))
-    reason = _why_unsupported(type_, field)
+    reason = (peak and why_no_peak(peak)) or _why_unsupported(type_, field)
     if reason:
         raise _RejectedError(Verdict.UNSUPPORTED, name, reason)
-    if field and _why_gauge(field) and type_ is not CounterType.LABEL:
+    if peak or (field and _why_gauge(field) and type_ is not CounterType.LABEL):
         type_ = CounterType.GAUGE
-    return Counter(name, type_, columns.help, field, special, path, number)
+    return Counter(name, type_, columns.help, field, special, path, number, peak)
 
 
-def _resolve(name: str) -> tuple[str, Field | None, Special | None]:
+def _resolve(name: str) -> tuple[str, Field | None, Special | None, Peak | None]:
     """Return the name to print, in its established case, and what it means."""
     special = _SPECIALS.get(name.upper())
     if special:
-        return special.value, None, special
+        return special.value, None, special, None
     field = field_by_name(name)
+    if field is None and (found := peak_by_name(name)):
+        return found[0], None, None, found[1]
     if field is None:
         similar = similar_name(name, _SPECIALS)
         suggestion = f"; did you mean {similar}?" if similar else ""
         message = f"no DCGM field has this name or id{suggestion}"
         raise _RejectedError(Verdict.UNKNOWN, name, message)
     known = {spelling.upper(): spelling for spelling in field.names}
-    return known.get(name.upper(), field.name), field, None
+    return known.get(name.upper(), field.name), field, None, None
 
 
 def _why_no_type(columns: Columns) -> str:
@@ -250,6 +257,9 @@ def _reject_duplicate(counter: Counter, first: Mapping[str, Counter]) -> None:
 def _describe(counter: Counter, written_type: str, earlier: Iterable[Counter]) -> str:
     """Say what a good line gives, and what may surprise about it."""
     field = counter.field
+    if counter.peak:
+        summarised = counter.peak.field
+        return f"{counter.peak.statistic.value} value of field {summarised.id} between two readings"
     if field is None:
         return f"{counter.type.value} made by the exporter"
     parts = [f"{counter.type.value} of field {field.id} ({field.level.word})"]

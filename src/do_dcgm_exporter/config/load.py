@@ -18,6 +18,7 @@ from do_dcgm_exporter.config.text_files import may_be_there
 from do_dcgm_exporter.errors import ConfigurationError
 
 _DMI = Path("/sys/class/dmi/id")
+_SAMPLE_INTERVAL = 1.0
 _DROPLET_VENDOR = "DigitalOcean"
 
 
@@ -80,9 +81,21 @@ def _work_out(values: dict[str, Any], etc: Path, dmi: Path) -> None:
         *(values["collectors"] or default_collectors(etc)),
         *group_files(values["counter-groups"] or ()),
     )
-    values["stale-after"] = _stale_after(values["stale-after"], values["collect-interval"])
+    interval = values["collect-interval"]
+    values["sample-interval"] = _sample_interval(values["sample-interval"], interval)
+    values["stale-after"] = _stale_after(values["stale-after"], interval)
     if values["forward"] is None:
         values["forward"] = _is_droplet(dmi) or values["forward-url"] != DEFAULT_FORWARD_URL
+
+
+def _sample_interval(sample_interval: float | None, interval: float) -> float:
+    sample_interval = sample_interval or min(_SAMPLE_INTERVAL, interval)
+    if sample_interval > interval:
+        raise ConfigurationError(
+            "sample-interval is longer than collect-interval, so some pages would have no sample:"
+            f" write at most {interval * 1000:.0f}"
+        )
+    return sample_interval
 
 
 def _stale_after(stale_after: float | None, interval: float) -> float:

@@ -67,6 +67,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "MS",
         ),
         Option(
+            ("--sample-interval",),
+            "time between the samples of which peaks are made",
+            "(1000, or the collect interval if that is shorter)",
+            milliseconds(100, 60_000),
+            "MS",
+        ),
+        Option(
             ("--stale-after",),
             "leave out values older than this",
             "(3 times the collect interval)",

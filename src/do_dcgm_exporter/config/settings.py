@@ -72,6 +72,7 @@ class Settings:
     status_page: bool
     web_config_file: Path | None
     collect_interval: float
+    sample_interval: float
     engine: EngineAddress
     gpus: DeviceSelection
     switches: DeviceSelection

@@ -21,6 +21,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.errors import CallRefused, ReturnCode
 from do_dcgm_exporter.dcgm.handle import Handle, text_of
 from do_dcgm_exporter.dcgm.health_errors import HealthError
+from do_dcgm_exporter.dcgm.summaries import SUMMARY_MASK, Summary, read_summary
 from do_dcgm_exporter.dcgm.value_buffer import ValueBuffer
 
 # Fields per field group and per latest-values call: the check in DcgmApi.cpp is `>= 128`.
@@ -228,6 +229,18 @@ class HostEngine(Handle):
             "dcgmGetValuesSince_v2", watch.group, watch.field_group, timestamp, callback, None
         )
         return collected
+
+    def summary(self, entity: Entity, field_id: int, start: int, end: int) -> Summary:
+        """Return what the samples from ``start`` to ``end`` (µs), both included, come to.
+
+        Raises CallRefused, with NO_DATA if there is none.
+        """
+        answer = self._call(
+            "dcgmGetFieldSummary", field_id, int(entity.kind), entity.id, SUMMARY_MASK, start, end
+        ).response
+        member = "dbl" if answer.fieldType == ord("d") else "i64"
+        numbers = [getattr(value, member) for value in answer.values[: answer.summaryCount]]
+        return read_summary(entity, field_id, numbers, end - start)
 
     # Health
 

@@ -145,6 +145,11 @@ def _other_payload(answer: ctypes.Array[Any], offset: int, field_type: int) -> f
     return None
 
 
+def absence_of(status: int) -> Absence | None:
+    """Return why one field of one entity has no value, None if the status is about more."""
+    return _BY_STATUS.get(status)
+
+
 def read_value(raw: RawValue) -> Reading:
     """Return the payload of ``raw``, or why there is no value. Its age is not judged."""
     if raw.status != _OK:

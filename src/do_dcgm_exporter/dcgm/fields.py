@@ -89,6 +89,11 @@ class Field:
         return self.name.startswith("DCGM_FI_PROF_")
 
     @property
+    def is_mean(self) -> bool:
+        """Whether a sample is the mean since an earlier one, as it is of NVLink's traffic too."""
+        return self.is_profiling or (self.is_rate and "_NVLINK_" in self.name)
+
+    @property
     def is_rate(self) -> bool:
         """Whether the value is per second, rather than a count that only grows."""
         return self.unit.endswith("/s")

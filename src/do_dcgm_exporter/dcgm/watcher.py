@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Retention:
     """How much the engine keeps of a watch: so many seconds or so many samples, if that is more."""
 

@@ -23,7 +23,7 @@ from do_dcgm_exporter.collect.sample_ages import boot_time
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.cycle_clock import CycleClock
 from do_dcgm_exporter.page.exposition import OPENMETRICS_END, Rendered, render
-from do_dcgm_exporter.page.history import Column, History, column_of, extended, is_due
+from do_dcgm_exporter.page.history import Column, History, column_of, extended, is_due, widened
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 from do_dcgm_exporter.page.publication import TOO_OLD, Body, Health, Page, Publication, bare_page
 from do_dcgm_exporter.page.status import Status
@@ -218,6 +218,8 @@ class Publisher:
         self._last_known = machine
         if machine.roster.devices and is_due(self._history, machine.read_at):
             self._history = extended(self._history, column_of(machine))
+        elif machine.ranges:
+            self._history = widened(self._history, column_of(machine))
 
     def _publish(self, content: Content, page: Page) -> None:
         before, self._content = self._content, content

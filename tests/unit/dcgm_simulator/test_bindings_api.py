@@ -44,6 +44,7 @@ EXPECTED_FUNCTIONS = [
     "dcgmEntitiesGetLatestValues",
     "dcgmEntityGetLatestValues",
     "dcgmGetValuesSince_v2",
+    "dcgmGetFieldSummary",
     "dcgmHealthSet",
     "dcgmHealthSet_v2",
     "dcgmHealthCheck",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History
@@ -19,7 +20,14 @@ _Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in
 # The picture is stretched to fit, but its lines are not.
 _UNSCALED = 'vector-effect="non-scaling-stroke"'
 
-Point = tuple[str, int]
+
+class Point(NamedTuple):
+    """A place from the left, and the percentages there: at the moment, and since the last."""
+
+    x: str
+    percent: int
+    lowest: int
+    highest: int
 
 
 @dataclass(slots=True)
@@ -28,7 +36,7 @@ class _Run:
 
     places: dict[Entity, int]
     xs: list[str] = field(default_factory=list)
-    columns: list[bytes] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
 
 
 class Sparklines:
@@ -45,17 +53,19 @@ class Sparklines:
                 places = {device: place for place, device in enumerate(column.devices)}
                 self._runs.append(_Run(places))
             self._runs[-1].xs.append(f"{_WIDTH * (1 - (now - column.at) / SPAN):.4g}")
-            self._runs[-1].columns.append(column.percentages)
+            self._runs[-1].columns.append(column)
             before = column
 
     def of(self, device: Entity, name: str) -> str:
         """Return the picture of ``device``, labelled for those who cannot see it."""
         lines = list(self._lines(device))
-        values = [percent for line in lines for _, percent in line]
+        values = [point.percent for line in lines for point in line]
         if not values:
             return ""
+        lowest = min(point.lowest for line in lines for point in line)
+        highest = max(point.highest for line in lines for point in line)
         label = (
-            f"Utilization of {name} in 15 minutes: {min(values)} to {max(values)} %,"
+            f"Utilization of {name} in 15 minutes: {lowest} to {highest} %,"
             f" {sum(values) / len(values):.0f} % on average"
         )
         drawn = "".join(_drawn(line) for line in lines)
@@ -70,20 +80,37 @@ class Sparklines:
         for run in self._runs:
             place = run.places.get(device)
             if place is not None:
-                points = zip(run.xs, [column[place] for column in run.columns])
+                points = [_point(x, column, place) for x, column in zip(run.xs, run.columns)]
                 for is_known, line in groupby(points, key=_is_known):
                     if is_known:
                         yield list(line)
 
 
 def _is_known(point: Point) -> bool:
-    return point[1] != UNKNOWN
+    return point.percent != UNKNOWN
+
+
+def _point(x: str, column: Column, place: int) -> Point:
+    percent = column.percentages[place]
+    if not column.lowest:
+        return Point(x, percent, percent, percent)
+    return Point(x, percent, column.lowest[place], column.highest[place])
+
+
+def _range(line: list[Point]) -> str:
+    """Draw what was between the lowest and the highest, if peaks tell."""
+    if all(point.lowest == point.highest for point in line):
+        return ""
+    upper = [f"{point.x},{_Y[point.highest]}" for point in line]
+    lower = [f"{point.x},{_Y[point.lowest]}" for point in reversed(line)]
+    return f'<polygon class="range" points="{" ".join([*upper, *lower])}"/>'
 
 
 def _drawn(line: list[Point]) -> str:
-    points = " ".join([f"{x},{_Y[percent]}" for x, percent in line])
-    first, last = line[0][0], line[-1][0]
+    points = " ".join([f"{point.x},{_Y[point.percent]}" for point in line])
+    first, last = line[0].x, line[-1].x
     return (
+        f"{_range(line)}"
         f'<polygon points="{first},{_HEIGHT} {points} {last},{_HEIGHT}"/>'
         f'<polyline {_UNSCALED} points="{points}"/>'
     )
