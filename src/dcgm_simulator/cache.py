@@ -346,7 +346,7 @@ class Cache:
         return Sample(time, mean(source, field.type, span.baseline, span.newest))
 
     def _faulty(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
-        if self._driver_is_dead(entity, time):
+        if self._driver_is_dead(entity, time) or self._library_fails(field, time):
             return Sample(time, sentinel(field.type))
         since = self._unsampled_since(entity, field, time)
         if since is not None:
@@ -364,6 +364,11 @@ class Cache:
         if not noticed and (freezes or field.id in FREEZE_WITH_LOSS):
             return self._before(entity, field, series, lost) or NEVER_TAKEN
         return Sample(time, sentinel(field.type))
+
+    def _library_fails(self, field: Field, time: int) -> bool:
+        """Return whether NVML fails at what a field takes, which names no device (recorded)."""
+        needs_library = field.is_global or field.is_profiling
+        return needs_library and covering(self.faults.library_fails, time) is not None
 
     def _unsampled_since(self, entity: Entity, field: Field, time: int) -> int | None:
         """Return since when a field is not sampled at a time, or None."""

@@ -250,6 +250,7 @@ class Troubles:
             gpu = self._gpu(host)
             self.tell(f"GPU {gpu} is lost")
             host.faults.lose(gpu, host.clock())
+            self.engine.were_lost.add(gpu)
             self._later(self._some_time(), lambda: self.restore(gpu))
 
     def restore(self, gpu: int) -> None:

@@ -16,7 +16,8 @@ from tests.unit.dcgm_simulator.replay import (
     watch_all,
 )
 
-from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel
+from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel, sentinel
+from dcgm_simulator.faults import Override
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import SECOND
@@ -32,7 +33,10 @@ STEPS = (
     "still lost, watched anew",
     "GPU 3 answers again, 4 s later",
     "10 s later",
+    "reading the temperature of GPU 2 fails with unknown error, 3 s later",
+    "all that NVML does without a device fails, 3 s later",
 )
+TEMPERATURE = 150
 # What these say differs with the card and its driver, not with the engine.
 OF_THE_MACHINE = frozenset({391, 526})
 
@@ -104,6 +108,12 @@ def played(version: str) -> dict[str, Played]:
             host.faults.lose(LOST, moment - SECOND // 2)
         elif what.startswith("GPU 3 answers"):
             host.faults.restore(LOST, moment)
+        elif what.startswith("reading the temperature"):
+            blank = Override(moment, value=sentinel("i"))
+            host.faults.override(Entity(EntityGroup.GPU, OTHER), TEMPERATURE, blank)
+        elif what.startswith("all that NVML"):
+            host.faults.release(Entity(EntityGroup.GPU, OTHER), TEMPERATURE, moment)
+            host.faults.fail_library(moment)
         host.cache.settle(clock.now)
         found[what] = look(host, step)
     return found
