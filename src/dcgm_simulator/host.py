@@ -293,6 +293,7 @@ class Host:
         attributes = self.machine.attributes(gpu)
         if self.faults.lost_since(gpu, self.clock()) is None:
             return attributes
+        self.log.identity_unknown()
         unknown = dict.fromkeys(("uuid", "pciBusId", "deviceName"), sentinel("s"))
         return attributes | {"identifiers": attributes["identifiers"] | unknown}
 

@@ -17,6 +17,7 @@ from tests.unit.dcgm_simulator.replay import (
 )
 
 from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel, sentinel
+from dcgm_simulator.engine_log import NO_IDENTITY
 from dcgm_simulator.faults import Override
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
@@ -49,6 +50,7 @@ class Played(NamedTuple):
     statuses: dict[str, int]
     identities: dict[int, dict[str, bool]]
     """Of GPU 2 and 3: which parts are told."""
+    lines_about_identity: int
     has_links: bool
     values: Kinds
 
@@ -73,6 +75,7 @@ def told(identity: dict[str, Any]) -> dict[str, bool]:
 
 
 def look(host: Host, step: dict[str, Any]) -> Played:
+    before = host.log.lines[NO_IDENTITY]
     identities = {
         gpu: told({name: own[name] for name in step[f"identity of GPU {gpu}"]})
         for gpu in (LOST, OTHER)
@@ -84,6 +87,7 @@ def look(host: Host, step: dict[str, Any]) -> Played:
         host.supported_devices(),
         {str(gpu): host.gpu_status(gpu) for gpu in host.devices()},
         identities,
+        host.log.lines[NO_IDENTITY] - before,
         any(links[LOST]),
         simulated_kinds(host, of_both(recorded_kinds(step))),
     )
@@ -130,6 +134,8 @@ def test_a_step_has_the_recorded_lists_identities_statuses_and_kinds_of_values(
         assert step["gpu_status"] == found.statuses
     for gpu in (LOST, OTHER):
         assert told(step[f"identity of GPU {gpu}"]) == found.identities[gpu]
+    of_discovery = step["engine_log"]["of discovery"]
+    assert of_discovery.get(f"ERROR  {NO_IDENTITY}", 0) == found.lines_about_identity
     assert any(step["nvlink_status"][str(LOST)]) == found.has_links
     expected = {
         key: kind
