@@ -150,6 +150,10 @@ COMMANDS: dict[str, Command] = {
     "unstall": Command("sample again after `stall`", _on_host(control.command_unstall)),
     "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
     "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
+    "fail-library": Command(
+        "let all fail that NVML does without a device: the driver's version and profiling",
+        _on_host(control.command_fail_library),
+    ),
     "mig": Command(
         "cut a GPU into MIG instances",
         _on_host(control.command_mig),

@@ -136,6 +136,11 @@ def command_restore_gpu(host: Host, gpu: int) -> None:
     host.faults.restore(gpu, host.clock())
 
 
+def command_fail_library(host: Host) -> None:
+    """Let all fail that NVML does without a device: what is of the host, and profiling."""
+    host.faults.fail_library(host.clock())
+
+
 def command_mig(host: Host, gpu: int, profiles: list[str]) -> None:
     """Cut a GPU into instances, or make it whole with no profiles."""
     try:

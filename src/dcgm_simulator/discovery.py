@@ -80,6 +80,7 @@ class Discovery:
         attributes = self._machine.attributes(gpu)
         if not self._is_lost(gpu):
             return attributes
+        self._log.identity_unknown()
         unknown = dict.fromkeys(("uuid", "pciBusId", "deviceName"), sentinel("s"))
         return attributes | {"identifiers": attributes["identifiers"] | unknown}
 

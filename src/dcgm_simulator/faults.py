@@ -52,6 +52,8 @@ class Faults:
     overrides: dict[tuple[Entity, int], list[Override]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    library_fails: list[Span] = field(default_factory=list)
+    """When all failed that NVML does without a device: what is of the host, and profiling."""
     driver_dead: Span | None = None
     """After an XID 119 in the kernel log, the engine no longer asks the driver."""
     refused: dict[str, int] = field(default_factory=dict)
@@ -113,6 +115,11 @@ class Faults:
         """End an override."""
         self._end(self.overrides[entity, field_id], now)
 
+    def fail_library(self, now: int) -> None:
+        """Let all fail that NVML does without a device."""
+        self.library_fails.append(Span(now))
+        self.generation += 1
+
     def kill_driver(self, now: int) -> None:
         """Blank everything, until the engine is restarted."""
         self.driver_dead = self.driver_dead or Span(now)
@@ -124,6 +131,7 @@ class Faults:
         self.frozen.clear()
         self.stalled.clear()
         self.overrides.clear()
+        self.library_fails.clear()
         self.driver_dead = None
         self.refused.clear()
         self.slow.clear()

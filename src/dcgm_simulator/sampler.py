@@ -120,7 +120,7 @@ class Sampler:
         return Sample(time, mean(source, field.type, span.baseline, span.newest))
 
     def _faulty(self, entity: Entity, field: Field, series: Series, time: int) -> Sample | None:
-        if self.driver_is_dead(entity, time):
+        if self.driver_is_dead(entity, time) or self._library_fails(field, time):
             return Sample(time, sentinel(field.type))
         since = self._unsampled_since(entity, field, time)
         if since is not None:
@@ -138,6 +138,11 @@ class Sampler:
         if not noticed and (freezes or field.id in FREEZE_WITH_LOSS):
             return self._before(entity, field, series, lost) or NEVER_TAKEN
         return Sample(time, sentinel(field.type))
+
+    def _library_fails(self, field: Field, time: int) -> bool:
+        """Return whether NVML fails in calls that name no device, on which a field depends."""
+        needs_library = field.is_global or field.is_profiling
+        return needs_library and covering(self._faults.library_fails, time) is not None
 
     def _unsampled_since(self, entity: Entity, field: Field, time: int) -> int | None:
         """Return since when a field is not sampled at a time, or None."""

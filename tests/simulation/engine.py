@@ -82,6 +82,8 @@ class Engine:
     """Fields that are no longer sampled, with each entity's last record."""
     last: dict[int, dict[bytes, bytes]] = field(default_factory=lambda: defaultdict(dict))
     """The newest record of each field and entity."""
+    were_lost: set[int] = field(default_factory=set)
+    """The GPUs that have been lost in its life."""
     _wires: dict[int, Wire] = field(default_factory=dict)
     _serial: int = 0
     _held: list[Task] = field(default_factory=list)
@@ -101,6 +103,7 @@ class Engine:
         self.call_time = CALL_TIME
         self.stuck.clear()
         self.last.clear()
+        self.were_lost.clear()
 
     def kill(self) -> None:
         """End the process as SIGKILL does."""
@@ -265,7 +268,7 @@ class Wire:
             self.watched[field_group] = group
         elif function is Function.LATEST_VALUES:
             if engine.host is not None and self.number in engine.host.connections:
-                reads.only_what_is_watched(engine.host, asked, self.was_refused)
+                reads.only_what_is_watched(engine.host, asked, engine.were_lost, self.was_refused)
             engine.ledger.note_values(engine.life, answer, is_tampered)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])

@@ -42,6 +42,7 @@ def lose(troubles: Troubles) -> None:
         gpu = _gpu(troubles, host)
         troubles.tell(f"GPU {gpu} is lost")
         host.faults.lose(gpu, host.clock())
+        troubles.engine.were_lost.add(gpu)
         troubles.later(troubles.some_time(), lambda: restore(troubles, gpu))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Container
 
 from dcgm_simulator.fields import XID
 from dcgm_simulator.host import LATEST_HEAD, LIVE_DATA, Host
 from dcgm_simulator.machine import Entity
 
 
-def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
+def only_what_is_watched(
+    host: Host, body: bytes, were_lost: Container[int | None], was_refused: bool
+) -> None:
     """Hold a latest-values call against what has ever been watched.
 
-    The last XID of a GPU that could not be watched is looked for once all the same: one that was
-    lost, or one that the engine refuses after a call that ``was_refused``.
+    The last XID of a GPU that could not be watched is looked for once all the same: one of those
+    that ``were_lost``, or one that the engine refuses after a call that ``was_refused``.
     """
     flags, entity_count, field_count = LATEST_HEAD.unpack_from(body)
     if flags & LIVE_DATA:
@@ -24,7 +27,9 @@ def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
     for entity in entities:
         for field_id in numbers[2 * entity_count :]:
             is_watched = host.cache.is_watched(entity, known[field_id])
-            is_looked_back_at = field_id == XID and (was_refused or _was_lost(host, entity))
+            is_looked_back_at = field_id == XID and (
+                was_refused or host.machine.gpu_of(entity) in were_lost
+            )
             excused = _is_gone(host, entity) or is_looked_back_at
             assert is_watched or excused, f"field {field_id} of {entity} is read and not watched"
 
@@ -32,9 +37,3 @@ def only_what_is_watched(host: Host, body: bytes, was_refused: bool) -> None:
 def _is_gone(host: Host, entity: Entity) -> bool:
     """Whether an instance was cut away, which the exporter has yet to see."""
     return not host.machine.has(entity)
-
-
-def _was_lost(host: Host, entity: Entity) -> bool:
-    """Whether a GPU has been lost, so that it may have been so when it was to be watched."""
-    gpu = host.machine.gpu_of(entity)
-    return gpu is not None and bool(host.faults.lost.get(gpu))

@@ -78,6 +78,23 @@ def test_nor_does_one_after_trouble(bench: StartBench, trouble: str, version: st
     assert before == lines(started)
 
 
+@pytest.mark.parametrize("version", ["3.3.9", "4.2.3"])
+def test_the_loss_of_a_gpu_writes_what_one_interval_of_samples_does(
+    bench: StartBench, version: str
+) -> None:
+    """Until the next cycle sees the loss and lets the GPU rest, its fields are sampled once."""
+    started, clock = bench("h100x8", version), Clock()
+    session = started.session(clock=clock)
+    run(started, session, clock, 3)
+    before = lines(started)
+    started.engine.control("lose-gpu", "2")
+    run(started, session, clock, 1)
+    fields = {field_id for watch in session.watches for field_id in watch.field_ids}
+    fields.update(field_id for _, field_id in session.profiling.pace.watched())
+    written = sum(lines(started).values()) - sum(before.values())
+    assert 0 < written <= 2 * len(fields)
+
+
 @pytest.mark.parametrize("function", ["group_create", "unwatch_fields", "group_destroy"])
 def test_a_lost_gpu_that_cannot_be_let_rest_is_no_outage(bench: StartBench, function: str) -> None:
     started = bench("h100x8", "3.3.9")

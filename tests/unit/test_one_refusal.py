@@ -11,6 +11,7 @@ from tests.waiting import wait_until
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.dcgm.errors import VersionSkew
+from do_dcgm_exporter.page.health import health_of
 
 StartBench = Callable[..., Bench]
 
@@ -62,11 +63,32 @@ def test_a_refused_call_costs_its_own_source(bench: StartBench, function: str, s
     assert failing(result) == ([] if is_absence else [SOURCES[function]])
     assert TEMPERATURE in names(result)
     assert 14 == len(next(iter(result.snapshot.families)).samples)
+    health = health_of(result, session.topology)
+    note = f"collectors that failed: {SOURCES[function]}"
+    assert (True, () if is_absence else (note,)) == (health.healthy, health.notes)
     started.engine.control("refuse-call", function, "0")
     clock.now = 2 * LATER
     session.is_outdated()
     result = started.read(session)
     assert ([], {TEMPERATURE, HEALTH, P2P}) == (failing(result), names(result))
+
+
+def test_an_engine_of_another_release_that_refuses_all_of_these_still_gives_values(
+    bench: StartBench,
+) -> None:
+    """DCGM 4.7.1 beside 4.6 was reported to do just that (release notes of dcgm-exporter 4.9)."""
+    started, clock = bench("h100x8-mig", "4.6.0"), Clock()
+    session = session_of(started, clock)
+    for function in SOURCES:
+        started.engine.control("refuse-call", function, str(MISMATCH))
+    clock.now = LATER
+    assert not session.is_outdated()
+    result = started.read(session)
+    assert set(SOURCES.values()) == set(failing(result))
+    assert (14, True) == (
+        len(result.snapshot.families[0].samples),
+        health_of(result, session.topology).healthy,
+    )
 
 
 @pytest.mark.parametrize("function", SOURCES)

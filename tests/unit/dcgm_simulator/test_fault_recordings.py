@@ -16,7 +16,9 @@ from tests.unit.dcgm_simulator.replay import (
     simulated_kinds,
 )
 
-from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel
+from dcgm_simulator.codes import EntityGroup, StatusError, is_sentinel, sentinel
+from dcgm_simulator.engine_log import NO_IDENTITY
+from dcgm_simulator.faults import Override
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.series import SECOND
@@ -32,7 +34,10 @@ STEPS = (
     "still lost, watched anew",
     "GPU 3 answers again, 4 s later",
     "10 s later",
+    "reading the temperature of GPU 2 fails with unknown error, 3 s later",
+    "all that NVML does without a device fails, 3 s later",
 )
+TEMPERATURE = 150
 # What these say differs with the card and its driver, not with the engine.
 OF_THE_MACHINE = frozenset({391, 526})
 
@@ -45,6 +50,7 @@ class Played(NamedTuple):
     statuses: dict[str, int]
     identities: dict[int, dict[str, bool]]
     """Which names of GPU 2 and 3 are reported."""
+    lines_about_identity: int
     has_links: bool
     values: Kinds
 
@@ -69,6 +75,7 @@ def told(identity: dict[str, Any]) -> dict[str, bool]:
 
 
 def look(host: Host, step: dict[str, Any]) -> Played:
+    before = host.log.lines[NO_IDENTITY]
     identities = {
         gpu: told({name: own[name] for name in step[f"identity of GPU {gpu}"]})
         for gpu in (LOST, OTHER)
@@ -80,6 +87,7 @@ def look(host: Host, step: dict[str, Any]) -> Played:
         host.discovery.supported_devices(),
         {str(gpu): host.discovery.gpu_status(gpu) for gpu in host.discovery.devices()},
         identities,
+        host.log.lines[NO_IDENTITY] - before,
         any(links[LOST]),
         simulated_kinds(host, of_both(recorded_kinds(step))),
     )
@@ -101,6 +109,12 @@ def played(version: str) -> dict[str, Played]:
             host.faults.lose(LOST, moment - SECOND // 2)
         elif what.startswith("GPU 3 answers"):
             host.faults.restore(LOST, moment)
+        elif what.startswith("reading the temperature"):
+            blank = Override(moment, value=sentinel("i"))
+            host.faults.override(Entity(EntityGroup.GPU, OTHER), TEMPERATURE, blank)
+        elif what.startswith("all that NVML"):
+            host.faults.release(Entity(EntityGroup.GPU, OTHER), TEMPERATURE, moment)
+            host.faults.fail_library(moment)
 
     return dict(zip(STEPS, play(host, clock, steps, bring_about, look), strict=True))
 
@@ -116,6 +130,8 @@ def test_a_step_has_the_recorded_lists_identities_statuses_and_kinds_of_values(
         assert step["gpu_status"] == found.statuses
     for gpu in (LOST, OTHER):
         assert told(step[f"identity of GPU {gpu}"]) == found.identities[gpu]
+    of_discovery = step["engine_log"]["of discovery"]
+    assert of_discovery.get(f"ERROR  {NO_IDENTITY}", 0) == found.lines_about_identity
     assert any(step["nvlink_status"][str(LOST)]) == found.has_links
     expected = {
         key: kind
