@@ -136,7 +136,12 @@ def _session(
         health=health,
         nvlink=NvLinkCollector(engine, gpus, scope.interval, clock),
         runner=CollectorRunner(),
-        roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
+        roster=Roster.of(
+            topology,
+            scope.selection,
+            configuration.settings.status_page,
+            configuration.counters,
+        ),
         missed_gpus=missed_gpus,
         losses=Losses(),
         watcher=watcher,

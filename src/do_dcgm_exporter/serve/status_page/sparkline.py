@@ -1,20 +1,23 @@
-"""Draw the last 15 minutes of a device as inline SVG."""
+"""Draw the recent utilization of a device as inline SVG: 15 minutes, or as many as there are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History
+from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History, column_of
 
-# In units of 5 s and 5 %.
-_WIDTH, _HEIGHT = 180, 20
 # Seconds. Columns further apart than this have an outage between them.
 _GAP = 90.0
-# The y of every percentage; at 0 and 100 the whole width of the line stays in the picture.
-_Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in range(101))
+# The first axis, and by how much it grows: both, and SPAN, show round times at each third.
+_FIRST_AXIS, _AXIS_STEP = 60, 180
+# The y of every percentage, and above and below them room for the width of the line.
+_Y = tuple(str(100 - percent) for percent in range(101))
+_MARGIN = 3
 
 # The picture is stretched to fit, but its lines are not.
 _UNSCALED = 'vector-effect="non-scaling-stroke"'
@@ -31,20 +34,36 @@ class _Run:
     columns: list[bytes] = field(default_factory=list)
 
 
+def axis_seconds(history: History, now: float) -> int:
+    """Return how far back the pictures reach at ``now``: not much further than ``history``."""
+    first = next((column.at for column in history if column.at >= now - SPAN), now)
+    if now - first <= _FIRST_AXIS:
+        return _FIRST_AXIS
+    return min(_AXIS_STEP * math.ceil((now - first) / _AXIS_STEP), round(SPAN))
+
+
+def up_to_date(history: History, machine: MachineState) -> History:
+    """Return ``history`` with what ``machine`` says now, so that a line ends where it should."""
+    if not machine.roster.devices or (history and machine.read_at <= history[-1].at):
+        return history
+    return (*history, column_of(machine))
+
+
 class Sparklines:
     """Draws every device of one history up to ``now`` (Unix seconds)."""
 
     def __init__(self, history: History, now: float, interval: float) -> None:
+        self.seconds = axis_seconds(history, now)
         gap = max(_GAP, 2.5 * interval)
         self._runs: list[_Run] = []
         before: Column | None = None
         for column in history:
-            if column.at < now - SPAN:
+            if column.at < now - self.seconds:
                 continue
             if before is None or before.devices != column.devices or column.at - before.at > gap:
                 places = {device: place for place, device in enumerate(column.devices)}
                 self._runs.append(_Run(places))
-            self._runs[-1].xs.append(f"{_WIDTH * (1 - (now - column.at) / SPAN):.4g}")
+            self._runs[-1].xs.append(str(round(self.seconds - (now - column.at))))
             self._runs[-1].columns.append(column.percentages)
             before = column
 
@@ -54,16 +73,23 @@ class Sparklines:
         values = [percent for line in lines for _, percent in line]
         if not values:
             return ""
-        label = (
-            f"Utilization of {name} in 15 minutes: {min(values)} to {max(values)} %,"
-            f" {sum(values) / len(values):.0f} % on average"
-        )
+        label = f"Utilization of {name} over {self.minutes}: {_summary(values)}"
         drawn = "".join(_drawn(line) for line in lines)
         return (
-            f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none"'
-            f' role="img" aria-label="{label}"><line {_UNSCALED} y1="{_HEIGHT}" x2="{_WIDTH}"'
-            f' y2="{_HEIGHT}"/>{drawn}</svg>'
+            f'<svg class="spark" viewBox="0 {-_MARGIN} {self.seconds} {100 + 2 * _MARGIN}"'
+            f' preserveAspectRatio="none" role="img" aria-label="{label}">{drawn}</svg>'
         )
+
+    def summary(self, device: Entity) -> str:
+        """Return the range and the average of ``device``, empty if nothing is known."""
+        values = [percent for line in self._lines(device) for _, percent in line]
+        return _summary(values) if values else ""
+
+    @property
+    def minutes(self) -> str:
+        """How far back the pictures reach, in words."""
+        minutes = self.seconds // 60
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
     def _lines(self, device: Entity) -> Iterator[list[Point]]:
         """Yield lines of points without a gap between them."""
@@ -76,14 +102,30 @@ class Sparklines:
                         yield list(line)
 
 
+def axis(lines: Sparklines) -> str:
+    """Return the times below or above a picture. The style sheet writes them, for eyes only."""
+    unit, size = ("min", 60) if lines.seconds > _FIRST_AXIS else ("s", 1)
+    far, middle, near = (lines.seconds * third // 3 // size for third in (3, 2, 1))
+    ats = (f"−{far}", f"−{middle}", f"−{near} {unit}", "now")
+    marks = "".join(f'<i data-at="{at}"></i>' for at in ats)
+    return f'<span class="axis" aria-hidden="true">{marks}</span>'
+
+
 def _is_known(point: Point) -> bool:
     return point[1] != UNKNOWN
 
 
+def _summary(values: list[int]) -> str:
+    average = sum(values) / len(values)
+    return f"{min(values)} to {max(values)} %, {average:.0f} % on average"
+
+
 def _drawn(line: list[Point]) -> str:
+    if len(line) == 1:
+        line = line * 2  # a line to itself, drawn as a dot
     points = " ".join([f"{x},{_Y[percent]}" for x, percent in line])
     first, last = line[0][0], line[-1][0]
     return (
-        f'<polygon points="{first},{_HEIGHT} {points} {last},{_HEIGHT}"/>'
+        f'<polygon points="{first},100 {points} {last},100"/>'
         f'<polyline {_UNSCALED} points="{points}"/>'
     )
