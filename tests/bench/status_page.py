@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tests.droplet import Droplet, droplet
 
 from do_dcgm_exporter.collect.machine import machine_state
+from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.page.history import History, column_of
 from do_dcgm_exporter.serve.status_page.document import document
 
@@ -57,10 +58,11 @@ def _cost(of: Droplet) -> Cost:
     drawing = _milliseconds(lambda: document(of.page.view(), is_live=True))
     session = of.agent._session
     assert session is not None
-    readings = session._readings(of.unix_time())
+    readings = Readings(of.unix_time(), of.settings.stale_after, session.ages)
+    session._fill(readings)
 
     def keep() -> None:
-        column_of(machine_state(session.roster, readings, session.xids.newest(10)))
+        column_of(machine_state(session.roster, readings, session.xids.log.newest(10)))
 
     html = document(view, is_live=True).encode()
     return Cost(

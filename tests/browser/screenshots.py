@@ -29,7 +29,8 @@ class Look:
 PICTURES: dict[str, tuple[Scene, Look]] = {
     "status-page": (SCENES["eight GPUs"], Look(1180)),
     "status-page-dark": (SCENES["much"], Look(1180, is_dark=True)),
-    "status-page-mig": (SCENES["56 instances"], Look(1180, 820)),
+    "status-page-one-gpu": (SCENES["one GPU"], Look(1180)),
+    "status-page-mig": (SCENES["56 instances"], Look(1180)),
     "status-page-phone": (SCENES["much"], Look(390, 1100)),
     "status-page-phone-dark": (SCENES["56 instances"], Look(390, 1100, is_dark=True)),
 }

@@ -59,7 +59,7 @@ def test_it_tells_who_takes_the_data(
     exporter.wait_until_up()
     exporter.get(headers={"User-Agent": "Prometheus/2.53.0"})
     endpoint.wait_for_posts(1)
-    wait_until(lambda: "✓ got a page" in exporter.get("/").text, "the endpoint's joint")
+    wait_until(lambda: "✓ sent " in exporter.get("/").text, "the endpoint's joint")
     assert "✓ scraped" in exporter.get("/").text
     endpoint.behaviour = answering("503 Busy")
     wait_for_headline(exporter, r"Forwarding fails: the endpoint .* answered 503\.")
@@ -93,7 +93,7 @@ def test_it_is_small(stage: Stage, coding: str) -> None:
     exporter = stage.exporter(engine)
     for gpu in range(8):
         engine.control("mig", "--gpu", str(gpu), ",".join(["1g.10gb"] * 7))
-    wait_until(lambda: exporter.get("/").text.count('class="part"') == 56, "56 instances")
+    wait_until(lambda: exporter.get("/").text.count('class="part ') == 56, "56 instances")
     answer = exporter.get("/", headers={"Accept-Encoding": coding})
     assert len(answer.body) < {"gzip": 100_000, "identity": 300_000}[coding]
     assert exporter.get("/", method="HEAD").body == b""

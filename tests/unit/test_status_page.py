@@ -12,6 +12,7 @@ import pytest
 from tests.builders import (
     NOW,
     Clock,
+    configuration,
     cycle_result,
     gpu,
     gpu_instance,
@@ -183,9 +184,9 @@ def test_when_all_is_well_every_station_tells_so() -> None:
     desk.statistics.count(ForwardResult.SUCCESS, NOW)
     assert [
         ("Driver", "550.90.07", Flow.FLOWS, "answers for 2 GPUs"),
-        ("Engine", "DCGM 4.6.0", Flow.FLOWS, "answers at localhost:5555"),
+        ("DCGM engine", "4.6.0", Flow.FLOWS, "answers at localhost:5555"),
         ("Prometheus", "", Flow.FLOWS, "scraped just now"),
-        ("DigitalOcean", "", Flow.FLOWS, "got a page 4 seconds ago"),
+        ("DigitalOcean", "", Flow.FLOWS, "sent 4 seconds ago"),
     ] == [
         (s.name, s.version, s.flow, s.joint)
         for s in data_path(desk.page.view())
@@ -199,8 +200,8 @@ def test_in_an_outage_the_engine_is_where_it_breaks() -> None:
     desk = Desk(outage("no engine answers at localhost:5555", page_of()))
     assert Flow.UNKNOWN is desk.station("Driver").flow
     assert ("no engine answers at localhost:5555", Flow.BROKEN) == (
-        desk.station("Engine").joint,
-        desk.station("Engine").flow,
+        desk.station("DCGM engine").joint,
+        desk.station("DCGM engine").flow,
     )
     assert "last read 4 seconds ago" == desk.station("Exporter").joint
     assert [Flow.BROKEN] == [s.flow for s in data_path(desk.page.view()) if s.flow is Flow.BROKEN]
@@ -324,3 +325,58 @@ def test_gpus_of_several_models_are_told_apart() -> None:
     mixed = replace(told, roster=replace(told.roster, gpus=gpus))
     assert 'GPU 1 <span class="quiet">NVIDIA L40S</span>' in Desk(page_of(mixed)).html()
     assert "GPU 1 <span" not in Desk(page_of()).html()
+
+
+def test_a_heading_leads_to_its_metric() -> None:
+    counters = configuration(
+        "DCGM_FI_DEV_GPU_TEMP, gauge, x", "DCGM_FI_DEV_FB_USED_BYTES, gauge, x"
+    ).counters
+    told = machine()
+    selection = Selection(told.roster.devices, told.roster.gpus, ())
+    roster = Roster.of(told.roster.topology, selection, True, counters)
+    html = Desk(page_of(replace(told, roster=roster))).html()
+    for words, name in (
+        ("Temperature", "DCGM_FI_DEV_GPU_TEMP"),
+        ("Memory", "DCGM_FI_DEV_FB_USED_BYTES"),
+    ):
+        link = f'<a class="metric" href="metrics#:~:text={name}" title="{name}">{words}</a>'
+        assert html.count(link) >= 1
+    assert '<th scope="col">Power</th>' in html, "what is no metric is no link"
+
+
+def test_instances_stand_side_by_side_as_wide_as_they_are() -> None:
+    gpus = (Gpu(0, "u", "b", "NVIDIA H100"),)
+    parts = (GpuInstance(1, 0, 2, "2g.20gb"), GpuInstance(0, 0, 1, "4g.40gb"))
+    topology = Topology(gpus=gpus, gpu_instances=parts)
+    entities = (gpu_instance(0), gpu_instance(1))
+    roster = Roster.of(topology, Selection(entities, gpus, ()), keep=True)
+    readings = readings_of(raw(gpu_instance(1), 1001, 0.5), raw(gpu_instance(0), 1001, 0.25))
+    html = Desk(page_of(machine_state(roster, readings, ()))).html()
+    assert ["part slices4", "part slices2"] == re.findall('<li class="(part[^"]*)"', html)
+    assert "1 4g.40gb</span> <b>25 %" in html
+    assert "2 2g.20gb</span> <b>50 %" in html
+
+
+def test_a_gpu_of_which_only_compute_instances_are_selected_says_so() -> None:
+    told = machine()
+    roster = replace(told.roster, devices=(gpu(0),), parts={0: (gpu(0),), 1: ()})
+    html = Desk(page_of(replace(told, roster=roster))).html()
+    assert 1 == html.count(">compute instances<")
+    assert re.search(r"GPU 1</th><td class=\"parts\" colspan=\"2\">.*?compute instances<", html)
+
+
+def test_the_only_gpu_has_the_whole_page() -> None:
+    told = machine()
+    one = replace(told.roster, gpus=told.roster.gpus[:1], devices=(gpu(0),), parts={0: (gpu(0),)})
+    html = Desk(page_of(replace(told, roster=one))).html()
+    assert '<section class="chart"' in html
+    assert '<table class="devices"' not in html
+    gone = replace(told, roster=one, lost_gpus=frozenset({0}), values={})
+    assert "lost to the driver</td>" in Desk(page_of(gone, Health(False, "x"))).html()
+
+
+def test_a_gpu_at_work_is_not_called_idle() -> None:
+    """The mask of both GPUs says idle, their utilization 64 %."""
+    html = Desk(page_of()).html()
+    assert "64 %" in html
+    assert "idle" not in html

@@ -24,11 +24,3 @@ def test_how_long_ago(seconds: float, text: str) -> None:
 )
 def test_numbers(values: list[int], text: str) -> None:
     assert text == words.numbers(values)
-
-
-@pytest.mark.parametrize(
-    ("mask", "text"),
-    [(0, "full speed"), (0x1, "idle"), (0x44, "power limit, too hot"), (0x8000, "full speed")],
-)
-def test_clock_events(mask: int, text: str) -> None:
-    assert text == words.clock_events(mask)

@@ -13,10 +13,13 @@ from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD, GPU_KINDS
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.xid_log import SeenXid
+from do_dcgm_exporter.config.counters import CounterSet, CounterType
+from do_dcgm_exporter.dcgm.conversions import conversion_to
 from do_dcgm_exporter.dcgm.decoding import Absence, Reading
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu, Topology
 
+SM_CLOCK = 100  # MHz
 GPU_TEMPERATURE = 150  # °C
 SLOWDOWN_TEMPERATURE = 158  # °C
 POWER = 155  # W
@@ -35,6 +38,7 @@ SWITCH_SLOWDOWN_TEMPERATURE = 859  # °C
 LINK_STATUS = 870
 
 _ON_GPUS = (
+    SM_CLOCK,
     GPU_TEMPERATURE,
     SLOWDOWN_TEMPERATURE,
     POWER,
@@ -62,7 +66,8 @@ Key = tuple[Entity, int]
 class Roster:
     """What a session shows: ``devices`` are GPUs and instances, ``shown`` the values kept.
 
-    ``parts`` are the devices that are a GPU or part of it, by the GPU's id.
+    ``parts`` are the devices that are a GPU or part of it, by the GPU's id, and ``metrics`` the
+    names of the families that show a field.
     """
 
     topology: Topology = field(default_factory=Topology)
@@ -71,9 +76,16 @@ class Roster:
     parts: Mapping[int, tuple[Entity, ...]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     shown: tuple[Key, ...] = ()
+    metrics: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, topology: Topology, selection: Selection, keep: bool) -> Roster:
+    def of(
+        cls,
+        topology: Topology,
+        selection: Selection,
+        keep: bool,
+        counters: CounterSet | None = None,
+    ) -> Roster:
         """Return the roster of ``selection``. Without ``keep`` no values are kept."""
         entities = selection.entities if keep else ()
         devices = tuple(entity for entity in entities if entity.kind in GPU_KINDS)
@@ -87,7 +99,24 @@ class Roster:
             },
             missing=selection.missing,
             shown=tuple((e, id_) for e in entities for id_ in _SHOWN.get(e.kind, ())),
+            metrics=_metrics(counters) if counters and keep else {},
         )
+
+
+def _metrics(counters: CounterSet) -> dict[int, str]:
+    """Return the families of the fields that people see, asked for under either of their ids."""
+    names = {
+        counter.field.id: counter.name
+        for counter in counters.counters
+        if counter.field and counter.type is not CounterType.LABEL
+    }
+    found = {}
+    for field_id in _ON_GPUS:
+        other = conversion_to(field_id)
+        name = names.get(field_id) or (names.get(other.source.id) if other else None)
+        if name:
+            found[field_id] = name
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +142,11 @@ class MachineState:
 
     def number_of_gpu(self, gpu: Gpu, field_id: int) -> int | float | None:
         """Return a value of a whole GPU, which under MIG the engine reports for its instances."""
-        parts = self.roster.parts.get(gpu.id, ())
-        found = (self.number(entity, field_id) for entity in parts)
+        return self.highest(self.roster.parts.get(gpu.id, ()), field_id)
+
+    def highest(self, devices: Iterable[Entity], field_id: int) -> int | float | None:
+        """Return the highest value of a field on ``devices``, None if it has none."""
+        found = (self.number(entity, field_id) for entity in devices)
         return max((value for value in found if value is not None), default=None)
 
     def utilization(self, entity: Entity) -> int | None:
@@ -138,6 +170,11 @@ class MachineState:
     def stale(self, field_id: int) -> Iterator[Entity]:
         """Return the devices whose value the engine no longer updates."""
         return (e for e in self.roster.devices if self.values.get((e, field_id)) is Absence.STALE)
+
+
+def utilization_field(device: Entity) -> int:
+    """Return the field that says how busy ``device`` is, as a rule."""
+    return ENGINE_ACTIVE if device.kind is EntityKind.GPU_INSTANCE else GPU_UTILIZATION
 
 
 def machine_state(roster: Roster, readings: Readings, xids: Iterable[SeenXid]) -> MachineState:

@@ -117,7 +117,12 @@ def _session(
         xids=xids,
         health=health,
         nvlink=NvLinkCollector(engine, gpus, scope.interval, clock),
-        roster=Roster.of(topology, scope.selection, keep=configuration.settings.status_page),
+        roster=Roster.of(
+            topology,
+            scope.selection,
+            configuration.settings.status_page,
+            configuration.counters,
+        ),
         missed_gpus=begun.missed_gpus,
         watcher=watcher,
         host_name=shown_name,

@@ -13,12 +13,12 @@ from do_dcgm_exporter.collect.machine import (
     POWER_LIMIT,
     SLOWDOWN_TEMPERATURE,
 )
-from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD
 from do_dcgm_exporter.collect.samples import Family, Sample
 from do_dcgm_exporter.commands.terminal import Cell, Terminal, flowed, printable, table
 from do_dcgm_exporter.config.counters import CounterSet, CounterType
 from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.explain import words
+from do_dcgm_exporter.explain.clocks import clocks_of
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.findings import diagnosis_of
 from do_dcgm_exporter.explain.view import View
@@ -93,7 +93,7 @@ def _device(view: View, entity: Entity, diagnosis: Diagnosis) -> list[Cell]:
         return [name, ("lost to the driver", "red")]
     percent = machine.utilization(entity)
     used, total = (machine.number(entity, field) for field in (MEMORY_USED, MEMORY_TOTAL))
-    mask = machine.number(entity, CLOCK_EVENTS_FIELD)
+    clocks = clocks_of(machine, (entity,))
     memory = ""
     if used is not None and total:
         memory = f"{words.gibibytes(used)} / {words.gibibytes(total)} GiB"
@@ -103,7 +103,7 @@ def _device(view: View, entity: Entity, diagnosis: Diagnosis) -> list[Cell]:
         (memory, ""),
         (_measure(view, entity, GPU_TEMPERATURE, SLOWDOWN_TEMPERATURE, "°C"), ""),
         (_measure(view, entity, POWER, POWER_LIMIT, "W"), ""),
-        ("" if mask is None else words.clock_events(int(mask)), ""),
+        (", ".join(filter(None, (clocks.speed, clocks.reason))), ""),
     ]
 
 

@@ -11,6 +11,7 @@ from do_dcgm_exporter.config.addresses import is_loopback_url
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.view import View
 
+_ENGINE = "DCGM engine"
 _PROMETHEUS = "Prometheus"
 # Prometheus itself drops a series after 5 minutes without a sample.
 _SCRAPED_RECENTLY = 300.0
@@ -56,11 +57,11 @@ def _driver(view: View) -> Station:
 
 def _engine(view: View) -> Station:
     status = view.status
-    version = f"DCGM {status.versions.engine}" if status.versions.engine else ""
+    version = status.versions.engine
     if status.result is None:
         flow = Flow.UNKNOWN if view.page.health.is_starting else Flow.BROKEN
-        return Station("Engine", version, flow, view.page.health.reason)
-    return Station("Engine", version, Flow.FLOWS, f"answers at {view.settings.engine}")
+        return Station(_ENGINE, version, flow, view.page.health.reason)
+    return Station(_ENGINE, version, Flow.FLOWS, f"answers at {view.settings.engine}")
 
 
 def _exporter(view: View) -> Station:
@@ -96,9 +97,9 @@ def _forwarding(view: View) -> Station:
     if forwarding.complaint:
         return Station(name, "", Flow.BROKEN, forwarding.complaint)
     if forwarding.last_success is None:
-        return Station(name, "", Flow.UNKNOWN, "no page has been sent yet")
+        return Station(name, "", Flow.UNKNOWN, "nothing has been sent yet")
     ago = words.ago(max(0.0, view.now - forwarding.last_success))
-    return Station(name, "", Flow.FLOWS, f"got a page {ago}")
+    return Station(name, "", Flow.FLOWS, f"sent {ago}")
 
 
 def broken_ends(view: View) -> Iterator[str]:

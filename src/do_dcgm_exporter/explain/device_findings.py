@@ -27,6 +27,7 @@ from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu
 from do_dcgm_exporter.dcgm.xid_texts import xid_text
 from do_dcgm_exporter.explain import words
+from do_dcgm_exporter.explain.clocks import holding_down
 from do_dcgm_exporter.explain.diagnosis import Finding, Severity
 from do_dcgm_exporter.explain.view import View
 
@@ -43,7 +44,8 @@ _GPU_LOST_XID = 79
 # °C below the slowdown temperature.
 _NEAR_LIMIT = 3
 
-_THROTTLING = {
+# The clock events that people must know of. The others are how a GPU works.
+THROTTLING = {
     "hw_thermal": "{is} slowed down by heat (hw_thermal)",
     "sw_thermal": "{is} slowed down by heat (sw_thermal)",
     "hw_power_brake": "{is} held down by the power brake of the machine (hw_power_brake)",
@@ -51,8 +53,6 @@ _THROTTLING = {
     "board_limit": "{is} held down by the voltage limit of the board (board_limit)",
     "reliability": "{is} held down by the reliability limit (reliability)",
 }
-# The engine sets this bit together with those that give the cause.
-_EXPLAINED_BY = {"hw_slowdown": {"hw_thermal", "hw_power_brake"}}
 
 _LINK_DOWN, _LINK_UP = 2, 3  # dcgmNvLinkLinkState_t
 _SWITCH_LINK_ERROR = 3  # field 870
@@ -186,9 +186,9 @@ _NEARLY_TOO_HOT = "{is} close to the slowdown temperature"
 
 def _throttling(view: View, gpu: Gpu) -> Iterator[Finding]:
     mask = view.machine.number_of_gpu(gpu, CLOCK_EVENTS_FIELD)
-    events = set(events_in(int(mask or 0)))
-    for event, predicate in _THROTTLING.items():
-        if event in events and not events & _EXPLAINED_BY.get(event, set()):
+    events = holding_down(int(mask or 0), is_busy=False)
+    for event, predicate in THROTTLING.items():
+        if event in events:
             yield Finding(Severity.WARNING, predicate, (gpu.entity,), _heat_of(view, gpu, event))
 
 

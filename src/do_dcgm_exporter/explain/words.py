@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from do_dcgm_exporter.collect.clock_log import events_in
 from do_dcgm_exporter.dcgm.entities import HOST, Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Topology
 
@@ -21,20 +20,6 @@ _PLURALS = {
 }
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-_CLOCK_EVENTS = {
-    "gpu_idle": "idle",
-    "clocks_setting": "clocks set",
-    "power_cap": "power limit",
-    "hw_slowdown": "hardware slowdown",
-    "sync_boost": "sync boost",
-    "sw_thermal": "too warm",
-    "hw_thermal": "too hot",
-    "hw_power_brake": "power brake",
-    "display_clocks": "display clocks",
-    "board_limit": "board limit",
-    "reliability": "reliability limit",
-}
 
 
 def duration(seconds: float) -> str:
@@ -79,14 +64,20 @@ def utc(unix_time: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(unix_time))
 
 
-def clock_events(mask: int) -> str:
-    """Name the clock events of a mask, or ``full speed``."""
-    return ", ".join(_CLOCK_EVENTS[name] for name in events_in(mask)) or "full speed"
-
-
 def gibibytes(mebibytes: float) -> str:
     """Spell MiB as GiB with one decimal."""
     return f"{mebibytes / 1024:.1f}"
+
+
+def watts(watts: float) -> str:
+    """Spell a power: ``495 W``, ``3.2 kW``."""
+    return f"{watts / 1000:.1f} kW" if watts >= 1000 else f"{watts:.0f} W"
+
+
+def link_states(states: Sequence[int]) -> str:
+    """Count NVLinks by their state: ``16 up, 2 down``; empty if there are none."""
+    named = ((3, "up"), (2, "down"), (1, "disabled"))  # dcgmNvLinkLinkState_t
+    return ", ".join(f"{states.count(n)} {word}" for n, word in named if n in states)
 
 
 def instance_name(entity: Entity, topology: Topology) -> str:

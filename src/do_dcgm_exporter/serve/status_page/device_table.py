@@ -1,52 +1,52 @@
-"""Draw the table of GPUs and their instances."""
+"""Draw the table of GPUs, with their instances in a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
 
 from do_dcgm_exporter.collect.machine import (
+    ENGINE_ACTIVE,
     GPU_TEMPERATURE,
+    GPU_UTILIZATION,
     MEMORY_TOTAL,
     MEMORY_USED,
     POWER,
     POWER_LIMIT,
     SLOWDOWN_TEMPERATURE,
+    SM_CLOCK,
 )
-from do_dcgm_exporter.collect.plan import CLOCK_EVENTS_FIELD
 from do_dcgm_exporter.dcgm.entities import Entity, EntityKind
 from do_dcgm_exporter.dcgm.topology import Gpu
 from do_dcgm_exporter.explain import words
+from do_dcgm_exporter.explain.clocks import clocks_of
+from do_dcgm_exporter.explain.device_findings import THROTTLING
 from do_dcgm_exporter.explain.diagnosis import Diagnosis, Severity
 from do_dcgm_exporter.explain.view import View
+from do_dcgm_exporter.serve.status_page.instance_grid import InstanceGrid
 from do_dcgm_exporter.serve.status_page.markup import (
+    CLASSES,
     NOTHING,
     bar,
-    headings,
+    heading,
     measure,
+    metric,
     sign,
     temperature,
     text,
 )
-from do_dcgm_exporter.serve.status_page.sparkline import Sparklines
-
-_COLUMNS = ("Device", "Utilization, 15 minutes", "Memory", "Temperature", "Power", "Clocks")
-
-
-def device_table(view: View, diagnosis: Diagnosis) -> str:
-    """Return the table, a row per GPU and per instance; empty if no GPU is known."""
-    if not view.machine.roster.gpus:
-        return ""
-    return DeviceTable(view, diagnosis).html()
+from do_dcgm_exporter.serve.status_page.sparkline import Sparklines, axis
 
 
 class DeviceTable:
-    """Draws the rows of one view."""
+    """Draws a row per GPU."""
 
-    def __init__(self, view: View, diagnosis: Diagnosis) -> None:
+    def __init__(self, view: View, diagnosis: Diagnosis, lines: Sparklines) -> None:
         self._view = view
         self._machine = view.machine
         self._diagnosis = diagnosis
-        self._lines = Sparklines(view.status.history, view.now, view.settings.collect_interval)
+        self._lines = lines
+        self._grid = InstanceGrid(view, diagnosis, lines)
         # If all GPUs are alike, the head of the page names their model.
         self._has_models = len({gpu.model for gpu in self._machine.roster.gpus}) > 1
         result = view.status.result
@@ -54,84 +54,92 @@ class DeviceTable:
 
     def html(self) -> str:
         """Return the whole table."""
-        bodies = "".join(
-            f"<tbody>{''.join(self._rows(gpu))}</tbody>" for gpu in self._machine.roster.gpus
+        rows = "".join(map(self._row, self._machine.roster.gpus))
+        return (
+            f'<table class="devices"><caption>GPUs</caption>{self._head()}'
+            f"<tbody>{rows}</tbody></table>"
         )
-        head = headings(*_COLUMNS, *["NVLinks"] * bool(self._links))
-        return f'<table class="devices"><caption>GPUs</caption>{head}{bodies}</table>'
 
-    def _rows(self, gpu: Gpu) -> Iterator[str]:
+    def _head(self) -> str:
+        cells = heading("GPU") + self._heading_of_use() + "".join(map(heading, self._columns()))
+        return f"<thead><tr>{cells}</tr></thead>"
+
+    def _heading_of_use(self) -> str:
+        roster = self._machine.roster
+        memory = metric("Memory", roster.metrics.get(MEMORY_USED))
+        if any(device.kind is EntityKind.GPU for device in roster.devices):
+            use = metric("Utilization", roster.metrics.get(GPU_UTILIZATION))
+            return heading(use + axis(self._lines)) + heading(memory)
+        use = metric("Utilization", roster.metrics.get(ENGINE_ACTIVE))
+        span = f'<i aria-hidden="true" data-at=" over {self._lines.minutes}"></i>'
+        return heading(f"Instances: {use}{span}, {memory}", 2)
+
+    def _columns(self) -> Iterator[str]:
+        """Yield the headings of what a GPU has once."""
+        names = self._machine.roster.metrics
+        yield metric("Temperature", names.get(GPU_TEMPERATURE))
+        yield metric("Power", names.get(POWER))
+        yield metric("Clock", names.get(SM_CLOCK))
+        if self._links:
+            yield metric("NVLinks", "do_dcgm_exporter_nvlink_state")
+
+    def _row(self, gpu: Gpu) -> str:
         parts = self._machine.roster.parts.get(gpu.id, ())
-        instances = sorted(
-            (part for part in parts if part.kind is EntityKind.GPU_INSTANCE),
-            key=lambda part: self._view.topology.gpu_instance(part.id).instance_id,
-        )
-        yield self._gpu_row(gpu, gpu.entity in parts, len(instances))
-        for instance in instances:
-            yield self._instance_row(instance)
-
-    def _gpu_row(self, gpu: Gpu, is_whole: bool, instances: int) -> str:
-        name = f"GPU {gpu.id}"
-        model = f' <span class="quiet">{text(gpu.model)}</span>' if self._has_models else ""
+        instances = [part for part in parts if part.kind is EntityKind.GPU_INSTANCE]
         state = self._diagnosis.by_device.get(gpu.entity, Severity.GOOD)
-        kind = "" if is_whole else ' class="cut"'
-        head = (
-            f'<tr{kind}><th scope="row" title="{text(gpu.uuid)} at {text(gpu.pci_bus_id)}">'
-            f"{sign(state)} {name}{model}</th>"
-        )
+        kinds = " ".join([CLASSES[state]] + ["cut"] * (gpu.entity not in parts))
+        head = f'<tr class="{kinds}">{self._name(gpu, state, instances)}'
         if gpu.id in self._machine.lost_gpus:
             columns = 6 if self._links else 5
-            return f'{head}<td class="fault wide" colspan="{columns}">lost to the driver</td></tr>'
-        if is_whole:
-            use = self._use(gpu.entity, name) + self._memory(gpu.entity)
+            return f'{head}<td class="lost" colspan="{columns}">lost to the driver</td></tr>'
+        if gpu.entity in parts:
+            use = self._use(gpu.entity, f"GPU {gpu.id}") + self._memory(gpu.entity)
         else:
-            # Without either, only compute instances are selected, which the page does not show.
-            parts = words.counted(instances, "instance") if instances else "compute instances"
-            use = f'<td class="use quiet">{parts}</td><td></td>'
-        return f"{head}{use}{self._of_board(gpu)}</tr>"
+            use = f'<td class="parts" colspan="2">{self._parts(instances)}</td>'
+        return f"{head}{use}{self._of_board(gpu, parts)}</tr>"
 
-    def _of_board(self, gpu: Gpu) -> str:
-        """Return the cells that a GPU has once, however it is partitioned."""
-        heat, slowdown, power, limit, mask = (
-            self._machine.number_of_gpu(gpu, field_id)
-            for field_id in (
-                GPU_TEMPERATURE,
-                SLOWDOWN_TEMPERATURE,
-                POWER,
-                POWER_LIMIT,
-                CLOCK_EVENTS_FIELD,
-            )
+    def _parts(self, instances: Sequence[Entity]) -> str:
+        # Without instances only compute instances are selected, which the page does not show.
+        return self._grid.of(instances) or '<span class="quiet">compute instances</span>'
+
+    def _name(self, gpu: Gpu, state: Severity, instances: Sequence[Entity]) -> str:
+        model = f' <span class="quiet">{text(gpu.model)}</span>' if self._has_models else ""
+        topology = self._view.topology
+        profiles = Tally(topology.gpu_instance(instance.id).profile for instance in instances)
+        cut = ", ".join(f"{count} × {text(profile)}" for profile, count in profiles.items())
+        return (
+            f'<th scope="row" title="{text(gpu.uuid)} at {text(gpu.pci_bus_id)}">'
+            f"{sign(state)} GPU {gpu.id}{model}"
+            f"{f' <small>{cut}</small>' if cut else ''}</th>"
         )
-        events = NOTHING if mask is None else words.clock_events(int(mask))
+
+    def _of_board(self, gpu: Gpu, parts: Sequence[Entity]) -> str:
+        """Return the cells that a GPU has once, however it is partitioned."""
+        heat, slowdown, power, limit = (
+            self._machine.number_of_gpu(gpu, field_id)
+            for field_id in (GPU_TEMPERATURE, SLOWDOWN_TEMPERATURE, POWER, POWER_LIMIT)
+        )
         cells = (
             f'<td class="temperature">{temperature(heat, slowdown)}</td>'
             f'<td class="power">{measure(power, limit, "W")}</td>'
-            f'<td class="events">{events}</td>'
+            f'<td class="clock">{self._clock(parts)}</td>'
         )
-        return cells + (f'<td class="links">{self._link_states(gpu)}</td>' if self._links else "")
+        if not self._links:
+            return cells
+        states = [state for (gpu_id, _), state in self._links.items() if gpu_id == gpu.id]
+        return f'{cells}<td class="links">{words.link_states(states) or NOTHING}</td>'
 
-    def _instance_row(self, instance: Entity) -> str:
-        topology = self._view.topology
-        known = topology.gpu_instance(instance.id)
-        state = self._diagnosis.by_device.get(instance)
-        mark = f"{sign(state)} " if state else ""
-        if topology.gpu_id_of(instance) in self._machine.lost_gpus:
-            cells = "<td></td><td></td>"
-        else:
-            device = words.device_name(instance, topology)
-            cells = self._use(instance, device) + self._memory(instance)
-        rest = "<td></td>" * (4 if self._links else 3)
-        profile = f'<span class="quiet">{text(known.profile)}</span>'
-        return (
-            f'<tr class="part"><th scope="row">{mark}<span class="word">instance </span>'
-            f"{known.instance_id} {profile}</th>{cells}{rest}</tr>"
-        )
+    def _clock(self, parts: Sequence[Entity]) -> str:
+        clocks = clocks_of(self._machine, parts)
+        if not clocks.reason:
+            return clocks.speed or NOTHING
+        kind = "quiet" if THROTTLING.keys().isdisjoint(clocks.events or ()) else "warning"
+        return f'{clocks.speed} <span class="{kind}">{clocks.reason}</span>'
 
     def _use(self, device: Entity, name: str) -> str:
         percent = self._machine.utilization(device)
         value = NOTHING if percent is None else f"{percent} %"
-        line = self._lines.of(device, name)
-        return f'<td class="use">{line}<span class="percent">{value}</span></td>'
+        return f'<td class="use">{self._lines.of(device, name)}<b>{value}</b></td>'
 
     def _memory(self, device: Entity) -> str:
         used = self._machine.number(device, MEMORY_USED)
@@ -140,9 +148,3 @@ class DeviceTable:
             return f'<td class="memory">{NOTHING}</td>'
         sizes = f"{words.gibibytes(used)} / {words.gibibytes(total)} GiB"
         return f'<td class="memory">{bar(used / total)}{sizes}</td>'
-
-    def _link_states(self, gpu: Gpu) -> str:
-        states = [state for (gpu_id, _), state in self._links.items() if gpu_id == gpu.id]
-        named = (("up", 3), ("down", 2), ("disabled", 1))
-        counts = [f"{states.count(state)} {word}" for word, state in named if state in states]
-        return ", ".join(counts) or NOTHING

@@ -13,9 +13,11 @@ from do_dcgm_exporter.explain.data_path import Flow, Station, data_path
 from do_dcgm_exporter.explain.diagnosis import Diagnosis
 from do_dcgm_exporter.explain.findings import diagnosis_of
 from do_dcgm_exporter.explain.view import View
-from do_dcgm_exporter.serve.status_page.device_table import device_table
+from do_dcgm_exporter.serve.status_page.device_table import DeviceTable
 from do_dcgm_exporter.serve.status_page.event_tables import switch_table, xid_table
+from do_dcgm_exporter.serve.status_page.figure_list import chart, figure_list, only_gpu
 from do_dcgm_exporter.serve.status_page.markup import CLASSES, moment, sign, text
+from do_dcgm_exporter.serve.status_page.sparkline import Sparklines, up_to_date
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -56,12 +58,32 @@ def document(view: View, *, is_live: bool) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{text(diagnosis.first.text)} – {text(view.host)}</title>"
+        f"<title>{diagnosis.severity.sign} {text(diagnosis.first.text)} – {text(view.host)}</title>"
         f"<style>{style()}</style></head>\n<body>\n"
-        f"{_header(view, diagnosis)}\n<main>\n{_path(view)}\n{device_table(view, diagnosis)}\n"
-        f'<div class="tables">{xid_table(view)}\n{switch_table(view, diagnosis)}</div>\n'
-        f"</main>\n{_footer(view, is_live)}\n</body></html>\n"
+        f"{_header(view, diagnosis)}\n<main>\n{_sections(view, diagnosis)}\n</main>\n"
+        f"{_footer(view, is_live)}\n</body></html>\n"
     )
+
+
+def _sections(view: View, diagnosis: Diagnosis) -> str:
+    """Return what people look for, in that order: the GPUs, what befell them, where data goes."""
+    sections = (
+        figure_list(view),
+        _gpus(view, diagnosis),
+        f'<div class="tables">{xid_table(view)}\n{switch_table(view, diagnosis)}</div>',
+        _pipeline(view),
+    )
+    return "\n".join(filter(None, sections))
+
+
+def _gpus(view: View, diagnosis: Diagnosis) -> str:
+    """Return the GPUs: a table, or a chart of the only one, whose values are the figures."""
+    if not view.machine.roster.gpus:
+        return ""
+    history = up_to_date(view.status.history, view.machine)
+    lines = Sparklines(history, view.now, view.settings.collect_interval)
+    only = only_gpu(view)
+    return chart(view, only, lines) if only else DeviceTable(view, diagnosis, lines).html()
 
 
 def _header(view: View, diagnosis: Diagnosis) -> str:
@@ -85,11 +107,11 @@ def _what_it_is(view: View) -> str:
     return " · ".join(parts)
 
 
-def _path(view: View) -> str:
+def _pipeline(view: View) -> str:
     stations = "".join(_station(station) for station in data_path(view))
     return (
-        '<section aria-labelledby="path"><h2 id="path">Data path</h2>'
-        f'<ol class="path">{stations}</ol></section>'
+        '<section aria-labelledby="pipeline"><h2 id="pipeline">Metrics pipeline</h2>'
+        f'<ol class="pipeline">{stations}</ol></section>'
     )
 
 

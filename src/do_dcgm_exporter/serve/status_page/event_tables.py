@@ -30,7 +30,10 @@ _LINK_STATES = {-1: "unknown", 0: "off", 1: "safe", 2: "active", 3: "in error", 
 def xid_table(view: View) -> str:
     """Return the table of the last XIDs, the newest first."""
     if not view.xids:
-        return '<section><h2>XIDs</h2><p class="quiet">None reported.</p></section>'
+        return (
+            "<section><h2>Driver errors (XIDs)</h2>"
+            '<p class="quiet">None seen since the exporter started.</p></section>'
+        )
     rows = "".join(
         f'<tr><th scope="row">{seen.xid}</th>'
         f"<td>{text(words.device_name(seen.entity, view.topology))}</td>"
@@ -40,7 +43,7 @@ def xid_table(view: View) -> str:
         for seen in view.xids
     )
     return (
-        "<table><caption>The last XIDs</caption>"
+        "<table><caption>Last driver errors (XIDs)</caption>"
         f"{headings('XID', 'Device', 'Meaning', 'Last seen')}<tbody>{rows}</tbody></table>"
     )
 

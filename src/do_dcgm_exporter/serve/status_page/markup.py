@@ -7,12 +7,10 @@ from html import escape
 
 from do_dcgm_exporter.explain import words
 from do_dcgm_exporter.explain.diagnosis import Severity
+from do_dcgm_exporter.explain.figures import HOT
 
 CLASSES = {Severity.GOOD: "good", Severity.WARNING: "warning", Severity.FAULT: "fault"}
 _MEANINGS = {Severity.GOOD: "well", Severity.WARNING: "warning", Severity.FAULT: "fault"}
-
-# From this share of its limit on, a temperature is marked.
-_HOT = 0.95
 
 NOTHING = '<span class="quiet">–</span>'
 
@@ -35,10 +33,25 @@ def moment(unix_time: float, now: float) -> str:
     return f'<time datetime="{machine}">{words.utc(unix_time)} UTC</time>, {since}'
 
 
+def heading(name: str, columns: int = 1) -> str:
+    """Return a cell of a table's head."""
+    width = f' colspan="{columns}"' if columns > 1 else ""
+    return f'<th scope="col"{width}>{name}</th>'
+
+
 def headings(*names: str) -> str:
     """Return the head of a table."""
-    cells = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return f"<thead><tr>{cells}</tr></thead>"
+    return f"<thead><tr>{''.join(map(heading, names))}</tr></thead>"
+
+
+def metric(words: str, name: str | None) -> str:
+    """Return ``words`` as a link to the family ``name``, which hovering and focus show.
+
+    Browsers that know text fragments go to its line, others to the top of the page of metrics.
+    """
+    if not name:
+        return words
+    return f'<a class="metric" href="metrics#:~:text={text(name)}" title="{text(name)}">{words}</a>'
 
 
 def bar(share: float, warns: bool = False) -> str:
@@ -65,4 +78,4 @@ def measure(value: float | None, limit: float | None, unit: str, warns_from: flo
 
 def temperature(value: float | None, limit: float | None) -> str:
     """Return a temperature in °C against the device's slowdown temperature."""
-    return measure(value, limit, "°C", _HOT)
+    return measure(value, limit, "°C", HOT)

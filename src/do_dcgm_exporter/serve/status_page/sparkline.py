@@ -1,21 +1,24 @@
-"""Draw the last 15 minutes of a device as inline SVG."""
+"""Draw the recent utilization of a device as inline SVG: 15 minutes, or as many as there are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.dcgm.entities import Entity
-from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History
+from do_dcgm_exporter.page.history import SPAN, UNKNOWN, Column, History, column_of
 
-# In units of 5 s and 5 %.
-_WIDTH, _HEIGHT = 180, 20
 # Seconds. Columns further apart than this have an outage between them.
 _GAP = 90.0
-# The y of every percentage; at 0 and 100 the whole width of the line stays in the picture.
-_Y = tuple(f"{_HEIGHT - 0.5 - percent * (_HEIGHT - 1) / 100:.4g}" for percent in range(101))
+# The first axis, and by how much it grows: both, and SPAN, show round times at each third.
+_FIRST_AXIS, _AXIS_STEP = 60, 180
+# The y of every percentage, and above and below them room for the width of the line.
+_Y = tuple(str(100 - percent) for percent in range(101))
+_MARGIN = 3
 
 # The picture is stretched to fit, but its lines are not.
 _UNSCALED = 'vector-effect="non-scaling-stroke"'
@@ -39,41 +42,61 @@ class _Run:
     columns: list[Column] = field(default_factory=list)
 
 
+def axis_seconds(history: History, now: float) -> int:
+    """Return how far back the pictures reach at ``now``: not much further than ``history``."""
+    first = next((column.at for column in history if column.at >= now - SPAN), now)
+    if now - first <= _FIRST_AXIS:
+        return _FIRST_AXIS
+    return min(_AXIS_STEP * math.ceil((now - first) / _AXIS_STEP), round(SPAN))
+
+
+def up_to_date(history: History, machine: MachineState) -> History:
+    """Return ``history`` with what ``machine`` says now, so that a line ends where it should."""
+    if not machine.roster.devices or (history and machine.read_at <= history[-1].at):
+        return history
+    return (*history, column_of(machine))
+
+
 class Sparklines:
     """Draws every device of one history up to ``now`` (Unix seconds)."""
 
     def __init__(self, history: History, now: float, interval: float) -> None:
+        self.seconds = axis_seconds(history, now)
         gap = max(_GAP, 2.5 * interval)
         self._runs: list[_Run] = []
         before: Column | None = None
         for column in history:
-            if column.at < now - SPAN:
+            if column.at < now - self.seconds:
                 continue
             if before is None or before.devices != column.devices or column.at - before.at > gap:
                 places = {device: place for place, device in enumerate(column.devices)}
                 self._runs.append(_Run(places))
-            self._runs[-1].xs.append(f"{_WIDTH * (1 - (now - column.at) / SPAN):.4g}")
+            self._runs[-1].xs.append(str(round(self.seconds - (now - column.at))))
             self._runs[-1].columns.append(column)
             before = column
 
     def of(self, device: Entity, name: str) -> str:
         """Return the picture of ``device``, labelled for those who cannot see it."""
         lines = list(self._lines(device))
-        values = [point.percent for line in lines for point in line]
-        if not values:
+        if not lines:
             return ""
-        lowest = min(point.lowest for line in lines for point in line)
-        highest = max(point.highest for line in lines for point in line)
-        label = (
-            f"Utilization of {name} in 15 minutes: {lowest} to {highest} %,"
-            f" {sum(values) / len(values):.0f} % on average"
-        )
+        label = f"Utilization of {name} over {self.minutes}: {_summary(lines)}"
         drawn = "".join(_drawn(line) for line in lines)
         return (
-            f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none"'
-            f' role="img" aria-label="{label}"><line {_UNSCALED} y1="{_HEIGHT}" x2="{_WIDTH}"'
-            f' y2="{_HEIGHT}"/>{drawn}</svg>'
+            f'<svg class="spark" viewBox="0 {-_MARGIN} {self.seconds} {100 + 2 * _MARGIN}"'
+            f' preserveAspectRatio="none" role="img" aria-label="{label}">{drawn}</svg>'
         )
+
+    def summary(self, device: Entity) -> str:
+        """Return the range and the average of ``device``, empty if nothing is known."""
+        lines = list(self._lines(device))
+        return _summary(lines) if lines else ""
+
+    @property
+    def minutes(self) -> str:
+        """How far back the pictures reach, in words."""
+        minutes = self.seconds // 60
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
     def _lines(self, device: Entity) -> Iterator[list[Point]]:
         """Yield lines of points without a gap between them."""
@@ -84,6 +107,15 @@ class Sparklines:
                 for is_known, line in groupby(points, key=_is_known):
                     if is_known:
                         yield list(line)
+
+
+def axis(lines: Sparklines) -> str:
+    """Return the times below or above a picture. The style sheet writes them, for eyes only."""
+    unit, size = ("min", 60) if lines.seconds > _FIRST_AXIS else ("s", 1)
+    far, middle, near = (lines.seconds * third // 3 // size for third in (3, 2, 1))
+    ats = (f"−{far}", f"−{middle}", f"−{near} {unit}", "now")
+    marks = "".join(f'<i data-at="{at}"></i>' for at in ats)
+    return f'<span class="axis" aria-hidden="true">{marks}</span>'
 
 
 def _is_known(point: Point) -> bool:
@@ -106,11 +138,20 @@ def _range(line: list[Point]) -> str:
     return f'<polygon class="range" points="{" ".join([*upper, *lower])}"/>'
 
 
+def _summary(lines: list[list[Point]]) -> str:
+    points = [point for line in lines for point in line]
+    lowest, highest = min(point.lowest for point in points), max(point.highest for point in points)
+    average = sum(point.percent for point in points) / len(points)
+    return f"{lowest} to {highest} %, {average:.0f} % on average"
+
+
 def _drawn(line: list[Point]) -> str:
+    if len(line) == 1:
+        line = line * 2  # a line to itself, drawn as a dot
     points = " ".join([f"{point.x},{_Y[point.percent]}" for point in line])
     first, last = line[0].x, line[-1].x
     return (
         f"{_range(line)}"
-        f'<polygon points="{first},{_HEIGHT} {points} {last},{_HEIGHT}"/>'
+        f'<polygon points="{first},100 {points} {last},100"/>'
         f'<polyline {_UNSCALED} points="{points}"/>'
     )
