@@ -51,6 +51,9 @@ class DeviceTable:
         self._has_models = len({gpu.model for gpu in self._machine.roster.gpus}) > 1
         result = view.status.result
         self._links = result.nvlink_states if result else {}
+        devices = self._machine.roster.devices
+        # A whole GPU's utilization and memory have a column each, instances have one for both.
+        self._columns_of_use = 2 if any(d.kind is EntityKind.GPU for d in devices) else 1
 
     def html(self) -> str:
         """Return the whole table."""
@@ -67,12 +70,12 @@ class DeviceTable:
     def _heading_of_use(self) -> str:
         roster = self._machine.roster
         memory = metric("Memory", roster.metrics.get(MEMORY_USED))
-        if any(device.kind is EntityKind.GPU for device in roster.devices):
+        if self._columns_of_use == 2:
             use = metric("Utilization", roster.metrics.get(GPU_UTILIZATION))
             return heading(use + axis(self._lines)) + heading(memory)
         use = metric("Utilization", roster.metrics.get(ENGINE_ACTIVE))
         span = f'<i aria-hidden="true" data-at=" over {self._lines.minutes}"></i>'
-        return heading(f"Instances: {use}{span}, {memory}", 2)
+        return heading(f"Instances: {use}{span}, {memory}")
 
     def _columns(self) -> Iterator[str]:
         """Yield the headings of what a GPU has once."""
@@ -90,12 +93,13 @@ class DeviceTable:
         kinds = " ".join([CLASSES[state]] + ["cut"] * (gpu.entity not in parts))
         head = f'<tr class="{kinds}">{self._name(gpu, state, instances)}'
         if gpu.id in self._machine.lost_gpus:
-            columns = 6 if self._links else 5
+            columns = self._columns_of_use + len(tuple(self._columns()))
             return f'{head}<td class="lost" colspan="{columns}">lost to the driver</td></tr>'
         if gpu.entity in parts:
             use = self._use(gpu.entity, f"GPU {gpu.id}") + self._memory(gpu.entity)
         else:
-            use = f'<td class="parts" colspan="2">{self._parts(instances)}</td>'
+            span = self._columns_of_use
+            use = f'<td class="parts" colspan="{span}">{self._parts(instances)}</td>'
         return f"{head}{use}{self._of_board(gpu, parts)}</tr>"
 
     def _parts(self, instances: Sequence[Entity]) -> str:

@@ -33,10 +33,9 @@ def moment(unix_time: float, now: float) -> str:
     return f'<time datetime="{machine}">{words.utc(unix_time)} UTC</time>, {since}'
 
 
-def heading(name: str, columns: int = 1) -> str:
+def heading(name: str) -> str:
     """Return a cell of a table's head."""
-    width = f' colspan="{columns}"' if columns > 1 else ""
-    return f'<th scope="col"{width}>{name}</th>'
+    return f'<th scope="col">{name}</th>'
 
 
 def headings(*names: str) -> str:
