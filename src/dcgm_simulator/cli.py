@@ -12,6 +12,7 @@ from dcgm_simulator import ALL_VERSIONS, SCENARIOS, VERSIONS
 from dcgm_simulator.commands import add_commands
 from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
+from dcgm_simulator.recording import BadRecording, read_recording
 from dcgm_simulator.server import Server
 
 DESCRIPTION = """\
@@ -64,9 +65,18 @@ def serve_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES + listed,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
+    machine = parser.add_mutually_exclusive_group()
+    machine.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
+    machine.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="answer as the machine did of which `do-dcgm-exporter --once --record FILE` was made",
+    )
     parser.add_argument(
-        "--dcgm-version", choices=ALL_VERSIONS, default=VERSIONS[-1], help="whose habits to have"
+        "--dcgm-version",
+        choices=ALL_VERSIONS,
+        help=f"whose habits to have; default: the recording's, else {VERSIONS[-1]}",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1"
@@ -92,13 +102,19 @@ def serve_parser() -> argparse.ArgumentParser:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it; return 1 when the address cannot be had."""
+    try:
+        recording = read_recording(options.recording) if options.recording else None
+    except BadRecording as error:
+        return fail(str(error))
+    version = options.dcgm_version or (recording.version if recording else VERSIONS[-1])
     server = Server(
         Host(
             options.scenario,
-            options.dcgm_version,
+            version,
             options.seed,
             standing_clock() if options.manual_clock else now_in_microseconds,
             still=options.still,
+            recording=recording,
         )
     )
     server.catch_signals()
@@ -107,7 +123,8 @@ def serve(options: argparse.Namespace) -> int:
     except OSError as error:
         where = f"{options.host}:{options.port}"
         return fail(f"cannot listen on {where}: {error.strerror}")
-    what = f"scenario {options.scenario}, DCGM {options.dcgm_version}"
+    scenario = options.recording or f"scenario {options.scenario}"
+    what = f"{scenario}, DCGM {version}"
     where = " and ".join(names)
     say(f"dcgm-simulator: SIMULATED engine, {what}, listening on {where}")
     server.run(sys.stdin.fileno() if options.until_eof else None)

@@ -18,6 +18,8 @@ from dcgm_simulator.faults import Faults
 from dcgm_simulator.fields import Field
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.recorded import RecordedHardware, RecordedMachine, inject
+from dcgm_simulator.recording import Recording
 from dcgm_simulator.series import Watch
 from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour, build_information
 from dcgm_simulator.wire import Function, join_records, pack_json, pack_record, unpack_json
@@ -30,7 +32,7 @@ LIVE_DATA = 1
 MAX_DEVICES = 32
 ONLY_SUPPORTED = 1
 """DCGM_GEGE_FLAG_ONLY_SUPPORTED."""
-STATUS_UNKNOWN, STATUS_OK, STATUS_LOST = 0, 1, 4
+STATUS_UNKNOWN, STATUS_OK, STATUS_UNSUPPORTED, STATUS_LOST = 0, 1, 2, 4
 """DcgmEntityStatus_t."""
 
 
@@ -72,8 +74,10 @@ class Host:
         clock: Callable[[], int] = now_in_microseconds,
         *,
         still: bool = False,
+        recording: Recording | None = None,
     ) -> None:
         self.scenario = scenario
+        self._recording = recording
         self.seed = seed
         self._clock = clock
         self._ahead = 0
@@ -85,13 +89,26 @@ class Host:
 
     def _load(self, version: str) -> None:
         self.behaviour = behaviour(version)
-        self.machine = Machine(self.scenario, self.behaviour)
+        self._make_machine()
         self.faults = Faults()
-        self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
         self.log = EngineLog(self.behaviour)
         self.cache = Cache(self.machine, self.hardware, self.faults, self.log)
+        if self._recording is not None:
+            inject(self._recording, self.faults, self.cache, self.clock())
+            self.incidents = list(self._recording.incidents)
         self.xids = Xids(self.cache)
         self.registry = Registry(self.machine, self.faults, self.clock)
+
+    def _make_machine(self) -> None:
+        self.machine: Machine
+        self.hardware: Hardware
+        if self._recording is None:
+            self.machine = Machine(self.scenario, self.behaviour)
+            self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
+        else:
+            recorded = RecordedMachine(self._recording, self.behaviour)
+            self.machine = recorded
+            self.hardware = RecordedHardware(recorded, self.clock())
 
     def clock(self) -> int:
         """Return the time as samples are stamped, in µs."""
@@ -257,6 +274,8 @@ class Host:
         found = self._entities_of_kind(kind)
         if flags & ONLY_SUPPORTED:
             found = [number for number in found if not self._is_noticed_lost(Entity(kind, number))]
+        if flags & ONLY_SUPPORTED and kind == EntityGroup.GPU:
+            found = [number for number in found if number not in self.machine.unsupported]
         return found
 
     def _entities_of_kind(self, kind: int) -> list[int]:
@@ -278,6 +297,8 @@ class Host:
         """Return the DcgmEntityStatus_t of a GPU; 4.2.3 finds a lost one well (recorded)."""
         if gpu not in self.machine.gpus():
             return STATUS_UNKNOWN
+        if gpu in self.machine.unsupported:
+            return STATUS_UNSUPPORTED
         return STATUS_LOST if self._is_noticed_lost(Entity(EntityGroup.GPU, gpu)) else STATUS_OK
 
     def devices(self) -> list[int]:

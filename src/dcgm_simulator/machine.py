@@ -100,6 +100,8 @@ class Machine:
     instances: dict[int, list[Instance]] = field(default_factory=dict)
     down_links: set[tuple[int, int]] = field(default_factory=set)
     """GPU and number of the NvLinks that were made to fail."""
+    unsupported: frozenset[int] = frozenset()
+    """GPUs that DCGM finds but does not support."""
 
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""

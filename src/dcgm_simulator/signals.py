@@ -103,12 +103,13 @@ def between(kind: str, low: float, high: float, name: str) -> Source:
 def mean(source: Source, kind: str, start: int, end: int) -> Value:
     """Return the mean of a source of numbers over a span, as that of many short parts."""
     part = (end - start) / PARTS
-    total: float = 0
-    for number in range(PARTS):
-        value = source(round(start + (number + 0.5) * part))
-        if isinstance(value, str) or is_sentinel(value):
-            return value
-        total += value
+    values = [source(round(start + (number + 0.5) * part)) for number in range(PARTS)]
+    numbers = [v for v in values if not isinstance(v, str) and not is_sentinel(v)]
+    if len(numbers) < PARTS:
+        return next(v for v in values if isinstance(v, str) or is_sentinel(v))
+    if min(numbers) == max(numbers):
+        return values[0]  # exactly, which a sum divided by their number is not
+    total = sum(numbers)
     return total / PARTS if kind == "d" else round(total / PARTS)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgm_simulator import bindings_directory
+from dcgm_simulator.versions import VERSION_VARIABLE
 
 FLAT_MODULES = ("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm")
 """The modules of a bindings directory; their names are global to a process."""
@@ -20,7 +21,6 @@ PRIVATE_MODULES = (
     "simulated_entities",
     "simulated_samples",
 )  # fmt: skip
-VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
 
 
 @dataclass(frozen=True)

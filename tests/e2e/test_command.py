@@ -28,6 +28,7 @@ from tests.e2e.pages import Page
 from tests.waiting import STOP_LIMIT, wait_until
 
 from dcgm_simulator.process import SimulatedEngine
+from dcgm_simulator.versions import VERSION_VARIABLE
 from do_dcgm_exporter import __version__
 
 DATA = Path(__file__).parent / "data"
@@ -240,6 +241,10 @@ def test_version_and_help() -> None:
         (["--stale-after=100"], ["stale-after", "collect-interval"]),
         (["--simulate=nonsense"], ["nonsense", "h100x8"]),
         (["--simulate=nonsense", "--once"], ["nonsense", "h100x8"]),
+        (["--simulate=/dev/null", "--once"], ["--simulate", "/dev/null", "no recording"]),
+        (["--record=some.json"], ["--record", "--once"]),
+        (["--once", "--replace-identifiers"], ["--replace-identifiers", "--record"]),
+        (["--once", "--record=/dev/null"], ["--record", "/dev/null exists"]),
     ],
     ids=" ".join,
 )
@@ -456,6 +461,18 @@ def test_simulate_takes_a_scenario_for_every_mode() -> None:
     ran = run(*flags, "--default-counters", ETC / "default-counters.csv", "--once")
     assert ran.status == 0
     assert "GPU_I_PROFILE" in ran.out
+
+
+def test_simulate_plays_what_once_recorded(stage: Stage, tmp_path: Path) -> None:
+    path, engine = tmp_path / "some.json.gz", stage.engine("h100x1", "3.3.9")
+    flags = [*flags_for(engine), "--once", "--record", path, "--replace-identifiers"]
+    recorded = run(*flags, environ={VERSION_VARIABLE: "3.3.9"})
+    assert recorded.sentence == f"do-dcgm-exporter: the engine's answers are in {path}"
+    page = Page(run(*flags_for("127.0.0.1:1"), "--simulate", path, "--once").out)
+    assert page.label_values(TEMPERATURE, "UUID") == {"GPU-00000000-0000-4000-8000-000000000001"}
+    for side in ("dcgm_client", "hostengine"):
+        assert page.label_values("do_dcgm_exporter_build_info", side) == {"3.3.9"}
+    assert page.dcgm == Page(recorded.out).dcgm
 
 
 def test_without_the_simulator_installed_simulate_names_its_package() -> None:

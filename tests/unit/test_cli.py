@@ -303,7 +303,8 @@ class FakeEngine:
 
     @classmethod
     @contextmanager
-    def start(cls, scenario: str) -> Iterator[FakeEngine]:
+    def start(cls, scenario: str, recording: Path | None) -> Iterator[FakeEngine]:
+        assert recording is None
         cls.running = scenario
         yield cls()
         cls.running = None

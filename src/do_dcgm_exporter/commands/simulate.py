@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from do_dcgm_exporter.config.addresses import is_loopback_url, parse_engine_address
 from do_dcgm_exporter.config.settings import Settings
@@ -17,8 +19,8 @@ DEFAULT_SCENARIO = "h100x8"
 def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
     """Run a simulated engine; yield the function that points settings at it.
 
-    An empty scenario is the default one. Raises ConfigurationError if there is no such
-    scenario or no simulator, ExporterError if it does not start.
+    An empty scenario is the default one; one that is no name is a file with a recording. Raises
+    ConfigurationError if there is neither or no simulator, ExporterError if it does not start.
     """
     try:
         # A separate package, which production machines lack.
@@ -29,12 +31,9 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
             "--simulate needs the simulator: install the package dcgm-simulator"
         ) from error
     scenario = scenario or DEFAULT_SCENARIO
-    if scenario not in SCENARIOS:
-        raise ConfigurationError(
-            f"--simulate: there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}"
-        )
+    recording = None if scenario in SCENARIOS else _recording(scenario, SCENARIOS)
     try:
-        started = SimulatedEngine.start(scenario=scenario)
+        started = SimulatedEngine.start(scenario=scenario, recording=recording)
     except EngineFailed as error:
         raise ExporterError(f"the simulated engine does not start: {error}") from error
     with started as engine:
@@ -50,3 +49,21 @@ def simulated_engine(scenario: str) -> Iterator[Callable[[Settings], Settings]]:
             )
 
         yield point_at_it
+
+
+def _recording(name: str, scenarios: Iterable[str]) -> Path:
+    """Return the file ``name``, having made the bindings those of the release it is of."""
+    path = Path(name)
+    if not path.exists():
+        raise ConfigurationError(
+            f"--simulate: there is no scenario {name!r}; there are {', '.join(scenarios)},"
+            " or give a file made with --record"
+        )
+    from dcgm_simulator.recording import BadRecording, read_recording
+    from dcgm_simulator.versions import VERSION_VARIABLE
+
+    try:
+        os.environ[VERSION_VARIABLE] = read_recording(path).version
+    except BadRecording as error:
+        raise ConfigurationError(f"--simulate: {error}") from error
+    return path
