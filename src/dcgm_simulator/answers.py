@@ -52,7 +52,7 @@ class Hardware:
         self._seed = seed
         self._start = STILL_START if still else start
         self._still = still
-        self._loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
+        self.loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
         self._answers: dict[tuple[Entity, int], Answer] = {}
 
     def forget(self) -> None:
@@ -222,7 +222,7 @@ class Hardware:
 
     def _load(self, entity: Entity) -> Load | None:
         gpu = self._machine.gpu_of(entity)
-        return self._loads[gpu] if gpu is not None and gpu < len(self._loads) else None
+        return self.loads[gpu] if gpu is not None and gpu < len(self.loads) else None
 
     def _following(self, entity: Entity, field: Field) -> Source | None:
         """Return sources that must agree with another field of the same GPU."""

@@ -14,6 +14,7 @@ from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
 from dcgm_simulator.recording import BadRecording, read_recording
 from dcgm_simulator.server import Server
+from dcgm_simulator.timeline import BadTimeline, read_timeline
 
 DESCRIPTION = """\
 A simulated NVIDIA DCGM engine, for trying dashboards and exporters on a machine
@@ -39,6 +40,7 @@ examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555
   set --entity gpu:1 DCGM_FI_DEV_FAN_SPEED not-supported
   set --entity gpu:1 155 status:-14        the value has status -14, no data
   lose-gpu 3                               GPU 3 falls off the bus
+  job --gpu 0 end                          GPU 0 is idle, until `job --gpu 0 begin`
   mig --gpu 0 3g.40gb,2g.20gb,1g.10gb      GPU 0 is cut into instances
   mig --gpu 0 off                          and made whole again
   nvlink --gpu 0 --link 3 down             an NvLink of GPU 0 goes down
@@ -85,7 +87,18 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed gives the same numbers and identities, others give others",
+    )
+    parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE",
+        help="carry out control commands by time, one a line: at 60s lose-gpu 3",
+    )
     parser.add_argument(
         "--still",
         action="store_true",
@@ -117,6 +130,11 @@ def serve(options: argparse.Namespace) -> int:
             recording=recording,
         )
     )
+    if options.timeline:
+        try:
+            server.follow(read_timeline(options.timeline), fail)
+        except BadTimeline as error:
+            return fail(str(error))
     server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)

@@ -103,7 +103,7 @@ class Host:
         self.machine: Machine
         self.hardware: Hardware
         if self._recording is None:
-            self.machine = Machine(self.scenario, self.behaviour)
+            self.machine = Machine(self.scenario, self.behaviour, self.seed)
             self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
         else:
             recorded = RecordedMachine(self._recording, self.behaviour)

@@ -82,6 +82,7 @@ class SimulatedEngine:
         host: str = "127.0.0.1",
         domain_socket: Path | None = None,
         recording: Path | None = None,
+        timeline: Path | None = None,
         *,
         still: bool = False,
         manual_clock: bool = False,
@@ -100,6 +101,7 @@ class SimulatedEngine:
             "port": port,
             "seed": seed,
             "domain-socket": domain_socket,
+            "timeline": timeline,
             "still": still,
             "manual-clock": manual_clock,
         }

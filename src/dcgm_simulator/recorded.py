@@ -126,6 +126,7 @@ class RecordedHardware(Hardware):
 
     def __init__(self, machine: RecordedMachine, start: int) -> None:
         super().__init__(machine, 0, start, still=True)
+        self.loads = []
         self._told = machine.told
         self._start = start
         self._of_any = {field: row for (_, field), row in machine.told.values.items()}

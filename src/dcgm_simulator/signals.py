@@ -39,9 +39,24 @@ class Load:
             for weight, period in zip(WEIGHTS, PERIODS, strict=True)
         ]
         self._last: tuple[int, float] = (-1, 0.0)
+        self._rests: list[tuple[int, float]] = []
+
+    def rest(self, now: int) -> None:
+        """Be idle from now on."""
+        if not self._rests or self._rests[-1][1] < math.inf:
+            self._rests.append((now, math.inf))
+        self._last = (-1, 0.0)
+
+    def go_on(self, now: int) -> None:
+        """Be busy again."""
+        if self._rests and self._rests[-1][1] == math.inf:
+            self._rests[-1] = self._rests[-1][0], now
+        self._last = (-1, 0.0)
 
     def at(self, time: int) -> float:
         """Return the load, between 0 and 1."""
+        if any(start <= time < end for start, end in self._rests):
+            return 0.0
         if self._last[0] != time:
             seconds = time / 1e6
             waves = sum(w * math.sin(speed * seconds + phase) for w, speed, phase in self._waves)
@@ -50,6 +65,10 @@ class Load:
 
     def integral(self, start: int, end: int) -> float:
         """Return the load summed over time, in seconds."""
+        rests = ((max(start, a), min(end, b)) for a, b in self._rests if a < end and b > start)
+        return self._busy(start, end) - sum(self._busy(a, b) for a, b in rests)
+
+    def _busy(self, start: int, end: float) -> float:
         first, last = start / 1e6, end / 1e6
         waves = sum(
             w / speed * (math.cos(speed * first + phase) - math.cos(speed * last + phase))

@@ -59,6 +59,27 @@ def test_a_gpu_is_idle_only_where_it_does_nothing(version: str) -> None:
     assert (False, 0) in found
 
 
+def test_a_gpu_without_a_job_is_idle_until_the_next_one_begins() -> None:
+    source = hardware()
+    load = source.loads[0]
+    load.rest(START + 100 * SECOND)
+    load.go_on(START + 200 * SECOND)
+    busy, idle = range(80, 100, 5), range(100, 200, 5)
+    assert {0.0} == set(values(source, UTILIZATION, idle))
+    assert {1.0} == set(values(source, CLOCK_EVENTS, idle))
+    assert values(hardware(), UTILIZATION, busy) == values(source, UTILIZATION, busy)
+    assert values(source, UTILIZATION, range(200, 300, 5)) > [0.0]
+    assert max(values(source, POWER, idle)) < min(values(source, POWER, busy))
+
+
+def test_a_gpu_that_rests_uses_the_energy_of_its_power() -> None:
+    source = hardware()
+    source.loads[0].rest(START + 100 * SECOND)
+    power = values(source, POWER, range(100, 200, 50))
+    before, after = values(source, ENERGY, range(100, 201, 100))
+    assert (after - before) / 1000 == pytest.approx(power[0] * 100, rel=0.01)
+
+
 def test_power_follows_utilization() -> None:
     pairs = sorted(
         zip(
