@@ -59,12 +59,13 @@ class RecordedMachine(Machine):
             return self.gpus()
         if group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
             return sorted(part.id for part in self._parts if part.group == group)
+        if group == EntityGroup.CPU_CORE and self.told.cpus:
+            # Which there are is told by the hierarchy, so that nobody asks.
+            return [core for _, first, last, _ in self.told.cpus for core in range(first, last + 1)]
         unasked = UNASKED.get(EntityGroup(group), Status.NOT_SUPPORTED)
         found = self.told.entities.get(EntityGroup(group), unasked)
         if isinstance(found, Status):
             raise StatusError(found)
-        if group == EntityGroup.CPU_CORE and not found:
-            return [core for _, first, last, _ in self.told.cpus for core in range(first, last + 1)]
         return found
 
     def gpu_of(self, entity: Entity) -> int | None:

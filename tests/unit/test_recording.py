@@ -23,6 +23,7 @@ from dcgm_simulator.machine import SUFFIX, Entity
 from dcgm_simulator.process import SimulatedEngine
 from dcgm_simulator.recording import BadRecording, nearest_version, read_recording
 from dcgm_simulator.series import SECOND, Watch
+from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.samples import Family
 from do_dcgm_exporter.commands import one_shot
 from do_dcgm_exporter.commands.identifiers import Identifiers
@@ -87,6 +88,7 @@ MACHINES = {
     "no rights": Machine("h100x1", "4.6.0", "as root", (("profiling-needs-root",),)),
     "no profiling module": Machine("a100-no-prof", "4.2.3", "profiling_not_offered"),
     "NvSwitches": Machine("hgx", "4.6.0", 'nvswitch="nvswitch3"'),
+    "Grace CPUs": Machine("grace", "4.6.0", "Core(id=143, cpu_id=1)"),
     "a field that spoils the call": Machine(
         "h100x1", "3.3.9", "frozenset({85})", (("set", "--entity", "gpu:0", "85", "empty"),)
     ),
@@ -148,7 +150,7 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
         configuration = Configuration(settings(engine=address), counters)
         with monkeypatch.context() as patch:
             patch.setattr(one_shot, "load_bindings", lambda _: bench.bindings)
-            patch.setattr(one_shot.EventLogs, "starting_now", lambda _: logs)
+            patch.setattr(EventLogs, "starting_now", lambda _: logs)
             patch.setattr(time, "time", lambda: bench.now)
             return read_once(configuration, CallCount(), sleep=bench.pass_time, recording=recording)
 
