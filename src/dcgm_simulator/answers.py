@@ -13,6 +13,10 @@ from dcgm_simulator.signals import Load, Source
 NAME, MINOR, SERIAL, UUID, BUS_ID, CUDA_VISIBLE = 50, 55, 53, 54, 57, 68
 TEMPERATURES = frozenset({140, 150})
 POWER, ENERGY = 155, 156
+CLOCK_EVENTS, IDLE = 112, 1
+"""DCGM_FI_DEV_CLOCKS_EVENT_REASONS, and its bit for an idle GPU."""
+LEAST_LOAD = 0.005
+"""Below this a GPU's utilization is 0 %."""
 FB_TOTAL, FB_FREE, FB_USED, FB_RESERVED, FB_USED_SHARE = 250, 251, 252, 253, 254
 PAGES_PAST_A_MIB = 5 * 4096
 POISONED = frozenset({3, 81})
@@ -48,7 +52,7 @@ class Hardware:
         self._seed = seed
         self._start = STILL_START if still else start
         self._still = still
-        self._loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
+        self.loads = [Load(seed, gpu) for gpu in range(machine.layout.gpus)]
         self._answers: dict[tuple[Entity, int], Answer] = {}
 
     def forget(self) -> None:
@@ -64,6 +68,10 @@ class Hardware:
                 found = signals.constant(found(STILL_AT))
             self._answers[key] = found
         return self._answers[key]
+
+    def stamp(self, entity: Entity, field: Field, time: int) -> int:
+        """Return the time that a sample taken at a time says it has."""
+        return time
 
     def _find(self, entity: Entity, field: Field) -> Answer:
         in_older_unit = base_units().get(field.id)
@@ -168,6 +176,8 @@ class Hardware:
         if row[1]:
             return Status(row[1])
         kind, _, shape, *numbers = row
+        if field.id == CLOCK_EVENTS:
+            return self._clock_events(entity, row)
         if shape == "mixed":
             status = self._own(entity, numbers[0])
             return Status(status) if status else signals.constant(numbers[1])
@@ -175,6 +185,17 @@ class Hardware:
             value = numbers[0] if shape == "constant" else self._own(entity, numbers[0])
             return signals.constant(value)
         return self._following(entity, field) or self._moving(entity, field, kind, shape, numbers)
+
+    def _clock_events(self, entity: Entity, row: list[Any]) -> Source:
+        """Return why clocks are as they are: as recorded, but idle is for the load to say.
+
+        GPUs that were injected into an engine say that they are idle at any load (recorded).
+        """
+        recorded = row[3] if row[2] == "constant" else self._own(entity, row[3])
+        load, others = self._load(entity), recorded & ~IDLE
+        if load is None:
+            return signals.constant(others)
+        return lambda time: others if load.at(time) >= LEAST_LOAD else others | IDLE
 
     def _moving(
         self, entity: Entity, field: Field, kind: str, shape: str, numbers: list[Any]
@@ -201,7 +222,7 @@ class Hardware:
 
     def _load(self, entity: Entity) -> Load | None:
         gpu = self._machine.gpu_of(entity)
-        return self._loads[gpu] if gpu is not None and gpu < len(self._loads) else None
+        return self.loads[gpu] if gpu is not None and gpu < len(self.loads) else None
 
     def _following(self, entity: Entity, field: Field) -> Source | None:
         """Return the sources that have to agree with other fields of the same GPU."""

@@ -12,7 +12,9 @@ from dcgm_simulator import ALL_VERSIONS, SCENARIOS, VERSIONS
 from dcgm_simulator.commands import add_commands
 from dcgm_simulator.host import Host, now_in_microseconds, standing_clock
 from dcgm_simulator.process import ControlFailed, send_control
+from dcgm_simulator.recording import BadRecording, read_recording
 from dcgm_simulator.server import Server
+from dcgm_simulator.timeline import BadTimeline, read_timeline
 
 DESCRIPTION = """\
 A simulated NVIDIA DCGM engine, for trying dashboards and exporters on a machine
@@ -38,6 +40,7 @@ examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555
   set --entity gpu:1 DCGM_FI_DEV_FAN_SPEED not-supported
   set --entity gpu:1 155 status:-14        the value has status -14, no data
   lose-gpu 3                               GPU 3 falls off the bus
+  job --gpu 0 end                          GPU 0 is idle, until `job --gpu 0 begin`
   mig --gpu 0 3g.40gb,2g.20gb,1g.10gb      GPU 0 is cut into instances
   mig --gpu 0 off                          and made whole again
   nvlink --gpu 0 --link 3 down             an NvLink of GPU 0 goes down
@@ -64,9 +67,18 @@ def serve_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES + listed,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
+    machine = parser.add_mutually_exclusive_group()
+    machine.add_argument("--scenario", choices=SCENARIOS, default="h100x8", help="default: h100x8")
+    machine.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="answer as the machine did of which `do-dcgm-exporter --once --record FILE` was made",
+    )
     parser.add_argument(
-        "--dcgm-version", choices=ALL_VERSIONS, default=VERSIONS[-1], help="the release to imitate"
+        "--dcgm-version",
+        choices=ALL_VERSIONS,
+        help=f"the release to imitate; default: the recording's, else {VERSIONS[-1]}",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1"
@@ -75,7 +87,18 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--domain-socket", type=Path, metavar="PATH", help="listen on this socket as well"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed gives the same numbers and identities, others give others",
+    )
+    parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE",
+        help="carry out control commands by time, one a line: at 60s lose-gpu 3",
+    )
     parser.add_argument(
         "--still",
         action="store_true",
@@ -92,22 +115,34 @@ def serve_parser() -> argparse.ArgumentParser:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal arrives; return 1 if the address cannot be used."""
+    try:
+        recording = read_recording(options.recording) if options.recording else None
+    except BadRecording as error:
+        return fail(str(error))
+    version = options.dcgm_version or (recording.version if recording else VERSIONS[-1])
     server = Server(
         Host(
             options.scenario,
-            options.dcgm_version,
+            version,
             options.seed,
             standing_clock() if options.manual_clock else now_in_microseconds,
             still=options.still,
+            recording=recording,
         )
     )
+    if options.timeline:
+        try:
+            server.follow(read_timeline(options.timeline), fail)
+        except BadTimeline as error:
+            return fail(str(error))
     server.catch_signals()
     try:
         names = server.listen(options.host, options.port, options.domain_socket)
     except OSError as error:
         where = f"{options.host}:{options.port}"
         return fail(f"cannot listen on {where}: {error.strerror}")
-    what = f"scenario {options.scenario}, DCGM {options.dcgm_version}"
+    scenario = options.recording or f"scenario {options.scenario}"
+    what = f"{scenario}, DCGM {version}"
     where = " and ".join(names)
     say(f"dcgm-simulator: SIMULATED engine, {what}, listening on {where}")
     server.run(sys.stdin.fileno() if options.until_eof else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from dcgm_simulator import control
 from dcgm_simulator.host import Host
@@ -148,6 +148,11 @@ COMMANDS: dict[str, Command] = {
         (_argument("--gpu", type=int, help="only this one"),),
     ),
     "unstall": Command("sample again after `stall`", _on_host(control.command_unstall)),
+    "job": Command(
+        "let the job on a GPU end, so that the GPU is idle, or the next one begin",
+        _on_host(control.command_job),
+        (_GPU_OPTION, _argument("state", choices=("begin", "end"))),
+    ),
     "lose-gpu": Command("let a GPU fall off the bus", _on_host(control.command_lose_gpu), (_GPU,)),
     "restore-gpu": Command("bring a lost GPU back", _on_host(control.command_restore_gpu), (_GPU,)),
     "fail-library": Command(
@@ -225,9 +230,22 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command.add_arguments(commands.add_parser(name, help=command.help))
 
 
+class WrongCommand(Exception):
+    """Raised for words that are no command; the text says what is wrong with them."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print before it ends the program (overrides argparse)."""
+        raise WrongCommand(message)
+
+
 def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the arguments of the command that words like ``xid --gpu 0 79`` mean."""
-    parser = argparse.ArgumentParser(prog="control")
+    """Return the name and the arguments of the command that words like ``xid --gpu 0 79`` mean.
+
+    Raises WrongCommand.
+    """
+    parser = _Parser(prog="control", add_help=False)
     add_commands(parser)
     arguments = vars(parser.parse_args(words))
     return arguments.pop("command"), arguments

@@ -126,6 +126,15 @@ def command_unstall(host: Host) -> None:
     host.faults.go_on(host.clock())
 
 
+def command_job(host: Host, gpu: int, state: str) -> None:
+    """Let the job on a GPU end, so that the GPU is idle, or the next one begin."""
+    number = parse_entity(f"gpu:{gpu}", host.machine).id
+    if not host.hardware.loads:
+        raise ControlError("a recorded machine stands still")
+    load = host.hardware.loads[number]
+    (load.rest if state == "end" else load.go_on)(host.clock())
+
+
 def command_lose_gpu(host: Host, gpu: int) -> None:
     """Let a GPU fall off the bus; report XID 79 yourself if you want it."""
     host.faults.lose(parse_entity(f"gpu:{gpu}", host.machine).id, host.clock())
@@ -213,6 +222,8 @@ def command_pass_time(host: Host, seconds: float) -> None:
 def command_reset(host: Host) -> None:
     """End all faults, forget all events, and undo changes to MIG instances and links."""
     host.incidents.clear()
+    for load in host.hardware.loads:
+        load.go_on(host.clock())
     host.machine.down_links.clear()
     host.faults.clear()
     host.machine.restore()

@@ -14,7 +14,7 @@ from dcgm_simulator.machine import Entity, Machine
 MAX_DEVICES = 32
 ONLY_SUPPORTED = 1
 """DCGM_GEGE_FLAG_ONLY_SUPPORTED."""
-STATUS_UNKNOWN, STATUS_OK, STATUS_LOST = 0, 1, 4
+STATUS_UNKNOWN, STATUS_OK, STATUS_UNSUPPORTED, STATUS_LOST = 0, 1, 2, 4
 """DcgmEntityStatus_t."""
 
 
@@ -43,6 +43,8 @@ class Discovery:
         found = self._entities_of_kind(kind)
         if flags & ONLY_SUPPORTED:
             found = [number for number in found if not self._is_noticed_lost(Entity(kind, number))]
+        if flags & ONLY_SUPPORTED and kind == EntityGroup.GPU:
+            found = [number for number in found if number not in self._machine.unsupported]
         return found
 
     def _entities_of_kind(self, kind: int) -> list[int]:
@@ -60,7 +62,7 @@ class Discovery:
         return self._machine.entities(EntityGroup.GPU)[:MAX_DEVICES]
 
     def supported_devices(self) -> list[int]:
-        """Return the ids of the GPUs that the engine has not noticed to be lost."""
+        """Return the ids of the supported GPUs that the engine has not noticed to be lost."""
         return self.entities(EntityGroup.GPU, ONLY_SUPPORTED)[:MAX_DEVICES]
 
     def module_statuses(self) -> list[list[int]]:
@@ -73,6 +75,8 @@ class Discovery:
         """Return the DcgmEntityStatus_t of a GPU; 4.2.3 calls a lost one OK (recorded)."""
         if gpu not in self._machine.gpus():
             return STATUS_UNKNOWN
+        if gpu in self._machine.unsupported:
+            return STATUS_UNSUPPORTED
         return STATUS_LOST if self._is_noticed_lost(Entity(EntityGroup.GPU, gpu)) else STATUS_OK
 
     def attributes(self, gpu: int) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from dcgm_simulator.faults import Faults
 from dcgm_simulator.fields import Field
 from dcgm_simulator.groups import Group, Registry
 from dcgm_simulator.machine import Entity, Machine
+from dcgm_simulator.recorded import RecordedHardware, RecordedMachine, inject
+from dcgm_simulator.recording import Recording
 from dcgm_simulator.series import Watch
 from dcgm_simulator.summaries import ALL_SUMMARIES, summarize
 from dcgm_simulator.versions import FIELDS_PER_CALL, Behaviour, behaviour, build_information
@@ -62,8 +64,10 @@ class Host:
         clock: Callable[[], int] = now_in_microseconds,
         *,
         still: bool = False,
+        recording: Recording | None = None,
     ) -> None:
         self.scenario = scenario
+        self._recording = recording
         self.seed = seed
         self._clock = clock
         self._ahead = 0
@@ -75,14 +79,27 @@ class Host:
 
     def _load(self, version: str) -> None:
         self.behaviour = behaviour(version)
-        self.machine = Machine(self.scenario, self.behaviour)
+        self._make_machine()
         self.faults = Faults()
-        self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
         self.log = EngineLog(self.behaviour)
         self.cache = Cache(self.machine, self.hardware, self.faults, self.log)
+        if self._recording is not None:
+            inject(self._recording, self.faults, self.cache, self.clock())
+            self.incidents = list(self._recording.incidents)
         self.xids = Xids(self.cache)
         self.registry = Registry(self.machine, self.faults, self.clock)
         self.discovery = Discovery(self.machine, self.faults, self.log, self.clock)
+
+    def _make_machine(self) -> None:
+        self.machine: Machine
+        self.hardware: Hardware
+        if self._recording is None:
+            self.machine = Machine(self.scenario, self.behaviour, self.seed)
+            self.hardware = Hardware(self.machine, self.seed, self.clock(), still=self._still)
+        else:
+            recorded = RecordedMachine(self._recording, self.behaviour)
+            self.machine = recorded
+            self.hardware = RecordedHardware(recorded, self.clock())
 
     def clock(self) -> int:
         """Return the time as samples are stamped, in µs."""

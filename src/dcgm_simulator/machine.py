@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dcgm_simulator.codes import EntityGroup, Status, StatusError
 from dcgm_simulator.fields import load
+from dcgm_simulator.identities import instance_uuid, seeded
 from dcgm_simulator.versions import Behaviour
 
 INSTANCES_PER_GPU = 7
@@ -96,11 +97,14 @@ class Machine:
 
     scenario: str
     behaviour: Behaviour
+    seed: int = 0
     layout: Layout = field(init=False)
     recording: dict[str, Any] = field(init=False)
     instances: dict[int, list[Instance]] = field(default_factory=dict)
     down_links: set[tuple[int, int]] = field(default_factory=set)
     """GPU and number of each NvLink that was taken down."""
+    unsupported: frozenset[int] = frozenset()
+    """GPUs that DCGM finds but does not support."""
 
     def __post_init__(self) -> None:
         """Build the machine; raises KeyError for an unknown scenario."""
@@ -108,7 +112,8 @@ class Machine:
         version = "4.6.0" if self.behaviour.is_46 else self.behaviour.version
         if self.layout.recording == "a100" and not self.behaviour.is_46:
             version = "4.2.3"
-        self.recording = load(f"{self.layout.recording}-{version}.json")
+        recorded = load(f"{self.layout.recording}-{version}.json")
+        self.recording = seeded(recorded, self.seed)
         self.restore()
 
     # --- what there is ---------------------------------------------------------------
@@ -241,9 +246,8 @@ class Machine:
         return str(self.recording["attributes"][gpu]["identifiers"]["uuid"])
 
     def instance_uuid(self, instance: Instance) -> str:
-        """Return the UUID of a GPU instance, in the style of the recordings."""
-        gpu = instance.gpu
-        return f"MIG-6b6b{gpu:04x}-4444-5555-{instance.nvml_id:04d}-{gpu:012d}"
+        """Return the UUID of a GPU instance."""
+        return instance_uuid(self.seed, instance.gpu, instance.nvml_id)
 
     @property
     def has_nvlinks(self) -> bool:

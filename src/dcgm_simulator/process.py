@@ -76,28 +76,32 @@ class SimulatedEngine:
     def start(
         cls,
         scenario: str = "h100x8",
-        dcgm_version: str = "4.6.0",
+        dcgm_version: str = "",
         port: int = 0,
         seed: int = 0,
         host: str = "127.0.0.1",
         domain_socket: Path | None = None,
+        recording: Path | None = None,
+        timeline: Path | None = None,
         *,
         still: bool = False,
         manual_clock: bool = False,
     ) -> SimulatedEngine:
         """Start an engine and wait until it listens.
 
+        A `recording` is played instead of a scenario, and sets the version unless one is given.
         `still` makes values stand still; with `manual_clock`, time only passes by the control
         command pass-time.
         Raises EngineFailed with its output if it does not start.
         """
         options = {
-            "scenario": scenario,
+            **({"recording": recording} if recording else {"scenario": scenario}),
             "dcgm-version": dcgm_version,
             "host": host,
             "port": port,
             "seed": seed,
             "domain-socket": domain_socket,
+            "timeline": timeline,
             "still": still,
             "manual-clock": manual_clock,
         }
@@ -176,7 +180,7 @@ def _spawn(options: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
     for name, value in options.items():
         if value is True:
             command.append(f"--{name}")
-        elif value is not None and value is not False:
+        elif value is not None and value is not False and value != "":
             command += [f"--{name}", str(value)]
     package_root = str(Path(__file__).resolve().parent.parent)
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]

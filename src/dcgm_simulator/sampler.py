@@ -113,7 +113,7 @@ class Sampler:
         override = self.override(entity, field, time)
         source = override.source if override and override.source else answer
         if not field.is_profiling:
-            return Sample(time, source(time))
+            return Sample(self._hardware.stamp(entity, field, time), source(time))
         span = self.gpm[entity].span(field.id, time)
         if span is None or span.baseline is None:
             return Sample(time, sentinel(field.type))

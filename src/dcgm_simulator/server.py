@@ -25,6 +25,7 @@ from dcgm_simulator.commands import carry_out
 from dcgm_simulator.control import ControlError
 from dcgm_simulator.discovery import EngineDies
 from dcgm_simulator.host import Host
+from dcgm_simulator.timeline import Event, Timeline
 from dcgm_simulator.wire import (
     MAGIC,
     FrameReader,
@@ -78,6 +79,7 @@ class Server:
         self._late: list[LateAnswer] = []
         self._serials = itertools.count()
         self._waker: socket.socket | None = None
+        self._timeline = Timeline([], 0, str)
         self._address: tuple[str, int] = ("", 0)
         self._socket_path: Path | None = None
 
@@ -142,10 +144,19 @@ class Server:
                 lifeline, selectors.EVENT_READ, lambda _: self._listen_to(lifeline)
             )
         while self._running:
-            for key, events in self._selector.select(self._until_late_answer()):
+            for key, events in self._selector.select(self._longest_wait()):
                 key.data(events)
             self._answer_late()
+            self._timeline.carry_out(self)
         self._shut_down()
+
+    def follow(self, events: list[Event], complain: Callable[[str], object]) -> None:
+        """Carry out commands by time, counted from now; `complain` gets what cannot be."""
+        self._timeline = Timeline(events, self.host.clock(), complain)
+
+    def _longest_wait(self) -> float | None:
+        waits = self._until_late_answer(), self._timeline.seconds_left(self.host.clock())
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _until_late_answer(self) -> float | None:
         return max(0.0, self._late[0].due - time.monotonic()) if self._late else None

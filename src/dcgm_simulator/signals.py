@@ -39,9 +39,24 @@ class Load:
             for weight, period in zip(WEIGHTS, PERIODS, strict=True)
         ]
         self._last: tuple[int, float] = (-1, 0.0)
+        self._rests: list[tuple[int, float]] = []
+
+    def rest(self, now: int) -> None:
+        """Be idle from now on."""
+        if not self._rests or self._rests[-1][1] < math.inf:
+            self._rests.append((now, math.inf))
+        self._last = (-1, 0.0)
+
+    def go_on(self, now: int) -> None:
+        """Be busy again."""
+        if self._rests and self._rests[-1][1] == math.inf:
+            self._rests[-1] = self._rests[-1][0], now
+        self._last = (-1, 0.0)
 
     def at(self, time: int) -> float:
         """Return the load, between 0 and 1."""
+        if any(start <= time < end for start, end in self._rests):
+            return 0.0
         if self._last[0] != time:
             seconds = time / 1e6
             waves = sum(w * math.sin(speed * seconds + phase) for w, speed, phase in self._waves)
@@ -50,6 +65,10 @@ class Load:
 
     def integral(self, start: int, end: int) -> float:
         """Return the load summed over time, in seconds."""
+        rests = ((max(start, a), min(end, b)) for a, b in self._rests if a < end and b > start)
+        return self._busy(start, end) - sum(self._busy(a, b) for a, b in rests)
+
+    def _busy(self, start: int, end: float) -> float:
         first, last = start / 1e6, end / 1e6
         waves = sum(
             w / speed * (math.cos(speed * first + phase) - math.cos(speed * last + phase))
@@ -103,12 +122,13 @@ def between(kind: str, low: float, high: float, name: str) -> Source:
 def mean(source: Source, kind: str, start: int, end: int) -> Value:
     """Return the mean of a source of numbers over a span, from many short parts."""
     part = (end - start) / PARTS
-    total: float = 0
-    for number in range(PARTS):
-        value = source(round(start + (number + 0.5) * part))
-        if isinstance(value, str) or is_sentinel(value):
-            return value
-        total += value
+    values = [source(round(start + (number + 0.5) * part)) for number in range(PARTS)]
+    numbers = [v for v in values if not isinstance(v, str) and not is_sentinel(v)]
+    if len(numbers) < PARTS:
+        return next(v for v in values if isinstance(v, str) or is_sentinel(v))
+    if min(numbers) == max(numbers):
+        return values[0]  # exactly, which a sum divided by their number is not
+    total = sum(numbers)
     return total / PARTS if kind == "d" else round(total / PARTS)
 
 

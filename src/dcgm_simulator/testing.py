@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgm_simulator import bindings_directory
+from dcgm_simulator.versions import VERSION_VARIABLE
 
 FLAT_MODULES = (
     *("dcgm_structs", "dcgm_agent", "dcgm_fields", "dcgmvalue", "pydcgm"),
@@ -23,7 +24,6 @@ PRIVATE_MODULES = (
     "simulated_entities",
     "simulated_samples",
 )  # fmt: skip
-VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
-"""How entities are related, in the form from which the bindings fill their structures."""
+"""How entities are related, in the form from which the bindings fill their structures.
+
+Answers that depend on the kind of machine are dispatched on it; recorded.py has others.
+"""
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import Any
 
 from dcgm_simulator.codes import EntityGroup, Status, StatusError
@@ -22,6 +26,7 @@ MODULES = {
 LOADED, NOT_LOADED, FAILED = 3, 0, 2
 
 
+@singledispatch
 def hierarchy(machine: Machine) -> list[list[Any]]:
     """Return a row per GPU instance and compute instance: entity, parent, info."""
     machine.gpus()
@@ -55,6 +60,7 @@ def nvlink_status(machine: Machine) -> dict[str, Any]:
     }
 
 
+@singledispatch
 def p2p_status(machine: Machine) -> list[list[Any]]:
     """Return per GPU its id and the NvLink peer status to every other one."""
     gpus, cut = machine.gpus(), machine.instances
@@ -65,6 +71,7 @@ def p2p_status(machine: Machine) -> list[list[Any]]:
     return [[gpu, [status(gpu, peer) for peer in gpus]] for gpu in gpus]
 
 
+@singledispatch
 def cpu_hierarchy(machine: Machine) -> list[list[Any]]:
     """Return per CPU its id, the numbers of its first and last core, and its serial."""
     return [
@@ -73,6 +80,7 @@ def cpu_hierarchy(machine: Machine) -> list[list[Any]]:
     ]
 
 
+@singledispatch
 def profiling_groups(machine: Machine, gpu: int) -> list[dict[str, Any]]:
     """Return the profiling metric groups of a GPU.
 

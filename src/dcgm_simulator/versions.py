@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
+"""Says in the environment which version the bindings imitate."""
+
 VERSIONS = ("3.3.9", "4.2.3", "4.5.3", "4.6.0")
 """Versions of which there are recordings, oldest first."""
 ALL_VERSIONS = (*VERSIONS, "4.7.0")

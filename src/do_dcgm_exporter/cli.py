@@ -45,7 +45,7 @@ def _run(argv: Sequence[str]) -> int:
             settings, counters = load_configuration(argv, os.environ)
             return Configuration(adapt(settings), counters)
 
-        return _run_mode(command_line.mode, load)
+        return _run_mode(command_line, load)
 
 
 def _adapter(
@@ -59,10 +59,10 @@ def _adapter(
     return stack.enter_context(simulated_engine(command_line.scenario))
 
 
-def _run_mode(mode: Mode, load: Callable[[], Configuration]) -> int:
+def _run_mode(command_line: CommandLine, load: Callable[[], Configuration]) -> int:
     # Each mode is imported here: the service alone takes 0.3 s of CPU and 14 MB, which --help
     # and --list-fields would pay for as well.
-    configuration = load()
+    configuration, mode = load(), command_line.mode
     if mode is Mode.SERVE:
         from do_dcgm_exporter.service.service import run
 
@@ -74,7 +74,12 @@ def _run_mode(mode: Mode, load: Callable[[], Configuration]) -> int:
     if mode is Mode.ONCE:
         from do_dcgm_exporter.commands.once import run_once
 
-        return run_once(configuration)
+        if command_line.record is None:
+            return run_once(configuration)
+        from do_dcgm_exporter.commands.record import recording_to
+
+        with recording_to(command_line.record, command_line.replace_identifiers) as recording:
+            return run_once(configuration, recording)
     from do_dcgm_exporter.commands.check_config import run_check
 
     return run_check(configuration)

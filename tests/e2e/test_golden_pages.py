@@ -190,6 +190,7 @@ GAUGES_HERE = {
     "DCGM_FI_DEV_NVSWITCH_NON_FATAL_ERRORS",
 }
 DRIVER_LABEL = "DCGM_FI_DRIVER_VERSION"
+CLOCK_EVENTS = "DCGM_EXP_CLOCK_EVENTS_COUNT"
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,8 @@ def test_series_of_the_go_exporter_have_the_same_labels_in_the_same_order(
 ) -> None:
     """It forgets the driver's version on its own counts, and only there.
 
-    Where nothing was counted, as on some GPUs of 4.6.0, ours have a series without what it is of.
+    Where nothing was counted ours have a series without what it is of. GPUs that were injected
+    are idle there at any load and have nothing else; those of 4.6.0 were slowed by a power cap.
     """
     theirs, ours = label_orders_in(go_page), label_orders_in(golden("h100x8", version))
     for name in theirs.keys() & ours.keys():
@@ -226,4 +228,7 @@ def test_series_of_the_go_exporter_have_the_same_labels_in_the_same_order(
             }
             ours[name] -= {tuple(label for label in order if label != "clock_event")
                            for order in theirs[name] if "clock_event" in order}  # fmt: skip
+            if name == CLOCK_EVENTS and version != "4.6.0":
+                assert not ours[name]
+                continue
         assert theirs[name] == ours[name], name

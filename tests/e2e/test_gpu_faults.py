@@ -9,8 +9,7 @@ from tests.e2e.pages import Page
 from tests.waiting import wait_until
 
 from dcgm_simulator.process import SimulatedEngine
-from dcgm_simulator.testing import VERSION_VARIABLE
-from dcgm_simulator.versions import VERSIONS
+from dcgm_simulator.versions import VERSION_VARIABLE, VERSIONS
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 PROFILING = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"

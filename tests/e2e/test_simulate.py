@@ -11,9 +11,13 @@ from tests.e2e.exporter import (
     ETC,
     Exporter,
     command_without,
+    flags_for,
     run,
 )
+from tests.e2e.pages import Page
 from tests.waiting import STOP_LIMIT, wait_until
+
+from dcgm_simulator.versions import VERSION_VARIABLE
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"
 
@@ -87,15 +91,27 @@ def test_simulate_takes_a_scenario_for_every_mode() -> None:
 def test_simulate_plays_the_release_that_its_bindings_are_of(version: str) -> None:
     flags = ["--config-file=/dev/null", "--simulate", "h100x1", "--collectors=/dev/null"]
     counters = ETC / "counters-4.9.csv"
-    environ = {"DCGM_SIMULATOR_VERSION": version}
+    environ = {VERSION_VARIABLE: version}
     ran = run(*flags, "--default-counters", counters, "--once", environ=environ)
     assert ran.status == 0
     assert f'hostengine="{version}"' in ran.out
     assert "DCGM_FI_DEV_FB_USED_BYTES{" in ran.out
 
 
+def test_simulate_plays_what_once_recorded(stage: Stage, tmp_path: Path) -> None:
+    path, engine = tmp_path / "some.json.gz", stage.engine("h100x1", "3.3.9")
+    flags = [*flags_for(engine), "--once", "--record", path, "--replace-identifiers"]
+    recorded = run(*flags, environ={VERSION_VARIABLE: "3.3.9"})
+    assert recorded.sentence == f"do-dcgm-exporter: the engine's answers are in {path}"
+    page = Page(run(*flags_for("127.0.0.1:1"), "--simulate", path, "--once").out)
+    assert page.label_values(TEMPERATURE, "UUID") == {"GPU-00000000-0000-4000-8000-000000000001"}
+    for side in ("dcgm_client", "hostengine"):
+        assert page.label_values("do_dcgm_exporter_build_info", side) == {"3.3.9"}
+    assert page.dcgm == Page(recorded.out).dcgm
+
+
 def test_a_release_that_cannot_be_simulated_is_named_with_those_that_can() -> None:
-    ran = run("--config-file=/dev/null", "--simulate", environ={"DCGM_SIMULATOR_VERSION": "5.0"})
+    ran = run("--config-file=/dev/null", "--simulate", environ={VERSION_VARIABLE: "5.0"})
     assert ran.status == 2
     assert "'5.0' cannot be simulated; only 3.3.9, 4.2.3" in ran.sentence
 

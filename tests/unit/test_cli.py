@@ -303,7 +303,8 @@ class FakeEngine:
 
     @classmethod
     @contextmanager
-    def start(cls, scenario: str) -> Iterator[FakeEngine]:
+    def start(cls, scenario: str, dcgm_version: str) -> Iterator[FakeEngine]:
+        assert dcgm_version == "4.6.0"
         cls.running = scenario
         yield cls()
         cls.running = None
@@ -315,6 +316,12 @@ def simulator(modules: Modules, tmp_path: Path) -> None:
         "dcgm_simulator",
         SCENARIOS={"h100x8": "", "grace": ""},
         bindings_directory=lambda: tmp_path,
+    )
+    modules.provide(
+        "dcgm_simulator.versions",
+        ALL_VERSIONS=("4.6.0",),
+        VERSIONS=("4.6.0",),
+        VERSION_VARIABLE="DCGM_SIMULATOR_VERSION",
     )
     modules.provide("dcgm_simulator.process", SimulatedEngine=FakeEngine, EngineFailed=EngineFailed)
 

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-VERSION_VARIABLE = "DCGM_SIMULATOR_VERSION"
-
 
 def _find_package() -> None:
     """Make `dcgm_simulator` importable where only this directory is on the path."""
@@ -35,7 +33,7 @@ if importlib.util.find_spec("dcgm_simulator") is None:
 from dcgm_simulator.client import Library
 from dcgm_simulator.fields import load
 from dcgm_simulator.structures import structures
-from dcgm_simulator.versions import VERSIONS, behaviour, history_at
+from dcgm_simulator.versions import VERSION_VARIABLE, VERSIONS, behaviour, history_at
 
 BEHAVIOUR = behaviour(os.environ.get(VERSION_VARIABLE, VERSIONS[-1]))
 LIBRARY = Library(BEHAVIOUR)

@@ -16,6 +16,7 @@ from do_dcgm_exporter.commands.progress import progress
 from do_dcgm_exporter.commands.terminal import Terminal, terminal_of
 from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.call_count import CallCount
+from do_dcgm_exporter.dcgm.recording import Recording
 from do_dcgm_exporter.errors import ExporterError
 from do_dcgm_exporter.explain.view import View
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
@@ -29,10 +30,11 @@ class NotHealthy(ExporterError):
     """Raised when the page was made but is incomplete."""
 
 
-def run_once(configuration: Configuration) -> int:
+def run_once(configuration: Configuration, recording: Recording | None = None) -> int:
     """Print the page of one cycle; return 0 if it is complete. Raises ExporterError otherwise.
 
-    A terminal gets it laid out for reading, a pipe as a scraper would.
+    A terminal gets it laid out for reading, a pipe as a scraper would; ``recording`` gets what
+    the engine answers.
     """
     terminal = terminal_of(sys.stdout)
     # Only people are shown the state that the status page needs.
@@ -42,7 +44,7 @@ def run_once(configuration: Configuration) -> int:
     publisher = Publisher(telemetry)
     cycle = publisher.begin_cycle()
     with progress() as tell:
-        found = read_once(configuration, telemetry.calls, tell=tell)
+        found = read_once(configuration, telemetry.calls, tell=tell, recording=recording)
     health = health_of(found.result, found.session.topology)
     engine = found.session.engine
     simulated = engine.bindings.simulated

@@ -19,10 +19,12 @@ from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.commands.progress import Tell
 from do_dcgm_exporter.config.settings import Configuration
-from do_dcgm_exporter.dcgm.bindings import load_bindings
+from do_dcgm_exporter.dcgm.bindings import Bindings, load_bindings
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.connection import HostEngine
+from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
+from do_dcgm_exporter.dcgm.recording import Recording, RecordingEngine
 
 _CONNECT_TIMEOUT = 2.0
 _LONGEST = 20.0
@@ -45,18 +47,19 @@ def read_once(
     *,
     sleep: Callable[[float], None] = time.sleep,
     tell: Tell | None = None,
+    recording: Recording | None = None,
 ) -> OneShot:
     """Connect, read until profiling values have arrived, and disconnect.
 
-    ``tell`` is called again and again with what is being waited for. Raises ExporterError if
-    no engine answers in time.
+    ``tell`` is called again and again with what is being waited for; ``recording`` gets what
+    the engine answers. Raises ExporterError if no engine answers in time.
     """
     answers: list[OneShot | Exception] = []
     waited_for = [f"connecting to the engine at {configuration.settings.engine}"]
 
     def work() -> None:
         try:
-            with _session(configuration, calls) as session:
+            with _session(configuration, calls, recording) as session:
                 waited_for[0] = "waiting for profiling values"
                 answers.append(OneShot(session, _read_warm(session, sleep)))
         except Exception as error:  # noqa: BLE001
@@ -85,15 +88,28 @@ def _wait_for(thread: threading.Thread, tell: Callable[[], None] | None) -> None
 
 
 @contextmanager
-def _session(configuration: Configuration, calls: CallCount) -> Iterator[Session]:
+def _session(
+    configuration: Configuration, calls: CallCount, recording: Recording | None
+) -> Iterator[Session]:
     settings = configuration.settings
     bindings = load_bindings(settings.dcgm_bindings)
-    engine = HostEngine.connect(bindings, settings.engine, _CONNECT_TIMEOUT, calls)
+    engine = _connect(bindings, settings.engine, calls, recording)
     try:
         logs = EventLogs.starting_now(settings)
         yield open_session(engine, configuration, logs, known_gpus={})
     finally:
         engine.disconnect()
+
+
+def _connect(
+    bindings: Bindings, address: EngineAddress, calls: CallCount, recording: Recording | None
+) -> HostEngine:
+    if recording is None:
+        return HostEngine.connect(bindings, address, _CONNECT_TIMEOUT, calls)
+    engine = RecordingEngine.connect(bindings, address, _CONNECT_TIMEOUT, calls)
+    recording.tell("dcgm_version", engine.versions.engine or engine.versions.client)
+    engine.recording = recording
+    return engine
 
 
 def _read_warm(session: Session, sleep: Callable[[float], None]) -> CycleResult:

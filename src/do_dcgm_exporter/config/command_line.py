@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any, NoReturn
 
 from do_dcgm_exporter import __version__
@@ -42,8 +43,8 @@ class Mode(Enum):
 class CommandLine:
     """A parsed command line.
 
-    ``values`` are those of the options it sets, by the option's name. ``config_file`` and
-    ``scenario``, of ``--simulate``, are None unless given; ``pattern`` is that of
+    ``values`` are those of the options it sets, by the option's name. ``config_file``,
+    ``scenario``, of ``--simulate``, and ``record`` are None unless given; ``pattern`` is that of
     ``--list-fields``.
     """
 
@@ -52,6 +53,8 @@ class CommandLine:
     config_file: str | None = None
     scenario: str | None = None
     pattern: str = ""
+    record: Path | None = None
+    replace_identifiers: bool = False
 
 
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
@@ -64,9 +67,14 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     values = vars(namespace)
     config_file, scenario = values.pop("config_file"), values.pop("scenario")
     mode, pattern = values.pop("mode"), values.pop("pattern")
+    record, replaces = values.pop("record"), values.pop("replace_identifiers")
     if pattern is not None:
         mode = Mode.LIST_FIELDS
-    return CommandLine(mode, values, config_file, scenario, pattern or "")
+    if record is not None and mode is not Mode.ONCE:
+        raise ConfigurationError("--record records what --once reads: give both")
+    if replaces and record is None:
+        raise ConfigurationError("--replace-identifiers changes what --record writes: give both")
+    return CommandLine(mode, values, config_file, scenario, pattern or "", record, replaces)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -159,7 +167,23 @@ def _add_modes(group: Any) -> None:
         const="",
         default=None,
         metavar="SCENARIO",
-        help="start a simulated engine and use it (default scenario: h100x8)",
+        help="start a simulated engine and use it (default scenario: h100x8), or one that plays"
+        " a file made with --record",
+    )
+    group.add_argument(
+        "--record",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="with --once: write what the engine answers into this new file, compressed if its"
+        " name ends in .gz",
+    )
+    group.add_argument(
+        "--replace-identifiers",
+        action="store_true",
+        default=False,
+        help="with --record: replace UUIDs, serial numbers, PCI bus ids and the host's name by"
+        " others",
     )
     modes = group.add_mutually_exclusive_group()
     modes.add_argument(

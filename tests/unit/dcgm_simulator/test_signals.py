@@ -10,14 +10,14 @@ from dcgm_simulator.codes import Status, is_sentinel
 from dcgm_simulator.fields import field_table
 from dcgm_simulator.machine import Entity, Machine
 from dcgm_simulator.series import SECOND
-from dcgm_simulator.versions import behaviour
+from dcgm_simulator.versions import VERSIONS, behaviour
 
 START = 1_700_000_000 * SECOND
-UTILIZATION, POWER, ENERGY, TEMPERATURE = 203, 155, 156, 150
+UTILIZATION, POWER, ENERGY, TEMPERATURE, CLOCK_EVENTS = 203, 155, 156, 150, 112
 
 
-def hardware(seed: int = 0, scenario: str = "h100x8") -> Hardware:
-    return Hardware(Machine(scenario, behaviour("4.6.0")), seed, START)
+def hardware(seed: int = 0, scenario: str = "h100x8", version: str = "4.6.0") -> Hardware:
+    return Hardware(Machine(scenario, behaviour(version)), seed, START)
 
 
 def values(source: Hardware, field: int, seconds: range, gpu: int = 0) -> list[float]:
@@ -42,6 +42,42 @@ def test_gpus_differ_from_one_another() -> None:
 def test_gauges_stay_in_their_range_and_move(field: int, low: float, high: float) -> None:
     hour = values(hardware(), field, range(0, 3600, 7))
     assert low <= min(hour) < max(hour) <= high
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_gpu_is_idle_only_where_it_does_nothing(version: str) -> None:
+    source, field = hardware(version=version), field_table(version)[CLOCK_EVENTS]
+    times = [START + second * SECOND for second in range(0, 7200, 7)]
+    found = set()
+    for gpu in range(8):
+        reasons = source.answer(Entity(1, gpu), field)
+        busy = source.answer(Entity(1, gpu), field_table(version)[UTILIZATION])
+        assert not isinstance(reasons, Status)
+        assert not isinstance(busy, Status)
+        found |= {(busy(time) == 0, int(reasons(time)) & 1) for time in times}
+    assert found <= {(False, 0), (True, 1)}
+    assert (False, 0) in found
+
+
+def test_a_gpu_without_a_job_is_idle_until_the_next_one_begins() -> None:
+    source = hardware()
+    load = source.loads[0]
+    load.rest(START + 100 * SECOND)
+    load.go_on(START + 200 * SECOND)
+    busy, idle = range(80, 100, 5), range(100, 200, 5)
+    assert {0.0} == set(values(source, UTILIZATION, idle))
+    assert {1.0} == set(values(source, CLOCK_EVENTS, idle))
+    assert values(hardware(), UTILIZATION, busy) == values(source, UTILIZATION, busy)
+    assert values(source, UTILIZATION, range(200, 300, 5)) > [0.0]
+    assert max(values(source, POWER, idle)) < min(values(source, POWER, busy))
+
+
+def test_a_gpu_that_rests_uses_the_energy_of_its_power() -> None:
+    source = hardware()
+    source.loads[0].rest(START + 100 * SECOND)
+    power = values(source, POWER, range(100, 200, 50))
+    before, after = values(source, ENERGY, range(100, 201, 100))
+    assert (after - before) / 1000 == pytest.approx(power[0] * 100, rel=0.01)
 
 
 def test_power_follows_utilization() -> None:
