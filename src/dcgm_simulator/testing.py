@@ -17,7 +17,16 @@ FLAT_MODULES = (
     "dcgm_errors",
 )
 """The modules of a bindings directory; their names are global to a process."""
+CLASS_MODULES = (
+    *("DcgmHandle", "DcgmSystem", "DcgmGroup", "DcgmFieldGroup", "DcgmStatus"),
+    *("DcgmReader", "dcgm_field_helpers"),
+)
+"""What pydcgm and programs built on it load."""
 PRIVATE_MODULES = (
+    "simulated_callbacks",
+    "simulated_dictionaries",
+    "simulated_exceptions",
+    "simulated_groups",
     "simulated_library",
     "simulated_c_functions",
     "simulated_calls",
@@ -67,5 +76,5 @@ def load_bindings(version: str = "", directory: Path | None = None) -> Bindings:
 
 
 def _forget() -> None:
-    for name in (*FLAT_MODULES, *PRIVATE_MODULES):
+    for name in (*FLAT_MODULES, *CLASS_MODULES, *PRIVATE_MODULES):
         sys.modules.pop(name, None)

@@ -9,6 +9,14 @@ import ctypes
 from typing import Any
 
 import dcgm_structs
+from simulated_callbacks import (  # noqa: F401
+    dcgmFieldValueEntityEnumeration_f,
+    dcgmFieldValueEnumeration_f,
+    dcgmGetLatestValues,
+    dcgmGetLatestValues_v2,
+    dcgmGetValuesSince,
+    dcgmGetValuesSince_v2,
+)
 from simulated_calls import ask as _ask
 from simulated_calls import raising as _raising
 from simulated_calls import text as _text
@@ -23,15 +31,27 @@ from simulated_entities import (  # noqa: F401
     dcgmModuleGetStatuses,
     dcgmProfGetSupportedMetricGroups,
 )
+from simulated_groups import (  # noqa: F401
+    dcgmFieldGroupCreate,
+    dcgmFieldGroupDestroy,
+    dcgmFieldGroupGetAll,
+    dcgmFieldGroupGetInfo,
+    dcgmGroupAddDevice,
+    dcgmGroupAddEntity,
+    dcgmGroupCreate,
+    dcgmGroupDestroy,
+    dcgmGroupGetAllIds,
+    dcgmGroupGetInfo,
+    dcgmGroupRemoveDevice,
+    dcgmGroupRemoveEntity,
+)
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import LIBRARY as _LIBRARY
 from simulated_library import number as _number
 from simulated_samples import (  # noqa: F401
     dcgmEntitiesGetLatestValues,
     dcgmEntityGetLatestValues,
-    dcgmFieldValueEntityEnumeration_f,
     dcgmGetFieldSummary,
-    dcgmGetValuesSince_v2,
     dcgmUnwatchFields,
     dcgmUpdateAllFields,
     dcgmWatchFields,
@@ -118,94 +138,6 @@ def dcgmVersionInfo() -> Any:
     made.version = dcgm_structs.dcgmVersionInfo_version2
     ask = dcgm_structs._dcgmGetFunctionPointer("dcgmVersionInfo")
     dcgm_structs._dcgmCheckReturn(ask(ctypes.byref(made)))
-    return made
-
-
-# --- groups ------------------------------------------------------------------------------
-
-
-@_raising
-def dcgmGroupCreate(dcgm_handle: Any, type: Any, groupName: Any) -> Any:
-    """Create a group of entities and return its id."""
-    return ctypes.c_void_p(_ask(dcgm_handle, _Function.GROUP_CREATE, [type, _text(groupName)]))
-
-
-@_raising
-def dcgmGroupDestroy(dcgm_handle: Any, group_id: Any) -> Any:
-    """Destroy a group; its watches go on."""
-    _ask(dcgm_handle, _Function.GROUP_DESTROY, _number(group_id))
-    return 0
-
-
-@_raising
-def dcgmGroupAddDevice(dcgm_handle: Any, group_id: Any, gpu_id: Any) -> Any:
-    """Add a GPU to a group."""
-    _ask(dcgm_handle, _Function.GROUP_ADD_ENTITY, [_number(group_id), 1, gpu_id])
-    return 0
-
-
-@_raising
-def dcgmGroupAddEntity(dcgm_handle: Any, group_id: Any, entityGroupId: Any, entityId: Any) -> Any:
-    """Add an entity to a group."""
-    _ask(dcgm_handle, _Function.GROUP_ADD_ENTITY, [_number(group_id), entityGroupId, entityId])
-    return 0
-
-
-@_raising
-def dcgmGroupRemoveEntity(
-    dcgm_handle: Any, group_id: Any, entityGroupId: Any, entityId: Any
-) -> Any:
-    """Remove an entity from a group."""
-    _ask(dcgm_handle, _Function.GROUP_REMOVE_ENTITY, [_number(group_id), entityGroupId, entityId])
-    return 0
-
-
-_GROUP_INFO_NUMBER = 2 if _BEHAVIOUR.major == 3 else 3
-_GROUP_INFO_VERSION = getattr(dcgm_structs, f"c_dcgmGroupInfo_version{_GROUP_INFO_NUMBER}")
-
-
-@_raising
-def dcgmGroupGetInfo(dcgm_handle: Any, group_id: Any, version: Any = _GROUP_INFO_VERSION) -> Any:
-    """Return name and entities of a group."""
-    if version != _GROUP_INFO_VERSION:
-        raise _StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
-    name, entities = _ask(dcgm_handle, _Function.GROUP_GET_INFO, _number(group_id))
-    made = getattr(dcgm_structs, f"c_dcgmGroupInfo_v{_GROUP_INFO_NUMBER}")()
-    made.version, made.groupName, made.count = version, name, len(entities)
-    for entry, (group, entity) in zip(made.entityList, entities, strict=False):
-        entry.entityGroupId, entry.entityId = group, entity
-    return made
-
-
-@_raising
-def dcgmGroupGetAllIds(dcgmHandle: Any) -> Any:
-    """Return the ids of all groups of the engine."""
-    return _ask(dcgmHandle, _Function.GROUP_GET_ALL_IDS)
-
-
-@_raising
-def dcgmFieldGroupCreate(dcgm_handle: Any, fieldIds: Any, fieldGroupName: Any) -> Any:
-    """Create a group of fields and return its id."""
-    asked = [_text(fieldGroupName), list(fieldIds)]
-    return ctypes.c_void_p(_ask(dcgm_handle, _Function.FIELD_GROUP_CREATE, asked))
-
-
-@_raising
-def dcgmFieldGroupDestroy(dcgm_handle: Any, fieldGroupId: Any) -> Any:
-    """Destroy a field group; its watches go on."""
-    _ask(dcgm_handle, _Function.FIELD_GROUP_DESTROY, _number(fieldGroupId))
-    return 0
-
-
-@_raising
-def dcgmFieldGroupGetInfo(dcgm_handle: Any, fieldGroupId: Any) -> Any:
-    """Return name and fields of a field group."""
-    name, fields = _ask(dcgm_handle, _Function.FIELD_GROUP_GET_INFO, _number(fieldGroupId))
-    made = dcgm_structs.c_dcgmFieldGroupInfo_v1()
-    made.version = dcgm_structs.dcgmFieldGroupInfo_version1
-    made.fieldGroupId, made.fieldGroupName = _number(fieldGroupId), name
-    made.numFieldIds = len(fields)
-    made.fieldIds[: len(fields)] = fields
     return made
 
 

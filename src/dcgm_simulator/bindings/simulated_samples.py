@@ -76,11 +76,11 @@ def dcgmEntityGetLatestValues(
         0,
     )
     values = (dcgm_structs.c_dcgmFieldValue_v1 * len(fieldIds))()
-    _fill_v1(values, body)
+    fill_v1(values, body)
     return values
 
 
-def _fill_v1(values: Any, body: memoryview) -> None:
+def fill_v1(values: Any, body: memoryview) -> None:
     """Fill dcgmFieldValue_v1 structures from the records in a body."""
     target = memoryview(values).cast("B")
     (count,) = COUNT.unpack_from(body)
@@ -94,16 +94,6 @@ def _fill_v1(values: Any, body: memoryview) -> None:
     for index, text in split_texts(body, count):
         start = index * _V1_SIZE + _V1_VALUE
         target[start : start + len(text)] = text
-
-
-dcgmFieldValueEntityEnumeration_f = ctypes.CFUNCTYPE(
-    ctypes.c_int32,
-    ctypes.c_uint32,
-    ctypes.c_uint32,
-    ctypes.POINTER(dcgm_structs.c_dcgmFieldValue_v1),
-    ctypes.c_int32,
-    ctypes.c_void_p,
-)
 
 
 @raising
@@ -127,29 +117,3 @@ def dcgmGetFieldSummary(
     for place, value in zip(made.response.values, values, strict=False):
         setattr(place, "dbl" if isinstance(value, float) else "i64", value)
     return made
-
-
-@raising
-def dcgmGetValuesSince_v2(
-    dcgm_handle: Any,
-    groupId: Any,
-    fieldGroupId: Any,
-    sinceTimestamp: Any,
-    enumCB: Any,
-    userData: Any,
-) -> Any:
-    """Call back with each sample since a time, both ends included; return the next time."""
-    asked = struct.pack("<QQq", number(groupId), number(fieldGroupId), sinceTimestamp)
-    answer = LIBRARY.call_packed(number(dcgm_handle), Function.VALUES_SINCE, asked)
-    (following,) = struct.unpack_from("<q", answer)
-    body = memoryview(answer)[8:]
-    (count,) = COUNT.unpack_from(body)
-    values = (dcgm_structs.c_dcgmFieldValue_v1 * count)()
-    _fill_v1(values, body)
-    for index in range(count):
-        entity = struct.unpack_from("<II", body, COUNT.size + index * RECORD_SIZE + 4)
-        one = ctypes.pointer(values[index])
-        if enumCB(*entity, one, 1, None):
-            # The caller asked to stop; the library then leaves the time as it was given.
-            return sinceTimestamp
-    return following

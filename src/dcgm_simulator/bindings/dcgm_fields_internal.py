@@ -1,0 +1,6 @@
+"""Ids of fields for NVIDIA's own tools, as in NVIDIA's dcgm_fields_internal."""
+
+DCGM_FI_DEV_MEM_COPY_UTIL_SAMPLES = 210
+DCGM_FI_DEV_GPU_UTIL_SAMPLES = 211
+DCGM_FI_DEV_GRAPHICS_PIDS = 220
+DCGM_FI_DEV_COMPUTE_PIDS = 221
