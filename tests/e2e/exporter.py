@@ -183,6 +183,11 @@ class Exporter:
         """Whether the page has a series of this name with these labels."""
         return bool(self.page().samples(name, **labels))
 
+    def tells_lost(self, gpu: str) -> bool:
+        """Whether it says that this GPU is lost; a page of an outage says nothing about GPUs."""
+        samples = self.page().samples("do_dcgm_exporter_gpu_up", gpu=gpu)
+        return [sample.value for sample in samples] == [0]
+
     def is_up(self) -> bool:
         """Whether it has values from the engine."""
         page = self.page()

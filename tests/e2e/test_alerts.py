@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,12 +160,14 @@ def fleet(
     scenarios = {"broken": "hgx", "healthy": "h100x8-mig", "shrinking": "h100x8"}
     # Values stand still, since one that wanders to 0 would look like an idle GPU.
     engines = {name: stage.engine(scenario, still=True) for name, scenario in scenarios.items()}
+    peaks = stage.directory / "peaks.csv"
+    peaks.write_text("DCGM_FI_DEV_POWER_USAGE_MAX, gauge, Highest power.\n")
     posting = {"forward": "true", "forward_url": failing_endpoint.url, "forward_interval": 1000}
     exporters = {
         name: stage.exporter(
             engine,
             collect_interval=INTERVAL,
-            counter_groups="peaks",
+            collectors=peaks,
             **(posting if name == "shrinking" else {}),
         )
         for name, engine in engines.items()
@@ -219,7 +222,7 @@ def test_an_alert_fires_for_what_it_is_about(broken: Fleet, alert: str) -> None:
 def test_an_alert_fires_for_nothing_else(broken: Fleet) -> None:
     """One fault, one alert, under MIG as well."""
     for alert, (_, labels) in FAULTS.items():
-        (found,) = broken.prometheus.firing(alert)
+        (found,) = wait_until(partial(broken.prometheus.firing, alert), f"{alert} fires")
         assert labels.items() <= found.items()
 
 

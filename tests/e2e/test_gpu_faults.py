@@ -59,7 +59,7 @@ def test_a_lost_gpu_is_told_and_the_others_go_on(stage: Stage, version: str) -> 
     before = exporter.page()
     engine.control("xid", "--gpu", "3", "79")
     engine.control("lose-gpu", "3")
-    wait_until(lambda: exporter.page().own("gpu_up", gpu="3") == 0, "the loss")
+    wait_until(lambda: exporter.tells_lost("3"), "the loss")
     status, reason = exporter.health()
     assert status == 503
     assert "lost GPU 3 (GPU-" in reason

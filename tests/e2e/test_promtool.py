@@ -112,7 +112,7 @@ def test_with_xids_and_a_lost_gpu(stage: Stage) -> None:
     engine.control("xid", "--gpu", "0", "13")
     engine.control("lose-gpu", "5")
     wait_until(lambda: exporter.has("DCGM_EXP_XID_LAST_TIMESTAMP_SECONDS"), "the XID")
-    wait_until(lambda: exporter.page().own("gpu_up", gpu="5") == 0, "the loss")
+    wait_until(lambda: exporter.tells_lost("5"), "the loss")
     check(exporter)
 
 

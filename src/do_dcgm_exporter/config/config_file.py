@@ -25,7 +25,8 @@ _GRAMMAR = configargparse.DefaultConfigFileParser()
 _BY_KEY = {option.name: option for option in OPTIONS}
 _BY_OPPOSITE = {option.opposite: option for option in OPTIONS if option.opposite}
 _FLAGS_ALONE = (
-    "config-file", "simulate", "once", "check-config", "list-fields", "version", "help",
+    "config-file", "simulate", "once", "record", "replace-identifiers", "check-config",
+    "list-fields", "version", "help",
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_it_has_what_support_asks_for_and_no_secret(
     assert stat.S_IMODE((tmp_path / "bundle.txt").stat().st_mode) == 0o600
     assert "read it before you send it" in capsys.readouterr().out
     for expected in (
-        "nobody listens",  # where the engine should be
+        "nothing listens",  # where the engine should be
         "python3\t3.14.4-1",
         "said by --unit=do-dcgm-exporter.service, password=[removed]",
         "said by --unit=nvidia-dcgm.service",
