@@ -58,7 +58,7 @@ class Droplet:
             calls,
             clock=self.clock,
             wall_clock=self.unix_time,
-            boot_clock=self.clock,
+            boot_clock=lambda: self.clock.now,
         )
         self.agent._bindings = self.bench.bindings
         self.page = StatusPage(
