@@ -38,6 +38,8 @@ class Engine:
         self.updates = 0
         self.watched: list[tuple[tuple[Entity, ...], tuple[int, ...], float]] = []
         self.kept: set[tuple[float, int]] = set()
+        self.grouped: dict[object, tuple[Entity, ...]] = {}
+        self.unwatched_from: list[tuple[Entity, ...]] = []
 
     def profiling_field_ids(self, gpu_id: int) -> frozenset[int]:
         if gpu_id not in self.offered:
@@ -46,6 +48,7 @@ class Engine:
 
     def create_group(self, entities: Sequence[Entity]) -> tuple[int, tuple[Entity, ...]]:
         self.groups += 1
+        self.grouped[self.groups] = tuple(entities)
         return self.groups, tuple(entities)
 
     def create_field_group(self, _field_ids: Sequence[int]) -> int:
@@ -67,6 +70,7 @@ class Engine:
 
     def unwatch(self, watch: Watch) -> None:
         self.watched.append((watch.entities, watch.field_ids, UNWATCHED))
+        self.unwatched_from.append(self.grouped[watch.group])
 
     @property
     def intervals(self) -> list[float]:
@@ -381,6 +385,31 @@ def test_profiling_that_comes_later_is_found(caplog: pytest.LogCaptureFixture) -
     assert [((gpu(0), gpu(1)), (1001, 1002), 20.0)] == engine.watched
     assert ("", frozenset()) == (profiling.reason, profiling.unoffered)
     assert "profiling metrics are available now" == caplog.messages[-1]
+
+
+def test_nobody_is_asked_again_while_fields_are_sampled_every_second() -> None:
+    """Watching them again at the interval without an unwatch would lose their values for good."""
+    engine, clock = Engine({0: [1001]}), Clock()
+    profiling = profiling_of(engine, {gpu(0): (1001,), gpu(1): (1001,)}, clock=clock)
+    engine.offered[1] = [1001]
+    clock.now = RETRY_AFTER + 1
+    profiling.follow(reading(BLANK))
+    assert (1.0, True) == (engine.intervals[-1], profiling.warming_up)
+    profiling.follow(reading(0.5))
+    assert [UNWATCHED, 20.0, 20.0] == engine.intervals[-3:]
+    assert not profiling.unoffered
+
+
+def test_watching_again_leaves_lost_gpus_at_rest() -> None:
+    engine = Engine({0: [1001], 1: [1001]}, "4.3.1")
+    profiling = settled(engine)
+    profiling.watcher.rest([gpu(1)], profiling.pace.watches)
+    engine.watched.clear()
+    groups = engine.groups
+    profiling.take_over()
+    last = engine.unwatched_from[-1]
+    assert [20.0, UNWATCHED] == engine.intervals
+    assert (groups, (gpu(1),)) == (engine.groups, last)
 
 
 class Refusing(Engine):

@@ -137,7 +137,8 @@ class ProfilingWatch:
         self._count_idle_readings(readings)
         self.pace.follow(self.values.blank, self.values.absent)
         self._note_refusals()
-        if self._unavailable and not self._refused and self.age() > RETRY_AFTER:
+        is_settled = not (self._refused or self.warming_up)
+        if self._unavailable and is_settled and self.age() > RETRY_AFTER:
             self.start()
 
     def _new_pace(self) -> ProfilingPace:

@@ -150,6 +150,7 @@ class ProfilingPace:
         kept = self._retention_of(watch.field_ids)
         try:
             self.engine.watch(watch, interval, kept.seconds, kept.samples)
+            self.watcher.keep_at_rest(watch)
         except GpuIsLost:
             # The engine rolled back the whole watch; watch everything but the lost GPU again.
             for part in self.watcher.watch(watch.entities, watch.field_ids, interval, kept):

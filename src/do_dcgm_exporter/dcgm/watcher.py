@@ -97,15 +97,12 @@ class Watcher:
         if not chosen:
             return
         self.resting |= chosen
-        try:
-            group, taken = self.engine.create_group(sorted(chosen))
-            self.missed.update(taken)
-            for watch in watches:
-                if not set(taken).isdisjoint(watch.entities):
-                    self.engine.unwatch(replace(watch, group=group))
-            self.engine.destroy_group(group)
-        except CallRefused as error:
-            _log.info("lost GPUs are still sampled: %s", error)
+        self._unwatch(chosen, watches)
+
+    def keep_at_rest(self, watch: Watch) -> None:
+        """Stop again what is resting, after ``watch`` was begun anew with all its entities."""
+        if chosen := self.resting.intersection(watch.entities):
+            self._unwatch(chosen, [watch])
 
     def release(self, watch: Watch) -> None:
         """Destroy the groups of ``watch``, which continues without them.
@@ -114,6 +111,19 @@ class Watcher:
         """
         self.engine.destroy_field_group(watch.field_group)
         self.engine.destroy_group(watch.group)
+
+    def _unwatch(self, entities: Collection[Entity], watches: Iterable[Watch]) -> None:
+        try:
+            group, taken = self.engine.create_group(sorted(entities))
+            self.missed.update(taken)
+            try:
+                for watch in watches:
+                    if not set(taken).isdisjoint(watch.entities):
+                        self.engine.unwatch(replace(watch, group=group))
+            finally:
+                self.engine.destroy_group(group)
+        except CallRefused as error:
+            _log.info("lost GPUs are still sampled: %s", error)
 
     def _watch_batch(
         self,
