@@ -237,6 +237,18 @@ def test_nothing_passes_that_a_release_does_not_check(release: str, watched: set
     assert watched == {system for _, system in fabric(collector_of(Engine(release=release)))}
 
 
+def test_an_engine_that_tells_no_links_still_tells_the_health_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+
+    def refuse(_: Engine) -> None:
+        raise CallRefused("no")
+
+    monkeypatch.setattr(Engine, "nvlink_states", refuse)
+    assert {"nvswitch0", "0"} == {name for name, _ in fabric(collector_of(engine))}
+
+
 def test_imex_does_not_pass_where_no_gpu_has_nvlinks() -> None:
     engine = Engine()
     engine.links = (0, 0)

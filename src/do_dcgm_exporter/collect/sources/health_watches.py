@@ -166,10 +166,14 @@ class HealthCollector:
 
     def _imex(self) -> Iterator[Entity]:
         """Yield the host if DCGM checks IMEX: only where a GPU supports NvLinks."""
-        if self._release >= _FIRST_WITH_IMEX:
+        if self._release < _FIRST_WITH_IMEX:
+            return
+        try:
             states = self.engine.nvlink_states()
-            if any(any(states.get(gpu.id, ())) for gpu in self.gpus):
-                yield HOST
+        except CallRefused:
+            return  # the source of NvLinks tells; it says nothing about the GPUs' health
+        if any(any(states.get(gpu.id, ())) for gpu in self.gpus):
+            yield HOST
 
     @property
     def _release(self) -> tuple[int, ...]:
