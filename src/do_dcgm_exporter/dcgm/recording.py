@@ -63,7 +63,9 @@ class Recording:
             rows = sorted(self.values.values(), key=_place)
             now = max([time_us, *(row[_TIMESTAMP] for row in rows)])
             cycle = {"time_us": now, "values": rows}
-            return {**self.told, "cycles": [cycle]} if self.told else {}
+            # A call that was not waited for may yet add to a section.
+            told = {k: dict(v) if isinstance(v, dict) else v for k, v in self.told.items()}
+            return {**told, "cycles": [cycle]} if told else {}
 
 
 def _place(row: Sequence[Any]) -> tuple[Any, ...]:
