@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.builders import Bench, counter_set, gpu, gpu_instance, labels_of
@@ -12,11 +14,13 @@ from dcgm_simulator.versions import VERSIONS
 from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.collect.sources.peaks import PeakCollector
 from do_dcgm_exporter.config.counters import CounterType, Verdict, parse_counters
 from do_dcgm_exporter.config.peaks import Statistic
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.fields import all_fields
 from do_dcgm_exporter.dcgm.summaries import read_summary
+from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -83,18 +87,24 @@ def test_what_cannot_be_summarised_is_said_to_be_so(line: str, verdict: Verdict,
 
 def test_pages_share_no_sample_and_miss_none() -> None:
     log, key = PeakLog(), (gpu(0), POWER)
-    assert log.window(key, 100, at_first=20) == (81, 100)
-    assert log.window(key, 120, at_first=20) == (101, 120), "nothing was shown yet"
+    assert log.window(key, 100, at_first=20, kept=90) == (81, 100)
+    assert log.window(key, 120, at_first=20, kept=90) == (101, 120), "nothing was shown yet"
     log.advance({key: (81, 120)})
-    assert log.window(key, 120, at_first=20) is None
-    assert log.window(key, 190, at_first=20) == (121, 190)
+    assert log.window(key, 120, at_first=20, kept=90) is None
+    assert log.window(key, 190, at_first=20, kept=90) == (121, 190)
+
+
+def test_no_page_is_about_more_than_the_engine_was_asked_to_keep() -> None:
+    log, key = PeakLog(), (gpu(0), POWER)
+    log.advance({key: (1, 1000)})
+    assert log.window(key, 9000, at_first=20, kept=41) == (8960, 9000)
 
 
 def test_a_clock_that_was_set_back_starts_anew() -> None:
     log, key = PeakLog(), (gpu(0), POWER)
     log.advance({key: (1, 1000)})
-    assert log.window(key, 400, at_first=20) is None
-    assert log.window(key, 420, at_first=20) == (401, 420)
+    assert log.window(key, 400, at_first=20, kept=90) is None
+    assert log.window(key, 420, at_first=20, kept=90) == (401, 420)
 
 
 # What a summary is worth.
@@ -294,6 +304,19 @@ def test_a_name_of_49_is_computed_from_the_older_field(bench: StartBench, versio
         assert {name: value * 2**20 for name, value in older.items()} == pytest.approx(newer)
 
 
+def test_peaks_that_were_switched_off_say_nothing_of_the_time_in_between(
+    bench: StartBench,
+) -> None:
+    started = bench("h100x8", "4.6.0")
+    logs = started.logs()
+    Watcher(started.connect()).watch([gpu(0)], [POWER], 1.0, Retention(600.0, 0))
+    started.read(started.session(*POWER_PEAKS, logs=logs))
+    spike(started, "2000")
+    started.pass_time(60.0)
+    result = started.read(started.session(*POWER_PEAKS, logs=logs))
+    assert 0 < values_of(result, "DCGM_FI_DEV_POWER_USAGE_MAX")["0"] < 2000
+
+
 @pytest.mark.parametrize("code", ["-20", "-6"])
 def test_an_engine_without_summaries_is_no_failure(bench: StartBench, code: str) -> None:
     started = bench("h100x8", "4.6.0")
@@ -336,6 +359,52 @@ def test_traffic_stays_the_mean_since_the_reading_before(bench: StartBench, vers
     samples = list(samples_in(started, session, TRAFFIC))
     assert len(set(samples)) > 1
     assert round(sum(samples) / len(samples)) == values_of(result, name)["0"]
+
+
+def test_a_late_answer_gives_peaks_but_no_mean_of_another_page(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    name = "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL"
+    session = started.session(*peaks_of(name), f"{name}, gauge, x")
+    (peaks,) = [one for one in session.collectors if isinstance(one, PeakCollector)]
+    started.read(session)
+    started.pass_time(20.0)
+    may_answer = threading.Event()
+    ask = PeakCollector._ask
+
+    def ask_late(self: PeakCollector, windows: Any) -> Any:
+        may_answer.wait()
+        return ask(self, windows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PeakCollector, "_ask", ask_late)
+        patched.setattr("do_dcgm_exporter.dcgm.side_call._SHORTEST_PATIENCE", 0.0)
+        patched.setattr("do_dcgm_exporter.dcgm.side_call._PATIENCE_PER_INTERVAL", 0.0)
+        assert not outcome_of(started.read(session), "peaks")
+        earlier = list(samples_in(started, session, TRAFFIC))
+        attempt = peaks._question._attempt
+        assert attempt
+        may_answer.set()
+        assert attempt.over.wait(60.0)
+    started.pass_time(20.0)
+    result = started.read(session)
+    assert values_of(result, f"{name}_MAX")["0"] == max(earlier)
+    newest = list(samples_in(started, session, TRAFFIC))[-1]
+    assert values_of(result, name)["0"] == newest != round(sum(earlier) / len(earlier))
+
+
+def test_pages_stay_close_to_the_samples_of_what_has_no_peaks(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    lines = (*peaks_of("DCGM_FI_PROF_DRAM_ACTIVE"), "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE, gauge, x")
+    session = started.session(*lines)
+    watched = {field_id for _, field_id in session.profiling.pace.watched()}
+    assert watched == {1004, 1005}
+    while started.read(session).warming_up:
+        started.pass_time(1.0)
+    ages = []
+    for _ in range(4):
+        started.pass_time(5.0)
+        ages.append(started.read(session).sample_age)
+    assert max(age for age in ages if age is not None) >= 14.0
 
 
 def test_nothing_changes_without_peaks(bench: StartBench) -> None:

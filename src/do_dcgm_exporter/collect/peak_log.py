@@ -21,12 +21,14 @@ class PeakLog:
 
     _until: dict[Key, int] = field(default_factory=dict)
 
-    def window(self, key: Key, newest: int, at_first: int) -> Window | None:
+    def window(self, key: Key, newest: int, at_first: int, kept: int) -> Window | None:
         """Return the first and last time to summarise, None if there is no new sample.
 
-        Without an earlier page that is the time of ``at_first`` µs before the ``newest`` sample.
+        Without an earlier page, the window is of ``at_first`` µs. It is never of more than
+        ``kept`` µs: if the last page is long ago, other clients may have had the engine keep
+        samples from when these were on no page.
         """
-        until = self._until.get(key, newest - at_first)
+        until = max(self._until.get(key, newest - at_first), newest - kept)
         if newest < until:
             self._until[key] = newest  # the engine's clock was set back
         return (until + 1, newest) if newest > until else None

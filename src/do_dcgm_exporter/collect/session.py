@@ -279,10 +279,13 @@ class Session:
         """Return the age of the newest profiling samples or, without any, of the life signs.
 
         Profiling is watched last and again once it has settled, so all other samples are a
-        few seconds older than these.
+        few seconds older than these. What is summarised is sampled too often to tell when the
+        rest is.
         """
+        pace = self.profiling.pace
+        profiling = (key for key in pace.watched() if key[1] not in pace.sampling.field_ids)
         life_signs = [(gpu.entity, LIFE_SIGN_FIELD) for gpu in self.selection.gpus]
-        for keys in (self.profiling.pace.watched(), life_signs):
+        for keys in (profiling, life_signs):
             found = (readings.raw[key].timestamp for key in keys if key in readings.raw)
             if newest := max(found, default=0):
                 return readings.now - newest / 1e6

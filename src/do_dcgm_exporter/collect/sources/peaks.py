@@ -83,7 +83,7 @@ class PeakCollector:
         self._shown = summaries
         self.log.advance(summaries.windows)
         found = self._without_doubtful_means(summaries.found)
-        _show_means(found, readings)
+        _show_means({k: found[k] for k in found if _is_current(k, summaries, readings)}, readings)
         readings.ranges = dict(_ranges(found))
         for counter in counters.counters:
             if counter.peak and counter.name in self.carriers:
@@ -94,6 +94,7 @@ class PeakCollector:
     def _windows(self, readings: Readings) -> Mapping[Key, Window]:
         """Return what to summarise of each field that was read on a GPU that is not lost."""
         at_first = int(self.sampling.between_pages * 1e6)
+        kept = int(self.sampling.retention.seconds * 1e6)
         windows = {}
         for entity in self._entities():
             if self.topology.gpu_id_of(entity) in readings.lost_gpus:
@@ -103,8 +104,9 @@ class PeakCollector:
                 raw = readings.raw.get((entity, field_id))
                 if raw is None or raw.status != ReturnCode.OK:
                     continue
-                if window := self.log.window((entity, field_id), raw.timestamp, at_first):
-                    windows[entity, field_id] = window
+                key = entity, field_id
+                if window := self.log.window(key, raw.timestamp, at_first, kept):
+                    windows[key] = window
         return windows
 
     def _entities(self) -> Iterable[Entity]:
@@ -160,6 +162,12 @@ class PeakCollector:
             return Absence.NOT_OFFERED
         reading = readings.get(entity, wanted.id)
         return reading if isinstance(reading, Absence) and reading is not Absence.BLANK else None
+
+
+def _is_current(key: Key, summaries: _Summaries, readings: Readings) -> bool:
+    """Return whether a summary is about this page: the answer to an earlier one may be late."""
+    raw = readings.raw.get(key)
+    return raw is not None and summaries.windows[key][1] == raw.timestamp
 
 
 def _show_means(found: Mapping[Key, Summary | Absence], readings: Readings) -> None:
