@@ -12,6 +12,7 @@ from do_dcgm_exporter.collect.profiling import RETRY_AFTER, ProfilingWatch
 from do_dcgm_exporter.collect.profiling_pace import WARM_UP_INTERVAL
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.sample_ages import SampleAges
+from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.entities import Entity
@@ -91,6 +92,7 @@ def profiling_of(
     interval: float = 20.0,
     clock: Clock | None = None,
     topology: Topology = TOPOLOGY,
+    sampling: Sampling | None = None,
 ) -> ProfilingWatch:
     profiling = ProfilingWatch(
         engine,  # type: ignore[arg-type]
@@ -99,6 +101,7 @@ def profiling_of(
         interval,
         wanted,
         clock or Clock(),
+        sampling or Sampling(),
     )
     profiling.start()
     return profiling
@@ -473,6 +476,19 @@ def test_three_blank_readings_are_told_and_so_is_their_end(
         "profiling metrics of GPU 1 stay blank",
         "profiling metrics of GPU 1 are back",
     ] == caplog.messages
+
+
+def test_a_summarised_field_that_a_gpu_has_no_value_of_is_no_trouble() -> None:
+    """It is watched by itself, but a GPU without NvLinks stays well."""
+    engine, clock = Engine({0: [1001, 1011]}), Clock()
+    sampling = Sampling(1.0, 20.0, frozenset({1011}))
+    profiling = profiling_of(engine, {gpu(0): (1001, 1011)}, clock=clock, sampling=sampling)
+    assert [1.0, 20.0] == engine.intervals
+    for clock.now in range(0, 1000, 20):
+        profiling.follow(readings_of(raw(gpu(0), 1001, 0.5), raw(gpu(0), 1011, BLANK)))
+    assert ("", {0: True}) == (profiling.reason, profiling.up)
+    assert not profiling.wants_new_connection()
+    assert not profiling.warming_up
 
 
 def test_what_stays_blank_for_minutes_wants_a_new_connection() -> None:

@@ -161,8 +161,8 @@ class ProfilingWatch:
         return bool(is_blank or (self._refused and self.age() > RETRY_AFTER))
 
     def _count_blank_readings(self) -> None:
-        blank = self.values.blank
-        self._blank_readings = Tally({e: self._blank_readings[e] + 1 for e in blank})
+        silent = self.values.silent
+        self._blank_readings = Tally({e: self._blank_readings[e] + 1 for e in silent})
         entities = (
             entity
             for entity, count in self._blank_readings.items()

@@ -16,26 +16,31 @@ from do_dcgm_exporter.dcgm.topology import Topology
 class ProfilingValues:
     """The last values of profiling fields, and when they were taken by the clock of sample ages.
 
-    ``blank`` are the entities without any value in the last reading, ``absent`` those of
-    them that have no earlier value to show either. Lost GPUs are neither.
+    ``blank`` are the entities of a watch without any value in the last reading, ``absent`` those
+    of them that have no earlier value to show either, and ``silent`` those that had none in any
+    of their watches. Lost GPUs are none of these.
     """
 
     topology: Topology
     blank: frozenset[Entity] = frozenset()
     absent: frozenset[Entity] = frozenset()
+    silent: frozenset[Entity] = frozenset()
     _last: dict[tuple[Entity, int], tuple[RawValue, float]] = field(default_factory=dict)
 
     def bridge(self, watches: Iterable[Watch], readings: Readings) -> None:
         """Show earlier values in place of blank ones, each for as long as it is fresh."""
-        blank, absent = set(), set()
+        blank, absent, heard = set(), set(), set()
         for entity, field_ids in self._watched(watches, readings):
             read = [self._remember(entity, field_id, readings) for field_id in field_ids]
             stand = [self._stand_in(entity, field_id, readings) for field_id in field_ids]
-            if not any(read):
+            if any(read):
+                heard.add(entity)
+            else:
                 blank.add(entity)
                 if not any(stand):
                     absent.add(entity)
         self.blank, self.absent = frozenset(blank), frozenset(absent)
+        self.silent = frozenset(blank - heard)
 
     def _watched(
         self, watches: Iterable[Watch], readings: Readings
