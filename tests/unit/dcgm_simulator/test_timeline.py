@@ -32,6 +32,7 @@ def test_events_are_read_in_the_order_of_time(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ("lose-gpu 3", "is not 'at TIME COMMAND'"),
+        ("at 60s", "is not 'at TIME COMMAND'"),
         ("at 60 lose-gpu 3", "is not 'at TIME COMMAND'"),
         ("at -1s lose-gpu 3", "is not 'at TIME COMMAND'"),
         ("at 60s gpu 3 lost", "invalid choice: 'gpu'"),
