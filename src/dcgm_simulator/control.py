@@ -64,6 +64,18 @@ def parse_value(text: str, field: Field) -> Value:
         raise ControlError(message) from None
 
 
+def parse_integer(text: str) -> int:
+    """Return the integer that a text means.
+
+    Raises ControlError if it is not one.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        message = f"{text!r} is not an integer"
+        raise ControlError(message) from None
+
+
 def find_field(text: str, host: Host) -> Field:
     """Return the field meant by an id or a name.
 
@@ -95,12 +107,12 @@ def command_set(host: Host, entity: str, field: str, value: str) -> None:
     if value == "unset":
         host.faults.release(target, known.id, now)
     elif value.startswith(STATUS_PREFIX):
-        status = int(value.removeprefix(STATUS_PREFIX))
+        status = parse_integer(value.removeprefix(STATUS_PREFIX))
         host.faults.override(target, known.id, Override(now, status=status))
     elif value == ELAPSED:
         host.faults.override(target, known.id, Override(now, source=elapsed(now)))
     elif known.id in EVENT_FIELDS:
-        host.xids.report(target, int(value), now)
+        host.xids.report(target, parse_integer(value), now)
     else:
         host.faults.override(target, known.id, Override(now, value=parse_value(value, known)))
 

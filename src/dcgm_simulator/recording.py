@@ -22,7 +22,7 @@ LOST_STATUSES = (4, 7)
 
 
 class BadRecording(Exception):
-    """Raised where a file is no recording; the text is one sentence that names it."""
+    """Raised if a file is not a recording; the text is one sentence that names it."""
 
 
 class Recorded(NamedTuple):
@@ -69,13 +69,13 @@ def read_recording(path: Path) -> Recording:
     content = _content(path)
     for section in ("dcgm_version", "cycles"):
         if not content.get(section):
-            message = f"{path} is no recording of an engine: it has no {section!r}"
+            message = f"{path} is not a recording of an engine: it has no {section!r}"
             raise BadRecording(message)
     try:
         return _recording(content)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        message = f"{path} cannot be played, a part of it is not as recorded ({reason})"
+        message = f"{path} cannot be played because a part of it has the wrong form ({reason})"
         raise BadRecording(message) from error
 
 
@@ -88,10 +88,10 @@ def _content(path: Path) -> dict[str, Any]:
         message = f"{path} cannot be read: {error.strerror or error}"
         raise BadRecording(message) from None
     except (EOFError, ValueError, zlib.error):
-        message = f"{path} is no recording of an engine: it is not JSON, compressed or not"
+        message = f"{path} is not a recording of an engine: it is not JSON, compressed or not"
         raise BadRecording(message) from None
     if not isinstance(content, dict):
-        message = f"{path} is no recording of an engine: it is no JSON object"
+        message = f"{path} is not a recording of an engine: it is not a JSON object"
         raise BadRecording(message)
     return content
 
@@ -171,7 +171,7 @@ def _values(
 def _value(kind: str, told: Any) -> Value:
     value: Value = float(told) if kind == "d" else told
     if not isinstance(value, str if kind == "s" else (int, float)):
-        message = f"{told!r} is no value of type {kind!r}"
+        message = f"{told!r} is not a value of type {kind!r}"
         raise TypeError(message)
     return value
 

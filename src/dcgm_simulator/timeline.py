@@ -14,7 +14,7 @@ from dcgm_simulator.commands import Engine, WrongCommand, carry_out, parse
 from dcgm_simulator.control import ControlError
 from dcgm_simulator.series import SECOND
 
-LINE = re.compile(r"at\s+(\d+(?:\.\d+)?)(s|m|h)\s+(\S.*)")
+TIME = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)", re.ASCII)
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -53,20 +53,20 @@ def _events(path: Path, lines: list[str]) -> Iterator[Event]:
         try:
             words = shlex.split(line, comments=True)
             if words:
-                yield _event(f"{path}, line {number}", shlex.join(words))
+                yield _event(f"{path}, line {number}", words)
         except (ValueError, WrongCommand) as error:
             message = f"{path}, line {number}: {error}"
             raise BadTimeline(message) from None
 
 
-def _event(place: str, line: str) -> Event:
-    found = LINE.fullmatch(line)
-    if found is None:
-        message = f"{line!r} is not 'at TIME COMMAND', such as 'at 60s lose-gpu 3'"
-        raise ValueError(message)
-    amount, unit, words = found.groups()
-    command, arguments = parse(shlex.split(words))
-    return Event(round(float(amount) * UNITS[unit] * SECOND), place, command, arguments)
+def _event(place: str, words: list[str]) -> Event:
+    match words:
+        case ["at", time, _, *_] if found := TIME.fullmatch(time):
+            amount, unit = found.groups()
+            command, arguments = parse(words[2:])
+            return Event(round(float(amount) * UNITS[unit] * SECOND), place, command, arguments)
+    message = f"{shlex.join(words)!r} is not 'at TIME COMMAND', such as 'at 60s lose-gpu 3'"
+    raise ValueError(message)
 
 
 class Timeline:

@@ -222,7 +222,7 @@ def test_what_a_real_engine_answered_is_answered_again(name: str) -> None:
 
 def test_steps_of_a_fault_are_no_recording_of_a_machine() -> None:
     path = DATA / "recordings" / "dcgm-4.6.0-h100x8-faults.json.gz"
-    with pytest.raises(BadRecording, match=r"faults.json.gz is no recording .* no 'cycles'"):
+    with pytest.raises(BadRecording, match=r"faults.json.gz is not a recording .* no 'cycles'"):
         read_recording(path)
 
 
@@ -245,7 +245,7 @@ HEAD = '{"dcgm_version": "4.6.0", '
     ("content", "complaint"),
     [
         ("", "is not JSON"),
-        ("[]", "is no JSON object"),
+        ("[]", "is not a JSON object"),
         ('{"cycles": []}', "has no 'dcgm_version'"),
         (HEAD + '"cycles": []}', "has no 'cycles'"),
         (HEAD + '"cycles": [{"values": []}]}', "time_us"),
@@ -256,7 +256,7 @@ HEAD = '{"dcgm_version": "4.6.0", '
         ),
         (
             HEAD + '"cycles": [{"time_us": 1, "values": [[1, 0, 150, "i", 0, 1, "hot"]]}]}',
-            "'hot' is no value of type 'i'",
+            "'hot' is not a value of type 'i'",
         ),
     ],
 )

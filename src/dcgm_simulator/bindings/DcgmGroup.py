@@ -49,7 +49,7 @@ class DcgmGroupSamples(_Part):
         return collection
 
     def GetAllSinceLastCall(self, dfvc: Any, fieldGroup: Any) -> Any:
-        """Return what the last call returned with the values since then, None the first time."""
+        """Add what is new to the result of the last call; given None, return the newest values."""
         return self.GetLatest(fieldGroup) if dfvc is None else _continued(dfvc, fieldGroup)
 
     def GetAllSinceLastCall_v2(self, dfvec: Any, fieldGroup: Any) -> Any:

@@ -136,9 +136,10 @@ class DcgmReader(ReaderDictionaries):
             for field in fields:
                 self.m_fieldIdToInfo[field] = self._metadata(field)
             name = f"{self.m_fieldGroupName}_{number}"
-            self.m_fieldGroups[interval] = self._field_group(name, fields)
+            self.m_fieldGroups[interval] = DcgmFieldGroup(self.m_dcgmHandle, name, fields)
         if self.m_fieldIdToInfo:
-            self.m_fieldGroup = self._field_group(self.m_fieldGroupName, list(self.m_fieldIdToInfo))
+            name, fields = self.m_fieldGroupName, list(self.m_fieldIdToInfo)
+            self.m_fieldGroup = DcgmFieldGroup(self.m_dcgmHandle, name, fields)
 
     def _metadata(self, field: int) -> Any:
         found = self.m_dcgmSystem.fields.GetFieldById(field)
@@ -146,9 +147,6 @@ class DcgmReader(ReaderDictionaries):
             self.LogError(f"there is no field {field}")
             raise dcgm_structs.DCGMError(dcgm_structs.DCGM_ST_UNKNOWN_FIELD)
         return found
-
-    def _field_group(self, name: str, fields: Any) -> Any:
-        return DcgmFieldGroup(self.m_dcgmHandle, name, fields)
 
     def AddFieldWatches(self) -> None:
         """Watch the fields of each interval, and wait for their first values."""

@@ -9,7 +9,7 @@ import ctypes
 from typing import Any
 
 import dcgm_structs
-from simulated_callbacks import (  # noqa: F401
+from simulated_callbacks import (
     dcgmFieldValueEntityEnumeration_f,
     dcgmFieldValueEnumeration_f,
     dcgmGetLatestValues,
@@ -18,9 +18,10 @@ from simulated_callbacks import (  # noqa: F401
     dcgmGetValuesSince_v2,
 )
 from simulated_calls import ask as _ask
+from simulated_calls import check_version as _check_version
 from simulated_calls import raising as _raising
 from simulated_calls import text as _text
-from simulated_entities import (  # noqa: F401
+from simulated_entities import (
     dcgmGetAllDevices,
     dcgmGetAllSupportedDevices,
     dcgmGetCpuHierarchy,
@@ -31,7 +32,7 @@ from simulated_entities import (  # noqa: F401
     dcgmModuleGetStatuses,
     dcgmProfGetSupportedMetricGroups,
 )
-from simulated_groups import (  # noqa: F401
+from simulated_groups import (
     dcgmFieldGroupCreate,
     dcgmFieldGroupDestroy,
     dcgmFieldGroupGetAll,
@@ -48,7 +49,7 @@ from simulated_groups import (  # noqa: F401
 from simulated_library import BEHAVIOUR as _BEHAVIOUR
 from simulated_library import LIBRARY as _LIBRARY
 from simulated_library import number as _number
-from simulated_samples import (  # noqa: F401
+from simulated_samples import (
     dcgmEntitiesGetLatestValues,
     dcgmEntityGetLatestValues,
     dcgmGetFieldSummary,
@@ -60,10 +61,59 @@ from simulated_samples import (  # noqa: F401
 from dcgm_simulator.codes import StatusError as _StatusError
 from dcgm_simulator.wire import Function as _Function
 
+__all__ = [
+    "dcgmConnect",
+    "dcgmConnect_v2",
+    "dcgmDisconnect",
+    "dcgmEntitiesGetLatestValues",
+    "dcgmEntityGetLatestValues",
+    "dcgmFieldGroupCreate",
+    "dcgmFieldGroupDestroy",
+    "dcgmFieldGroupGetAll",
+    "dcgmFieldGroupGetInfo",
+    "dcgmFieldValueEntityEnumeration_f",
+    "dcgmFieldValueEnumeration_f",
+    "dcgmGetAllDevices",
+    "dcgmGetAllSupportedDevices",
+    "dcgmGetCpuHierarchy",
+    "dcgmGetDeviceAttributes",
+    "dcgmGetEntityGroupEntities",
+    "dcgmGetFieldSummary",
+    "dcgmGetGpuInstanceHierarchy",
+    "dcgmGetLatestValues",
+    "dcgmGetLatestValues_v2",
+    "dcgmGetNvLinkLinkStatus",
+    "dcgmGetValuesSince",
+    "dcgmGetValuesSince_v2",
+    "dcgmGroupAddDevice",
+    "dcgmGroupAddEntity",
+    "dcgmGroupCreate",
+    "dcgmGroupDestroy",
+    "dcgmGroupGetAllIds",
+    "dcgmGroupGetInfo",
+    "dcgmGroupRemoveDevice",
+    "dcgmGroupRemoveEntity",
+    "dcgmHealthCheck",
+    "dcgmHealthGet",
+    "dcgmHealthSet",
+    "dcgmHealthSet_v2",
+    "dcgmInit",
+    "dcgmModuleGetStatuses",
+    "dcgmProfGetSupportedMetricGroups",
+    "dcgmShutdown",
+    "dcgmUnwatchFields",
+    "dcgmUpdateAllFields",
+    "dcgmVersionInfo",
+    "dcgmWatchFields",
+]
 if _BEHAVIOUR.major >= 4:
-    from simulated_entities import dcgmGetCpuHierarchy_v2, dcgmGetGpuStatus  # noqa: F401
+    from simulated_entities import dcgmGetCpuHierarchy_v2, dcgmGetGpuStatus
+
+    __all__ += ["dcgmGetCpuHierarchy_v2", "dcgmGetGpuStatus"]
 if _BEHAVIOUR.index >= 2:
-    from simulated_entities import dcgmGetNvLinkP2PStatus  # noqa: F401
+    from simulated_entities import dcgmGetNvLinkP2PStatus
+
+    __all__ += ["dcgmConnect_v3", "dcgmGetNvLinkP2PStatus"]
 
 
 # --- connections -------------------------------------------------------------------------
@@ -151,13 +201,11 @@ def dcgmHealthSet(dcgm_handle: Any, groupId: Any, systems: Any) -> Any:
     return 0
 
 
-@_raising
 def dcgmHealthSet_v2(
     dcgm_handle: Any, groupId: Any, systems: Any, updateInterval: Any, maxKeepAge: Any
 ) -> Any:
     """Watch the health of a group's entities; the interval makes no difference here."""
-    _ask(dcgm_handle, _Function.HEALTH_SET, [_number(groupId), systems])
-    return 0
+    return dcgmHealthSet(dcgm_handle, groupId, systems)
 
 
 @_raising
@@ -173,8 +221,7 @@ _HEALTH_VERSION = getattr(dcgm_structs, f"dcgmHealthResponse_version{_HEALTH_NUM
 @_raising
 def dcgmHealthCheck(dcgm_handle: Any, groupId: Any, version: Any = _HEALTH_VERSION) -> Any:
     """Return the overall health and what is wrong."""
-    if version != _HEALTH_VERSION:
-        raise _StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
+    _check_version(version, _HEALTH_VERSION)
     overall, incidents = _ask(dcgm_handle, _Function.HEALTH_CHECK, _number(groupId))
     made = getattr(dcgm_structs, f"c_dcgmHealthResponse_v{_HEALTH_NUMBER}")()
     made.version, made.overallHealth, made.incidentCount = version, overall, len(incidents)

@@ -32,7 +32,7 @@ class DcgmFieldValue:
             return value.i64, dcgmvalue.DCGM_INT64_IS_BLANK(value.i64)
         if self.fieldType == dcgm_fields.DCGM_FT_STRING:
             return value.str, dcgmvalue.DCGM_STR_IS_BLANK(value.str)
-        raise NotSimulated(f"field {self.fieldId} is binary, which DcgmFieldValue does not read")
+        raise NotSimulated(f"values of field {self.fieldId} are binary, which is not simulated")
 
 
 class DcgmFieldValueTimeSeries:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import dcgm_agent  # noqa: F401
-import dcgm_field_helpers  # noqa: F401
-import dcgm_fields  # noqa: F401
-import dcgm_structs  # noqa: F401
-import dcgmvalue  # noqa: F401
-from DcgmFieldGroup import DcgmFieldGroup  # noqa: F401
-from DcgmGroup import (  # noqa: F401
+import dcgm_agent
+import dcgm_field_helpers
+import dcgm_fields
+import dcgm_structs
+import dcgmvalue
+from DcgmFieldGroup import DcgmFieldGroup
+from DcgmGroup import (
     DcgmGroup,
     DcgmGroupHealth,
     DcgmGroupProfiling,
     DcgmGroupSamples,
 )
-from DcgmHandle import DcgmHandle  # noqa: F401
-from DcgmStatus import DcgmStatus  # noqa: F401
-from DcgmSystem import (  # noqa: F401
+from DcgmHandle import DcgmHandle
+from DcgmStatus import DcgmStatus
+from DcgmSystem import (
     DcgmSystem,
     DcgmSystemDiscovery,
     DcgmSystemFields,
     DcgmSystemModules,
 )
-from simulated_exceptions import DcgmException  # noqa: F401
+from simulated_exceptions import DcgmException
+
+__all__ = [
+    "DcgmException",
+    "DcgmFieldGroup",
+    "DcgmGroup",
+    "DcgmGroupHealth",
+    "DcgmGroupProfiling",
+    "DcgmGroupSamples",
+    "DcgmHandle",
+    "DcgmStatus",
+    "DcgmSystem",
+    "DcgmSystemDiscovery",
+    "DcgmSystemFields",
+    "DcgmSystemModules",
+    "dcgm_agent",
+    "dcgm_field_helpers",
+    "dcgm_fields",
+    "dcgm_structs",
+    "dcgmvalue",
+]

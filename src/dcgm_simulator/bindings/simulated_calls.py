@@ -38,6 +38,15 @@ def ask(handle: Any, function: Function, asked: Any = None) -> Any:
     return LIBRARY.call(number(handle), function, asked)
 
 
+def check_version(version: Any, expected: Any) -> None:
+    """Refuse a structure of another version than the imitated release has.
+
+    Raises StatusError.
+    """
+    if version != expected:
+        raise StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
+
+
 def text(value: Any) -> str:
     """Return a string that may have been given as bytes."""
     return value.decode() if isinstance(value, bytes) else value

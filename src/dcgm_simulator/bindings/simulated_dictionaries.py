@@ -14,9 +14,7 @@ class ReaderDictionaries:
     m_fieldIdToInfo: dict[int, Any]
     fvs: Any
     egfvs: Any
-
-    def _connected(self, read: Callable[[], Any]) -> Any:
-        raise NotImplementedError
+    _connected: Callable[[Callable[[], Any]], Any]
 
     def _key(self, field: int, by_id: bool) -> Any:
         return field if by_id else self.m_fieldIdToInfo[field].tag

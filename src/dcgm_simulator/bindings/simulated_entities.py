@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import dcgm_structs
-from simulated_calls import ask, raising
+from simulated_calls import ask, check_version, raising
 from simulated_library import BEHAVIOUR
 
-from dcgm_simulator.codes import StatusError
 from dcgm_simulator.wire import Function
 
 
@@ -35,8 +34,7 @@ def dcgmGetDeviceAttributes(
     dcgm_handle: Any, gpuId: Any, version: Any = dcgm_structs.dcgmDeviceAttributes_version3
 ) -> Any:
     """Return identity, limits and memory of a GPU."""
-    if version != dcgm_structs.dcgmDeviceAttributes_version3:
-        raise StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
+    check_version(version, dcgm_structs.dcgmDeviceAttributes_version3)
     answer = ask(dcgm_handle, Function.GET_DEVICE_ATTRIBUTES, gpuId)
     made = dcgm_structs.c_dcgmDeviceAttributes_v3()
     made.version = version

@@ -6,10 +6,10 @@ import ctypes
 from typing import Any
 
 import dcgm_structs
-from simulated_calls import ask, raising, text
+from simulated_calls import ask, check_version, raising, text
 from simulated_library import BEHAVIOUR, number
 
-from dcgm_simulator.codes import StatusError
+from dcgm_simulator.codes import EntityGroup
 from dcgm_simulator.wire import Function
 
 
@@ -26,11 +26,9 @@ def dcgmGroupDestroy(dcgm_handle: Any, group_id: Any) -> Any:
     return 0
 
 
-@raising
 def dcgmGroupAddDevice(dcgm_handle: Any, group_id: Any, gpu_id: Any) -> Any:
     """Add a GPU to a group."""
-    ask(dcgm_handle, Function.GROUP_ADD_ENTITY, [number(group_id), 1, gpu_id])
-    return 0
+    return dcgmGroupAddEntity(dcgm_handle, group_id, EntityGroup.GPU, gpu_id)
 
 
 @raising
@@ -40,11 +38,9 @@ def dcgmGroupAddEntity(dcgm_handle: Any, group_id: Any, entityGroupId: Any, enti
     return 0
 
 
-@raising
 def dcgmGroupRemoveDevice(dcgm_handle: Any, group_id: Any, gpu_id: Any) -> Any:
     """Remove a GPU from a group."""
-    ask(dcgm_handle, Function.GROUP_REMOVE_ENTITY, [number(group_id), 1, gpu_id])
-    return 0
+    return dcgmGroupRemoveEntity(dcgm_handle, group_id, EntityGroup.GPU, gpu_id)
 
 
 @raising
@@ -63,8 +59,7 @@ _GROUP_INFO_VERSION = getattr(dcgm_structs, f"c_dcgmGroupInfo_version{_GROUP_INF
 @raising
 def dcgmGroupGetInfo(dcgm_handle: Any, group_id: Any, version: Any = _GROUP_INFO_VERSION) -> Any:
     """Return name and entities of a group."""
-    if version != _GROUP_INFO_VERSION:
-        raise StatusError(dcgm_structs.DCGM_ST_VER_MISMATCH)
+    check_version(version, _GROUP_INFO_VERSION)
     name, entities = ask(dcgm_handle, Function.GROUP_GET_INFO, number(group_id))
     made = getattr(dcgm_structs, f"c_dcgmGroupInfo_v{_GROUP_INFO_NUMBER}")()
     made.version, made.groupName, made.count = version, name, len(entities)

@@ -97,6 +97,13 @@ def test_every_name_exists_in_the_real_module(
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_importing_all_names_leaves_out_none(bindings: Bindings, name: str) -> None:
+    module = module_of(bindings, name)
+    exported = set(getattr(module, "__all__", vars(module)))
+    assert {offer for offer, _ in offered(module)} <= exported <= set(vars(module))
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_every_constant_has_the_real_value(
     api: dict[str, dict[str, Any]], bindings: Bindings, name: str
 ) -> None:

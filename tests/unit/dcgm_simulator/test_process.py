@@ -131,6 +131,8 @@ def test_refused_connections_are_accepted_again(engine: SimulatedEngine) -> None
         (["set", "--entity", "gpx:0", "150", "1"], "is not an entity"),
         (["set", "--entity", "gpu:0", "NO_SUCH_FIELD", "1"], "has no field NO_SUCH_FIELD"),
         (["set", "--entity", "gpu:0", "150", "warm"], "'warm' is not a value for field 150"),
+        (["set", "--entity", "gpu:0", "230", "blank"], "'blank' is not an integer"),
+        (["set", "--entity", "gpu:0", "150", "status:lost"], "'lost' is not an integer"),
         (["mig", "--gpu", "0", "5g.50gb"], "unknown MIG profile 5g.50gb"),
         (["mig", "--gpu", "0", "4g.40gb,4g.40gb"], "more than the 7 slices"),
         (["lose-gpu", "7"], "no entity gpu:7"),

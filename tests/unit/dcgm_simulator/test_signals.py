@@ -68,7 +68,9 @@ def test_a_gpu_without_a_job_is_idle_until_the_next_one_begins() -> None:
     assert {0.0} == set(values(source, UTILIZATION, idle))
     assert {1.0} == set(values(source, CLOCK_EVENTS, idle))
     assert values(hardware(), UTILIZATION, busy) == values(source, UTILIZATION, busy)
-    assert values(source, UTILIZATION, range(200, 300, 5)) > [0.0]
+    after = range(200, 300, 5)
+    assert values(hardware(), UTILIZATION, after) == values(source, UTILIZATION, after)
+    assert max(values(source, UTILIZATION, after)) > 0
     assert max(values(source, POWER, idle)) < min(values(source, POWER, busy))
 
 

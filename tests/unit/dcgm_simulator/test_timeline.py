@@ -32,6 +32,7 @@ def test_events_are_read_in_the_order_of_time(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ("lose-gpu 3", "is not 'at TIME COMMAND'"),
+        ("at 60s", "is not 'at TIME COMMAND'"),
         ("at 60 lose-gpu 3", "is not 'at TIME COMMAND'"),
         ("at -1s lose-gpu 3", "is not 'at TIME COMMAND'"),
         ("at 60s gpu 3 lost", "invalid choice: 'gpu'"),
@@ -66,11 +67,11 @@ def test_an_engine_does_not_start_with_a_wrong_timeline(tmp_path: Path) -> None:
 def test_commands_are_carried_out_when_their_time_has_come(tmp_path: Path) -> None:
     path = timeline(
         tmp_path,
-        "at 60s refuse-call health_check -3\nat 30s lose-gpu 9\nat 90s skew 4.5.3\n",
+        "at 30s lose-gpu 9\nat 60s set --entity gpu:0 230 blank\nat 90s skew 4.5.3\n",
     )
     with SimulatedEngine.start("h100x1", timeline=path, manual_clock=True) as engine:
         engine.control("pass-time", "59")
         assert engine.control("status")["dcgm_version"] == "4.6.0"
-        # What no GPU 9 can do keeps nothing else from being done.
+        # A command that cannot be carried out does not keep others from it.
         engine.control("pass-time", "31")
         assert engine.control("status")["dcgm_version"] == "4.5.3"
