@@ -119,7 +119,7 @@ Environment="DCGM_FI=7" \\
 Environment="unbalanced={SECRET}
 SetCredential=key:{SECRET}
 ExecStart=/usr/bin/dcgm-exporter --web-password {SECRET} -a :9400 --api-key={SECRET}
-ExecStart=/usr/bin/docker run --env "A=two {SECRET}" -eB={SECRET} -e DCGM_D=1 image
+ExecStart=/usr/bin/docker run --env "A=two {SECRET}" -eB={SECRET} -u 1:2 -e DCGM_D=1 image
 """
     assert redaction.unit_files(text).splitlines() == [
         "# /etc/systemd/system/do-dcgm-exporter.service.d/override.conf",
@@ -130,7 +130,7 @@ ExecStart=/usr/bin/docker run --env "A=two {SECRET}" -eB={SECRET} -e DCGM_D=1 im
         "Environment=[removed]",
         "SetCredential=[removed]",
         "ExecStart=/usr/bin/dcgm-exporter --web-password [removed] -a :9400 --api-key=[removed]",
-        'ExecStart=/usr/bin/docker run --env "A=[removed]" -eB=[removed] -e DCGM_D=1 image',
+        'ExecStart=/usr/bin/docker run --env "A=[removed]" -eB=[removed] -u 1:2 -e DCGM_D=1 image',
     ]
 
 
@@ -174,6 +174,13 @@ def test_what_looks_like_a_secret_is_left_out_of_logs(line: str) -> None:
 def test_a_long_line_is_not_cut_within_what_shows_that_there_is_a_secret() -> None:
     line = "x" * 1980 + f" https://user:{SECRET}@example.com/"
     assert SECRET[:3] not in redaction.without_secrets(line)
+
+
+def test_a_number_may_be_a_password_but_not_of_a_number() -> None:
+    shown = redaction.without_secrets(
+        "curl -u alice:12345 localhost; docker run -u 1000:1000 image"
+    )
+    assert shown == "curl -u alice:[removed] localhost; docker run -u 1000:1000 image"
 
 
 def test_what_is_no_secret_stays() -> None:

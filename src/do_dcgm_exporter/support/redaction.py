@@ -30,7 +30,8 @@ _SECRETS = tuple(
         rf"((?P<quote>[\"'])[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}\s{{0,9}}[:=])(?:(?!(?P=quote)).)*",
         rf"({_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
         rf"(--?[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{1,9}})(?:{_QUOTED}|\S+)",
-        r"((?:^|\s)(?:-u|--user|--proxy-user)[\s=]{1,9}[\"']?[\w.@-]{1,100}:)[^\s\"']+",  # curl's
+        # curl's, not docker's -u 1000:1000
+        r"((?:^|\s)(?:-u|--(?:proxy-)?user)[\s=]+[\"']?(?!\d+:\d+(?:\s|$))[\w.@-]+:)[^\s\"']+",
         rf"((?:all|ftp|https?)_proxy\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
         r"(authorization[\"']?\s{0,9}[:=]\s{0,9}).*",
         r"(\b(?:bearer|basic)\s{1,9})[\w.~+/=-]{8,}",
