@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from tests.package.packages import CLONE
 
-# Of 4.7 the relations between the packages are not known, so none is assumed.
+# Of 4.7 the relations between the packages are not known. What needs the library may say so.
 DCGM_3 = {"datacenter-gpu-manager": "1:3.3.9"}
 DCGM_46 = {"datacenter-gpu-manager-4-core": "1:4.6.0-1"}
 DCGM_47 = dict.fromkeys(
     ("datacenter-gpu-manager-4-core", "datacenter-gpu-manager-4-python3", "libdcgm",
      "nv-hostengine"), "1:4.7.0-1",
 )  # fmt: skip
+NEEDS_LIBRARY = ("datacenter-gpu-manager-4-python3", "nv-hostengine")
 OURS = "do-dcgm-exporter"
 
 
@@ -41,13 +42,22 @@ def dependencies_on_dcgm() -> str:
 class Apt:
     """An apt of its own: what is installed, and one archive."""
 
-    def __init__(self, root: Path, installed: dict[str, str], offered: dict[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        installed: dict[str, str],
+        offered: dict[str, str],
+        relations: dict[str, dict[str, str]] | None = None,
+    ) -> None:
         self.root = root
         for name in ("state/lists/partial", "cache/archives/partial", "archive"):
             (root / name).mkdir(parents=True)
         files = {"Filename": "./x.deb", "Size": "1", "SHA256": 64 * "0"}
         ours = paragraph(OURS, "1.0", Depends=dependencies_on_dcgm(), **files)
-        theirs = [paragraph(name, version, **files) for name, version in offered.items()]
+        theirs = [
+            paragraph(name, version, **files, **(relations or {}).get(name, {}))
+            for name, version in offered.items()
+        ]
         (root / "archive" / "Packages").write_text(ours + "".join(theirs))
         status = [
             paragraph(name, version, Status="install ok installed")
@@ -103,7 +113,14 @@ def test_the_newest_that_there_is_gets_installed(
     assert Apt(tmp_path, {}, offered).installs("--no-install-recommends") == (taken, set())
 
 
-@pytest.mark.parametrize("package", ["datacenter-gpu-manager-4-core", "libdcgm"])
-def test_dcgm_3_never_comes_over_a_part_of_dcgm_4(tmp_path: Path, package: str) -> None:
+def test_the_library_passes_for_neither_engine_nor_bindings(tmp_path: Path) -> None:
+    """It comes with the one, and must not keep the other away."""
+    relations = {name: {"Depends": "libdcgm (= 1:4.7.0-1)"} for name in NEEDS_LIBRARY}
+    taken, removed = Apt(tmp_path, {}, DCGM_3 | DCGM_47, relations).installs()
+    assert (taken, removed) == ({*NEEDS_LIBRARY, "libdcgm"}, set())
+
+
+def test_dcgm_3_never_comes_over_the_core_of_dcgm_4(tmp_path: Path) -> None:
     """Bindings of 4.7 may be in no archive; that 3.3.9 has some must not replace what is there."""
-    assert Apt(tmp_path, {package: "1:4.7.0-1"}, DCGM_3).installs() == (set(), set())
+    core = {"datacenter-gpu-manager-4-core": "1:4.7.0-1"}
+    assert Apt(tmp_path, core, DCGM_3).installs() == (set(), set())

@@ -109,19 +109,28 @@ def test_units_show_variables_of_ours_and_of_nvidia_alone() -> None:
 # /etc/systemd/system/do-dcgm-exporter.service.d/override.conf
 # the old one was {SECRET}
 [Service]
+  # indented {SECRET}
+Environment=CUDA_HOME=/a \\
+# between two lines {SECRET}
+  UNLIKELY={SECRET}
+Environment="NVIDIA_TOKEN=two {SECRET}"
 Environment="DCGM_FI=7" \\
   HTTPS_PROXY=http://{SECRET}@proxy:3128 "GREETING={SECRET}"
 Environment="unbalanced={SECRET}
 SetCredential=key:{SECRET}
 ExecStart=/usr/bin/dcgm-exporter --web-password {SECRET} -a :9400 --api-key={SECRET}
+ExecStart=/usr/bin/docker run --env "A=two {SECRET}" -eB={SECRET} -u 1:2 -e DCGM_D=1 image
 """
     assert redaction.unit_files(text).splitlines() == [
         "# /etc/systemd/system/do-dcgm-exporter.service.d/override.conf",
         "[Service]",
+        "Environment=CUDA_HOME=/a UNLIKELY=[removed]",
+        "Environment=NVIDIA_TOKEN=[removed]",
         "Environment=DCGM_FI=7 HTTPS_PROXY=[removed] GREETING=[removed]",
         "Environment=[removed]",
         "SetCredential=[removed]",
         "ExecStart=/usr/bin/dcgm-exporter --web-password [removed] -a :9400 --api-key=[removed]",
+        'ExecStart=/usr/bin/docker run --env "A=[removed]" -eB=[removed] -u 1:2 -e DCGM_D=1 image',
     ]
 
 
@@ -134,6 +143,19 @@ ExecStart=/usr/bin/dcgm-exporter --web-password {SECRET} -a :9400 --api-key={SEC
         f"PASSWORD='{SECRET} and more'",
         f"Authorization: Basic {SECRET}",
         f"sent Bearer {SECRET}",
+        f'--password "two {SECRET}"',
+        f'"--password=two {SECRET}"',
+        f"-H 'X-Token: two {SECRET}'",
+        f'{{"token":"\\"{SECRET}"}}',
+        f"PASSWORD=a,{SECRET};{SECRET}",
+        f"MYSQL_PWD={SECRET} DB_PASS={SECRET}",
+        f"--access-key {SECRET}",
+        f"Cookie: session={SECRET}",
+        f"Max retries exceeded with url: /v1?sig={SECRET} (Caused by",
+        f"curl --user alice:{SECRET} localhost",
+        f"nvapi-{SECRET}",
+        f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{SECRET}",
+        f"$apr1$abcdefgh$0123456789abcdef{SECRET}",
         f"http_proxy={SECRET}:3128",
         "token dop_v1_0123456789abcdef0123",
         f"hash {HASH}",
@@ -147,6 +169,18 @@ def test_what_looks_like_a_secret_is_left_out_of_logs(line: str) -> None:
     assert redaction.REMOVED in shown or "//example.com" in shown
     for secret in (SECRET, "0123456789abcdef", HASH[7:]):
         assert secret not in shown
+
+
+def test_a_long_line_is_not_cut_within_what_shows_that_there_is_a_secret() -> None:
+    line = "x" * 1980 + f" https://user:{SECRET}@example.com/"
+    assert SECRET[:3] not in redaction.without_secrets(line)
+
+
+def test_a_number_may_be_a_password_but_not_of_a_number() -> None:
+    shown = redaction.without_secrets(
+        "curl -u alice:12345 localhost; docker run -u 1000:1000 image"
+    )
+    assert shown == "curl -u alice:[removed] localhost; docker run -u 1000:1000 image"
 
 
 def test_what_is_no_secret_stays() -> None:

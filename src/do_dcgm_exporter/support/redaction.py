@@ -16,22 +16,33 @@ from do_dcgm_exporter.config.options import OPTIONS
 REMOVED = "[removed]"
 _LONGEST_LINE = 2000
 
-_SECRET_NAME = r"(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|private[_-]?key)"
+_SECRET_NAME = (
+    r"(?:passw(?:or)?d|passphrase|(?<![a-z])(?:pass|pwd)(?![a-z])|secret|token|credential|cookie"
+    r"|(?:api|access|auth|encryption|private)[_-]?key)"
+)
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"?|'[^']*'?"
 # What is kept of a match is its first group.
 _SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"((?:https?|wss?|ftp)://[^\s?#]{1,500}\?)[^\s\"']+",
-        rf"({_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}})(?:\"[^\"]*\"|'[^']*'|[^\s,;}}]+)",
-        rf"(--?[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}\s{{1,9}})\S+",
-        r"((?:all|ftp|https?)_proxy\s{0,9}[:=]\s{0,9})\S+",
+        r"(/[^\s?#\"']{0,500}\?)[^\s\"']+",  # the query of a URL, with or without its host
+        # Quoted as a whole: "--password=two words"
+        rf"((?P<quote>[\"'])[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}\s{{0,9}}[:=])(?:(?!(?P=quote)).)*",
+        rf"({_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
+        rf"(--?[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{1,9}})(?:{_QUOTED}|\S+)",
+        # curl's, not docker's -u 1000:1000
+        r"((?:^|\s)(?:-u|--(?:proxy-)?user)[\s=]+[\"']?(?!\d+:\d+(?:\s|$))[\w.@-]+:)[^\s\"']+",
+        rf"((?:all|ftp|https?)_proxy\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
         r"(authorization[\"']?\s{0,9}[:=]\s{0,9}).*",
         r"(\b(?:bearer|basic)\s{1,9})[\w.~+/=-]{8,}",
-        r"()\b(?:dop|doo|dor)_v1_[0-9a-f]+",  # DigitalOcean's
-        r"()\$(?:[1567y]|2[abxy]?|gy|argon2\w*)\$[\w./$,=+-]{8,}",  # crypt(5)
+        r"()\b(?:do[opr]_v1_|gh[oprsu]_|github_pat_|glpat-|dckr_pat_|hf_|nvapi-)[\w-]{8,}",
+        r"()\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*",  # a JSON web token
+        r"()\$(?:[1567y]|2[abxy]?|gy|apr1|argon2\w*)\$[\w./$,=+-]{8,}",  # crypt(5)
     )
 )
-_PRIVATE_KEY = re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)")
+_PRIVATE_KEY = re.compile(
+    r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*-----|\Z)"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -42,11 +53,12 @@ def without_secrets(text: str) -> str:
 
 
 def _line_without_secrets(line: str) -> str:
-    cut = "" if len(line) <= _LONGEST_LINE else " [cut]"
-    line = addresses.without_secrets(line[:_LONGEST_LINE])
+    # Half a secret may not look like one: cut far behind what is shown.
+    line = addresses.without_secrets(line[: 4 * _LONGEST_LINE])
     for pattern in _SECRETS:
         line = pattern.sub(rf"\1{REMOVED}", line)
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line) + cut
+    cut = "" if len(line) <= _LONGEST_LINE else " [cut]"
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line[:_LONGEST_LINE]) + cut
 
 
 # The configuration file
@@ -120,14 +132,20 @@ def _part_of_web_configuration(
 # Units
 
 _VARIABLES = re.compile(r"(?:DCGM|NVIDIA|CUDA|PYTHON|SYSTEMD)_\w+|DO_DCGM_\w+|LD_LIBRARY_PATH|PATH")
+# NAME=value, "NAME=two words" or docker's -eNAME=value
+_VARIABLE_OF_A_COMMAND = re.compile(
+    r"(?:(?<![\w-])|(?<=\s-e))(?P<quote>[\"'])?(?P<name>[A-Z_][A-Z0-9_]*)="
+    rf"(?(quote)(?:(?!(?P=quote)).)*|(?:{_QUOTED}|\S*))"
+)
 _DIRECTIVE = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>.*)")
 
 
 def unit_files(text: str) -> str:
     """Show unit files as ``systemctl cat`` prints them, without comments and strange variables."""
-    joined = re.sub(r"\\\n\s*", " ", text)
-    lines = [line for line in joined.split("\n") if re.match(r"# /\S+$|[^#;]|$", line)]
-    return without_secrets("\n".join(map(_directive, lines)))
+    # Comments first: one between two lines does not end what the first continues.
+    lines = [line for line in text.split("\n") if re.match(r"# /\S+$|\s*(?:[^#;\s]|$)", line)]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return without_secrets("\n".join(map(_directive, joined.split("\n"))))
 
 
 def _directive(line: str) -> str:
@@ -138,7 +156,12 @@ def _directive(line: str) -> str:
         return f"{match['name']}={REMOVED}"
     if match["name"] == "Environment":
         return f"Environment={' '.join(_assignments(match['value']))}"
-    return line
+    return _VARIABLE_OF_A_COMMAND.sub(_without_value, line)
+
+
+def _without_value(match: re.Match[str]) -> str:
+    is_shown = _is_harmless(match["name"])
+    return match[0] if is_shown else f"{match['quote'] or ''}{match['name']}={REMOVED}"
 
 
 def _assignments(value: str) -> Iterator[str]:
@@ -148,7 +171,12 @@ def _assignments(value: str) -> Iterator[str]:
         words = [REMOVED]
     for word in words:
         name, equals, _ = word.partition("=")
-        yield word if _VARIABLES.fullmatch(name) else f"{name}={REMOVED}" if equals else REMOVED
+        yield word if _is_harmless(name) else f"{name}={REMOVED}" if equals else REMOVED
+
+
+def _is_harmless(variable: str) -> bool:
+    named_secret = re.search(_SECRET_NAME, variable, re.IGNORECASE)
+    return _VARIABLES.fullmatch(variable) is not None and not named_secret
 
 
 def _meaningful(text: str, comment: str) -> list[str]:
