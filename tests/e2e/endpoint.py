@@ -103,7 +103,7 @@ class Endpoint:
         self._listener.close()
 
     def wait_for_posts(self, more: int) -> list[Post]:
-        """Wait for ``count`` more posts, and return them."""
+        """Wait for so many more posts, and return them."""
         before = len(self.posts)
         wait_until(lambda: len(self.posts) >= before + more, f"{more} more posts")
         return self.posts[before:]

@@ -70,30 +70,42 @@ class Stranger:
 
 
 def service(
-    name: str, stem: str, command: str, *more: str, files: Mapping[str, str] = {}, **others: object
+    name: str,
+    stem: str,
+    command: str,
+    *more: str,
+    files: Mapping[str, str] = {},
+    start: tuple[str, ...] | None = None,
+    port: int = 0,
+    container: str = "",
 ) -> Stranger:
     """Return a stranger that is a unit with a command."""
-    text = unit(command, *more)
-    return Stranger(name, f"{stem}.service", {f"{ETC}/{stem}.service": text, **files}, **others)  # type: ignore[arg-type]
+    its_unit = f"{stem}.service"
+    its_files = {f"{ETC}/{its_unit}": unit(command, *more), **files}
+    return Stranger(name, its_unit, its_files, start, port, container)
 
 
 def script(
-    name: str, stem: str, *lines: str, more: tuple[str, ...] = (), **others: object
+    name: str,
+    stem: str,
+    *lines: str,
+    more: tuple[str, ...] = (),
+    start: tuple[str, ...] | None = None,
+    port: int = 0,
 ) -> Stranger:
     """Return a stranger that is a unit with a script."""
     path = f"/usr/local/sbin/{stem}"
-    return service(name, stem, path, *more, files={path: noting(stem, *lines)}, **others)
+    files = {path: noting(stem, *lines)}
+    return service(name, stem, path, *more, files=files, start=start, port=port)
 
 
-def daemon(
-    name: str, stem: str, program: str, *more: str, port: int = 0, **others: object
-) -> Stranger:
+def daemon(name: str, stem: str, program: str, *more: str, port: int = 0) -> Stranger:
     """Return a stranger that is a daemon, with an exporter among its processes if it has a port."""
     file = program.split(maxsplit=1)[0]
     files = {file: DAEMON_TEXT}
     if port:
         files[f"{CHILDREN}/{file.rpartition('/')[2]}"] = f"{PROGRAM} -a :{port}\n"
-    return service(name, stem, program, *more, files=files, port=port, **others)
+    return service(name, stem, program, *more, files=files, port=port)
 
 
 ONESHOT = ("Type=oneshot", "RemainAfterExit=yes")

@@ -169,9 +169,9 @@ HOSTS = (
 )
 
 
-def container(name: str, stem: str, command: str, *more: str, **others: object) -> Stranger:
+def container(name: str, stem: str, command: str) -> Stranger:
     """Return a stranger whose unit runs a container of the same name."""
-    return service(name, stem, command, *more, container=stem, **others)
+    return service(name, stem, command, container=stem)
 
 
 def run(stem: str, image: str = IMAGE) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.package.machine import Machine, Root
+from tests.package.machine import root_over, switched_on
 from tests.package.system import CONF, EXPORTER, NAME, System, setting
 
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -55,20 +55,14 @@ do-dcgm-exporter do-dcgm-exporter/counter-groups multiselect clocks, power
 @pytest.fixture
 def installed_at_boot(with_dcgm: list[Path], exporter: Path) -> Iterator[System]:
     """A system on which the exporter was installed, with answers, while it booted."""
-    root = Root(with_dcgm)
-    try:
+    with root_over(with_dcgm) as root:
         units = root.path / "etc/systemd/system"
         (units / "cloud-init.service").write_text(CLOUD_INIT)
         (units / "multi-user.target.wants/cloud-init.service").symlink_to("../cloud-init.service")
         (root.path / "opt/answers").write_text(ANSWERS)
         (root.path / "opt/exporter.deb").write_bytes(exporter.read_bytes())
-        machine = Machine(root)
-        try:
+        with switched_on(root) as machine:
             yield System(machine)
-        finally:
-            machine.stop()
-    finally:
-        root.close()
 
 
 def test_answers_given_beforehand_are_obeyed_while_the_system_boots(
@@ -100,8 +94,7 @@ def test_an_answer_that_cannot_be_is_replaced_by_the_default(
 def test_without_any_systemd_the_installation_succeeds(
     with_dcgm: list[Path], exporter: Path
 ) -> None:
-    root = Root(with_dcgm)
-    try:
+    with root_over(with_dcgm) as root:
         root.run(
             "dpkg",
             "--purge",
@@ -123,8 +116,6 @@ def test_without_any_systemd_the_installation_succeeds(
         assert tied == ["machine-id"]
         assert not (root.path / "var/lib/do-dcgm-exporter").exists()
         root.run("dpkg", "--purge", "do-dcgm-exporter")
-    finally:
-        root.close()
 
 
 def test_a_taken_port_is_no_reason_to_fail(new_system: System, exporter: Path) -> None:

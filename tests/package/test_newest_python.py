@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.package.layers import system_with_dependencies
-from tests.package.machine import Root
+from tests.package.machine import Root, root_over
 from tests.package.packages import CLONE, copy_clone
 
 HERE = "/opt/clone"
@@ -25,8 +25,7 @@ REQUIREMENTS = [f"--requirement={CLONE}/tests/requirements/{name}.txt"
 @pytest.fixture(scope="module")
 def environment(tools: None) -> Iterator[Root]:
     """A root of Debian testing with the clone, installed into a virtual environment."""
-    root = Root(system_with_dependencies("testing"))
-    try:
+    with root_over(system_with_dependencies("testing")) as root:
         copy_clone(root.path / HERE.lstrip("/"))
         root.run("python3", "-m", "venv", "--without-pip", str(Path(PYTHON).parents[1]))
         (packages,) = root.path.glob("opt/environment/lib/python3.*/site-packages")
@@ -41,8 +40,6 @@ def environment(tools: None) -> Iterator[Root]:
         root.run(PYTHON, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
                  "--no-build-isolation", "--editable", HERE)  # fmt: skip
         yield root
-    finally:
-        root.close()
 
 
 def test_the_unit_tests_pass(environment: Root) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.package.layers import DEPENDENCIES, system_with
-from tests.package.machine import Root
+from tests.package.machine import root_over
 from tests.package.packages import CLONE, Package, copy_clone
 
 from do_dcgm_exporter.config.options import OPTIONS
@@ -98,20 +98,17 @@ def lint(tools: None) -> Lint:
 @contextmanager
 def lint_of(distribution: str) -> Iterator[Lint]:
     """Give a release's lintian."""
-    root = Root(system_with(distribution, "lintian"))
+    with root_over(system_with(distribution, "lintian")) as root:
 
-    def look(*packages: Path) -> list[str]:
-        for package in packages:
-            # With what a source package's description names.
-            for file in package.parent.glob(f"{package.stem}*"):
-                shutil.copy(file, root.path / "tmp")
-        places = (f"/tmp/{package.name}" for package in packages)
-        return complaints_in(root.run(*LINTIAN, *places, check=False))
+        def look(*packages: Path) -> list[str]:
+            for package in packages:
+                # With what a source package's description names.
+                for file in package.parent.glob(f"{package.stem}*"):
+                    shutil.copy(file, root.path / "tmp")
+            places = (f"/tmp/{package.name}" for package in packages)
+            return complaints_in(root.run(*LINTIAN, *places, check=False))
 
-    try:
         yield look
-    finally:
-        root.close()
 
 
 @pytest.fixture(scope="session", params=["here", "trixie", "testing"])

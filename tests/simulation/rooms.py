@@ -40,9 +40,10 @@ def installed(world: World) -> Iterator[None]:
         jitter=world.generator.uniform,
     )
     with ExitStack() as stack:
-        put = lambda room, **names: stack.enter_context(  # noqa: E731
-            mock.patch.multiple(room, **names)
-        )
+
+        def put(room: object, **names: object) -> None:
+            stack.enter_context(mock.patch.multiple(room, **names))
+
         for room in (agent, supervisor, forwarder, side_call):
             put(room, threading=threads)
         put(forward_attempt, threading=threads, boot_time=world.clocks.true)

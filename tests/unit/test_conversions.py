@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.builders import DATA, gpu, raw, readings_of
+from tests.builders import gpu, raw, readings_of
+from tests.unit.field_tables import rows_of
 
 from do_dcgm_exporter.dcgm.conversions import conversion_to, stand_ins
 from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.fields import all_fields, field_by_id
 
-with (DATA / "fields-4.7.csv").open(encoding="utf-8", newline="") as file:
-    PAIRS = [
-        (int(row["id"]), int(row["legacy_id"]), Fraction(row["factor"]))
-        for row in csv.DictReader(file)
-        if row["legacy_id"]
-    ]
+PAIRS = [
+    (int(row["id"]), int(row["legacy_id"]), Fraction(row["factor"]))
+    for row in rows_of("fields-4.7.csv")
+    if row["legacy_id"]
+]
 every_pair = pytest.mark.parametrize(("new", "old", "factor"), PAIRS)
 
 

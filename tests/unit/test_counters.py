@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import DATA
+from tests.unit.field_tables import rows_of
 
 from do_dcgm_exporter.config.counters import (
     Counter,
@@ -335,15 +335,13 @@ def newest_names() -> dict[int, str]:
     """What each field is called in 4.7."""
     names = {}
     for table, column in (("fields.csv", "name_4.6.0"), ("fields-4.7.csv", "name_4.7")):
-        with (DATA / table).open(encoding="utf-8", newline="") as file:
-            names |= {int(row["id"]): row[column] for row in csv.DictReader(file)}
+        names |= {int(row["id"]): row[column] for row in rows_of(table)}
     return names
 
 
 @pytest.mark.parametrize("number", range(26))
 def test_the_set_of_4_9_has_all_that_dcgm_exporter_4_9_has(number: int) -> None:
-    with (DATA / "exporter-4.9.csv").open(encoding="utf-8", newline="") as file:
-        row = list(csv.DictReader(file))[number]
+    row = rows_of("exporter-4.9.csv")[number]
     ours = {c.name: c for c in read_counter_set(ETC / "counters-4.9.csv", []).counters}
     assert ours[row["metric_4.9"]].type.value == row["type"]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.builders import DATA
+from tests.unit.field_tables import MEANT_TWO_FIELDS, names_and_ids, rows_of
 
 from do_dcgm_exporter.dcgm.fields import (
     EntityLevel,
@@ -90,15 +88,6 @@ def test_only_four_fields_are_internal() -> None:
     assert [field.id for field in all_fields() if field.internal_only] == [210, 211, 220, 221]
 
 
-def rows_of(name: str) -> list[dict[str, str]]:
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-# What 4.6 called field 203, a percentage, is the ratio of field 1613 in 4.7.
-MEANT_TWO_FIELDS = "DCGM_FI_DEV_GPU_UTIL_RATIO"
-
-
 def test_the_table_says_what_the_headers_of_dcgm_say() -> None:
     rows = rows_of("fields.csv")
     newer = {int(row["id"]) for row in rows_of("fields-4.7.csv")} - {int(r["id"]) for r in rows}
@@ -131,14 +120,7 @@ def test_the_table_has_every_field_and_name_of_4_6_1_and_4_7() -> None:
 
 def test_no_name_of_any_release_resolves_to_the_field_of_another_quantity() -> None:
     """Whatever the release called a field so, it is that field, but for the one name."""
-    spelled = {
-        (name, int(row["id"]))
-        for table in ("fields.csv", "fields-4.7.csv")
-        for row in rows_of(table)
-        for column, text in row.items()
-        if column.startswith(("name", "other_names"))
-        for name in text.split()
-    }
+    spelled = names_and_ids()
     assert len(spelled) > 1000
     wrong = {
         (name, number)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.builders import DATA, REPOSITORY, Bench, gpu, labels_of, series_of
+from tests.builders import REPOSITORY, Bench, gpu, labels_of, series_of
+from tests.unit.field_tables import rows_of
 
 from do_dcgm_exporter.collect.machine import GPU_UTILIZATION, MEMORY_TOTAL
 from do_dcgm_exporter.page.exposition import render
@@ -20,8 +20,7 @@ ETC = REPOSITORY / "etc" / "do-dcgm-exporter"
 MIB = 2**20
 every_release = pytest.mark.parametrize("release", RELEASES)
 
-with (DATA / "exporter-4.9.csv").open(encoding="utf-8", newline="") as file:
-    ROWS = list(csv.DictReader(file))
+ROWS = rows_of("exporter-4.9.csv")
 OLD = [f"{row['metric_4.8']}, {row['type']}, x" for row in ROWS]
 NEW = [f"{row['metric_4.9']}, {row['type']}, x" for row in ROWS]
 PAIRS = [

@@ -17,9 +17,11 @@ from do_dcgm_exporter.collect.session import Session
 from do_dcgm_exporter.collect.sources.peaks import PeakCollector
 from do_dcgm_exporter.config.counters import CounterType, Verdict, parse_counters
 from do_dcgm_exporter.config.peaks import Statistic
+from do_dcgm_exporter.dcgm.connection import HostEngine
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.entities import Entity
 from do_dcgm_exporter.dcgm.fields import all_fields
-from do_dcgm_exporter.dcgm.summaries import read_summary
+from do_dcgm_exporter.dcgm.summaries import Summary, read_summary
 from do_dcgm_exporter.dcgm.watcher import Retention, Watcher
 
 StartBench = Callable[..., Bench]
@@ -128,7 +130,7 @@ def test_a_mean_is_never_beyond_the_samples_even_by_rounding() -> None:
 
 def test_only_blanks_are_no_number() -> None:
     summary = read_summary(gpu(0), MEMORY, [BLANK + 2] * 5, 1_000_000)
-    assert summary.lowest is Absence.BLANK or summary.lowest is Absence.NOT_SUPPORTED
+    assert summary.lowest is Absence.NOT_SUPPORTED
     assert (summary.mean, summary.has_blanks) == (None, False)
 
 
@@ -238,6 +240,23 @@ def test_blanks_never_become_numbers(bench: StartBench, version: str, name: str)
     assert result.dropped[Absence.BLANK] == 2
 
 
+def test_where_a_gpu_has_blanks_none_of_its_means_is_shown(
+    bench: StartBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def summary(engine: HostEngine, entity: Entity, field_id: int, *window: int) -> Summary:
+        found = original(engine, entity, field_id, *window)
+        return found.without_mean() if (entity, field_id) == (gpu(0), POWER) else found
+
+    original = HostEngine.summary
+    monkeypatch.setattr(HostEngine, "summary", summary)
+    started = bench("h100x8", "4.6.0")
+    session = started.session(*POWER_PEAKS, *peaks_of("DCGM_FI_DEV_GPU_TEMP"))
+    started.pass_time(20.0)
+    result = started.read(session)
+    assert set("1234567") == values_of(result, "DCGM_FI_DEV_GPU_TEMP_AVG").keys()
+    assert set("01234567") == values_of(result, "DCGM_FI_DEV_GPU_TEMP_MAX").keys()
+
+
 def test_what_is_impossible_is_no_peak(bench: StartBench) -> None:
     started = bench("h100x8", "4.6.0")
     session = started.session(*peaks_of("DCGM_FI_DEV_GPU_UTIL"))
@@ -250,7 +269,7 @@ def test_what_is_impossible_is_no_peak(bench: StartBench) -> None:
 
 
 @every_version
-def test_a_lost_gpu_has_no_peaks_and_begins_anew(bench: StartBench, version: str) -> None:
+def test_a_lost_gpu_has_no_peaks(bench: StartBench, version: str) -> None:
     started = bench("h100x8", version)
     session = started.session(*POWER_PEAKS)
     started.read(session)
@@ -260,6 +279,21 @@ def test_a_lost_gpu_has_no_peaks_and_begins_anew(bench: StartBench, version: str
     result = started.read(session)
     assert set("1234567") == values_of(result, "DCGM_FI_DEV_POWER_USAGE_MAX").keys()
     assert result.dropped[Absence.GPU_LOST] >= 3
+
+
+def test_a_gpu_that_was_lost_begins_anew(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    session = started.session(*POWER_PEAKS)
+    started.read(session)
+    spike(started, "2000")
+    started.engine.control("lose-gpu", "0")
+    started.pass_time(19.0)
+    started.read(session)
+    started.engine.control("restore-gpu", "0")
+    started.pass_time(20.0)
+    highest = values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
+    assert set("01234567") == highest.keys()
+    assert highest["0"] < 1000, "what was before it was lost is on no page"
 
 
 def test_no_new_sample_is_no_peak(bench: StartBench) -> None:
@@ -343,6 +377,19 @@ def test_a_refusal_fails_peaks_alone(bench: StartBench, code: str) -> None:
     started.pass_time(10.0)
     later = values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
     assert later["0"] == 2000, "what could not be asked is on the next page"
+
+
+def test_while_summaries_are_late_no_page_has_those_of_another(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    session = started.session(*POWER_PEAKS, POWER_LINE, collect_interval=2.0)
+    assert values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
+    started.engine.control("slow-call", "get_field_summary", "3600")
+    started.pass_time(2.0)
+    result = started.read(session)
+    assert ["peaks"] == [outcome.name for outcome in result.outcomes if not outcome.succeeded]
+    assert {} == values_of(result, "DCGM_FI_DEV_POWER_USAGE_MAX")
+    assert set("01234567") == values_of(result, "DCGM_FI_DEV_POWER_USAGE").keys()
+    session.close()  # which ends the call
 
 
 # The plain families.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Collection
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from tests.builders import DATA, Bench, settings
+from tests.unit.field_tables import MEANT_TWO_FIELDS, names_and_ids, rows_of
 
 from dcgm_simulator import ALL_VERSIONS, bindings_directory
 from do_dcgm_exporter.commands.engine_check import engine_findings
@@ -26,8 +26,6 @@ from do_dcgm_exporter.page.exposition import render
 
 StartBench = Callable[..., Bench]
 RECORDED = ("3.1.8", "3.3.9", "4.0.0", "4.2.3", "4.5.3", "4.6.0")
-# The one name that two fields had; what 4.6 called so is a percentage, not a ratio.
-MEANT_TWO_FIELDS = ("DCGM_FI_DEV_GPU_UTIL_RATIO", 203)
 NOT_HERE = {
     EntityLevel.SWITCH: "this host has no NvSwitch",
     EntityLevel.LINK: "this host has no NvSwitch link",
@@ -36,23 +34,11 @@ NOT_HERE = {
 }
 
 
-def rows_of(name: str) -> list[dict[str, str]]:
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @cache
 def public_names() -> dict[str, int]:
     """The names in NVIDIA's headers and bindings, old and new, with the field each is of."""
-    found = {
-        (name, int(row["id"]))
-        for table in ("fields.csv", "fields-4.7.csv")
-        for row in rows_of(table)
-        for column, text in row.items()
-        if column.startswith(("name", "other_names"))
-        for name in text.split()
-    }
-    names = dict(found - {MEANT_TWO_FIELDS})
+    found = names_and_ids()
+    names = dict(found - {(MEANT_TWO_FIELDS, 203)})
     assert len(names) == len(found) - 1
     return names
 

@@ -26,9 +26,14 @@ echo "NVRM: Xid (PCI:0000:09:00): 79"
 @pytest.fixture
 def told(machine: Machine) -> Machine:
     """A machine without an engine whose service has been configured by an admin."""
-    machine.write(CONF, f"address = 127.0.0.1:{machine.ports[0]}\nweb-config-file = /etc/web.yml\n")
+    machine.write(
+        CONF,
+        f"address = 127.0.0.1:{machine.ports[0]}\nweb-config-file = /etc/web.yml\n# hunter2\n",
+    )
     machine.write("etc/web.yml", "basic_auth_users:\n  alice: hunter2\nrate_limit:\n  burst: 7\n")
-    machine.write("etc/do-dcgm-exporter/mine.csv", "DCGM_FI_DEV_FAN_SPEED, gauge, Fan.\n")
+    machine.write(
+        "etc/do-dcgm-exporter/mine.csv", "DCGM_FI_DEV_FAN_SPEED, gauge, Fan.\n# hunter2\n"
+    )
     machine.program("journalctl", JOURNAL)
     machine.program("dpkg-query", "#!/bin/sh\nprintf 'python3\\t3.14.4-1\\tii \\n'\n")
     return machine
