@@ -109,7 +109,7 @@ class Droplet:
         return replace(self.settings, collect_interval=seconds)
 
     def control(self, *arguments: str) -> None:
-        """Make something go wrong, as ``python3 -m dcgm_simulator control`` would."""
+        """Make something go wrong, as ``dcgm-simulator control`` would."""
         self.bench.engine.control(*arguments)
 
     def hang(self) -> None:

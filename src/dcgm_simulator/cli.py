@@ -23,16 +23,16 @@ without a GPU. Every number is invented; model names end in "(simulated)".
 
 EXAMPLES = """\
 examples:
-  python3 -m dcgm_simulator                                 eight H100 on 127.0.0.1:5555
-  python3 -m dcgm_simulator --scenario hgx --port 0         NvSwitches too, on any free port
-  python3 -m dcgm_simulator --dcgm-version 3.3.9            as an older DCGM behaves
-  python3 -m dcgm_simulator control --help                  how to make things go wrong
+  dcgm-simulator                                 eight H100 on 127.0.0.1:5555
+  dcgm-simulator --scenario hgx --port 0         NvSwitches too, on any free port
+  dcgm-simulator --dcgm-version 3.3.9            as an older DCGM behaves
+  dcgm-simulator control --help                  how to make things go wrong
 
 scenarios:
 """
 
 CONTROL_EXAMPLES = """\
-examples, each after `python3 -m dcgm_simulator control --address 127.0.0.1:5555`:
+examples, each after `dcgm-simulator control --address 127.0.0.1:5555`:
   xid --gpu 0 79                           GPU 0 reports XID 79
   xid --gpu-instance 7 13                  an instance of GPU 1 reports XID 13
   set --entity gpu:0 150 95                GPU 0 is 95 degrees hot, until...
@@ -62,7 +62,7 @@ def serve_parser() -> argparse.ArgumentParser:
     """Return the parser of `serve`, which is also the default."""
     listed = "\n".join(f"  {name:14} {text}" for name, text in SCENARIOS.items())
     parser = argparse.ArgumentParser(
-        prog="python3 -m dcgm_simulator [serve]",
+        prog="dcgm-simulator [serve]",
         description=DESCRIPTION,
         epilog=EXAMPLES + listed,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -167,7 +167,7 @@ def fail(text: str) -> int:
 def control_parser() -> argparse.ArgumentParser:
     """Return the parser of `control`."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m dcgm_simulator control",
+        prog="dcgm-simulator control",
         description="Make a running simulated engine misbehave, or ask what it does.",
         epilog=CONTROL_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

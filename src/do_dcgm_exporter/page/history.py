@@ -1,7 +1,7 @@
 """Remember the utilization of every device over 15 minutes, one percentage every 15 seconds.
 
-It takes a byte per device and column, and two more where peaks tell what was in between: 6 kB for 8
-GPUs, 8 kB for 56 instances. Histories are immutable, so one can be drawn while the next is made.
+It takes a byte per device and column, and two more where peaks give the range in between: 7 kB for
+8 GPUs, 9 kB for 56 instances. Histories are immutable, so one can be drawn while the next is made.
 """
 
 from __future__ import annotations
