@@ -100,8 +100,8 @@ class GpmEntity:
             own.read_until = max(own.read_until, until)
 
     def _due(self, series: Mapping[int, Series], until: int) -> Iterator[tuple[int, int]]:
+        matters = until - 3 * (self.age + 2 * self.longest_interval)
         for field_id, own in self.fields.items():
-            matters = until - 3 * (self.age + 2 * self.longest_interval)
             after = max(own.read_until, min(matters, until - series[field_id].retention))
             yield from ((time, field_id) for time in series[field_id].taken(after, until))
 
