@@ -52,7 +52,7 @@ ONE_COUNTER = DATA / "temperature.csv"
         (["--stale-after=100"], ["stale-after", "collect-interval"]),
         (["--simulate=nonsense"], ["nonsense", "h100x8"]),
         (["--simulate=nonsense", "--once"], ["nonsense", "h100x8"]),
-        (["--simulate=/dev/null", "--once"], ["--simulate", "/dev/null", "no recording"]),
+        (["--simulate=/dev/null", "--once"], ["--simulate", "/dev/null", "not a recording"]),
         (["--record=some.json"], ["--record", "--once"]),
         (["--once", "--replace-identifiers"], ["--replace-identifiers", "--record"]),
         (["--once", "--record=/dev/null"], ["--record", "/dev/null exists"]),
