@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,45 +41,64 @@ def listens(proc: Path, port: int) -> bool:
     return port in _listening(proc).values()
 
 
-def ports_of(proc: Path, process: str) -> set[int]:
-    """Return the ports that a process listens on, none of one that may not be looked into."""
-    try:
-        return _ports(proc, process, _table(proc / process, _LISTENING, _LOCAL))
-    except OSError:
-        return set()
+def ports_of(proc: Path, processes: Iterable[str]) -> dict[str, set[int]]:
+    """Return the ports that processes listen on.
 
-
-def ports_at_other_ends(proc: Path, process: str) -> set[int]:
-    """Return the ports that a process is connected to.
-
-    Raises OSError if it has ended or may not be looked into.
+    Those that have ended or may not be looked into are left out.
     """
-    return _ports(proc, process, _table(proc / process, _ESTABLISHED, _REMOTE))
+    return _ports(proc, processes, _LISTENING, _LOCAL)
+
+
+def ports_at_other_ends(proc: Path, processes: Iterable[str]) -> dict[str, set[int]]:
+    """Return the ports that processes are connected to.
+
+    Those that have ended or may not be looked into are left out.
+    """
+    return _ports(proc, processes, _ESTABLISHED, _REMOTE)
 
 
 def _listening(proc: Path) -> dict[int, int]:
-    return _table(proc, _LISTENING, _LOCAL)
+    try:
+        return _table(proc, _LISTENING, _LOCAL)
+    except FileNotFoundError:
+        return {}  # /proc is not mounted, as in a bare chroot
 
 
-def _ports(proc: Path, process: str, table: Mapping[int, int]) -> set[int]:
-    return {table[inode] for inode in _inodes(proc, process) if inode in table}
+def _ports(proc: Path, processes: Iterable[str], state: str, end: int) -> dict[str, set[int]]:
+    """Return the ports at one end of each process's sockets in a state.
+
+    For every reading the kernel walks all its connections' places, of which a large host has half
+    a million. So a namespace's table is read once, after the sockets have been listed.
+    """
+    inodes = {}
+    for process in processes:
+        with suppress(OSError):
+            inodes[process] = frozenset(_inodes(proc, process))
+    tables: dict[str, dict[int, int]] = {}
+    ports = {}
+    for process, own in inodes.items():
+        with suppress(OSError):
+            namespace = os.readlink(proc / process / "ns" / "net")
+            if namespace not in tables:
+                tables[namespace] = _table(proc / process, state, end)
+            table = tables[namespace]
+            ports[process] = {table[inode] for inode in own if inode in table}
+    return ports
 
 
 def _table(place: Path, state: str, end: int) -> dict[int, int]:
     """Return the ports at one end of all sockets in a state, by inode.
 
     They are those of the network namespace that a process lives in; ``place`` is its folder in
-    /proc, or /proc itself for our own.
+    /proc, or /proc itself for our own. Raises OSError if the process has ended.
     """
+    text = (place / "net" / "tcp").read_text()
+    with suppress(FileNotFoundError):  # the kernel has no IPv6
+        text += (place / "net" / "tcp6").read_text()
     ports = {}
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (place / "net" / table).read_text().splitlines()[1:]
-        except OSError:
-            continue  # the kernel has no IPv6, or the process has ended
-        for columns in map(str.split, lines):
-            if len(columns) > _INODE and columns[_STATE] == state:
-                ports[int(columns[_INODE])] = int(columns[end].rpartition(":")[2], 16)
+    for columns in map(str.split, text.splitlines()):
+        if len(columns) > _INODE and columns[_STATE] == state:
+            ports[int(columns[_INODE])] = int(columns[end].rpartition(":")[2], 16)
     return ports
 
 

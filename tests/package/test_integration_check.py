@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from tests.package.system import EXPORTER, NAME, System
 COMMAND = ("do-dcgm-exporter-integrate", "check")
 # Nothing here would ever end by itself; a check that waits for it does not end either.
 PATIENCE = "20"
+TOO_LATE = re.compile(r"no answer (in time|within)")
+MOST_LOOKS = 10
 IMAGE = "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-ubuntu22.04"
 
 
@@ -36,11 +39,17 @@ class Checked:
                 for one in self.data["problems"]}  # fmt: skip
 
 
-def check(system: System) -> Checked:
-    """Check, twice: for a person and for a program."""
-    text = system.run("timeout", PATIENCE, *COMMAND, check=False)
-    data = system.run("timeout", PATIENCE, *COMMAND, "--json", check=False)
-    assert text.returncode == data.returncode, text.stderr
+def check(system: System, *, hangs: bool = False) -> Checked:
+    """Check, twice: for a person and for a program.
+
+    Unless something ``hangs``, a look that a busy machine was too slow for is taken again.
+    """
+    for _ in range(1 if hangs else MOST_LOOKS):
+        text = system.run("timeout", PATIENCE, *COMMAND, check=False)
+        data = system.run("timeout", PATIENCE, *COMMAND, "--json", check=False)
+        if not TOO_LATE.search(text.stdout + data.stdout):
+            break
+    assert text.returncode == data.returncode, text.stdout + text.stderr
     return Checked(text.returncode, text.stdout + text.stderr, json.loads(data.stdout))
 
 
@@ -109,7 +118,7 @@ def test_who_may_not_look_is_told_so(machine: System) -> None:
 
 def test_a_hung_engine_is_named(machine: System) -> None:
     with stopped(machine, NAME):
-        found = check(machine)
+        found = check(machine, hangs=True)
 
     assert found.status == 1
     assert "systemctl restart nvidia-dcgm.service" in found.problems["engine-hung"]
@@ -169,7 +178,7 @@ def test_everything_may_hang_at_once(machine: System) -> None:
         hanging.enter_context(a_docker_that_hangs(machine))
         hanging.enter_context(stopped(machine, EXPORTER))
         hanging.enter_context(stopped(machine, NAME))
-        found = check(machine)
+        found = check(machine, hangs=True)
 
     assert found.status == 1
     # A page without an engine is no problem besides that of the engine.

@@ -241,6 +241,14 @@ def test_a_child_of_another_unit_is_named_with_its_place(
     assert "-r localhost:5555" in mention.lines[0]
 
 
+def test_a_unit_that_could_not_be_looked_at_is_not_judged(exporter: Machine) -> None:
+    processes = scan(exporter.host).dcgm
+    found = exporters_in((), processes, (), Programs(exporter.host), "localhost:5555")
+    mention = only_mention(found)
+    assert ([], UNIT) == (names(found), mention.name)
+    assert mention.lines[0].startswith("do-dcgm-exporter-integrate check")
+
+
 @pytest.mark.parametrize(
     ("cgroup", "role", "name"),
     [

@@ -249,10 +249,10 @@ def test_ports_of_this_process_are_known() -> None:
     proc = Path("/proc")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert port not in ports_at_other_ends(proc, "self")
+        assert port not in ports_at_other_ends(proc, ["self"])["self"]
         with socket.create_connection(("127.0.0.1", port)):
-            assert port in ports_at_other_ends(proc, "self")
-            assert port in ports_of(proc, "self")
+            assert port in ports_at_other_ends(proc, ["self"])["self"]
+            assert port in ports_of(proc, ["self"])["self"]
 
 
 # --- the report --------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Proof:
     def _served(self) -> Served:
         """Scrape it on every port that its processes listen on."""
         command = self.exporter.command
-        ports = {port for pid in self._pids() for port in ports_of(self.means.host.proc, pid)}
+        ports = set().union(*ports_of(self.means.host.proc, self._pids()).values())
         address, _ = listen_address(command.arguments, command.environment)
         tls = serves_tls(command.arguments, command.environment)
         found = (scrape(address or "127.0.0.1", port, tls=tls) for port in sorted(ports))

@@ -16,6 +16,7 @@ from do_dcgm_exporter.integration.deciding.exporter import (
 )
 from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
+from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.looking.containers import Container
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
@@ -54,6 +55,7 @@ _POD = (
 _NOMAD = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "%(engine)s" }}')
 _ECS_VARIABLE = f'{{"name": "{REMOTE_VARIABLE}", "value": "%(engine)s"}}'
 _ECS = ('"networkMode": "host"', f'"environment": [{_ECS_VARIABLE}]')
+_LOOK_AGAIN = (f"{COMMAND} check  # again: the unit itself could not be looked at",)
 _SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
 
 # How the labels of each orchestrator begin, where it describes a container, and the lines
@@ -86,7 +88,7 @@ _OF_OWNERS: Mapping[OwnerKind, tuple[Role, str, Sequence[str]]] = {
     OwnerKind.GUEST: (Role.GUEST, "the guest", ()),
     OwnerKind.NOTHING: (Role.PROCESS, "", _ARGUMENTS),
     OwnerKind.SESSION: (Role.SESSION, "", _ARGUMENTS),
-    OwnerKind.UNIT: (Role.PARENT, "", _ARGUMENTS),
+    OwnerKind.UNIT: (Role.PARENT, "", _LOOK_AGAIN),  # others have been judged as units
     OwnerKind.USER_UNIT: (Role.USER_UNIT, "that user's unit: systemctl --user edit", _SERVICE),
 }
 

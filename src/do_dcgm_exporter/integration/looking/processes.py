@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -120,12 +119,12 @@ class Processes:
 def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
     """Look at all processes; ``engine_port`` is taken for an engine's even if none is visible."""
     proc = host.proc
-    engines: dict[int, set[int]] = {}
+    engine_processes: list[str] = []
     majors: dict[str, int] = {}
     unseen = 0
     for process in _numbers(proc):
         if _command(proc, process) == _ENGINE:
-            engines[int(process)] = ports_of(proc, process)
+            engine_processes.append(process)
             continue
         try:
             library = _LIBRARY.search((proc / process / "maps").read_bytes())
@@ -137,13 +136,13 @@ def scan(host: Host, engine_port: int = _ENGINE_PORT) -> Processes:
             continue  # it has ended
         if library and not _is_ours(proc, process):
             majors[process] = int(library[1] or 0)
+    listened = ports_of(proc, engine_processes)
+    engines = {int(process): listened.get(process, set()) for process in engine_processes}
     ports, found = {engine_port}.union(*engines.values()), []
-    for process, major in majors.items():
+    for process, others in ports_at_other_ends(proc, majors).items():
         program, owner = program_of(proc, process), owner_of(proc, process)
-        told = _told(host, process, program)
-        with suppress(OSError):  # it has ended
-            is_client = not ports.isdisjoint(ports_at_other_ends(proc, process))
-            found.append(DcgmProcess(int(process), program, owner, major, is_client, told))
+        told, is_client = _told(host, process, program), not ports.isdisjoint(others)
+        found.append(DcgmProcess(int(process), program, owner, majors[process], is_client, told))
     return Processes(tuple(found), engines, unseen, bool(engines) or listens(proc, engine_port))
 
 
