@@ -177,7 +177,7 @@ def put_one(system: System, port: int = 9400, more: str = "") -> None:
     system.write(f"{exporter_kinds.ETC}/{name}", text)
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--quiet", "--now", name)
-    assert system.becomes(lambda: bool(engine_of(system, port)), 30.0), system.journal(name)
+    assert system.becomes(lambda: bool(engine_of(system, port))), system.journal(name)
 
 
 SERVICE = "do-dcgm-exporter-integrate.service"
@@ -192,7 +192,7 @@ def finished(system: System) -> bool:
         is_off = re.search("ActiveState=(inactive|failed)", told) is not None
         return is_off and not re.search(r"Job=\d", told) and not system.exists(WANTED)
 
-    return system.becomes(rests, 300.0)
+    return system.becomes(rests)
 
 
 def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -216,13 +216,12 @@ def put_all_kinds(system: System, vendor: Path) -> None:
     system.write(f"{exporter_kinds.ETC}/other-engine.service", OTHER_ENGINE_UNIT)
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--quiet", "--now", "other-engine.service")
-    assert system.becomes(lambda: is_served(system, 5556), 30.0)
+    assert system.becomes(lambda: is_served(system, 5556))
     exporter_kinds.put(system)
     for kind in exporter_kinds.KINDS:
         if kind.left in (Left.RUNNING, Left.STARTED):
             assert system.becomes(
-                lambda kind=kind: engine_of(system, kind.port) == kind.engine,  # type: ignore[misc]
-                30.0,
+                lambda kind=kind: engine_of(system, kind.port) == kind.engine,
             ), f"{kind.name}: {system.journal(kind.unit)}"
 
 

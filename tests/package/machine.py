@@ -35,7 +35,7 @@ SCRATCH_PREFIX = "do-dcgm-exporter-test"
 
 BOOT_TIMEOUT = 300.0
 STOP_TIMEOUT = 90.0
-COMMAND_TIMEOUT = 300.0
+COMMAND_TIMEOUT = 900.0
 CLONE_NEWNET = 0x40000000  # sched.h
 
 _numbers = itertools.count(1)

@@ -13,6 +13,8 @@ CONF = "/etc/do-dcgm-exporter/do-dcgm-exporter.conf"
 EXPORTER = "do-dcgm-exporter.service"
 NAME = "nvidia-dcgm.service"
 OURS = "do-nv-hostengine.service"
+# Seconds for what is bound to happen.
+PATIENCE = 300.0
 
 # A family of each kind: from the engine, computed from readings, the exporter's own.
 FULL = (
@@ -132,17 +134,17 @@ class System:
         return self.run(*command, check=False).stdout
 
     def has_full_metrics(self, port: int = 9401) -> bool:
-        """Whether the page has, within 30 s, a family of every kind."""
-        return self.becomes(lambda: all(part in self.page(port) for part in FULL), 30.0)
+        """Whether the page eventually has a family of every kind."""
+        return self.becomes(lambda: all(part in self.page(port) for part in FULL))
 
     def serves(self, *, port: int = 9401, hostengine_up: bool) -> bool:
         """Whether the page eventually says that the engine is up, or down."""
         line = f"do_dcgm_exporter_hostengine_up {int(hostengine_up)}\n"
-        return self.becomes(lambda: line in self.page(port), 30.0)
+        return self.becomes(lambda: line in self.page(port))
 
-    def becomes(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Return whether the condition becomes true in time."""
-        return until(condition, seconds, pause=0.3)
+    def becomes(self, condition: Callable[[], bool]) -> bool:
+        """Return whether the condition becomes true, however busy this computer is."""
+        return until(condition, PATIENCE, pause=0.3)
 
 
 def setting(configuration: str, key: str) -> list[str]:

@@ -43,7 +43,7 @@ def test_an_engine_that_runs_but_is_not_enabled_is_used(new_system: System, expo
 
 def test_an_engine_run_by_hand_is_used_and_not_fought(new_system: System, exporter: Path) -> None:
     new_system.run("systemd-run", "--unit=by-hand", *ENGINE_COMMAND)
-    new_system.becomes(lambda: bool(new_system.engines()), 10.0)
+    new_system.becomes(lambda: bool(new_system.engines()))
     new_system.install(exporter)
 
     assert is_collecting(new_system)
@@ -176,7 +176,7 @@ def test_nvidias_engine_works_after_ours_was_removed(installed: System, exporter
     assert installed.engines() == []
     installed.run("systemctl", "enable", "--now", NAME)
     # Started, for a simple service, is before its program runs.
-    assert installed.becomes(lambda: installed.engines() == [NAME], 10.0)
+    assert installed.becomes(lambda: installed.engines() == [NAME])
 
     installed.install(exporter)  # the file says ours still
     assert is_collecting(installed)
@@ -189,7 +189,7 @@ def test_nvidias_engine_runs_again_after_ours_if_it_is_to_run_at_boot(installed:
     assert installed.engines() == [OURS]
     installed.run("dpkg", "--remove", "do-dcgm-exporter")
 
-    assert installed.becomes(lambda: installed.engines() == [NAME], 10.0)
+    assert installed.becomes(lambda: installed.engines() == [NAME])
     assert installed.systemctl("is-enabled", NAME) == "enabled"
 
 
@@ -236,7 +236,7 @@ STILL_RUNS = (
 def speaks(system: System, release: str) -> bool:
     """Whether library and engine are of one release, and there are metrics."""
     both = f'dcgm_client="{release}",hostengine="{release}"'
-    return system.becomes(lambda: both in system.page(), 60.0) and system.has_full_metrics()
+    return system.becomes(lambda: both in system.page()) and system.has_full_metrics()
 
 
 def cycles_go_on(system: System) -> bool:
@@ -247,7 +247,7 @@ def cycles_go_on(system: System) -> bool:
         return found[1] if found else ""
 
     last = newest()
-    return bool(last) and system.becomes(lambda: newest() not in ("", last), 60.0)
+    return bool(last) and system.becomes(lambda: newest() not in ("", last))
 
 
 def said(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -299,7 +299,7 @@ def test_dcgm_and_the_exporter_are_upgraded_at_once(
     ours = packages.as_version(exporter, "9.9", workshop)
     assert said(installed.install(newer_dcgm4, ours)) == told
     if told:
-        assert installed.becomes(lambda: "restart nvidia-dcgm" in installed.journal(EXPORTER), 15.0)
+        assert installed.becomes(lambda: "restart nvidia-dcgm" in installed.journal(EXPORTER))
         installed.systemctl("restart", NAME)
     assert speaks(installed, "4.6.0")
 

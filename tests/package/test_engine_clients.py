@@ -34,7 +34,7 @@ def others(new_system: System) -> System:
     """A system with NVIDIA's engine, not enabled, and its clients; our package is to come."""
     system = new_system
     system.run("systemctl", "start", NAME)
-    assert system.becomes(lambda: is_served(system, 5555), 30.0)
+    assert system.becomes(lambda: is_served(system, 5555))
     put_program(system)
     put_program(system, OLD_PROGRAM, "3.3.9-3.6.1")
     texts = {
@@ -45,7 +45,7 @@ def others(new_system: System) -> System:
         system.write(f"{ETC}/{name}", text)
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--quiet", "--now", *UNITS)
-    assert system.becomes(lambda: are_clients(system), 30.0)
+    assert system.becomes(lambda: are_clients(system))
     return system
 
 
@@ -78,7 +78,7 @@ def test_they_are_named_with_the_command_whatever_stops_the_engine(
     assert others.engines() == [OURS]
     assert starts(others) == [1, 1]  # nobody's services are started behind their back
     others.run(*command.split())
-    assert others.becomes(lambda: are_clients(others), 30.0)
+    assert others.becomes(lambda: are_clients(others))
 
     for what in (
         lambda: others.choose_engine("nvidia").stderr,
@@ -90,7 +90,7 @@ def test_they_are_named_with_the_command_whatever_stops_the_engine(
         command = command_in(what())
         assert starts(others) == before
         others.run(*command.split())
-        assert others.becomes(lambda: are_clients(others), 30.0)
+        assert others.becomes(lambda: are_clients(others))
     # NVIDIA's engine was not enabled, but there was somebody who used it.
     assert others.engines() == [NAME]
 

@@ -38,7 +38,7 @@ def put_slow_one(system: System) -> None:
     system.write(f"{exporter_kinds.ETC}/{SLOW}", exporter_kinds.unit(command))
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--quiet", "--now", SLOW)
-    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded", 60.0)
+    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def with_dcgm3(dependencies: list[Path], dcgm3: Path) -> Iterator[System]:
     with system_over(dependencies) as system:
         system.install(dcgm3)
         system.run("systemctl", "start", NAME)
-        assert system.becomes(lambda: exporters.is_served(system, 5555), 30.0)
+        assert system.becomes(lambda: exporters.is_served(system, 5555))
         yield system
 
 
@@ -65,10 +65,10 @@ def test_dpkg_is_done_while_an_exporter_is_still_silent(with_dcgm3: System, expo
     assert "background" in said
 
     # A removal does not wait for it either, and nothing is left half done.
-    assert system.becomes(lambda: system.property(SLOW, "InvocationID") != before, 30.0)
+    assert system.becomes(lambda: system.property(SLOW, "InvocationID") != before)
     system.run("dpkg", "--remove", "do-dcgm-exporter")
     assert not system.exists(DROP_IN)
-    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded", 60.0)
+    assert system.becomes(lambda: engine_of(system, SLOW_PORT) == "embedded")
     assert system.systemctl("--failed", "--plain", "--no-legend") == ""
 
     system.install(exporter)
@@ -84,13 +84,13 @@ def test_a_package_that_comes_meanwhile_is_not_missed(
     system = with_dcgm3
     put_slow_one(system)
     system.install(exporter)
-    assert system.becomes(lambda: system.exists(DROP_IN), 30.0)
+    assert system.becomes(lambda: system.exists(DROP_IN))
     assert is_working(system)
     text = exporters.VENDOR_UNIT.replace(".csv", ".csv -c 500")
     system.install(vendor_package(workshop, "3.3.9-3.6.1", text))
 
     assert finished(system)
-    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 30.0), system.journal(SERVICE)
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE), system.journal(SERVICE)
     assert engine_of(system, SLOW_PORT) == ENGINE
     assert system.journal(UNIT).count("Started ") == 2
 
@@ -137,4 +137,4 @@ def test_in_an_image_nothing_runs_and_its_first_boot_does_it(
         soon.write_text("[Timer]\nOnBootSec=\nOnBootSec=1s\nAccuracySec=1s\n")
         with switched_on(root) as machine:
             system = System(machine)
-            assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
+            assert system.becomes(lambda: engine_of(system, 9400) == ENGINE)

@@ -42,8 +42,8 @@ def rebooted(with_exporter: list[Path]) -> Iterator[System]:
 
 def test_an_exporter_that_was_copied_is_connected_after_boot(rebooted: System) -> None:
     system = rebooted
-    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0), system.journal(SERVICE)
-    assert system.becomes(lambda: not system.is_active(SERVICE), 60.0)
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE), system.journal(SERVICE)
+    assert system.becomes(lambda: not system.is_active(SERVICE))
 
     # No target waits for it; it waits for the target.
     wanted = system.run("systemctl", "list-dependencies", "--plain", "multi-user.target").stdout
@@ -59,8 +59,8 @@ def test_an_exporter_that_was_copied_is_connected_after_boot(rebooted: System) -
     # Who keeps /etc in git sees one change by us, and none at the boots that follow.
     etc = stamped(system.root / "etc")
     with booted_again(system) as again:
-        assert again.becomes(lambda: begun_and_ended(again), 60.0)
-        assert again.becomes(lambda: engine_of(again, 9400) == ENGINE, 60.0)
+        assert again.becomes(lambda: begun_and_ended(again))
+        assert again.becomes(lambda: engine_of(again, 9400) == ENGINE)
         assert stamped(again.root / "etc") == etc
 
 
@@ -86,18 +86,18 @@ def stamped(root: Path) -> dict[str, tuple[str, int]]:
 def test_what_has_an_engine_of_its_own_is_counted_on_the_page(with_exporter: list[Path]) -> None:
     with booted_with_an_exporter(with_exporter, integrate=NEVER, embedded=AT_ONCE) as system:
         # Counted before the exporter's second cycle, which is 20 s after its first.
-        assert system.becomes(lambda: f"{FAMILY} 1\n" in system.page(), 60.0)
+        assert system.becomes(lambda: f"{FAMILY} 1\n" in system.page())
         assert "copied.service" in system.journal(EXPORTER)
 
         assert integrate(system, "apply").returncode == 0
-        assert system.becomes(lambda: f"{FAMILY} 0\n" in system.page(), 60.0)
+        assert system.becomes(lambda: f"{FAMILY} 0\n" in system.page())
 
 
 def test_looking_costs_little(rebooted: System) -> None:
     """Starting the program is most of what a run with nothing to do costs."""
     system = rebooted
-    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE, 60.0)
-    system.becomes(lambda: not system.is_active(SERVICE), 60.0)
+    assert system.becomes(lambda: engine_of(system, 9400) == ENGINE)
+    system.becomes(lambda: not system.is_active(SERVICE))
     looking, starting = [], []
     for number in range(5):  # a busy machine only ever adds to what a run costs
         system.run("systemctl", "start", SERVICE)

@@ -85,7 +85,7 @@ def a_docker_that_hangs(system: System) -> Iterator[None]:
     """Have a container with a DCGM in it, and a docker that does not tell of it."""
     exporters.put_tool(system, "docker")
     system.run("docker", "run", "-d", "--name", "gpu-metrics", "-p", "9500:9400", IMAGE)
-    assert system.becomes(lambda: bool(check(system).data["embedded_processes"]), 15.0)
+    assert system.becomes(lambda: bool(check(system).data["embedded_processes"]))
     system.write("/var/log/stand-in/docker/hangs", "")
     try:
         yield
@@ -139,13 +139,13 @@ def test_an_engine_without_a_driver_is_named(machine: System) -> None:
 def restart_engine(system: System) -> None:
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "restart", NAME)
-    assert system.becomes(lambda: is_served(system, 5555), 30.0)
+    assert system.becomes(lambda: is_served(system, 5555))
 
 
 def test_a_taken_port_is_named_with_its_holder(machine: System) -> None:
     machine.run("systemctl", "stop", EXPORTER)
     machine.run("systemd-run", "--unit=holder", "python3", "-m", "http.server", "9401")
-    machine.becomes(lambda: bool(machine.page()), 15.0)
+    machine.becomes(lambda: bool(machine.page()))
     found = check(machine)
     machine.run("systemctl", "stop", "holder")
     machine.run("systemctl", "start", EXPORTER)
@@ -159,7 +159,7 @@ def test_a_taken_port_is_named_with_its_holder(machine: System) -> None:
 def test_an_embedded_exporter_in_a_container_is_named_with_the_commands(machine: System) -> None:
     exporters.put_tool(machine, "docker")
     machine.run("docker", "run", "-d", "--name", "gpu-metrics", "-p", "9500:9400", IMAGE)
-    embedded = machine.becomes(lambda: bool(check(machine).data["embedded_processes"]), 15.0)
+    embedded = machine.becomes(lambda: bool(check(machine).data["embedded_processes"]))
     found = check(machine)
     machine.run("docker", "rm", "--force", "gpu-metrics")
     machine.run("rm", "/usr/bin/docker")

@@ -74,9 +74,9 @@ def with_containers(with_exporter: list[Path]) -> Iterator[System]:
             put_tool(system, tool)
         for command in (*STARTED_BY_HAND, *SCHEDULED, CLIENT):
             run_container(system, *command)
-        assert system.becomes(lambda: is_served(system, 5555), 30.0)
-        assert system.becomes(lambda: engine_of(system, 9501) == "embedded", 30.0)
-        assert system.becomes(lambda: engine_of(system, 9503) == ENGINE, 30.0)
+        assert system.becomes(lambda: is_served(system, 5555))
+        assert system.becomes(lambda: engine_of(system, 9501) == "embedded")
+        assert system.becomes(lambda: engine_of(system, 9503) == ENGINE)
         yield system
 
 
@@ -136,9 +136,9 @@ def put_snap(system: System, port: int) -> None:
         system.write(f"/etc/systemd/system/{unit}", text)
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--quiet", "--now", SNAP_UNITS[0])
-    assert system.becomes(lambda: is_served(system, port), 30.0)
+    assert system.becomes(lambda: is_served(system, port))
     system.run("systemctl", "enable", "--quiet", "--now", SNAP_UNITS[1])
-    assert system.becomes(lambda: engine_of(system, 9400) == f"localhost:{port}", 30.0)
+    assert system.becomes(lambda: engine_of(system, 9400) == f"localhost:{port}")
 
 
 def snap_settings(system: System) -> tuple[dict[str, Any], str]:
@@ -152,7 +152,7 @@ def test_the_snaps_second_engine_is_named_with_the_commands_and_goes_on(
     system = new_system
     put_snap(system, 5577)
     system.run("systemctl", "enable", "--now", NAME)
-    assert system.becomes(lambda: is_served(system, 5555), 30.0)
+    assert system.becomes(lambda: is_served(system, 5555))
     before = snap_settings(system)
     system.install(exporter)
     assert finished(system)

@@ -47,7 +47,7 @@ def states(system: System) -> dict[str, str]:
 def engines(system: System) -> set[str]:
     """Return the engines that the three read, once all is done and all of them serve."""
     assert finished(system)
-    system.becomes(lambda: all(engine_of(system, port) for port in EXPORTERS), 30.0)
+    system.becomes(lambda: all(engine_of(system, port) for port in EXPORTERS))
     return {engine_of(system, port) for port in EXPORTERS}
 
 
@@ -118,7 +118,7 @@ def test_a_drop_in_that_was_edited_or_forbidden_is_the_admins(
     assert new_system.read(edited) == mine
     assert (new_system.root / forbidden.lstrip("/")).readlink() == Path("/dev/null")
     new_system.run("systemctl", "restart", EXPORTERS[9402])
-    assert new_system.becomes(lambda: engine_of(new_system, 9402) == "embedded", 15.0)
+    assert new_system.becomes(lambda: engine_of(new_system, 9402) == "embedded")
 
     removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
     assert edited in removal.stdout + removal.stderr
@@ -148,7 +148,7 @@ def test_while_our_package_is_deconfigured_exporters_are_as_they_were(
         "dpkg", "--auto-deconfigure", "--install", *installed.put(breaker), check=False
     ).stderr
     assert "will deconfigure do-dcgm-exporter" in said  # and cannot configure it again
-    assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded", 15.0)
+    assert installed.becomes(lambda: engine_of(installed, 9402) == "embedded")
 
     installed.run("dpkg", "--remove", "breaker")
     installed.run("dpkg", "--configure", "do-dcgm-exporter")

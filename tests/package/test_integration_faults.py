@@ -34,7 +34,7 @@ def three(installed: System) -> System:
 
 def engines(system: System) -> set[str]:
     """Return the engines that the three read; waits until all of them serve."""
-    system.becomes(lambda: all(engine_of(system, port) for port in PORTS), 60.0)
+    system.becomes(lambda: all(engine_of(system, port) for port in PORTS))
     return {engine_of(system, port) for port in PORTS}
 
 
@@ -57,11 +57,11 @@ def begin(system: System, command: str) -> None:
 
 def end(system: System, signal: str, moment: Callable[[], bool]) -> None:
     """Send the run a signal at a moment."""
-    assert system.becomes(moment, 60.0), system.journal("run.service")
+    assert system.becomes(moment), system.journal("run.service")
     system.run("systemctl", "kill", f"--signal={signal}", "--kill-who=main", "run.service",
                check=False)  # fmt: skip
     gone = ("exited", "failed", "dead")
-    assert system.becomes(lambda: system.property("run.service", "SubState") in gone, 60.0)
+    assert system.becomes(lambda: system.property("run.service", "SubState") in gone)
 
 
 def forget(system: System) -> None:
@@ -265,7 +265,7 @@ def test_one_that_did_not_run_is_taken_back_when_it_turns_out_to_be_in_trouble(
     assert said.returncode == 1
     assert unit in said.stdout + said.stderr
     assert not three.exists(drop_in)
-    assert three.becomes(lambda: engine_of(three, PORTS[0]) == "embedded", 30.0)
+    assert three.becomes(lambda: engine_of(three, PORTS[0]) == "embedded")
 
 
 def test_a_service_that_cannot_be_started_again_is_named(three: System) -> None:

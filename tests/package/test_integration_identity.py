@@ -129,7 +129,7 @@ def try_dormant(system: System) -> str:
     """Start the exporter that does not run, see what it reads, and stop it again."""
     kind = next(kind for kind in KINDS if kind.left is Left.OFF)
     system.run("systemctl", "start", kind.unit)
-    system.becomes(lambda: bool(engine_of(system, kind.port)), 15.0)
+    system.becomes(lambda: bool(engine_of(system, kind.port)))
     engine = engine_of(system, kind.port)
     system.run("systemctl", "stop", kind.unit)
     return engine
@@ -148,8 +148,7 @@ def life(
         for stranger in STRANGERS:
             if stranger.port:
                 assert system.becomes(
-                    lambda port=stranger.port: engine_of(system, port) == "embedded",  # type: ignore[misc]
-                    30.0,
+                    lambda port=stranger.port: engine_of(system, port) == "embedded",
                 ), stranger.name
         units = others(system)
         before = look(system, units)
@@ -187,7 +186,7 @@ def complete_report(system: System, *arguments: str) -> str:
         report = integrate(system, "check", *arguments).stdout
         return "no answer in time" not in report
 
-    assert system.becomes(is_complete, 120.0), report
+    assert system.becomes(is_complete), report
     return report
 
 

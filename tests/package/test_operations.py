@@ -153,7 +153,7 @@ def with_another_exporter(system: System) -> None:
 def with_the_port_taken(system: System) -> None:
     system.run("systemctl", "stop", EXPORTER)
     system.run("systemd-run", "--unit=other", *SERVER, "9401")
-    assert system.becomes(lambda: bool(system.page()), 20.0)
+    assert system.becomes(lambda: bool(system.page()))
     system.run("systemctl", "start", "--no-block", EXPORTER)
 
 
@@ -229,7 +229,7 @@ def shows(system: System, step: Step) -> bool:
         printed = said.stdout + said.stderr
         return re.search(step.pattern, printed) is not None
 
-    if system.becomes(now, 60.0):
+    if system.becomes(now):
         return True
     print(f"{step.command} printed, and not {step.printed}:\n{printed}")
     return False

@@ -78,7 +78,7 @@ class Terminal:
         os.close(self._outside)
         unlocked = ("flock", "--nonblock", "/var/cache/debconf/config.dat", "true")
         assert self._system.becomes(
-            lambda: self._system.run(*unlocked, check=False).returncode == 0, PATIENCE
+            lambda: self._system.run(*unlocked, check=False).returncode == 0
         )
 
     def _read(self, seconds: float) -> None:
@@ -155,7 +155,7 @@ def test_an_address_that_cannot_be_is_asked_for_again(
     installed: System, wrong: str, reason: str
 ) -> None:
     installed.run("systemd-run", "--unit=holder", "python3", "-m", "http.server", "9700")
-    installed.becomes(lambda: ":25E4" in installed.run("cat", "/proc/net/tcp").stdout, 10.0)
+    installed.becomes(lambda: ":25E4" in installed.run("cat", "/proc/net/tcp").stdout)
     with questions(installed, "readline") as screen:
         screen.answer("Address to serve the metrics on:", f"\x15{wrong}{ENTER}")
         screen.wait_for(reason)

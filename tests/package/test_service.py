@@ -103,7 +103,7 @@ def test_a_stuck_process_is_replaced(installed: System) -> None:
     stuck = process(installed)
     installed.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", EXPORTER)
 
-    assert installed.becomes(lambda: installed.property(EXPORTER, "NRestarts") == "1", 60.0)
+    assert installed.becomes(lambda: installed.property(EXPORTER, "NRestarts") == "1")
     assert installed.has_full_metrics()
     assert process(installed) != stuck
 
@@ -114,12 +114,12 @@ def test_a_reload_keeps_the_process_and_a_wrong_one_the_configuration(installed:
     good = installed.configuration
     set_keys(installed, "counter-groups = power")
     installed.run("systemctl", "reload", EXPORTER)
-    assert installed.becomes(lambda: "DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX{" in installed.page(), 30.0)
+    assert installed.becomes(lambda: "DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX{" in installed.page())
 
     installed.write(CONF, f"{good}collect-interval = often\n")
     installed.run("systemctl", "reload", EXPORTER)
     line = "do_dcgm_exporter_config_last_reload_successful 0\n"
-    assert installed.becomes(lambda: line in installed.page(), 30.0)
+    assert installed.becomes(lambda: line in installed.page())
     assert f"{CONF}:" in installed.journal(EXPORTER)
     assert "DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX{" in installed.page()
     assert process(installed) == before
@@ -146,7 +146,7 @@ def test_a_wrong_configuration_is_said_once_and_not_tried_for_ever(installed: Sy
     set_keys(installed, "collect-interval = often")
     installed.run("systemctl", "restart", EXPORTER, check=False)
 
-    assert installed.becomes(lambda: not installed.is_active(EXPORTER), 10.0)
+    assert installed.becomes(lambda: not installed.is_active(EXPORTER))
     assert installed.property(EXPORTER, "Result") == "exit-code"
     assert installed.property(EXPORTER, "NRestarts") == "0"
     assert "collect-interval" in installed.journal(EXPORTER)
