@@ -25,12 +25,13 @@ from do_dcgm_exporter.integration.deciding.problems import Problem, Situation
 from do_dcgm_exporter.integration.deciding.records import DropIn, Record, Records
 from do_dcgm_exporter.integration.looking.configuration import Choice, IntegrationSettings
 from do_dcgm_exporter.integration.looking.our_files import path_of
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind, Processes
-from do_dcgm_exporter.integration.looking.processes import Owner as ProcessOwner
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes
 from do_dcgm_exporter.integration.looking.survey import Findings, PortUse
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.integration.reporting import check_report
+from do_dcgm_exporter.process_owners import Owner as ProcessOwner
+from do_dcgm_exporter.process_owners import OwnerKind
 from do_dcgm_exporter.sockets import Holder
 
 UNIT = "nvidia-dcgm-exporter.service"

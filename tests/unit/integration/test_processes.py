@@ -14,15 +14,13 @@ from tests.unit.integration.conftest import HEAD, LISTENS, Machine
 from do_dcgm_exporter.integration.host import Host
 from do_dcgm_exporter.integration.looking.processes import (
     DcgmProcess,
-    Owner,
-    OwnerKind,
     only_children,
-    owner_of,
     processes_of_unit,
     program_of,
     scan,
 )
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
+from do_dcgm_exporter.process_owners import Owner, OwnerKind, owner_of
 from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 LIBRARY = "7f00 r-xp 0 0 0 /usr/lib/x86_64-linux-gnu/libdcgm.so.{}\n"
@@ -156,9 +154,10 @@ USER = "/user.slice/user-7.slice/user@7.service"
          Owner(OwnerKind.CONTAINER, CONTAINER, pod=True)),
         ("0::/user.slice/user-0.slice/session-1.scope\n",
          Owner(OwnerKind.SESSION, "session-1.scope")),
-        (f"0::{USER}/app.slice/a.service\n", Owner(OwnerKind.USER_UNIT, "a.service of user 7")),
+        (f"0::{USER}/app.slice/a.service\n", Owner(OwnerKind.USER_UNIT, "a.service", "7")),
         (f"0::{USER}/app.slice/a.service/libpod-payload-{CONTAINER}\n",
-         Owner(OwnerKind.USER_UNIT, "a.service of user 7")),
+         Owner(OwnerKind.USER_UNIT, "a.service", "7")),
+        (f"0::/system.slice/nerdctl-{CONTAINER}.scope\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
         (f"0::{USER}/user.slice/libpod-{CONTAINER}.scope\n", Owner(OwnerKind.CONTAINER, CONTAINER)),
         (f"0::{USER}/app.slice/app-x.scope\n", Owner(OwnerKind.SESSION, "user@7.service")),
         (f"0::/machine.slice/machine-gpu.scope/payload/{GUEST_UNIT}\n",

@@ -18,10 +18,11 @@ from do_dcgm_exporter.integration.deciding.exporter_command import Judged, judge
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import COMMAND
 from do_dcgm_exporter.integration.looking.containers import Container
-from do_dcgm_exporter.integration.looking.processes import DcgmProcess, OwnerKind
+from do_dcgm_exporter.integration.looking.processes import DcgmProcess
 from do_dcgm_exporter.integration.looking.programs import SHELLS, Kind, Programs, major_of_image
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit
+from do_dcgm_exporter.process_owners import OwnerKind
 
 # Through these systemd starts a program; the new process shows their name for a moment.
 _STARTERS = frozenset({"systemd", "systemd-executor", "sd-executor"})

@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, remote_engine
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host, read_bytes
 from do_dcgm_exporter.integration.looking.programs import Programs
+from do_dcgm_exporter.process_owners import Owner, OwnerKind, owner_of
 from do_dcgm_exporter.sockets import listens, ports_at_other_ends, ports_of
 
 _LIBRARY = re.compile(rb"/libdcgm\.so(?:\.(\d+))?")
@@ -19,42 +19,6 @@ _ENGINE = "nv-hostengine"
 _ENGINE_PORT = 5555  # of nvidia-dcgm.service, from whatever package
 _LONGEST_COMMAND = 15  # the kernel's TASK_COMM_LEN without the NUL
 _LONGEST_CHAIN = 8
-# docker, podman, CRI-O and containerd, with cgroups of systemd or their own.
-_CONTAINER = re.compile(
-    r"(?:/|docker-|libpod-|libpod-payload-|crio-|cri-containerd[-:])([0-9a-f]{64})"
-    r"(?:\.scope)?(?:/|$)"
-)
-_SYSTEMDS_GROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
-_USER_MANAGER = re.compile(r"user@(\d+)\.service")
-
-
-class OwnerKind(Enum):
-    """What a process can belong to."""
-
-    UNIT = "unit"
-    USER_UNIT = "unit of a user's manager"
-    SESSION = "login session"
-    CONTAINER = "container"
-    GUEST = "guest"
-    NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """What a process belongs to.
-
-    ``name`` is the name of a unit or session, the id of a container or the cgroup of a guest;
-    ``pod`` is whether the container belongs to Kubernetes.
-    """
-
-    kind: OwnerKind
-    name: str = ""
-    pod: bool = False
-
-    @property
-    def unit(self) -> str:
-        """The system's service unit, empty for containers, users' units and the rest."""
-        return self.name if self.kind is OwnerKind.UNIT else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +52,7 @@ class DcgmProcess:
         """What it belongs to: a unit, a session, a container, or just itself."""
         if self.container:
             return f"container {self.container[:12]}"
-        return self.owner.name or self.command
+        return str(self.owner) or self.command
 
     @property
     def is_embedded(self) -> bool:
@@ -210,42 +174,3 @@ def _numbers(proc: Path) -> Iterator[str]:
 def _arguments(proc: Path, process: str) -> list[str]:
     text = read_bytes(f"{proc}/{process}/cmdline", 1 << 16)
     return text.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")
-
-
-# What a process belongs to, by its cgroup and PID namespace
-
-
-def owner_of(proc: Path, process: str) -> Owner:
-    """Return what a process belongs to."""
-    group = _group(proc, process)
-    names = [name for name in group.split("/") if name and not name.endswith(".slice")]
-    manager = _USER_MANAGER.fullmatch(names[0]) if names else None
-    if manager and names[1:] and names[1].endswith(".service"):
-        return Owner(OwnerKind.USER_UNIT, f"{names[1]} of user {manager[1]}")
-    if container := _CONTAINER.search(group):
-        return Owner(OwnerKind.CONTAINER, container[1], "kubepods" in group)
-    if _is_in_other_namespace(proc, process):
-        return Owner(OwnerKind.GUEST, names[0] if names else "")
-    if not names or names[0] == "init.scope":
-        return Owner(OwnerKind.NOTHING)
-    if manager or names[0].startswith("session-"):
-        return Owner(OwnerKind.SESSION, names[0])
-    if names[0].endswith(".service"):
-        return Owner(OwnerKind.UNIT, names[0])
-    if names[0].endswith(".scope") and not names[0].startswith("machine-"):
-        return Owner(OwnerKind.NOTHING)
-    # Those of machined, and cgroups that are not systemd's: lxc(7).
-    return Owner(OwnerKind.GUEST, names[0])
-
-
-def _group(proc: Path, process: str) -> str:
-    """Return a process's cgroup: in cgroup 2, or in systemd's own hierarchy of version 1."""
-    text = read_bytes(f"{proc}/{process}/cgroup", 1 << 14).decode("utf-8", "replace")
-    # If both are mounted, only one of them is systemd's.
-    return max(_SYSTEMDS_GROUP.findall(text), key=len, default="")
-
-
-def _is_in_other_namespace(proc: Path, process: str) -> bool:
-    """Return whether a process is in another PID namespace: proc_pid_status(5), NSpid."""
-    lines = read_bytes(f"{proc}/{process}/status", 1 << 13).splitlines()
-    return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in lines)

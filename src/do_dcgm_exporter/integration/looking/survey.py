@@ -21,11 +21,12 @@ from do_dcgm_exporter.integration.looking.configuration import (
 )
 from do_dcgm_exporter.integration.looking.containers import RUNTIMES, Container, find_containers
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine
-from do_dcgm_exporter.integration.looking.processes import Processes, owner_of, scan
+from do_dcgm_exporter.integration.looking.processes import Processes, scan
 from do_dcgm_exporter.integration.looking.programs import Programs
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import SeenUnit, look_at_units
 from do_dcgm_exporter.integration.looking.web import Answer
+from do_dcgm_exporter.process_owners import owner_of
 from do_dcgm_exporter.sockets import Holder, find_holder, listens
 
 # "check" has five seconds in total. The first look comes before all others, which need it.
