@@ -8,15 +8,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.builders import REPOSITORY, counter_set
+from tests.builders import REPOSITORY, counter_set, cycle_result
 
 from do_dcgm_exporter.collect.clock_log import EVENT_NAMES
 from do_dcgm_exporter.config.counters import Special
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.dcgm.decoding import Absence
+from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardResult, ForwardStatistics
+from do_dcgm_exporter.page.gpu_users import GpuUsers
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
+from do_dcgm_exporter.usage_report import UsageReport, encode
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
 METRICS = (REPOSITORY / "docs" / "metrics.md").read_text()
@@ -99,9 +102,12 @@ def test_the_manual_has_every_family_made_by_the_exporter() -> None:
 
 
 def test_the_manual_has_every_family_of_the_exporter_itself(tmp_path: Path) -> None:
-    report = tmp_path / "embedded-dcgm.json"  # the package's timer writes it
-    report.write_text(json.dumps({"time": time.time(), "processes": []}))
-    telemetry = Telemetry(CallCount(), ForwardStatistics(), embedded_dcgm=EmbeddedDcgm(report))
+    # The package's timers write them.
+    embedded, users = tmp_path / "embedded-dcgm.json", tmp_path / "gpu-usage.json"
+    embedded.write_text(json.dumps({"time": time.time(), "processes": []}))
+    users.write_bytes(encode(UsageReport(time.time(), ())))
+    telemetry = Telemetry(CallCount(), ForwardStatistics(), EmbeddedDcgm(embedded), GpuUsers(users))
+    telemetry.record(cycle_result(), Versions(), 0.1, 1.0)
     listed = {name.strip("`").partition("{")[0] for name, *_ in rows("family | type | meaning")}
     families = {family.name for family in TelemetryRegistry(telemetry).families()}
     assert listed - {"process_*"} == {name for name in families if not name.startswith("process_")}

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import re
 from dataclasses import replace
+from html import unescape
 
 import pytest
 from tests.builders import (
@@ -36,6 +37,7 @@ from do_dcgm_exporter.serve.http.request import Request
 from do_dcgm_exporter.serve.http.response import Content
 from do_dcgm_exporter.serve.scrape_log import ScrapeLog
 from do_dcgm_exporter.serve.status_page.route import StatusPage
+from do_dcgm_exporter.usage_report import Use, Workload, WorkloadKind
 
 HOSTILE = "<script>alert('x')</script>\"&"
 FORWARDING = {"forward": True, "forward_url": "http://127.0.0.1:9/x"}
@@ -317,6 +319,30 @@ def test_when_no_gpu_answers_a_grave_xid_is_the_cause() -> None:
         0, 1, xids=(harmless, grave)
     )
     assert "<h1>The engine gets no answer about any GPU.</h1>" in lost(0, 1, xids=(harmless,))
+
+
+def test_the_users_of_the_gpus_are_named_if_somebody_looks_for_them() -> None:
+    page = page_of()
+    assert "Who uses the GPUs" not in Desk(page).html()
+    nobody = replace(page, status=replace(page.status, gpu_uses={0: (), 1: ()}))
+    assert "No process uses one." in Desk(nobody).html()
+
+    job, container = (
+        Workload(kind, HOSTILE) for kind in (WorkloadKind.SLURM_JOB, WorkloadKind.CONTAINER)
+    )
+    uses = {
+        0: (Use("", None, job, "alice", 8, 7 << 29), Use("", None, container, HOSTILE, 1, None)),
+        1: (Use("", 9, Workload(WorkloadKind.UNIT, "a.service"), "bob", 2, 0),),
+    }
+    html = Desk(replace(page, status=replace(page.status, gpu_uses=uses))).html()
+    assert HOSTILE not in html
+    table = html.partition("Who uses the GPUs")[2].partition("</table>")[0]
+    rows = [unescape(" ".join(re.sub("<[^>]+>", " ", row).split())) for row in table.split("<tr>")]
+    assert rows[2:] == [
+        f"GPU 0 Slurm job {HOSTILE} alice 8 3.5 GiB",
+        f"GPU 0 container {HOSTILE} {HOSTILE} 1 –",
+        "GPU 1 instance 9 a.service bob 2 0.0 GiB",
+    ]
 
 
 def test_gpus_of_several_models_are_told_apart() -> None:

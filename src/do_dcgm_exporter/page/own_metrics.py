@@ -27,6 +27,7 @@ from do_dcgm_exporter.dcgm.decoding import Absence
 from do_dcgm_exporter.dcgm.versions import Versions
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
+from do_dcgm_exporter.page.gpu_users import GpuUsers, GpuUses, families
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Telemetry:
     calls: CallCount
     forward: ForwardStatistics
     embedded_dcgm: EmbeddedDcgm = field(default_factory=EmbeddedDcgm)
+    gpu_users: GpuUsers = field(default_factory=GpuUsers)
     versions: Versions = field(default_factory=Versions)
     engine_up: bool = False
     last_reload_successful: bool = True
@@ -48,6 +50,7 @@ class Telemetry:
     last_success: float = 0.0
     collect_seconds: float = 0.0
     cycle: CycleResult | None = None
+    gpu_uses: GpuUses | None = None
     dropped: Tally[Absence] = field(default_factory=Tally)
     _failing: set[str] = field(default_factory=set)
 
@@ -67,7 +70,13 @@ class Telemetry:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the exporter's own families (prometheus_client's collector protocol)."""
-        for part in (self._machine, self._neighbours, self._collecting, self._counting):
+        for part in (
+            self._machine,
+            self._neighbours,
+            self._users,
+            self._collecting,
+            self._counting,
+        ):
             try:
                 yield from list(part())
             except Exception:  # noqa: BLE001
@@ -119,6 +128,14 @@ class Telemetry:
                 "Processes that run their own DCGM beside the engine, as last counted.",
                 [((), embedded)],
             )
+
+    def _users(self) -> Iterator[Metric]:
+        self.gpu_uses = None
+        if self.cycle:
+            machine = self.cycle.machine
+            self.gpu_uses = self.gpu_users.on(machine)
+            if self.gpu_uses is not None:
+                yield from families(self.gpu_uses, machine.roster.topology)
 
     def _collecting(self) -> Iterator[Metric]:
         outcomes = self.cycle.outcomes if self.cycle else ()

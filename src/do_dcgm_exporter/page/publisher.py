@@ -248,4 +248,5 @@ class Publisher:
             last_success=telemetry.last_success,
             collect_seconds=telemetry.collect_seconds,
             reload_refused=not telemetry.last_reload_successful,
+            gpu_uses=telemetry.gpu_uses,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from do_dcgm_exporter.collect.machine import MachineState
 from do_dcgm_exporter.collect.result import CycleResult
 from do_dcgm_exporter.dcgm.versions import Versions
+from do_dcgm_exporter.page.gpu_users import GpuUses
 from do_dcgm_exporter.page.history import History
 
 _NO_MACHINE = MachineState()
@@ -19,8 +20,9 @@ _NO_MACHINE = MachineState()
 class Status:
     """The state behind one page. Times are Unix seconds, ``last_success`` 0 before the first.
 
-    ``result`` is the cycle's, None in an outage. ``last_known`` is the machine as the last
-    successful cycle found it; it, ``history`` and ``versions`` outlive outages.
+    ``result`` is the cycle's, None in an outage; ``gpu_uses`` is None unless somebody looks.
+    ``last_known`` is the machine as the last successful cycle found it; it, ``history`` and
+    ``versions`` outlive outages.
     """
 
     versions: Versions = field(default_factory=Versions)
@@ -31,6 +33,7 @@ class Status:
     last_success: float = 0.0
     collect_seconds: float = 0.0
     reload_refused: bool = False
+    gpu_uses: GpuUses | None = None
 
     @property
     def machine(self) -> MachineState:

@@ -18,6 +18,7 @@ from do_dcgm_exporter.serve.status_page.event_tables import switch_table, xid_ta
 from do_dcgm_exporter.serve.status_page.figure_list import chart, figure_list, only_gpu
 from do_dcgm_exporter.serve.status_page.markup import CLASSES, moment, sign, text
 from do_dcgm_exporter.serve.status_page.sparkline import Sparklines, up_to_date
+from do_dcgm_exporter.serve.status_page.user_table import user_table
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -66,14 +67,20 @@ def document(view: View, *, is_live: bool) -> str:
 
 
 def _sections(view: View, diagnosis: Diagnosis) -> str:
-    """Return what people look for, in that order: the GPUs, what befell them, where data goes."""
+    """Return what people look for, in that order: GPUs, their users and errors, the pipeline."""
     sections = (
         figure_list(view),
         _gpus(view, diagnosis),
-        f'<div class="tables">{xid_table(view)}\n{switch_table(view, diagnosis)}</div>',
+        _tables(view, diagnosis),
         _pipeline(view),
     )
     return "\n".join(filter(None, sections))
+
+
+def _tables(view: View, diagnosis: Diagnosis) -> str:
+    tables = (user_table(view), xid_table(view), switch_table(view, diagnosis))
+    shown = "\n".join(filter(None, tables))
+    return f'<div class="tables">{shown}</div>'
 
 
 def _gpus(view: View, diagnosis: Diagnosis) -> str:
