@@ -80,7 +80,7 @@ class System:
     def preseed(self, **answers: str) -> None:
         """Answer questions beforehand; in names _ is -."""
         kinds = {"engine": "select", "forward": "select", "counter_groups": "multiselect",
-                 "embedded_exporters": "select"}  # fmt: skip
+                 "embedded_exporters": "select", "gpu_users": "boolean"}  # fmt: skip
         lines = "".join(
             f"do-dcgm-exporter do-dcgm-exporter/{name.replace('_', '-')}"
             f" {kinds.get(name, 'string')} {value}\n"

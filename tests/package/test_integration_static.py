@@ -16,8 +16,9 @@ __all__ = ["unpacked"]  # a fixture
 DEBIAN = CLONE / "debian"
 INTEGRATE = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-integrate.service"
 EMBEDDED = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-embedded.service"
+USAGE = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-usage.service"
 # In tenths: what is left is being root, seeing all processes and, for the first, writing.
-EXPOSURES = {INTEGRATE: 43, EMBEDDED: 25}
+EXPOSURES = {INTEGRATE: 43, EMBEDDED: 25, USAGE: 25}
 TIMERS = sorted(DEBIAN.glob("*.timer"))
 TRIGGERED = ("nvidia-dcgm-exporter.service", "dcgm-exporter.service")
 

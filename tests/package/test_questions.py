@@ -117,6 +117,7 @@ def test_answers_typed_into_dialogs_are_obeyed(installed: System) -> None:
         screen.answer("Which service should read the GPUs?", DOWN, ENTER)
         screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", " ", DOWN, DOWN, " ", NEXT, ENTER)
+        screen.answer("Show who uses the GPUs?", ENTER)
         screen.finish()
 
     assert answers(installed) == {
@@ -138,6 +139,7 @@ def test_one_can_go_back_in_dialogs(installed: System) -> None:
         screen.answer("Which service should read the GPUs?", ENTER)
         screen.answer("Address of nv-hostengine", ENTER)
         screen.answer("Additional groups of metrics", NEXT, ENTER)
+        screen.answer("Show who uses the GPUs?", ENTER)
         screen.finish()
 
     assert answers(installed) == {"address": [":9600"], "engine": ["nvidia"]}
@@ -165,10 +167,12 @@ def test_an_address_that_cannot_be_is_asked_for_again(
         screen.answer("Which service should read the GPUs?", f"1{ENTER}")
         screen.answer("Address of nv-hostengine:", f"localhost:5555{ENTER}")
         screen.answer("Additional groups of metrics:", ENTER)
+        screen.answer("Show who uses the GPUs?", f"y{ENTER}")
         screen.finish()
 
     # Our own service on 9401 is in nobody's way.
     assert answers(installed) == {"engine": ["nvidia"]}
+    assert installed.is_active("do-dcgm-exporter-usage.timer")
 
 
 def test_the_admins_edits_win_and_stay(installed: System) -> None:

@@ -47,6 +47,7 @@ def test_after_a_purge_nothing_is_left(new_system: System, exporter: Path) -> No
     assert new_system.has_full_metrics()
     new_system.choose_engine("none")
     new_system.run("do-dcgm-exporter", "--check-config")
+    new_system.run("systemctl", "enable", "--now", "do-dcgm-exporter-usage.timer")
     removal = new_system.run("dpkg", "--remove", "do-dcgm-exporter")
     purge = new_system.run("dpkg", "--purge", "do-dcgm-exporter")
     assert (removal.stderr, purge.stderr) == ("", "")
