@@ -7,7 +7,7 @@ from typing import Any
 from dcgm_simulator import signals, unrecorded
 from dcgm_simulator.codes import EntityGroup, Sentinel, Status, Value, is_sentinel, sentinel
 from dcgm_simulator.fields import Field, base_units, field_table
-from dcgm_simulator.machine import INSTANCES_PER_GPU, SUFFIX, Entity, Instance, Machine
+from dcgm_simulator.machine import SUFFIX, Entity, Instance, Machine
 from dcgm_simulator.signals import Load, Source
 
 COUNT, NAME, UUID, CUDA_VISIBLE = 4, 50, 54, 68
@@ -224,7 +224,7 @@ class Hardware:
     def _position(self, entity: Entity) -> int:
         """Return the position of an entity in a recorded list of identities."""
         if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
-            gpu, number = divmod(entity.id, INSTANCES_PER_GPU)
+            gpu, number = divmod(entity.id, self._machine.layout.slices)
             return gpu * 4 + number % 4
         return entity.id & 0xFFFF
 

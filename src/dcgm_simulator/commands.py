@@ -90,7 +90,7 @@ _FUNCTION = _argument(
     "function", choices=[f.name.lower() for f in Function], metavar="FUNCTION",
     help="for example health_check or get_nvlink_link_status",
 )  # fmt: skip
-_INSTANCE_HELP = "entity id, gpu * 7 + n"
+_INSTANCE_HELP = "entity id: gpu * 7 + n, gpu * 4 + n on RTX PRO 6000"
 
 COMMANDS: dict[str, Command] = {
     "hang": Command("accept connections and calls, but answer none", lambda e: e.hang()),
