@@ -221,7 +221,7 @@ def put_all_kinds(system: System, vendor: Path) -> None:
     for kind in exporter_kinds.KINDS:
         if kind.left in (Left.RUNNING, Left.STARTED):
             assert system.becomes(
-                lambda kind=kind: engine_of(system, kind.port) == kind.engine,  # type: ignore[misc]
+                lambda kind=kind: engine_of(system, kind.port) == kind.engine,
                 30.0,
             ), f"{kind.name}: {system.journal(kind.unit)}"
 

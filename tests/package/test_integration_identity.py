@@ -148,7 +148,7 @@ def life(
         for stranger in STRANGERS:
             if stranger.port:
                 assert system.becomes(
-                    lambda port=stranger.port: engine_of(system, port) == "embedded",  # type: ignore[misc]
+                    lambda port=stranger.port: engine_of(system, port) == "embedded",
                     30.0,
                 ), stranger.name
         units = others(system)

@@ -50,7 +50,7 @@ class Program:
             for family in parse_text(text)
             for sample in family.samples
             if sample.name in (name, f"{name}_total")  # as the parser calls counters
-        }  # type: ignore[return-value]
+        }
 
     @property
     def is_up(self) -> bool:

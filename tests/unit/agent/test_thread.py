@@ -29,10 +29,10 @@ class Pages:
         publish = publication.publish
 
         def and_tell(page: object) -> None:
-            publish(page)  # type: ignore[arg-type]
+            publish(page)
             self.published.release()
 
-        publication.publish = and_tell  # type: ignore[method-assign]
+        publication.publish = and_tell
 
     def wait(self) -> None:
         assert self.published.acquire(timeout=PATIENCE)
