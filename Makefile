@@ -42,7 +42,7 @@ run: .venv/run ## the exporter on simulated GPUs: http://localhost:9401/ (SCENAR
 	$(PYTHON) -m do_dcgm_exporter --simulate $(SCENARIO) --default-counters etc/do-dcgm-exporter/default-counters.csv
 
 # The longest first.
-test: test-unit test-lint test-contract test-smoke ## lint, unit, contract, a few end-to-end runs: some six minutes
+test: test-unit test-lint test-contract test-smoke ## lint, unit, contract, a few end-to-end runs
 	@echo "make test: everything passed"
 
 # The libraries of a release run with its Python; where this machine lacks one, that is said.

@@ -90,7 +90,7 @@ def settings(**changes: object) -> Settings:
         "log_format": LogFormat.TEXT,
         "log_level": "info",
     }
-    return Settings(**{**values, **changes})  # type: ignore[arg-type]
+    return Settings(**{**values, **changes})
 
 
 def counter_set(*lines: str) -> CounterSet:
@@ -165,7 +165,7 @@ def cycle_result(*families: Family, **changes: object) -> CycleResult:
         "profiling_reason": "",
         "warming_up": False,
     }
-    return CycleResult(**{**values, **changes})  # type: ignore[arg-type]
+    return CycleResult(**{**values, **changes})
 
 
 Series = Mapping[str, str]

@@ -20,6 +20,10 @@ SCENARIOS = {
     "hgx": "eight H100, four NvSwitches with their links, two ConnectX adapters",
     "grace": "two Grace CPUs of 72 cores and two H100",
     "a100-no-prof": "two A100 and an engine without the profiling module",
+    "h200x8": "eight H200, connected by NVLink",
+    "b200x8": "eight B200, connected by NVLink",
+    "l40sx2": "two L40S, which have neither NVLink nor MIG, without the profiling module",
+    "rtx-pro-6000x2": "two RTX PRO 6000 Blackwell Server Edition, without the profiling module",
     "no-nvml": "an engine on a machine without the NVIDIA driver",
 }
 """Names of the machines that can be simulated, each with one line about it."""

@@ -7,11 +7,14 @@ from typing import Any
 from dcgm_simulator import signals, unrecorded
 from dcgm_simulator.codes import EntityGroup, Sentinel, Status, Value, is_sentinel, sentinel
 from dcgm_simulator.fields import Field, base_units, field_table
-from dcgm_simulator.machine import INSTANCES_PER_GPU, SUFFIX, Entity, Instance, Machine
+from dcgm_simulator.machine import SUFFIX, Entity, Instance, Machine
 from dcgm_simulator.signals import Load, Source
 
-NAME, MINOR, SERIAL, UUID, BUS_ID, CUDA_VISIBLE = 50, 55, 53, 54, 57, 68
-TEMPERATURES = frozenset({140, 150})
+COUNT, NAME, UUID, CUDA_VISIBLE = 4, 50, 54, 68
+TEMPERATURES = frozenset({140, 150, 153})
+"""Of the memory, of the GPU, and how far the latter is from its limit."""
+CLOCK_LIMITS = {100: 113, 102: 115}
+"""The fields with the greatest values of the SM and the video clock."""
 POWER, ENERGY = 155, 156
 CLOCK_EVENTS, IDLE = 112, 1
 """DCGM_FI_DEV_CLOCKS_EVENT_REASONS, and its bit for an idle GPU."""
@@ -140,6 +143,8 @@ class Hardware:
     def _identity(self, entity: Entity, field: Field, instance: Instance | None) -> Source | None:
         if instance is not None:
             return self._instance_identity(entity, field, instance)
+        if field.id == COUNT:
+            return signals.constant(self._machine.layout.gpus)
         if entity.group == EntityGroup.GPU and field.id == NAME:
             name = self._machine.recording["attributes"][0]["identifiers"]["deviceName"]
             return signals.constant(name + SUFFIX)
@@ -206,7 +211,10 @@ class Hardware:
             return signals.counter(int(numbers[0]), numbers[1], self._start, name)
         if shape == "linear" and load is not None:
             lag = signals.LAG if field.id in TEMPERATURES else 0
-            return signals.linear(load, kind, numbers[0], numbers[1], lag)
+            follows = signals.linear(load, kind, numbers[0], numbers[1], lag)
+            limit = CLOCK_LIMITS.get(field.id)
+            row = self._row(entity, self._field(limit)) if limit is not None else None
+            return follows if row is None else lambda time: min(row[3], follows(time))
         return signals.between(kind, numbers[0], numbers[1], name)
 
     def _own(self, entity: Entity, values: list[Any]) -> Any:
@@ -216,7 +224,7 @@ class Hardware:
     def _position(self, entity: Entity) -> int:
         """Return the position of an entity in a recorded list of identities."""
         if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
-            gpu, number = divmod(entity.id, INSTANCES_PER_GPU)
+            gpu, number = divmod(entity.id, self._machine.layout.slices)
             return gpu * 4 + number % 4
         return entity.id & 0xFFFF
 

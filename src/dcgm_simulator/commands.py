@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -11,6 +12,9 @@ from dcgm_simulator import control
 from dcgm_simulator.host import Host
 from dcgm_simulator.versions import ALL_VERSIONS
 from dcgm_simulator.wire import Function
+
+MOST_SECONDS = 1_000_000_000
+"""More than thirty years; times in µs stay far from the largest integer."""
 
 
 class Engine(Protocol):
@@ -79,6 +83,17 @@ def _entity_of(kind: str) -> Callable[[str], str]:
     return entity
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if 0 <= seconds <= MOST_SECONDS:
+        return seconds
+    message = f"{text!r} is not a number of seconds from 0 to {MOST_SECONDS}"
+    raise argparse.ArgumentTypeError(message)
+
+
 def _profiles(text: str) -> list[str]:
     return [] if text in ("off", "disable") else text.split(",")
 
@@ -90,7 +105,7 @@ _FUNCTION = _argument(
     "function", choices=[f.name.lower() for f in Function], metavar="FUNCTION",
     help="for example health_check or get_nvlink_link_status",
 )  # fmt: skip
-_INSTANCE_HELP = "entity id, gpu * 7 + n"
+_INSTANCE_HELP = "entity id: gpu * 7 + n, gpu * 4 + n on RTX PRO 6000"
 
 COMMANDS: dict[str, Command] = {
     "hang": Command("accept connections and calls, but answer none", lambda e: e.hang()),
@@ -197,7 +212,7 @@ COMMANDS: dict[str, Command] = {
     "slow-call": Command(
         "delay the answers of a function; 0 seconds end this",
         _on_host(control.command_slow_call),
-        (_FUNCTION, _argument("seconds", type=float)),
+        (_FUNCTION, _argument("seconds", type=_seconds)),
     ),
     "profiling-needs-root": Command(
         "refuse to watch profiling fields", _on_host(control.command_profiling_needs_root)
@@ -208,7 +223,7 @@ COMMANDS: dict[str, Command] = {
     "pass-time": Command(
         "set the engine's clock ahead",
         _on_host(control.command_pass_time),
-        (_argument("seconds", type=float),),
+        (_argument("seconds", type=_seconds),),
     ),
     "skew": Command(
         "behave like another version",

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dcgm_simulator.codes import EntityGroup, Status, StatusError
-from dcgm_simulator.fields import load
+from dcgm_simulator.fields import field_table, load
 from dcgm_simulator.identities import instance_uuid, seeded
+from dcgm_simulator.layouts import LAYOUTS, RECORDED_CUT, Layout
+from dcgm_simulator.likeness import resemble
+from dcgm_simulator.models import Profile
 from dcgm_simulator.versions import Behaviour
 
-INSTANCES_PER_GPU = 7
-"""GPU_I and GPU_CI entity ids are gpuId * 7 + n (observed on H100, all versions)."""
 SUFFIX = " (simulated)"
 WHOLE_GPU = 0xFFFFFFFF
 
@@ -29,66 +30,18 @@ class Entity(NamedTuple):
     id: int
 
 
-class Profile(NamedTuple):
-    """A MIG profile, with NVML's numbers for it on an H100 80GB."""
-
-    slices: int
-    gpu_instance_profile: int
-    compute_instance_profile: int
-    instance_ids: tuple[int, ...]
-    memory: int
-    """MiB."""
-
-
-PROFILES = {
-    "1g.10gb": Profile(1, 19, 0, (7, 8, 9, 10, 11, 12, 13), 9856),
-    "2g.20gb": Profile(2, 14, 1, (3, 4, 5), 20096),
-    "3g.40gb": Profile(3, 9, 2, (2, 1), 40448),
-    "4g.40gb": Profile(4, 5, 3, (1,), 40448),
-    "7g.80gb": Profile(7, 0, 4, (0,), 81079),
-}
-SLICES = 7
-
-
 @dataclass(frozen=True)
 class Instance:
-    """A GPU instance that holds one compute instance; both have the same entity id."""
+    """A GPU instance that holds one compute instance; both have the same entity id.
+
+    It is gpuId * slices + n (observed on H100, all versions; maxGpcs in DcgmCacheManager.cpp).
+    """
 
     id: int
     gpu: int
     name: str
+    profile: Profile
     nvml_id: int
-
-    @property
-    def profile(self) -> Profile:
-        """Return the size of the instance."""
-        return PROFILES[self.name]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a scenario consists of."""
-
-    gpus: int
-    recording: str = "h100"
-    cut: tuple[int, ...] = ()
-    switches: int = 0
-    adapters: int = 0
-    cpus: int = 0
-    profiling: bool = True
-    nvml: bool = True
-
-
-LAYOUTS = {
-    "h100x1": Layout(1),
-    "h100x8": Layout(8),
-    "h100x8-mig": Layout(8, cut=(0, 1)),
-    "hgx": Layout(8, switches=4, adapters=2),
-    "grace": Layout(2, cpus=2),
-    "a100-no-prof": Layout(2, recording="a100", profiling=False),
-    "no-nvml": Layout(0, nvml=False),
-}
-RECORDED_CUT = ("3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb")
 
 
 @dataclass
@@ -113,6 +66,9 @@ class Machine:
         if self.layout.recording == "a100" and not self.behaviour.is_46:
             version = "4.2.3"
         recorded = load(f"{self.layout.recording}-{version}.json")
+        if self.layout.model is not None:
+            fields = field_table(version)
+            recorded = resemble(recorded, self.layout.model, fields)
         self.recording = seeded(recorded, self.seed)
         self.restore()
 
@@ -175,12 +131,12 @@ class Machine:
         if entity.group == EntityGroup.GPU:
             return entity.id
         if entity.group in (EntityGroup.GPU_I, EntityGroup.GPU_CI):
-            return entity.id // INSTANCES_PER_GPU
+            return entity.id // self.layout.slices
         return None
 
     def instance(self, entity: Entity) -> Instance | None:
         """Return the instance behind a GPU_I or GPU_CI entity."""
-        cut = self.instances.get(entity.id // INSTANCES_PER_GPU, [])
+        cut = self.instances.get(entity.id // self.layout.slices, [])
         return next((instance for instance in cut if instance.id == entity.id), None)
 
     @property
@@ -204,12 +160,15 @@ class Machine:
         if gpu not in range(self.layout.gpus):
             message = f"there is no GPU {gpu}"
             raise ValueError(message)
-        unknown = [name for name in names if name not in PROFILES]
+        profiles, slices = self.layout.profiles, self.layout.slices
+        unknown = [name for name in names if name not in profiles]
+        if unknown and not profiles:
+            raise ValueError("the GPUs of this machine cannot be cut into instances")
         if unknown:
-            message = f"unknown MIG profile {unknown[0]}, known: {', '.join(PROFILES)}"
+            message = f"unknown MIG profile {unknown[0]}, known: {', '.join(profiles)}"
             raise ValueError(message)
-        if sum(PROFILES[name].slices for name in names) > SLICES:
-            message = f"{','.join(names)} needs more than the {SLICES} slices of a GPU"
+        if sum(profiles[name].slices for name in names) > slices:
+            message = f"{','.join(names)} needs more than the {slices} slices of a GPU"
             raise ValueError(message)
         self.instances[gpu] = self._instances(gpu, names)
         if not names:
@@ -218,13 +177,13 @@ class Machine:
     def _instances(self, gpu: int, names: tuple[str, ...]) -> list[Instance]:
         taken: set[int] = set()
         instances = []
+        profiles, first = self.layout.profiles, gpu * self.layout.slices
         # The engine lists the smallest profiles first (recorded).
-        for number, name in enumerate(sorted(names, key=lambda name: PROFILES[name].slices)):
-            nvml_id = next(
-                i for i in (*PROFILES[name].instance_ids, *range(14, 32)) if i not in taken
-            )
+        for number, name in enumerate(sorted(names, key=lambda name: profiles[name].slices)):
+            profile = profiles[name]
+            nvml_id = next(i for i in (*profile.instance_ids, *range(14, 32)) if i not in taken)
             taken.add(nvml_id)
-            instances.append(Instance(gpu * INSTANCES_PER_GPU + number, gpu, name, nvml_id))
+            instances.append(Instance(first + number, gpu, name, profile, nvml_id))
         return instances
 
     # --- identities ------------------------------------------------------------------

@@ -11,7 +11,8 @@ from dcgm_simulator.cache import Cache
 from dcgm_simulator.codes import EntityGroup, Status, StatusError, is_sentinel
 from dcgm_simulator.faults import Faults
 from dcgm_simulator.fields import Field
-from dcgm_simulator.machine import LINK_DOWN, SUFFIX, Entity, Instance, Layout, Machine
+from dcgm_simulator.layouts import Layout
+from dcgm_simulator.machine import LINK_DOWN, SUFFIX, Entity, Instance, Machine
 from dcgm_simulator.recording import Recorded, Recording
 from dcgm_simulator.sampler import Sample
 from dcgm_simulator.series import SECOND

@@ -64,9 +64,11 @@ def nvlink_status(machine: Machine) -> dict[str, Any]:
 def p2p_status(machine: Machine) -> list[list[Any]]:
     """Return per GPU its id and the NvLink peer status to every other one."""
     gpus, cut = machine.gpus(), machine.instances
+    model = machine.layout.model
+    whole = P2P_OK if model is None or model.nvlinks else P2P_NOT_SUPPORTED
 
     def status(gpu: int, peer: int) -> int:
-        return P2P_NOT_SUPPORTED if gpu in cut or peer in cut else P2P_OK
+        return P2P_NOT_SUPPORTED if gpu in cut or peer in cut else whole
 
     return [[gpu, [status(gpu, peer) for peer in gpus]] for gpu in gpus]
 

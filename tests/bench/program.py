@@ -34,7 +34,7 @@ class Program:
             [sys.executable, "-c", f"{first}; {run}", *arguments],
             env=environment,
             text=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
 
 

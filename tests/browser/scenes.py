@@ -24,7 +24,7 @@ class Scene:
     @contextmanager
     def played(self, *, before: float = 60.0) -> Iterator[Droplet]:
         """The droplet, after ``before`` healthy seconds and what happened then."""
-        with droplet(self.scenario, **self.options) as played:  # type: ignore[arg-type]
+        with droplet(self.scenario, **self.options) as played:
             played.run(before)
             self.happens(played)
             yield played

@@ -21,7 +21,7 @@ def remove_leftovers() -> None:
             for pid in processes.read_text().split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-        until(lambda cgroup=cgroup: remove_cgroup(cgroup), 10.0)  # type: ignore[misc]
+        until(lambda cgroup=cgroup: remove_cgroup(cgroup), 10.0)
     for network in _abandoned((Path("/run/netns"), NAME_PREFIX)):
         subprocess.run(["ip", "netns", "delete", network.name], check=True)
     for scratch in _abandoned((Path(tempfile.gettempdir()), SCRATCH_PREFIX)):

@@ -200,7 +200,7 @@ class Machine:
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
         shutil.rmtree(Path("/run/systemd/nspawn/propagate", self.name), ignore_errors=True)
         for path in self._cgroups:
-            until(lambda path=path: remove_cgroup(path), 5.0)  # type: ignore[misc]
+            until(lambda path=path: remove_cgroup(path), 5.0)
 
     def _script(self) -> str:
         # --keep-unit: systemd-nspawn builds below the cgroup it is in.

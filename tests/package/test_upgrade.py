@@ -42,7 +42,7 @@ def test_our_service_takes_the_place_of_the_go_packages(
     new_system: System, exporter: Path, workshop: Path, state: object
 ) -> None:
     new_system.install(packages.go_exporter(workshop))
-    state(new_system)  # type: ignore[operator]
+    state(new_system)
     new_system.install(exporter)
 
     assert new_system.has_full_metrics()

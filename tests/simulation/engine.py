@@ -17,7 +17,7 @@ from dcgm_simulator.codes import Status, StatusError
 from dcgm_simulator.discovery import EngineDies
 from dcgm_simulator.fields import XID
 from dcgm_simulator.host import Host
-from dcgm_simulator.machine import LAYOUTS, Layout
+from dcgm_simulator.layouts import LAYOUTS, Layout
 from dcgm_simulator.wire import RECORD_SIZE, Function, unpack_json
 
 SCENARIO = "simulation"

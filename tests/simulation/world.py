@@ -21,7 +21,8 @@ from tests.simulation.scheduler import Ended, Scheduler
 from tests.simulation.troubles import XID_CODES, Trouble, Troubles
 
 from dcgm_simulator.codes import EntityGroup
-from dcgm_simulator.machine import Entity, Layout
+from dcgm_simulator.layouts import Layout
+from dcgm_simulator.machine import Entity
 from dcgm_simulator.versions import VERSIONS
 from dcgm_simulator.wire import Function
 from do_dcgm_exporter.config.settings import Configuration

@@ -75,7 +75,7 @@ class Crowd:
                     return
 
     async def _deaf(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         for _ in range(60):
             writer.write(GOOD_HEAD * 300)
             await asyncio.wait_for(writer.drain(), 20 * _PAUSE)

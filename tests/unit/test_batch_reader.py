@@ -41,7 +41,7 @@ class Engine:
 
 
 def reader_of(engine: Engine, clock: Clock | None = None) -> BatchReader:
-    return BatchReader(engine, clock or Clock())  # type: ignore[arg-type]
+    return BatchReader(engine, clock or Clock())
 
 
 def gpus(count: int) -> list[Entity]:

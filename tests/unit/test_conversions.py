@@ -42,7 +42,7 @@ def test_the_new_value_is_the_old_times_the_factor_and_back(
 ) -> None:
     computed = converted(new, value)
     exact = value * factor
-    if exact.denominator == 1 and field_by_id(new).value_type.value == "i":  # type: ignore[union-attr]
+    if exact.denominator == 1 and field_by_id(new).value_type.value == "i":
         assert (computed, type(computed)) == (exact, int)
     else:
         assert computed == float(exact)
@@ -104,10 +104,10 @@ def an_engine_without(*missing: int) -> tuple[list[int], object]:
 def test_the_other_id_stands_in_only_where_the_engine_lacks_one_and_has_the_other() -> None:
     asked, unknown_of = an_engine_without(1627, 1650, 582, 700)
     wanted = [150, 252, 1627, 1650, 700, 1603]
-    assert stand_ins(wanted, unknown_of) == {1627: 252}  # type: ignore[arg-type]
+    assert stand_ins(wanted, unknown_of) == {1627: 252}
     assert sorted(asked) == sorted([*wanted, 252, 582])
 
 
 def test_an_engine_that_drops_old_ids_is_asked_for_the_new() -> None:
     _, unknown_of = an_engine_without(252, 203)
-    assert stand_ins([252, 203, 150], unknown_of) == {252: 1627, 203: 1613}  # type: ignore[arg-type]
+    assert stand_ins([252, 203, 150], unknown_of) == {252: 1627, 203: 1613}

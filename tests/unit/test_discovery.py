@@ -254,16 +254,16 @@ def test_a_gpu_that_is_not_supported_is_none_unless_it_is_lost(
     status: int | None, expected: tuple[int, ...]
 ) -> None:
     engine = Listing((0,), status)
-    assert expected == Discovery(engine).inventory().gpu_ids  # type: ignore[arg-type]
+    assert expected == Discovery(engine).inventory().gpu_ids
 
 
 @pytest.mark.parametrize("status", [None, 2, 3, 6])
 def test_a_gpu_that_was_supported_stays(status: int | None) -> None:
     engine = Listing((0, 1), status)
-    seen = Discovery(engine)  # type: ignore[arg-type]
+    seen = Discovery(engine)
     seen.inventory()
     engine.supported = (0,)
-    for discovery in (seen, Discovery(engine, known_gpus={1: some_gpu(1)})):  # type: ignore[arg-type]
+    for discovery in (seen, Discovery(engine, known_gpus={1: some_gpu(1)})):
         assert (0, 1) == discovery.inventory().gpu_ids
         assert frozenset({1}) == discovery.lost_gpus
 
@@ -300,7 +300,7 @@ def test_what_a_driver_does_not_tell_any_more_is_taken_from_what_was_known(
     told: tuple[str, ...], known: Gpu | None, expected: Gpu
 ) -> None:
     known_gpus = {} if known is None else {0: known}
-    discovery = Discovery(Refusing(*told), known_gpus=known_gpus)  # type: ignore[arg-type]
+    discovery = Discovery(Refusing(*told), known_gpus=known_gpus)
     assert expected == discovery._gpu(0)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.builders import REPOSITORY, counter_set, cycle_result
 
+from dcgm_simulator import SCENARIOS
 from do_dcgm_exporter.collect.clock_log import EVENT_NAMES
 from do_dcgm_exporter.config.counters import Special
 from do_dcgm_exporter.dcgm.call_count import CallCount
@@ -120,3 +121,10 @@ def test_the_manual_explains_every_reason_result_and_clock_event() -> None:
     assert sorted(reasons) == sorted(reason.value for reason in Absence)
     assert sorted(results) == sorted(result.value for result in ForwardResult)
     assert events == list(EVENT_NAMES.values())
+
+
+def test_the_manuals_of_the_simulator_name_every_machine() -> None:
+    for manual in ("docs/simulator.md", "man/dcgm-simulator.1.scd"):
+        text = (REPOSITORY / manual).read_text()
+        named = {name for name in SCENARIOS if re.search(rf"(?<![\w-]){name}(?![\w-])", text)}
+        assert set(SCENARIOS) == named, manual

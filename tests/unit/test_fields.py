@@ -49,7 +49,7 @@ def test_any_text_can_be_looked_up(text: str) -> None:
 
 
 def test_the_name_of_dcgm_3_is_preferred_and_else_the_oldest() -> None:
-    assert [field_by_id(number).name for number in (112, 878, 1200, 1084)] == [  # type: ignore[union-attr]
+    assert [field_by_id(number).name for number in (112, 878, 1200, 1084)] == [
         "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
         "DCGM_FI_DEV_NVSWITCH_LINK_DEVICE_UUID",
         "DCGM_FI_DEV_NVLINK_COUNT_TX_PACKETS",

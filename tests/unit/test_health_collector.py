@@ -106,7 +106,7 @@ def collector_of(engine: Engine, clock: Clock | None = None) -> HealthCollector:
     labels = LabelBlocks(TOPOLOGY, identities, [], host=(("Hostname", "droplet"),))
     labels.update(readings_of(), {})
     return HealthCollector(
-        engine,  # type: ignore[arg-type]
+        engine,
         TOPOLOGY,
         labels,
         TOPOLOGY.gpus,

@@ -471,7 +471,7 @@ class FakeBindings:
             dcgmVersionInfo_version2=2,
             _dcgmGetFunctionPointer=lambda _name: self._engine_version,
         )
-        self.bindings = Bindings(Path(), structs, agent, {}, False)  # type: ignore[arg-type]
+        self.bindings = Bindings(Path(), structs, agent, {}, False)
 
     def _note(self, call: str, answer: Any) -> Any:
         self.calls.append(call)

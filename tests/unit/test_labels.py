@@ -31,7 +31,7 @@ DRIVER = "DCGM_FI_DRIVER_VERSION, label, x"
 
 def blocks_with(*lines: str, as_info: bool = False) -> LabelBlocks:
     counters: Sequence[object] = counter_set(*lines).counters if lines else ()
-    return LabelBlocks(TOPOLOGY, IDENTITIES, counters, as_info)  # type: ignore[arg-type]
+    return LabelBlocks(TOPOLOGY, IDENTITIES, counters, as_info)
 
 
 def test_a_block_is_the_identity_of_the_entity() -> None:

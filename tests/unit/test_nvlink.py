@@ -31,7 +31,7 @@ class Engine:
 
 def collector_of(engine: Engine, clock: Clock | None = None) -> NvLinkCollector:
     gpus = (some_gpu(0), some_gpu(1))
-    return NvLinkCollector(engine, gpus, interval=240.0, clock=clock or Clock())  # type: ignore[arg-type]
+    return NvLinkCollector(engine, gpus, interval=240.0, clock=clock or Clock())
 
 
 def test_links_that_exist_have_a_state() -> None:

@@ -40,7 +40,7 @@ def collector_of(states: Mapping[tuple[int, int], int]) -> P2PCollector:
     identities = {gpu(number): (("gpu", str(number)),) for number in (0, 1)}
     labels = LabelBlocks(Topology(gpus=GPUS), identities, [])
     labels.update(readings_of(), {})
-    return P2PCollector(Engine(states), labels, GPUS, interval=240.0)  # type: ignore[arg-type]
+    return P2PCollector(Engine(states), labels, GPUS, interval=240.0)
 
 
 @pytest.mark.parametrize(

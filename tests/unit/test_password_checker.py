@@ -47,7 +47,7 @@ class Desk:
 
     def ask(self, password: bytes, address: str = "a") -> asyncio.Future[bool] | None:
         credentials = Credentials(b"user", password)
-        return self.checker.check(self.passwords, credentials, password, address)  # type: ignore[arg-type]
+        return self.checker.check(self.passwords, credentials, password, address)
 
 
 def run(scene: Callable[[], Any]) -> None:

@@ -95,8 +95,8 @@ def profiling_of(
     sampling: Sampling | None = None,
 ) -> ProfilingWatch:
     profiling = ProfilingWatch(
-        engine,  # type: ignore[arg-type]
-        Watcher(engine),  # type: ignore[arg-type]
+        engine,
+        Watcher(engine),
         topology,
         interval,
         wanted,

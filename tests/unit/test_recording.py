@@ -370,3 +370,19 @@ def test_only_identifiers_are_replaced() -> None:
         0,
         0x7FFFFFFFFFFFFFF0,
     ]
+
+
+@pytest.mark.parametrize(
+    ("host_name", "text", "expected"),
+    [
+        ("vm", "vm: nvml, vms, vm.example.com", "host: nvml, vms, host.example.com"),
+        ("vm", "vm-data, data-vm", "vm-data, data-vm"),
+        ("gpu-1", "gpu-10, my-gpu-1, _gpu-1 and (gpu-1)", "gpu-10, my-gpu-1, _gpu-1 and (host)"),
+        ("a.b", "a.b, axb", "host, axb"),
+        ("", "as it is", "as it is"),
+    ],
+)
+def test_a_host_is_replaced_where_its_name_is_a_word(
+    host_name: str, text: str, expected: str
+) -> None:
+    assert {"note": expected} == Identifiers(host_name).replaced({"note": text})

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from do_dcgm_exporter.support import redaction
 
 SECRET = "hunter2-Zq9"
+LINE_OF_A_KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+LAST_OF_A_KEY = "x8Gq1eQb9w=="
 HASH = "$2y$10$" + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0"
 WEB = f"""\
 # {SECRET}
@@ -153,6 +155,10 @@ ExecStart=/usr/bin/docker run --env "A=two {SECRET}" -eB={SECRET} -u 1:2 -e DCGM
         f"Cookie: session={SECRET}",
         f"Max retries exceeded with url: /v1?sig={SECRET} (Caused by",
         f"curl --user alice:{SECRET} localhost",
+        f"exporter --web.auth alice:{SECRET} --web.listen-address :9400",
+        f"exporter --web.auth='alice:{SECRET}'",
+        f'exporter "--basic-auth" alice:{SECRET}',
+        f"exporter --web.password {SECRET}",
         f"nvapi-{SECRET}",
         f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{SECRET}",
         f"$apr1$abcdefgh$0123456789abcdef{SECRET}",
@@ -169,6 +175,29 @@ def test_what_looks_like_a_secret_is_left_out_of_logs(line: str) -> None:
     assert redaction.REMOVED in shown or "//example.com" in shown
     for secret in (SECRET, "0123456789abcdef", HASH[7:]):
         assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{LINE_OF_A_KEY}\n{LAST_OF_A_KEY}\n-----END PRIVATE KEY-----",
+        f"{LINE_OF_A_KEY}\n{LINE_OF_A_KEY}",
+        f"app[7]: {LINE_OF_A_KEY}\napp[7]: {LAST_OF_A_KEY}\n-----END RSA PRIVATE KEY-----",
+        f'KEY: "{LINE_OF_A_KEY}\\n{LAST_OF_A_KEY}\\n-----END PRIVATE KEY-----\\n"',
+        f"{LAST_OF_A_KEY}\n-----END PRIVATE KEY-----\n-----BEGIN PRIVATE KEY-----\n{LINE_OF_A_KEY}",
+    ],
+)
+def test_a_private_key_whose_head_is_cut_off_is_left_out(key: str) -> None:
+    shown = redaction.without_secrets(f"before\n{key}\nafter")
+    assert shown.startswith("before\n")
+    assert redaction.REMOVED in shown
+    assert LINE_OF_A_KEY[:20] not in shown
+    assert LAST_OF_A_KEY[:8] not in shown
+
+
+def test_digests_and_ids_of_containers_are_no_keys() -> None:
+    text = f"image@sha256:{'0123456789abcdef' * 4}, /var/lib/docker/{'fedcba9876543210' * 4}/x"
+    assert text == redaction.without_secrets(text)
 
 
 def test_a_long_line_is_not_cut_within_what_shows_that_there_is_a_secret() -> None:

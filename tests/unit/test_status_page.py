@@ -150,7 +150,7 @@ def test_it_is_drawn_once_a_second_and_anew_for_a_newer_page() -> None:
     desk = Desk(page_of())
     first = desk.get()
     assert first is not None
-    assert first.body is desk.get().body  # type: ignore[union-attr]
+    assert first.body is desk.get().body
     desk.publication.publish(outage("the engine is gone", page_of()))
     assert "The engine is gone." in desk.html()
     desk.clock.now += 1

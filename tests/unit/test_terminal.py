@@ -39,11 +39,11 @@ def test_a_file_is_no_terminal() -> None:
 
 
 def test_what_a_terminal_can_show() -> None:
-    assert terminal_of(Screen(), {"TERM": "xterm"}).has_colors  # type: ignore[union-attr]
+    assert terminal_of(Screen(), {"TERM": "xterm"}).has_colors
     for environ in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
-        assert not terminal_of(Screen(), environ).has_colors  # type: ignore[union-attr]
+        assert not terminal_of(Screen(), environ).has_colors
     # no-color.org: only when it is not empty.
-    assert terminal_of(Screen(), {"TERM": "xterm", "NO_COLOR": ""}).has_colors  # type: ignore[union-attr]
+    assert terminal_of(Screen(), {"TERM": "xterm", "NO_COLOR": ""}).has_colors
 
 
 def test_nothing_printed_moves_the_cursor() -> None:

@@ -22,7 +22,7 @@ MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiPUgUPAzPpqwICCAAw
 
 
 def context(certificate: object, key: object, **more: object) -> ssl.SSLContext:
-    config = TlsConfig(certificate, key, **more)  # type: ignore[arg-type]
+    config = TlsConfig(certificate, key, **more)
     return make_context(read_material(config, read_file))
 
 

@@ -149,7 +149,7 @@ def decoded(*slots: bytes) -> list[RawValue]:
 )
 def test_a_value_is_decoded_by_its_type(letter: str, value: bytes, payload: object) -> None:
     found = decoded(slot(1, 3, 150, letter, value, status=-14, ts=99))
-    assert [RawValue(Entity(EntityKind.GPU, 3), 150, -14, 99, payload)] == found  # type: ignore[arg-type]
+    assert [RawValue(Entity(EntityKind.GPU, 3), 150, -14, 99, payload)] == found
 
 
 def test_slots_that_the_engine_left_empty_are_skipped() -> None:

@@ -164,14 +164,14 @@ def test_an_engine_without_room_for_groups_says_who_leaks(bench: StartBench) -> 
 
 def test_retention_reaches_the_engine() -> None:
     engine = Refusing(set())
-    Watcher(engine).watch([gpu(0)], [230], 20.0, Retention(600.0, 0))  # type: ignore[arg-type]
-    Watcher(engine).watch([gpu(0)], [150], 20.0)  # type: ignore[arg-type]
+    Watcher(engine).watch([gpu(0)], [230], 20.0, Retention(600.0, 0))
+    Watcher(engine).watch([gpu(0)], [150], 20.0)
     assert [((230,), 20.0, 600.0, 0), ((150,), 20.0, 0.0, 2)] == engine.watched
 
 
 def test_what_a_failed_watch_made_is_given_back() -> None:
     engine = Refusing({1001, 1002})
-    Watcher(engine).watch([gpu(0)], [150, 1001, 1002, 155], 20.0)  # type: ignore[arg-type]
+    Watcher(engine).watch([gpu(0)], [150, 1001, 1002, 155], 20.0)
     assert [(150,), (155,)] == [field_ids for field_ids, *_ in engine.watched]
     assert 2 == len(engine.field_groups)
 

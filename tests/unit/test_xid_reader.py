@@ -38,7 +38,7 @@ class Engine:
 
 
 def reader_of(engine: Engine) -> XidReader:
-    return XidReader(engine, [WATCH])  # type: ignore[arg-type]
+    return XidReader(engine, [WATCH])
 
 
 @pytest.mark.parametrize(("release", "asks"), [("3.3.9", 1), ("4.3.1", 1), ("4.4.1", 0)])

@@ -9,9 +9,10 @@ import dcgm_agent
 import dcgm_fields
 import dcgm_structs
 from DcgmGroup import DcgmGroup
-from simulated_exceptions import Absent
+from simulated_exceptions import Absent, lacks
 
 
+@lacks("GetGpuTopology", "SelectGpusByTopology")
 class DcgmSystemDiscovery:
     """The entities that an engine knows."""
 
@@ -29,6 +30,10 @@ class DcgmSystemDiscovery:
     def GetGpuAttributes(self, gpuId: Any) -> Any:
         """Return identity, limits and memory of a GPU."""
         return dcgm_agent.dcgmGetDeviceAttributes(self._dcgmHandle.handle, gpuId)
+
+    def GetGpuStatus(self, gpuId: Any) -> Any:
+        """Return whether a GPU works; since 4.0."""
+        return dcgm_agent.dcgmGetGpuStatus(self._dcgmHandle.handle, gpuId)
 
     def GetEntityGroupEntities(self, entityGroupId: Any, onlySupported: Any) -> Any:
         """Return the ids of all entities of a kind."""
@@ -52,6 +57,7 @@ class DcgmSystemFields:
         return dcgm_fields.DcgmFieldGetByTag(tag)
 
 
+@lacks("Denylist")
 class DcgmSystemModules:
     """The modules of an engine; which are loaded cannot be changed."""
 
@@ -63,6 +69,7 @@ class DcgmSystemModules:
         return dcgm_agent.dcgmModuleGetStatuses(self._dcgmHandle.handle)
 
 
+@lacks("PauseTelemetryForDiag", "ResumeTelemetryForDiag")
 class DcgmSystem:
     """An engine: its entities, its fields, its groups."""
 

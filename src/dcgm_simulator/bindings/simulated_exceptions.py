@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+Class = TypeVar("Class", bound=type)
 
 
 class DcgmException(Exception):
@@ -22,3 +25,24 @@ class Absent:
     def __getattr__(self, name: str) -> NoReturn:
         """Raise NotSimulated for any method."""
         raise NotSimulated(f"{self._name}.{name} is not simulated")
+
+
+def lacks(*names: str) -> Callable[[Class], Class]:
+    """Return a decorator that gives a class methods it has in NVIDIA's, which say they are not.
+
+    As methods of their own they leave AttributeError to what NVIDIA's class has not either.
+    """
+
+    def decorate(owner: Class) -> Class:
+        for name in names:
+            setattr(owner, name, _refusing(f"{owner.__name__}.{name}"))
+        return owner
+
+    return decorate
+
+
+def _refusing(name: str) -> Callable[..., NoReturn]:
+    def refuse(*_arguments: Any, **_named: Any) -> NoReturn:
+        raise NotSimulated(f"{name} is not simulated")
+
+    return refuse

@@ -59,7 +59,10 @@ class Identifiers:
     def _text(self, text: str) -> str:
         text = _UUID.sub(self._substitute("uuid", "00000000-0000-4000-8000-{:012d}"), text)
         text = _BUS_ID.sub(self._substitute("bus", "{domain}:{:02X}:00.0"), text)
-        return text.replace(self.host_name, "host") if self.host_name else text
+        if not self.host_name:
+            return text
+        # A host may be called vm, which must not be found in NVML's name or in that of vm-data.
+        return re.sub(rf"(?<![\w-]){re.escape(self.host_name)}(?![\w-])", "host", text)
 
     def _serial(self, text: str) -> str:
         if _is_sentinel(text):

@@ -29,7 +29,9 @@ _SECRETS = tuple(
         # Quoted as a whole: "--password=two words"
         rf"((?P<quote>[\"'])[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}\s{{0,9}}[:=])(?:(?!(?P=quote)).)*",
         rf"({_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
-        rf"(--?[\w-]{{0,40}}{_SECRET_NAME}[\w-]{{0,40}}[\"']?\s{{1,9}})(?:{_QUOTED}|\S+)",
+        rf"(--?[\w.-]{{0,40}}{_SECRET_NAME}[\w.-]{{0,40}}[\"']?\s{{1,9}})(?:{_QUOTED}|\S+)",
+        # User and password together: --web.auth user:password, --basic-auth=user:password
+        rf"(--[\w.-]{{0,40}}(?<![a-z])auth[\"']?[\s=]{{1,9}})(?:{_QUOTED}|\S+)",
         # curl's, not docker's -u 1000:1000
         r"((?:^|\s)(?:-u|--(?:proxy-)?user)[\s=]+[\"']?(?!\d+:\d+(?:\s|$))[\w.@-]+:)[^\s\"']+",
         rf"((?:all|ftp|https?)_proxy\s{{0,9}}[:=]\s{{0,9}})(?:{_QUOTED}|\S+)",
@@ -43,13 +45,18 @@ _SECRETS = tuple(
 _PRIVATE_KEY = re.compile(
     r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*-----|\Z)"
 )
+# Where the head of a key is cut off, as in a journal of so many lines.
+_END_OF_KEY = re.compile(
+    r"(?<![\w+/])[\w+/]{1,100}={0,2}(?=(?:\s|\\n){0,200}-----END [A-Z ]*PRIVATE KEY)"
+)
+_LINE_OF_KEY = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{60,}={0,2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def without_secrets(text: str) -> str:
     """Return ``text`` without what looks like a secret, and fit for any terminal."""
-    lines = _PRIVATE_KEY.sub(REMOVED, text).split("\n")
-    return "\n".join(map(_line_without_secrets, lines))
+    text = _END_OF_KEY.sub(REMOVED, _PRIVATE_KEY.sub(REMOVED, text))
+    return "\n".join(map(_line_without_secrets, text.split("\n")))
 
 
 def _line_without_secrets(line: str) -> str:
@@ -57,8 +64,15 @@ def _line_without_secrets(line: str) -> str:
     line = addresses.without_secrets(line[: 4 * _LONGEST_LINE])
     for pattern in _SECRETS:
         line = pattern.sub(rf"\1{REMOVED}", line)
+    line = _LINE_OF_KEY.sub(_unless_a_number, line)
     cut = "" if len(line) <= _LONGEST_LINE else " [cut]"
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line[:_LONGEST_LINE]) + cut
+
+
+def _unless_a_number(match: re.Match[str]) -> str:
+    """Return what a key is replaced by; digests of images and ids of containers stay."""
+    kinds = ("[a-z]", "[A-Z]", "[0-9]")
+    return REMOVED if all(re.search(kind, match[0]) for kind in kinds) else match[0]
 
 
 # The configuration file

@@ -53,8 +53,16 @@ for kind in ("DcgmFieldGroupWatcher", "DcgmFieldGroupEntityWatcher"):
 """
 ABSENT = """
 import pydcgm
-group = pydcgm.DcgmHandle(ipAddress=ADDRESS).GetSystem().GetDefaultGroup()
-for wrong in (pydcgm.DcgmHandle, pydcgm.DcgmStatus, lambda: group.policy.Register(1)):
+system = pydcgm.DcgmHandle(ipAddress=ADDRESS).GetSystem()
+group = system.GetDefaultGroup()
+assert system.discovery.GetGpuStatus(0) == 1
+assert not hasattr(system.modules, "Misspelt")
+for wrong in (
+    pydcgm.DcgmHandle, pydcgm.DcgmStatus, lambda: group.policy.Register(1),
+    lambda: system.modules.Denylist(8), lambda: system.discovery.GetGpuTopology(gpuId=0),
+    lambda: system.discovery.SelectGpusByTopology(3, 1, 0), lambda: system.PauseTelemetryForDiag(),
+    lambda: system.ResumeTelemetryForDiag(), lambda: system.profiling.Pause(),
+):
     try:
         wrong()
     except NotImplementedError as error:

@@ -39,6 +39,15 @@ def test_events_are_read_in_the_order_of_time(tmp_path: Path) -> None:
         ("at 60s lose-gpu three", "invalid int value: 'three'"),
         ("at 60s lose-gpu", "the following arguments are required: gpu"),
         ("at 60s lose-gpu 3 4", "unrecognized arguments: 4"),
+        *(
+            (
+                f"at 60s {command} {seconds}",
+                f"argument seconds: '{seconds}' is not a number of seconds from 0 to 1000000000",
+            )
+            for command in ("pass-time", "slow-call health_check")
+            for seconds in ("nan", "inf", "1e10", "soon")
+        ),
+        ("at 60s pass-time -1", "'-1' is not a number of seconds from 0 to 1000000000"),
         ('at 60s set --entity "gpu:0 150 1', "No closing quotation"),
     ],
 )

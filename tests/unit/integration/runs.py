@@ -17,6 +17,9 @@ from do_dcgm_exporter.integration.looking.configuration import Choice, Integrati
 DROP_IN = f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf"
 STATE = "var/lib/do-dcgm-exporter"
 CLIENT = "localhost:5555"
+TOLD = f"DCGM_REMOTE_HOSTENGINE_INFO={CLIENT}"
+# What systemctl is asked for that changes nothing.
+READING = {"list-units", "list-unit-files", "show"}
 
 
 def means(machine: Machine, **more: Any) -> Means:
@@ -63,3 +66,11 @@ def restarts(machine: Machine) -> int:
 def record(machine: Machine, unit: str = UNIT) -> Record:
     """Return what the drop-in of a unit remembers."""
     return record_of(machine.read(f"{ETC}/{unit}.d/zz-do-dcgm-exporter.conf"))
+
+
+def falls(machine: Machine) -> None:
+    """Let the exporter, a client by now, end as it does when its engine goes."""
+    machine.systemctl("stop", UNIT)
+    machine.write("stand-in/refuses", UNIT)
+    machine.systemctl("start", UNIT)
+    assert machine.run_of(UNIT)["sub"] in ("failed", "auto-restart")

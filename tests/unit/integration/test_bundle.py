@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.unit.integration.conftest import Machine
+from tests.unit.integration.conftest import Machine, Page
 
 from do_dcgm_exporter.integration.cli import main
 
@@ -20,6 +20,12 @@ JOURNAL = """\
 for last; do :; done
 echo "said by $last, password=hunter2"
 echo "NVRM: Xid (PCI:0000:09:00): 79"
+"""
+# Stands for systemctl: it can print a unit file as well.
+UNIT_FILE = """\
+#!/bin/sh
+[ "$1" = cat ] || exec manager "$@"
+echo Environment=GREETING=hunter2 CUDA_HOME=/cuda
 """
 
 
@@ -64,6 +70,20 @@ def test_it_has_what_support_asks_for_and_no_secret(
         "===== /metrics\n\n200\n# HELP x\nDCGM_FI_DEV_GPU_TEMP 42\n",
     ):
         assert expected in text, expected
+    assert "hunter2" not in text
+
+
+def test_variables_of_units_and_what_is_served_may_hold_secrets(
+    told: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.program("manager", told.read("programs/systemctl"))
+    told.program("systemctl", UNIT_FILE)
+    monkeypatch.setattr(Page, "text", b"cannot post to http://u:hunter2@example.com/\n")
+    _, text = bundle(told, tmp_path / "bundle.txt")
+
+    assert "Environment=GREETING=[removed] CUDA_HOME=/cuda" in text
+    for path in ("/health", "/metrics"):
+        assert f"===== {path}\n\n200\ncannot post to http://example.com/\n" in text
     assert "hunter2" not in text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.integration.conftest import ETC, Machine
-from tests.unit.integration.test_problems import view
+from tests.unit.integration.situations import view
 
 from do_dcgm_exporter.integration.changing import files
 from do_dcgm_exporter.integration.changing.files import CannotChange
