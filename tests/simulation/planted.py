@@ -17,6 +17,7 @@ from tests.simulation.troubles import Trouble
 
 from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
+from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.xid_log import XidLog
@@ -160,6 +161,16 @@ def sampled_gpus_called_stalled() -> AbstractContextManager[object]:
     return mock.patch.object(Readings, "sampled_entities", return_value=frozenset())
 
 
+def peaks_shown_twice() -> AbstractContextManager[object]:
+    """Every page has the peaks of all samples that are kept, shown before or not."""
+    return mock.patch.object(PeakLog, "advance")
+
+
+def peaks_kept_over_a_loss() -> AbstractContextManager[object]:
+    """A GPU that returns shows what it did before it was lost."""
+    return mock.patch.object(PeakLog, "note_loss")
+
+
 def old_pages_shown() -> AbstractContextManager[object]:
     """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
     stack = ExitStack()
@@ -187,6 +198,8 @@ PLANTS: dict[str, tuple[Plant, tuple[Trouble, ...]]] = {
         (unwatched_fields_read, other.reconfigure),
         (stalled_engines_not_noticed, engine.stall),
         (sampled_gpus_called_stalled, engine.freeze),
+        (peaks_shown_twice, other.reconfigure),
+        (peaks_kept_over_a_loss, gpu.lose),
         (old_pages_shown, engine.kill, engine.drop),
     )
 }

@@ -48,4 +48,3 @@ class EventLogs:
             if part not in kept:
                 self.xids.forget(part.entity)
                 self.clocks.forget(part.entity)
-                self.peaks.forget(part.entity)
