@@ -67,6 +67,8 @@ def draw_configuration(
 
 
 def _lines_of_peaks(draw: random.Random) -> Iterator[str]:
+    if draw.random() < 0.7:
+        yield "DCGM_EXP_SAMPLED_ENERGY_JOULES_TOTAL, counter, x"
     for name in PEAKS:
         if draw.random() < 0.7:
             yield from (f"{name}_{statistic.name}, gauge, x" for statistic in Statistic)

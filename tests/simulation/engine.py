@@ -65,6 +65,7 @@ class Engine:
     tell: Callable[[str], None]
     fault_at: Callable[[Function], CallFault | None]
     note_summary: Callable[[Host, list[int]], None]
+    note_samples: Callable[[bytes], None]
     host: Host | None = None
     life: int = 0
     is_hung: bool = False
@@ -273,6 +274,7 @@ class Wire:
             engine.ledger.note_values(engine.life, answer, is_tampered)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])
+            engine.note_samples(answer[8:])
 
     def _ask(self, host: Host, function: Function, body: bytes) -> bytes:
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tests.e2e.pages import Page as ParsedPage
 from tests.simulation import leaks, openmetrics
 from tests.simulation.counting import XidCounts
+from tests.simulation.energy import EnergyTruth
 from tests.simulation.peaks import PeakTruth
 from tests.simulation.values import ValueTruth
 
@@ -50,6 +51,7 @@ class Invariants:
 
     def __post_init__(self) -> None:
         self.peaks = PeakTruth(self.world)
+        self.energy = EnergyTruth(self.world)
         self.values = ValueTruth(self.world, self.peaks.means)
         self.xids = XidCounts(self.world)
 
@@ -80,6 +82,7 @@ class Invariants:
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
             self.peaks.hold(parsed)
+            self.energy.hold(parsed)
             if page.health.healthy:
                 self.values.fresh_of_each_gpu(parsed)
             self._made_at = world.clocks.true()

@@ -20,6 +20,7 @@ from do_dcgm_exporter.collect.opening import _Scope
 from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sources import energy
 from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -171,6 +172,11 @@ def peaks_kept_over_a_loss() -> AbstractContextManager[object]:
     return mock.patch.object(PeakLog, "note_loss")
 
 
+def outages_counted_as_energy() -> AbstractContextManager[object]:
+    """Two samples of the power are joined however far they are apart."""
+    return mock.patch.object(energy, "_INTERVALS_JOINED", math.inf)
+
+
 def old_pages_shown() -> AbstractContextManager[object]:
     """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
     stack = ExitStack()
@@ -200,6 +206,7 @@ PLANTS: dict[str, tuple[Plant, tuple[Trouble, ...]]] = {
         (sampled_gpus_called_stalled, engine.freeze),
         (peaks_shown_twice, other.reconfigure),
         (peaks_kept_over_a_loss, gpu.lose),
+        (outages_counted_as_energy, gpu.spoil, engine.refuse),
         (old_pages_shown, engine.kill, engine.drop),
     )
 }

@@ -77,6 +77,7 @@ class World:
             self.tell,
             self._fault_at,
             self._note_summary,
+            self._note_samples,
         )
         self.troubles = Troubles(
             draw,
@@ -102,6 +103,9 @@ class World:
 
     def _note_summary(self, host: Host, asked: list[int]) -> None:
         self.invariants.peaks.note(host, asked)
+
+    def _note_samples(self, body: bytes) -> None:
+        self.invariants.energy.note(body)
 
     def _fault_at(self, function: Function) -> CallFault | None:
         return self.nemesis.fault_at(function)

@@ -327,6 +327,28 @@ def test_no_new_sample_is_no_peak(bench: StartBench) -> None:
     assert {} == values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
 
 
+def test_the_status_page_is_told_the_range_of_the_utilization(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    session = started.session(
+        *peaks_of("DCGM_FI_DEV_GPU_UTIL"), "DCGM_FI_DEV_GPU_UTIL, gauge, x", status_page=True
+    )
+    started.read(session)
+    started.pass_time(20.0)
+    result = started.read(session)
+    extremes = tuple(
+        values_of(result, f"DCGM_FI_DEV_GPU_UTIL_{one}")["0"] for one in ("MIN", "MAX")
+    )
+    assert extremes[0] < extremes[1]
+    assert result.machine.utilization_range(gpu(0)) == extremes
+
+
+def test_peaks_of_what_a_gpu_does_not_offer_are_counted_as_such(bench: StartBench) -> None:
+    started = bench("a100-no-prof", "4.6.0")
+    result = started.read(started.session(*peaks_of("DCGM_FI_PROF_SM_ACTIVE"), POWER_LINE))
+    assert {} == values_of(result, "DCGM_FI_PROF_SM_ACTIVE_MAX")
+    assert result.dropped[Absence.NOT_OFFERED] == 3 * 2
+
+
 def test_instances_have_the_peaks_of_what_they_measure(bench: StartBench) -> None:
     started = bench("h100x8-mig", "4.6.0")
     lines = (*peaks_of("DCGM_FI_DEV_FB_USED"), *peaks_of("DCGM_FI_PROF_PCIE_TX_BYTES"))
