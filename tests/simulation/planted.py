@@ -74,11 +74,14 @@ def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
     """A session for a new configuration watches no profiling fields."""
     first: list[object] = []
 
-    def watch_profiling(self: Any, engine: Any, watcher: Any) -> ProfilingWatch:
+    def watch_profiling(self: Any, watcher: Any) -> ProfilingWatch:
         first.append(self.configuration)
         if self.configuration is first[0]:
-            return original(self, engine, watcher)
-        return ProfilingWatch(engine, watcher, self.topology, self.interval, {}, self.clock)
+            return original(self, watcher)
+        nothing: dict[Any, Any] = {}
+        return ProfilingWatch(
+            watcher.engine, watcher, self.topology, self.interval, nothing, self.clock
+        )
 
     original = _Scope.watch_profiling
     return mock.patch.object(_Scope, "watch_profiling", watch_profiling)
