@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.builders import counter_set, settings
 
+from do_dcgm_exporter.config.peaks import Statistic
 from do_dcgm_exporter.config.settings import Configuration
 
 TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP, gauge, x"
@@ -31,10 +34,20 @@ CHOSEN = (
 )
 ALWAYS = (TEMPERATURE, "DCGM_EXP_XID_ERRORS_TOTAL, counter, x")
 """Counters that every configuration has."""
+PEAKS = (
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
+    "DCGM_FI_PROF_SM_ACTIVE",
+)
+"""Fields of which some configurations have the peaks."""
 
 
-def draw_configuration(draw: random.Random, interval: float) -> Configuration:
-    """Draw a configuration that is valid."""
+def draw_configuration(
+    draw: random.Random, interval: float, peaks: random.Random | None = None
+) -> Configuration:
+    """Draw a configuration that is valid, with ``peaks`` where there may be some."""
     drawn = settings(
         collect_interval=interval,
         stale_after=3 * interval,
@@ -47,4 +60,15 @@ def draw_configuration(draw: random.Random, interval: float) -> Configuration:
         log_level="debug",
     )
     chosen = [line for line in CHOSEN if draw.random() < 0.5]
+    if peaks:
+        drawn = replace(drawn, sample_interval=peaks.choice((0.5, 1.0)))
+        chosen += _lines_of_peaks(peaks)
     return Configuration(drawn, counter_set(*ALWAYS, *chosen))
+
+
+def _lines_of_peaks(draw: random.Random) -> Iterator[str]:
+    if draw.random() < 0.7:
+        yield "DCGM_EXP_SAMPLED_ENERGY_JOULES_TOTAL, counter, x"
+    for name in PEAKS:
+        if draw.random() < 0.7:
+            yield from (f"{name}_{statistic.name}, gauge, x" for statistic in Statistic)

@@ -64,6 +64,8 @@ class Engine:
     seed: int
     tell: Callable[[str], None]
     fault_at: Callable[[Function], CallFault | None]
+    note_summary: Callable[[Host, list[int]], None]
+    note_samples: Callable[[bytes], None]
     host: Host | None = None
     life: int = 0
     is_hung: bool = False
@@ -272,10 +274,11 @@ class Wire:
             engine.ledger.note_values(engine.life, answer, is_tampered)
         elif function is Function.VALUES_SINCE:
             engine.ledger.note_history(engine.life, answer[8:])
+            engine.note_samples(answer[8:])
 
     def _ask(self, host: Host, function: Function, body: bytes) -> bytes:
         try:
-            return host.call(self.number, function, body)
+            answer = host.call(self.number, function, body)
         except StatusError:
             raise
         except EngineDies:
@@ -283,6 +286,9 @@ class Wire:
             raise StatusError(Status.CONNECTION_NOT_VALID) from None
         except Exception as error:
             raise StatusError(Status.GENERIC_ERROR) from error
+        if function is Function.GET_FIELD_SUMMARY:
+            self.engine.note_summary(host, unpack_json(body))
+        return answer
 
     def close(self) -> None:
         """End the connection; a second time does nothing."""

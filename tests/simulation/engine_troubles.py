@@ -98,8 +98,10 @@ def slow_one(troubles: Troubles) -> None:
 
 
 def _side_function(troubles: Troubles) -> Function:
-    """Draw a function; where there are instances, often the one that lists them."""
+    """Draw a function; where there are peaks or instances, often the one that they need."""
     host = troubles.engine.host
+    if troubles.has_peaks and troubles.generator.random() < 0.3:
+        return Function.GET_FIELD_SUMMARY
     if host is not None and host.machine.instances and troubles.generator.random() < 0.5:
         return Function.GET_GPU_INSTANCE_HIERARCHY
     return troubles.generator.choice(SIDE_FUNCTIONS)

@@ -15,6 +15,7 @@ from dcgm_simulator.fields import XID
 from dcgm_simulator.host import Host
 from dcgm_simulator.machine import Entity
 
+ENERGY = 156
 CUTS = ((), ("3g.40gb",), ("1g.10gb", "1g.10gb"), ("2g.20gb", "3g.40gb"), ("7g.80gb",))
 
 
@@ -76,6 +77,9 @@ def kill_if(troubles: Troubles, life: int) -> None:
 
 def spoil(troubles: Troubles) -> None:
     if host := troubles.engine.host:
+        if troubles.has_peaks and troubles.generator.random() < 0.5:
+            _count_no_energy(troubles, host)
+            return
         entity, field_id = _some_entity(troubles, host), troubles.generator.choice(FIELDS)
         known = host.cache.fields()[field_id]
         now = host.clock()
@@ -93,6 +97,15 @@ def spoil(troubles: Troubles) -> None:
             troubles.tell(f"{entity} answers {override.status or override.value!r} to {field_id}")
             host.faults.override(entity, field_id, override)
             troubles.later(troubles.some_time(), lambda: answer_again(troubles, entity, field_id))
+
+
+def _count_no_energy(troubles: Troubles, host: Host) -> None:
+    gpu = Entity(EntityGroup.GPU, _gpu(troubles, host))
+    troubles.tell(f"GPU {gpu.id} counts no energy")
+    value = sentinel("i", Sentinel.NOT_SUPPORTED)
+    host.faults.override(gpu, ENERGY, Override(host.clock(), value=value))
+    seconds = 6 * troubles.interval
+    troubles.later(seconds, lambda: answer_again(troubles, gpu, ENERGY))
 
 
 def answer_again(troubles: Troubles, entity: Entity, field_id: int) -> None:

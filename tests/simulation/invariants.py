@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tests.e2e.pages import Page as ParsedPage
 from tests.simulation import leaks, openmetrics
 from tests.simulation.counting import XidCounts
+from tests.simulation.energy import EnergyTruth
+from tests.simulation.peaks import PeakTruth
 from tests.simulation.values import ValueTruth
 
 from do_dcgm_exporter.errors import ExporterError
@@ -48,7 +50,9 @@ class Invariants:
     """The instances on the last page and on the machine, by GPU and NVML's number."""
 
     def __post_init__(self) -> None:
-        self.values = ValueTruth(self.world)
+        self.peaks = PeakTruth(self.world)
+        self.energy = EnergyTruth(self.world)
+        self.values = ValueTruth(self.world, self.peaks.means)
         self.xids = XidCounts(self.world)
 
     @property
@@ -77,6 +81,8 @@ class Invariants:
         self.xids.hold(parsed)
         if page.forwarded and page.forwarded is not self._forwarded:
             self.values.hold(parsed)
+            self.peaks.hold(parsed)
+            self.energy.hold(parsed)
             if page.health.healthy:
                 self.values.fresh_of_each_gpu(parsed)
             self._made_at = world.clocks.true()

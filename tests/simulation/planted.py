@@ -17,8 +17,10 @@ from tests.simulation.troubles import Trouble
 
 from do_dcgm_exporter.collect import session
 from do_dcgm_exporter.collect.opening import _Scope
+from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.profiling import ProfilingWatch
 from do_dcgm_exporter.collect.readings import Readings
+from do_dcgm_exporter.collect.sources import energy
 from do_dcgm_exporter.collect.xid_log import XidLog
 from do_dcgm_exporter.dcgm import discovery, handle, side_call
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -72,11 +74,14 @@ def profiling_forgotten_at_reload() -> AbstractContextManager[object]:
     """A session for a new configuration watches no profiling fields."""
     first: list[object] = []
 
-    def watch_profiling(self: Any, engine: Any, watcher: Any) -> ProfilingWatch:
+    def watch_profiling(self: Any, watcher: Any) -> ProfilingWatch:
         first.append(self.configuration)
         if self.configuration is first[0]:
-            return original(self, engine, watcher)
-        return ProfilingWatch(engine, watcher, self.topology, self.interval, {}, self.clock)
+            return original(self, watcher)
+        nothing: dict[Any, Any] = {}
+        return ProfilingWatch(
+            watcher.engine, watcher, self.topology, self.interval, nothing, self.clock
+        )
 
     original = _Scope.watch_profiling
     return mock.patch.object(_Scope, "watch_profiling", watch_profiling)
@@ -160,6 +165,21 @@ def sampled_gpus_called_stalled() -> AbstractContextManager[object]:
     return mock.patch.object(Readings, "sampled_entities", return_value=frozenset())
 
 
+def peaks_shown_twice() -> AbstractContextManager[object]:
+    """Every page has the peaks of all samples that are kept, shown before or not."""
+    return mock.patch.object(PeakLog, "advance")
+
+
+def peaks_kept_over_a_loss() -> AbstractContextManager[object]:
+    """A GPU that returns shows what it did before it was lost."""
+    return mock.patch.object(PeakLog, "note_loss")
+
+
+def outages_counted_as_energy() -> AbstractContextManager[object]:
+    """Two samples of the power are joined however far they are apart."""
+    return mock.patch.object(energy, "_INTERVALS_JOINED", math.inf)
+
+
 def old_pages_shown() -> AbstractContextManager[object]:
     """The agent's thread ends with its first failure, nobody notices, and pages never expire."""
     stack = ExitStack()
@@ -187,6 +207,9 @@ PLANTS: dict[str, tuple[Plant, tuple[Trouble, ...]]] = {
         (unwatched_fields_read, other.reconfigure),
         (stalled_engines_not_noticed, engine.stall),
         (sampled_gpus_called_stalled, engine.freeze),
+        (peaks_shown_twice, other.reconfigure),
+        (peaks_kept_over_a_loss, gpu.lose),
+        (outages_counted_as_energy, gpu.spoil, engine.refuse),
         (old_pages_shown, engine.kill, engine.drop),
     )
 }

@@ -52,6 +52,7 @@ class Troubles:
     disturbances: int = 0
     """How many troubles have begun or ended that can take a value away."""
     clients: int = 0
+    has_peaks: bool = False
 
     def make(self, kind: Trouble) -> None:
         """Let it happen, unless all is to be well from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tests.e2e.pages import Page, Sample
@@ -27,8 +27,11 @@ _SLOW = {83: 90.0, 84: 90.0}
 class ValueTruth:
     """Compares the values of pages with the ledger."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(
+        self, world: World, means: Callable[[tuple[Entity, int]], Iterable[tuple[float, float]]]
+    ) -> None:
         self._world = world
+        self._means = means
 
     def hold(self, page: Page) -> None:
         """Every sample of a field is the engine's last value, and not stale."""
@@ -45,7 +48,7 @@ class ValueTruth:
 
     def profiling_on(self, page: Page) -> set[tuple[str, str, str]]:
         """Every profiling field with whom it is of: label fields come and go by themselves."""
-        names = [name for name in page.dcgm if name.startswith("DCGM_FI_PROF_")]
+        names = [n for n in page.dcgm if n.startswith("DCGM_FI_PROF_") and field_by_name(n)]
         return {
             (name, sample.labels["gpu"], sample.labels.get("GPU_I_ID", ""))
             for name in names
@@ -75,14 +78,19 @@ class ValueTruth:
         return max(stale_after, _SLOW.get(field_id, 0.0)) + cycle
 
     def _age(self, sample: Sample, field_id: int, now: float) -> float | None:
-        """How long ago the engine sampled it, None if it did not."""
+        """How long ago the engine sampled it, or what it is the mean of; None if it did not."""
         ages = [
-            now - given.sampled_at
+            now - sampled_at
             for entity in self._entities(sample)
-            if (given := self._world.ledger.newest.get((*entity, field_id)))
-            and float(given.text) == sample.value
+            for value, sampled_at in self._given(entity, field_id)
+            if value == sample.value
         ]
         return min(ages, default=None)
+
+    def _given(self, entity: Entity, field_id: int) -> Iterator[tuple[float, float]]:
+        if given := self._world.ledger.newest.get((*entity, field_id)):
+            yield float(given.text), given.sampled_at
+        yield from self._means((entity, field_id))
 
     def _entities(self, sample: Sample) -> Iterator[Entity]:
         """What the labels name; an instance of that number had different ids over time."""

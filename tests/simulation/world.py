@@ -21,6 +21,7 @@ from tests.simulation.scheduler import Ended, Scheduler
 from tests.simulation.troubles import XID_CODES, Trouble, Troubles
 
 from dcgm_simulator.codes import EntityGroup
+from dcgm_simulator.host import Host
 from dcgm_simulator.layouts import Layout
 from dcgm_simulator.machine import Entity
 from dcgm_simulator.versions import VERSIONS
@@ -29,6 +30,8 @@ from do_dcgm_exporter.config.settings import Configuration
 from do_dcgm_exporter.dcgm.side_call import HARDWARE_CHANGES
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.service import service
+
+_SHARE_WITH_PEAKS = 0.3
 
 
 @dataclass
@@ -52,6 +55,9 @@ class World:
 
     def __post_init__(self) -> None:
         draw = self.generator = random.Random(self.seed)
+        # Drawn apart: the runs without peaks stay as they were.
+        apart = random.Random(f"{self.seed} peaks")
+        self._peaks = apart if apart.random() < _SHARE_WITH_PEAKS else None
         self.clocks = Clocks()
         self.scheduler = Scheduler(self.clocks, draw)
         self.ledger = Ledger(self.clocks)
@@ -71,6 +77,8 @@ class World:
             draw.randrange(10**6),
             self.tell,
             self._fault_at,
+            self._note_summary,
+            self._note_samples,
         )
         self.troubles = Troubles(
             draw,
@@ -81,6 +89,7 @@ class World:
             self._ask_for_reload,
             self.tell,
             self.interval,
+            has_peaks=self._peaks is not None,
         )
         self.nemesis = Nemesis(draw, self.scheduler, self.troubles, self.only)
         self.bindings = simulated_bindings(self.client_version)
@@ -92,6 +101,12 @@ class World:
     def slept_in_cycle(self) -> float:
         """How long the machine has slept since the cycle began."""
         return self.clocks.slept - self.slept_before
+
+    def _note_summary(self, host: Host, asked: list[int]) -> None:
+        self.invariants.peaks.note(host, asked)
+
+    def _note_samples(self, body: bytes) -> None:
+        self.invariants.energy.note(body)
 
     def _fault_at(self, function: Function) -> CallFault | None:
         return self.nemesis.fault_at(function)
@@ -192,7 +207,7 @@ class World:
         self.invariants.reloaded(good)
 
     def _read_good(self) -> Configuration:
-        return draw_configuration(self.generator, self.interval)
+        return draw_configuration(self.generator, self.interval, self._peaks)
 
     def _read_bad(self) -> Configuration:
         raise ConfigurationError("exporter.conf:3: collect-interval: 7x is not a number")

@@ -109,6 +109,17 @@ def test_a_clock_that_was_set_back_starts_anew() -> None:
     assert log.window(key, 420, at_first=20, kept=90) == (401, 420)
 
 
+def test_after_a_loss_a_page_is_about_its_own_sample_until_there_is_a_page_before() -> None:
+    log, key = PeakLog(), (gpu(0), POWER)
+    log.advance({key: (81, 100)})
+    log.note_loss(key, 110)
+    assert log.window(key, 110, at_first=20, kept=90) is None, "it is from before the loss"
+    assert log.window(key, 140, at_first=20, kept=90) == (140, 140)
+    assert log.window(key, 160, at_first=20, kept=90) == (160, 160), "nothing was shown yet"
+    log.advance({key: (160, 160)})
+    assert log.window(key, 180, at_first=20, kept=90) == (161, 180)
+
+
 # What a summary is worth.
 
 
@@ -281,19 +292,30 @@ def test_a_lost_gpu_has_no_peaks(bench: StartBench, version: str) -> None:
     assert result.dropped[Absence.GPU_LOST] >= 3
 
 
-def test_a_gpu_that_was_lost_begins_anew(bench: StartBench) -> None:
-    started = bench("h100x8", "4.6.0")
-    session = started.session(*POWER_PEAKS)
+@every_version
+def test_a_gpu_that_was_lost_begins_anew(bench: StartBench, version: str) -> None:
+    """Its first page is about its newest sample alone: of what is older, who knows."""
+    started = bench("h100x8", version)
+    logs = started.logs()
+    session = started.session(*POWER_PEAKS, POWER_LINE, logs=logs)
     started.read(session)
     spike(started, "2000")
     started.engine.control("lose-gpu", "0")
     started.pass_time(19.0)
-    started.read(session)
+    assert not started.read(session).gpus_up[0]
     started.engine.control("restore-gpu", "0")
     started.pass_time(20.0)
-    highest = values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
-    assert set("01234567") == highest.keys()
-    assert highest["0"] < 1000, "what was before it was lost is on no page"
+    session = started.session(*POWER_PEAKS, POWER_LINE, logs=logs)
+    returned = started.read(session)
+    newest = values_of(returned, "DCGM_FI_DEV_POWER_USAGE")["0"]
+    peaks = [values_of(returned, f"DCGM_FI_DEV_POWER_USAGE_{one.name}")["0"] for one in Statistic]
+    assert [newest] * 3 == peaks
+    started.pass_time(20.0)
+    later = started.read(session)
+    lowest, highest = (
+        values_of(later, f"DCGM_FI_DEV_POWER_USAGE_{one}")["0"] for one in ("MIN", "MAX")
+    )
+    assert lowest < highest < 1000
 
 
 def test_no_new_sample_is_no_peak(bench: StartBench) -> None:
@@ -303,6 +325,28 @@ def test_no_new_sample_is_no_peak(bench: StartBench) -> None:
     started.engine.control("freeze", str(POWER))
     started.pass_time(20.0)
     assert {} == values_of(started.read(session), "DCGM_FI_DEV_POWER_USAGE_MAX")
+
+
+def test_the_status_page_is_told_the_range_of_the_utilization(bench: StartBench) -> None:
+    started = bench("h100x8", "4.6.0")
+    session = started.session(
+        *peaks_of("DCGM_FI_DEV_GPU_UTIL"), "DCGM_FI_DEV_GPU_UTIL, gauge, x", status_page=True
+    )
+    started.read(session)
+    started.pass_time(20.0)
+    result = started.read(session)
+    extremes = tuple(
+        values_of(result, f"DCGM_FI_DEV_GPU_UTIL_{one}")["0"] for one in ("MIN", "MAX")
+    )
+    assert extremes[0] < extremes[1]
+    assert result.machine.utilization_range(gpu(0)) == extremes
+
+
+def test_peaks_of_what_a_gpu_does_not_offer_are_counted_as_such(bench: StartBench) -> None:
+    started = bench("a100-no-prof", "4.6.0")
+    result = started.read(started.session(*peaks_of("DCGM_FI_PROF_SM_ACTIVE"), POWER_LINE))
+    assert {} == values_of(result, "DCGM_FI_PROF_SM_ACTIVE_MAX")
+    assert result.dropped[Absence.NOT_OFFERED] == 3 * 2
 
 
 def test_instances_have_the_peaks_of_what_they_measure(bench: StartBench) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from do_dcgm_exporter.collect.clock_log import ClockLog
+from do_dcgm_exporter.collect.energy_log import EnergyLog
 from do_dcgm_exporter.collect.peak_log import PeakLog
 from do_dcgm_exporter.collect.sample_ages import SampleAges, boot_time
 from do_dcgm_exporter.collect.xid_log import XidLog
@@ -17,12 +18,13 @@ from do_dcgm_exporter.dcgm.topology import Topology
 
 @dataclass(slots=True)
 class EventLogs:
-    """The logs of XIDs and clock events, the ages of samples, and the last inventory."""
+    """The logs of XIDs, clock events, peaks and energy, sample ages, and the last inventory."""
 
     xids: XidLog
     clocks: ClockLog
     ages: SampleAges = field(default_factory=SampleAges)
     peaks: PeakLog = field(default_factory=PeakLog)
+    energy: EnergyLog = field(default_factory=EnergyLog)
     inventory: Inventory = field(default_factory=Inventory)
 
     @classmethod
@@ -48,4 +50,4 @@ class EventLogs:
             if part not in kept:
                 self.xids.forget(part.entity)
                 self.clocks.forget(part.entity)
-                self.peaks.forget(part.entity)
+                self.energy.forget(part.entity)

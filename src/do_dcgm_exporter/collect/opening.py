@@ -14,10 +14,12 @@ from do_dcgm_exporter.collect.machine import Roster
 from do_dcgm_exporter.collect.plan import (
     GPU_KINDS,
     LIFE_SIGN_FIELDS,
+    POWER_FIELD,
     XID_FIELD,
     XID_KINDS,
     FieldPlan,
     fields_asked_for,
+    integrates_power,
     is_on,
     of_kind,
     plan_fields,
@@ -29,6 +31,7 @@ from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.collect.selection import Selection, select
 from do_dcgm_exporter.collect.session import Collector, Session, host_name
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
+from do_dcgm_exporter.collect.sources.energy import EnergyCollector
 from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
 from do_dcgm_exporter.collect.sources.gpu_info import GpuInfoCollector
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
@@ -113,7 +116,7 @@ def _session(
         labels=labels,
         jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
         ages=logs.ages,
-        collectors=scope.collectors(engine, labels, logs, begun.profiling, xids, health),
+        collectors=scope.collectors(engine, labels, logs, begun, xids, health),
         xids=xids,
         health=health,
         nvlink=NvLinkCollector(engine, gpus, scope.interval, clock),
@@ -198,10 +201,19 @@ class _Scope:
         ] + [
             watch
             for plan, entities in self.plans()
+            for field_ids in self.watched_together(plan.sampled)
             for watch in watcher.watch(
-                entities, plan.sampled, self.sampling.interval, self.sampling.retention
+                entities, field_ids, self.sampling.interval, self.sampling.retention
             )
         ]
+
+    def watched_together(self, sampled: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Yield fields to sample in one watch each: the samples of power are read by themselves."""
+        if not integrates_power(self.configuration.counters):
+            yield sampled
+            return
+        yield tuple(field_id for field_id in sampled if field_id != POWER_FIELD)
+        yield tuple(field_id for field_id in sampled if field_id == POWER_FIELD)
 
     @property
     def sampling(self) -> Sampling:
@@ -267,12 +279,12 @@ class _Scope:
         engine: HostEngine,
         labels: LabelBlocks,
         logs: EventLogs,
-        profiling: ProfilingWatch,
+        begun: _Begun,
         xids: XidCollector,
         health: HealthCollector,
     ) -> tuple[Collector, ...]:
         """Make the collectors, each for its entities."""
-        topology, gpus = self.topology, self.selection.gpus
+        topology, gpus, profiling = self.topology, self.selection.gpus, begun.profiling
         carried = carriers(self.configuration.counters, self.selection.entities)
         collectors: tuple[Collector, ...] = (
             FieldCollector(topology, labels, carried, profiling),
@@ -284,9 +296,26 @@ class _Scope:
         if self.sampling.field_ids:
             # Before the fields: of some it shows the mean in place of the newest sample.
             collectors = (self._peak_collector(engine, labels, logs, profiling), *collectors)
+        if integrates_power(self.configuration.counters):
+            collectors += (self._energy_collector(engine, labels, logs, begun.watches),)
         if self.configuration.settings.label_fields_as_info:
             collectors += (GpuInfoCollector(labels, xids.shown),)
         return collectors
+
+    def _energy_collector(
+        self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, watches: Iterable[Watch]
+    ) -> EnergyCollector:
+        of_power = [watch for watch in watches if watch.field_ids == (POWER_FIELD,)]
+        return EnergyCollector(
+            engine,
+            self.topology,
+            labels,
+            logs.energy,
+            self.sampling,
+            of_power,
+            self.on_gpus,
+            self.clock,
+        )
 
     def _peak_collector(
         self, engine: HostEngine, labels: LabelBlocks, logs: EventLogs, profiling: ProfilingWatch

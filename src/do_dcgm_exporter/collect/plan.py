@@ -12,6 +12,8 @@ from do_dcgm_exporter.dcgm.fields import EntityLevel, Field
 XID_FIELD = 230  # DCGM_FI_DEV_XID_ERRORS
 CLOCK_EVENTS_FIELD = 112  # DCGM_FI_DEV_CLOCK_THROTTLE_REASONS
 DRIVER_VERSION_FIELD = 1  # DCGM_FI_DRIVER_VERSION
+POWER_FIELD = 155  # DCGM_FI_DEV_POWER_USAGE, in W
+ENERGY_FIELD = 156  # DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, which not every GPU has
 LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank once the driver has lost the GPU
 
 # Read on every GPU in scope, whatever the counters say.
@@ -47,7 +49,7 @@ class FieldPlan:
 
     ``plain`` and ``labels`` are for every entity of the kind, ``profiling`` for those
     whose GPU supports them. Labels are texts, and an empty text poisons a call. ``sampled``
-    are plain fields with peaks, which are sampled more often.
+    are plain fields with peaks, and power that is integrated: they are sampled more often.
     """
 
     kind: EntityKind
@@ -84,6 +86,9 @@ def plan_fields(
     peaks = [c.peak.field for c in counters.counters if c.peak and is_on(kind, c.peak.field)]
     apart = {XID_FIELD, *LIFE_SIGN_FIELDS} if kind is EntityKind.GPU else {XID_FIELD}
     sampled = _ids_of((f for f in peaks if not f.is_profiling), stand_ins, apart)
+    integrates = kind in GPU_KINDS and integrates_power(counters)
+    if integrates and POWER_FIELD not in sampled:
+        sampled += (POWER_FIELD,)
     apart.update(sampled)
     label_counters = [c for c in wanted if c.type is CounterType.LABEL]
     labels = _read_for(label_counters, stand_ins, apart)
@@ -94,6 +99,9 @@ def plan_fields(
     is_read = CLOCK_EVENTS_FIELD in (*plain, *labels, *sampled)
     if kind in GPU_KINDS and not is_read and counts_clock_events(counters):
         plain.append(CLOCK_EVENTS_FIELD)
+    energy = stand_ins.get(ENERGY_FIELD, ENERGY_FIELD)
+    if integrates and energy not in (*plain, *labels, *sampled):
+        plain.append(energy)
     return FieldPlan(kind, tuple(plain), labels, profiling, sampled)
 
 
@@ -122,6 +130,11 @@ def is_on(kind: EntityKind, field: Field) -> bool:
 def counts_clock_events(counters: CounterSet) -> bool:
     """Return whether field 112 is needed to count clock events, even if no counter shows it."""
     return any(counter.special in _CLOCK_SPECIALS for counter in counters.counters)
+
+
+def integrates_power(counters: CounterSet) -> bool:
+    """Return whether energy is computed from power where there is no counter of it."""
+    return any(counter.special is Special.SAMPLED_ENERGY for counter in counters.counters)
 
 
 def of_kind(entities: Sequence[Entity], kind: EntityKind) -> tuple[Entity, ...]:

@@ -219,7 +219,7 @@ class HostEngine(Handle):
             if kind in _KINDS:
                 entity = Entity(_KINDS[kind], entity_id)
                 collected.extend(
-                    RawValue(entity, value.fieldId, value.status, value.ts, value.value.i64)
+                    RawValue(entity, value.fieldId, value.status, value.ts, _number_of(value))
                     for value in values[:count]
                 )
             return 0
@@ -284,6 +284,11 @@ def _entity(pair: Any) -> Entity:
 def _bits(words: Sequence[int]) -> Iterator[int]:
     for index, word in enumerate(words):
         yield from (index * 64 + bit for bit in range(64) if word >> bit & 1)
+
+
+def _number_of(value: Any) -> int | float:
+    number: int | float = value.value.dbl if value.fieldType == ord("d") else value.value.i64
+    return number
 
 
 def _unique_name() -> str:

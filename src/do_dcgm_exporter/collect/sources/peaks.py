@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.peak_log import Key, PeakLog, Window
@@ -96,17 +97,15 @@ class PeakCollector:
         at_first = int(self.sampling.between_pages * 1e6)
         kept = int(self.sampling.retention.seconds * 1e6)
         windows = {}
-        for entity in self._entities():
-            if self.topology.gpu_id_of(entity) in readings.lost_gpus:
-                self.log.forget(entity)
+        for key in product(self._entities(), self.sampling.field_ids):
+            raw = readings.raw.get(key)
+            if self.topology.gpu_id_of(key[0]) in readings.lost_gpus:
+                self.log.note_loss(key, raw.timestamp if raw else 0)
                 continue
-            for field_id in self.sampling.field_ids:
-                raw = readings.raw.get((entity, field_id))
-                if raw is None or raw.status != ReturnCode.OK:
-                    continue
-                key = entity, field_id
-                if window := self.log.window(key, raw.timestamp, at_first, kept):
-                    windows[key] = window
+            if raw is None or raw.status != ReturnCode.OK:
+                continue
+            if window := self.log.window(key, raw.timestamp, at_first, kept):
+                windows[key] = window
         return windows
 
     def _entities(self) -> Iterable[Entity]:
