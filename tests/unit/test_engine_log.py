@@ -106,10 +106,13 @@ def test_the_loss_of_a_gpu_writes_what_one_interval_of_samples_does(
     before = lines(started)
     started.engine.control("lose-gpu", "2")
     run(started, session, clock, 1)
+    after = lines(started)
     fields = {field_id for watch in session.watches for field_id in watch.field_ids}
     fields.update(field_id for _, field_id in session.profiling.pace.watched())
-    written = sum(lines(started).values()) - sum(before.values())
+    written = sum(after.values()) - sum(before.values())
     assert 0 < written <= 2 * len(fields)
+    run(started, session, clock, 3)
+    assert after == lines(started)
 
 
 @pytest.mark.parametrize("function", ["group_create", "unwatch_fields", "group_destroy"])

@@ -102,7 +102,7 @@ def test_the_answer_before_stands_while_the_next_one_is_awaited() -> None:
     clock.now = 20.0
     assert 1 == call.answer()
     clock.now = 20.3
-    with pytest.raises(CallRefused, match="has not answered for 10.3 s"):
+    with pytest.raises(CallRefused, match=r"has not answered for 10\.3 s"):
         call.answer()
     engine.may_answer.set()
 
