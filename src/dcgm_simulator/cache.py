@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from dcgm_simulator.answers import Hardware
-from dcgm_simulator.codes import EntityGroup, Status, StatusError, sentinel
+from dcgm_simulator.codes import EntityGroup, Sentinel, Status, StatusError, sentinel
 from dcgm_simulator.engine_log import (
     NO_COUNTERS,
+    NO_ERROR_RATIO,
     NO_FIELD_VALUE,
     NO_SAMPLE_OF_COUNTERS,
     EngineLog,
@@ -29,6 +30,9 @@ from dcgm_simulator.sampler import (
 from dcgm_simulator.series import NEVER, SECOND, Series, Watch
 from dcgm_simulator.versions import Behaviour
 from dcgm_simulator.wire import Record, pack_record
+
+ERROR_RATIOS = (1216, 1218)
+"""Bit error ratios of NVLinks, which GPUs have from NVLink 5 on."""
 
 LONGEST_SLEEP = 10 * SECOND
 """The engine's thread looks for due samples at least this often (DcgmCacheManager.cpp)."""
@@ -171,8 +175,21 @@ class Cache:
         for (entity, field_id), series in self.series.items():
             if self._is_measured_elsewhere(entity, field_id):
                 lines[NO_SAMPLE_OF_COUNTERS] += sum(1 for _ in series.taken(-1, now))
+            if field_id in ERROR_RATIOS:
+                lines[NO_ERROR_RATIO] += self._samples_in_vain(entity, field_id, now)
             lines.update(self._lines_of_losses(entity, self.fields()[field_id], series, now))
         return +lines
+
+    def _samples_in_vain(self, entity: Entity, field_id: int, now: int) -> int:
+        """Return how often a field was sampled that the hardware does not have.
+
+        From 4.2 on the engine complains of each time (DcgmCacheManager::ReadAndCacheNvLinkBer,
+        tried on 4.6.0).
+        """
+        field, series = self.fields()[field_id], self.series[entity, field_id]
+        missing = sentinel(field.type, Sentinel.NOT_SUPPORTED)
+        samples = (self.sampler.sample(entity, field, series, t) for t in series.taken(-1, now))
+        return sum(1 for sample in samples if sample.value == missing)
 
     def _lines_of_losses(
         self, entity: Entity, field: Field, series: Series, now: int

@@ -13,6 +13,7 @@ from dcgm_simulator.versions import Behaviour
 LATEST_FAILED = "GetLatestSample returned {} for entityId N groupId N fieldId N"
 NO_SAMPLE_OF_COUNTERS = "Got unexpected return -N from m_gpmManager.GetLatestSample"
 NO_FIELD_VALUE = "Unexpected NVML return N from nvmlDeviceGetFieldValues"
+NO_ERROR_RATIO = "Got nvmlSt N, nvmlRet N from nvmlDeviceGetFieldValues for nvml fieldId N"
 NO_COUNTERS = "Got nvml st N from nvmlGpmSampleGet()."
 NO_IDENTITY = "Field Type N is unsupported for conversion from NVML errors"
 NO_ENTITIES = "GetAllEntitiesOfEntityGroup(ao N, eg N) returned -N"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import time
 from collections import Counter
@@ -241,12 +242,20 @@ class Host:
         return is_lost and (series is None or not series.watches)
 
     def unwatch_fields(self, connection: Connection, asked: list[Any]) -> None:
-        """End this connection's watches of a field group on a group."""
+        """End this connection's watches of a field group on a group.
+
+        Raises StatusError in the end if something was never watched, as fields of the host are not
+        on any entity (DcgmCacheManager::RemoveEntityFieldWatch; tried on 4.6.0).
+        """
         entities, fields = self._pairs(*asked)
-        now = self.clock()
-        for entity in entities:
-            for field in fields:
+        now, are_watched = self.clock(), True
+        for entity, field in itertools.product(entities, fields):
+            if not field.is_global and self.cache.is_watched(entity, field):
                 self.cache.unwatch(connection.id, entity, field, now)
+            else:
+                are_watched = False
+        if not are_watched:
+            raise StatusError(Status.NOT_WATCHED)
 
     def update_all_fields(self) -> None:
         """Sample all fields that are due."""

@@ -33,6 +33,17 @@ def test_the_last_watch_of_a_connection_replaces_its_interval(target: Any, handl
     assert target.one(handle, 150).ts == first
 
 
+def test_unwatching_a_field_of_the_host_on_a_gpu_ends_all_else_and_says_not_watched(
+    target: Any, handle: Any
+) -> None:
+    watch = target.watch(handle, [(1, 0)], [4, 150, 155], interval=0.05)
+    with target.failing(NOT_WATCHED):
+        target.agent.dcgmUnwatchFields(handle, *watch)
+    stamps = [target.one(handle, field).ts for field in (150, 155)]
+    target.let_sampling_go_on(handle, 4)
+    assert stamps == [target.one(handle, field).ts for field in (150, 155)]
+
+
 def test_any_unwatch_ends_the_watch_and_old_values_stay(target: Any, handle: Any) -> None:
     first = target.watch(handle, [(1, 0)], [150], interval=0.05)
     target.watch(handle, [(1, 0)], [150, 155], interval=0.05)

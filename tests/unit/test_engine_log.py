@@ -61,6 +61,23 @@ def test_fields_that_a_gpu_does_not_have_write_a_few_lines_and_then_none(
     assert (8 if complains else 0) == sum(lines(started).values()) - sum(before.values())
 
 
+@pytest.mark.parametrize("version", ["4.2.3", "4.5.3", "4.6.0"])
+def test_bit_error_ratios_that_gpus_do_not_have_are_sampled_once(
+    bench: StartBench, version: str
+) -> None:
+    """GPUs before NVLink 5 do not have them (recorded)."""
+    started, clock = bench("h100x8", version), Clock()
+    session = started.session("1216, gauge, x", "1218, gauge, x", "150, gauge, x", clock=clock)
+    started.read(session)
+    before = lines(started)
+    assert 16 == sum(before.values())
+    run(started, session, clock, 5)
+    assert before == lines(started)
+    result = started.read(session)
+    assert 16 == result.dropped[Absence.NOT_SUPPORTED]
+    assert [8] == [len(family.samples) for family in result.snapshot.families if family.samples]
+
+
 @every_version
 @pytest.mark.parametrize("trouble", ["xid --gpu 2 31", "lose-gpu 2", "mig --gpu 2 3g.40gb,2g.20gb"])
 def test_nor_does_one_after_trouble(bench: StartBench, trouble: str, version: str) -> None:
@@ -89,10 +106,13 @@ def test_the_loss_of_a_gpu_writes_what_one_interval_of_samples_does(
     before = lines(started)
     started.engine.control("lose-gpu", "2")
     run(started, session, clock, 1)
+    after = lines(started)
     fields = {field_id for watch in session.watches for field_id in watch.field_ids}
     fields.update(field_id for _, field_id in session.profiling.pace.watched())
-    written = sum(lines(started).values()) - sum(before.values())
+    written = sum(after.values()) - sum(before.values())
     assert 0 < written <= 2 * len(fields)
+    run(started, session, clock, 3)
+    assert after == lines(started)
 
 
 @pytest.mark.parametrize("function", ["group_create", "unwatch_fields", "group_destroy"])

@@ -347,6 +347,20 @@ def test_a_lost_gpu_takes_its_samples_along_and_no_others(bench: StartBench, ver
 
 
 @every_version
+def test_a_gpu_that_the_driver_no_longer_finds_is_lost(bench: StartBench, version: str) -> None:
+    """If only its handle is still good, the engine keeps it on all lists (tried on 4.6.0)."""
+    started = bench("h100x8", version)
+    session = started.session(TEMPERATURE, SM_ACTIVE)
+    started.read(session)
+    for field_id in ("57", "150"):
+        started.engine.control("set", "--entity", "gpu:3", field_id, "not-found")
+    started.pass_time(20)
+    assert {number: number != 3 for number in range(8)} == started.read(session).gpus_up
+    for line in (TEMPERATURE, SM_ACTIVE):
+        assert "3" not in gpus_in(iter(started.series(session, name_of(line))))
+
+
+@every_version
 def test_a_gpu_that_comes_back_has_its_samples_again(bench: StartBench, version: str) -> None:
     started = bench("h100x8", version)
     session = started.session(TEMPERATURE)

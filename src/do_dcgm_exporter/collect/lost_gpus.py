@@ -1,8 +1,9 @@
 """Tell which GPUs the driver has lost, and which the engine no longer samples.
 
 Before 4.5 the engine keeps a lost GPU on its list and calls its status OK, but the GPU's bus
-id turns blank, which nothing else causes. Since 4.5 the engine drops a lost GPU from its list
-of supported GPUs and refuses to watch it (all observed).
+id turns blank or, if that is what the driver says, not found; nothing else causes this. Since
+4.5 the engine drops a lost GPU from its list of supported GPUs and refuses to watch it, provided
+that the driver no longer gives a handle for it (all observed).
 
 When a call to the driver never returns, the engine keeps answering from its cache with values
 that grow old (observed on 3.3.9 and 4.6.0).
@@ -23,7 +24,7 @@ from do_dcgm_exporter.dcgm.topology import Gpu
 # A sample is always older than its reading, but the clock of a remote engine may be ahead, in
 # seconds.
 _AHEAD = 10.0
-_LOST_SIGNS = (Absence.BLANK, Absence.GPU_LOST)
+_LOST_SIGNS = (Absence.BLANK, Absence.NOT_FOUND, Absence.GPU_LOST)
 
 
 class EngineStalled(EngineError):
@@ -37,7 +38,7 @@ class EngineStalled(EngineError):
 class Losses:
     """The GPUs that one session has seen lost.
 
-    ``silent`` are the GPUs whose life sign was blank in the last reading, ``ever`` all that
+    ``silent`` are the GPUs that gave no life sign in the last reading, ``ever`` all that
     have ever been lost.
     """
 

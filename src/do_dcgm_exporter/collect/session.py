@@ -30,6 +30,7 @@ from do_dcgm_exporter.collect.selection import Selection
 from do_dcgm_exporter.collect.sources.health_watches import HealthCollector
 from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.vain_samples import end_vain_samples
 from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.settings import Configuration, Settings
@@ -228,6 +229,7 @@ class Session:
         )
         if readings.lost_gpus:
             self._let_rest(readings.lost_gpus)
+        end_vain_samples(self.watcher, self.watches, readings)
 
     def _let_rest(self, lost: frozenset[int]) -> None:
         """Stop sampling lost GPUs, except for life signs and XIDs, which show their return."""

@@ -170,8 +170,16 @@ class HostEngine(Handle):
         )
 
     def unwatch(self, watch: Watch) -> None:
-        """End ``watch`` on this connection; earlier samples stay readable."""
-        self._call("dcgmUnwatchFields", watch.group, watch.field_group)
+        """End ``watch`` on this connection; earlier samples stay readable.
+
+        Fields of the host are watched on no entity. The engine ends everything else, and then says
+        "not watched" (RemoveEntityFieldWatch in DcgmCacheManager.cpp, 3.1.8 to 4.6.0).
+        """
+        try:
+            self._call("dcgmUnwatchFields", watch.group, watch.field_group)
+        except CallRefused as error:
+            if error.code != ReturnCode.NOT_WATCHED:
+                raise
 
     def update(self) -> None:
         """Sample all fields that are due and wait for the samples, if the engine allows it."""

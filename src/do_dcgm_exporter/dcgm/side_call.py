@@ -73,7 +73,7 @@ class SideCall(Generic[Answer]):
         if self._last is not None and self.clock() - self._last[0] <= self._longest_validity:
             return self._last[1]
         since = self.clock() - (self._attempt.begun_at if self._attempt else self.clock())
-        raise CallRefused(f"the engine has not answered for {since:.0f} s")
+        raise CallRefused(f"the engine has not answered for {round(since, 1):g} s")
 
     @property
     def _longest_validity(self) -> float:

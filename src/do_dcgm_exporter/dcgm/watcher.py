@@ -41,7 +41,8 @@ class Watcher:
     ``known`` and ``unknown`` are the fields the engine has been asked about, ``need_root`` those
     it refuses to watch because it does not run as root. ``missed`` are the entities on which
     some field is not watched; those among them that the engine called ``lost`` are not tried
-    again. ``resting`` are lost GPUs and instances that are no longer sampled.
+    again. ``resting`` are lost GPUs and instances that are no longer sampled, ``ended`` single
+    fields of others.
     """
 
     engine: HostEngine
@@ -51,6 +52,7 @@ class Watcher:
     missed: set[Entity] = field(default_factory=set)
     lost: set[Entity] = field(default_factory=set)
     resting: set[Entity] = field(default_factory=set)
+    ended: set[tuple[Entity, int]] = field(default_factory=set)
 
     def watch(
         self,
@@ -97,12 +99,27 @@ class Watcher:
         if not chosen:
             return
         self.resting |= chosen
-        self._unwatch(chosen, watches)
+        self.missed.update(self._unwatch(chosen, watches))
 
     def keep_at_rest(self, watch: Watch) -> None:
         """Stop again what is resting, after ``watch`` was begun anew with all its entities."""
         if chosen := self.resting.intersection(watch.entities):
-            self._unwatch(chosen, [watch])
+            self.missed.update(self._unwatch(chosen, [watch]))
+
+    def end(self, entities: Iterable[Entity], field_id: int) -> None:
+        """Stop sampling one field of some entities; its last values stay readable."""
+        chosen = tuple(entity for entity in entities if (entity, field_id) not in self.ended)
+        if not chosen:
+            return
+        self.ended.update((entity, field_id) for entity in chosen)
+        try:
+            field_group = self.engine.create_field_group([field_id])
+            try:
+                self._unwatch(chosen, [Watch(None, field_group, chosen, (field_id,))])
+            finally:
+                self.engine.destroy_field_group(field_group)
+        except CallRefused as error:
+            _log.info("field %d is still sampled in vain: %s", field_id, error)
 
     def release(self, watch: Watch) -> None:
         """Destroy the groups of ``watch``, which continues without them.
@@ -112,10 +129,13 @@ class Watcher:
         self.engine.destroy_field_group(watch.field_group)
         self.engine.destroy_group(watch.group)
 
-    def _unwatch(self, entities: Collection[Entity], watches: Iterable[Watch]) -> None:
+    def _unwatch(
+        self, entities: Collection[Entity], watches: Iterable[Watch]
+    ) -> tuple[Entity, ...]:
+        """End ``watches`` on ``entities``; return those that the engine took into a group."""
+        taken: tuple[Entity, ...] = ()
         try:
             group, taken = self.engine.create_group(sorted(entities))
-            self.missed.update(taken)
             try:
                 for watch in watches:
                     if not set(taken).isdisjoint(watch.entities):
@@ -123,7 +143,8 @@ class Watcher:
             finally:
                 self.engine.destroy_group(group)
         except CallRefused as error:
-            _log.info("lost GPUs are still sampled: %s", error)
+            _log.info("what has no values is still sampled: %s", error)
+        return taken
 
     def _watch_batch(
         self,
