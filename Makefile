@@ -50,6 +50,8 @@ ifneq ($(filter test-all,$(MAKECMDGOALS)),)
 has-python = $(shell tools/find-python $(PYTHON_OF_$1) 2>&-)
 HERE := $(strip $(foreach release,$(RELEASES),$(if $(call has-python,$(release)),$(release))))
 MISSING := $(filter-out $(HERE),$(RELEASES))
+# The tests of the packages take longest, and begin as soon as their environment is there.
+$(HERE:%=.venv-%/test): | .venv/browser
 # Nothing is installed into an environment that is in use.
 test-unit test-lint test-contract test-smoke test-e2e test-faults test-package test-$(NEWEST): .venv/browser
 endif
