@@ -211,10 +211,10 @@ class Host:
             raise StatusError(Status.BADPARAM)
         if any(self._refuses_to_watch(entity, field) for entity in entities for field in fields):
             # The engine undoes all watches of the call (DcgmHostEngineHandler.cpp).
-            self.unwatch_fields(connection, [group, field_group])
+            self._end_watches(connection, entities, fields)
             raise StatusError(Status.GPU_IS_LOST)
         if self.faults.profiling_needs_root and any(field.is_profiling for field in fields):
-            self.unwatch_fields(connection, [group, field_group])
+            self._end_watches(connection, entities, fields)
             raise StatusError(Status.REQUIRES_ROOT)
         watch, now = Watch(interval, keep_age, keep_samples), self.clock()
         profiling, wakes = self.machine.layout.profiling, self.cache.next_wake(now)
@@ -247,15 +247,20 @@ class Host:
         Raises StatusError in the end if something was never watched, as fields of the host are not
         on any entity (DcgmCacheManager::RemoveEntityFieldWatch; tried on 4.6.0).
         """
-        entities, fields = self._pairs(*asked)
-        now, are_watched = self.clock(), True
+        if not self._end_watches(connection, *self._pairs(*asked)):
+            raise StatusError(Status.NOT_WATCHED)
+
+    def _end_watches(
+        self, connection: Connection, entities: list[Entity], fields: list[Field]
+    ) -> bool:
+        """End a connection's watches; return whether everything was ever watched."""
+        now, were_watched = self.clock(), True
         for entity, field in itertools.product(entities, fields):
             if not field.is_global and self.cache.is_watched(entity, field):
                 self.cache.unwatch(connection.id, entity, field, now)
             else:
-                are_watched = False
-        if not are_watched:
-            raise StatusError(Status.NOT_WATCHED)
+                were_watched = False
+        return were_watched
 
     def update_all_fields(self) -> None:
         """Sample all fields that are due."""
