@@ -86,7 +86,7 @@ def _group(proc: Path, process: str) -> str:
 
 def _is_in_other_namespace(proc: Path, process: str) -> bool:
     """Return whether a process is in another PID namespace: proc_pid_status(5), NSpid."""
-    lines = _text(proc / process / "status").splitlines()
+    lines = _text(proc / process / "status").split("\n")
     return any(line.startswith("NSpid:") and len(line.split()) > 2 for line in lines)
 
 

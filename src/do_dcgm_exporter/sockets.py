@@ -67,8 +67,8 @@ def _listening(proc: Path) -> dict[int, int]:
 def _ports(proc: Path, processes: Iterable[str], state: str, end: int) -> dict[str, set[int]]:
     """Return the ports at one end of each process's sockets in a state.
 
-    For every reading the kernel walks all its connections' places, of which a large host has half
-    a million. So a namespace's table is read once, after the sockets have been listed.
+    For every reading the kernel walks all buckets of its connections, of which a large host has
+    half a million. So a namespace's table is read once, after the sockets have been listed.
     """
     inodes = {}
     for process in processes:
@@ -79,9 +79,11 @@ def _ports(proc: Path, processes: Iterable[str], state: str, end: int) -> dict[s
     for process, own in inodes.items():
         with suppress(OSError):
             namespace = os.readlink(proc / process / "ns" / "net")
-            if namespace not in tables:
-                tables[namespace] = _table(proc / process, state, end)
-            table = tables[namespace]
+            table = tables.get(namespace)
+            if table is None:
+                table = _table(proc / process, state, end)
+                os.readlink(proc / process / "ns" / "net")  # else it has ended, amid its two tables
+                tables[namespace] = table
             ports[process] = {table[inode] for inode in own if inode in table}
     return ports
 

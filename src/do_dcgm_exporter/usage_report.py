@@ -53,12 +53,13 @@ class Use:
 class UsageReport:
     """Who used the GPUs at ``time`` (Unix seconds).
 
-    Of the GPUs whose UUIDs are ``unknown`` that could not be found out; ``complaint`` says why.
+    ``looked_at`` are the UUIDs of the GPUs of which it is known; ``complaint`` says why others that
+    some process has open are not among them.
     """
 
     time: float
     uses: tuple[Use, ...] = ()
-    unknown: tuple[str, ...] = ()
+    looked_at: tuple[str, ...] = ()
     complaint: str = ""
 
 
@@ -76,7 +77,7 @@ def decode(content: bytes) -> UsageReport:
     return UsageReport(
         time=float(plain["time"]),
         uses=tuple(_use(use) for use in plain["uses"]),
-        unknown=tuple(str(uuid) for uuid in plain["unknown"]),
+        looked_at=tuple(str(uuid) for uuid in plain["looked_at"]),
         complaint=str(plain["complaint"]),
     )
 

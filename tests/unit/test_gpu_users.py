@@ -73,7 +73,7 @@ def telemetry(report: Path, clock: Clock) -> Telemetry:
 def write(report: Path, *uses: Use, time: float = NOW) -> None:
     """Write a report as the collector does, each in a new file."""
     new = report.with_name("new")
-    new.write_bytes(encode(UsageReport(time, uses)))
+    new.write_bytes(encode(UsageReport(time, uses, ("GPU-a", "GPU-b"))))
     new.replace(report)
 
 
@@ -134,7 +134,7 @@ def test_a_report_older_than_three_minutes_is_dropped(
 
 
 def test_unknown_is_not_none(telemetry: Telemetry, report: Path) -> None:
-    report.write_bytes(encode(UsageReport(NOW, (), ("GPU-a",), "GPU 0000:43:00.0: no answer")))
+    report.write_bytes(encode(UsageReport(NOW, (), ("GPU-b",), "GPU 0000:43:00.0: no answer")))
     assert {("gpu=0",): 0} == samples(telemetry, PROCESSES)
 
 
@@ -161,7 +161,7 @@ COMPLETE: dict[str, Any] = {
     "processes": 1,
     "memory": 1,
 }
-REST = {"unknown": [], "complaint": ""}
+REST = {"looked_at": ["GPU-b"], "complaint": ""}
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,14 @@ def test_after_a_loss_a_page_is_about_its_own_sample_until_there_is_a_page_befor
     assert log.window(key, 180, at_first=20, kept=90) == (161, 180)
 
 
+def test_peaks_that_were_asked_for_before_a_loss_do_not_end_it() -> None:
+    log, key = PeakLog(), (gpu(0), POWER)
+    late = {key: (81, 100)}
+    log.note_loss(key, 110)
+    log.advance(late)
+    assert log.window(key, 140, at_first=20, kept=90) == (140, 140)
+
+
 # What a summary is worth.
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from do_dcgm_exporter.sockets import ports_at_other_ends, ports_of
 
 HEAD = "  sl  local_address rem_address   st\n"
@@ -40,4 +42,22 @@ def test_each_namespace_has_a_table_of_its_own(tmp_path: Path) -> None:
 def test_who_ended_meanwhile_does_not_hide_the_rest_of_its_namespace(tmp_path: Path) -> None:
     put_process(tmp_path, 1, 100, 11)  # its tables are gone already
     put_process(tmp_path, 2, 100, 12).joinpath("tcp").write_text(HEAD + row(12, 9401, 5555, "01"))
+    assert {"2": {5555}} == ports_at_other_ends(tmp_path, ["1", "2"])
+
+
+def test_half_the_tables_of_one_that_ends_meanwhile_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_process(tmp_path, 1, 100, 11).joinpath("tcp").write_text(HEAD)
+    tables = put_process(tmp_path, 2, 100, 12)
+    tables.joinpath("tcp").write_text(HEAD)
+    tables.joinpath("tcp6").write_text(HEAD + row(12, 9400, 5555, "01"))
+    read_text = Path.read_text
+
+    def ends_after_the_first(path: Path) -> str:
+        text = read_text(path)
+        (tmp_path / "1" / "ns" / "net").unlink(missing_ok=True)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", ends_after_the_first)
     assert {"2": {5555}} == ports_at_other_ends(tmp_path, ["1", "2"])

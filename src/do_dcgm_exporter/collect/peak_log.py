@@ -37,9 +37,10 @@ class PeakLog:
         return (newest if key in self._lost else until + 1, newest)
 
     def advance(self, windows: Mapping[Key, Window]) -> None:
-        """Note that ``windows`` have been shown."""
-        self._until.update((key, end) for key, (_, end) in windows.items())
-        self._lost.difference_update(windows)
+        """Note that ``windows`` have been shown. Late ones may be from before a loss."""
+        new = {key: end for key, (_, end) in windows.items() if end > self._until.get(key, 0)}
+        self._until.update(new)
+        self._lost.difference_update(new)
 
     def note_loss(self, key: Key, newest: int) -> None:
         """Show no sample from before the loss of a GPU, of which this is the ``newest``."""

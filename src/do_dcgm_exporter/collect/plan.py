@@ -14,7 +14,7 @@ CLOCK_EVENTS_FIELD = 112  # DCGM_FI_DEV_CLOCK_THROTTLE_REASONS
 DRIVER_VERSION_FIELD = 1  # DCGM_FI_DRIVER_VERSION
 POWER_FIELD = 155  # DCGM_FI_DEV_POWER_USAGE, in W
 ENERGY_FIELD = 156  # DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, which not every GPU has
-LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank once the driver has lost the GPU
+LIFE_SIGN_FIELD = 57  # DCGM_FI_DEV_PCI_BUSID: blank or not found once the driver has lost the GPU
 
 # Read on every GPU in scope, whatever the counters say.
 LIFE_SIGN_FIELDS = (LIFE_SIGN_FIELD, DRIVER_VERSION_FIELD)
@@ -99,9 +99,8 @@ def plan_fields(
     is_read = CLOCK_EVENTS_FIELD in (*plain, *labels, *sampled)
     if kind in GPU_KINDS and not is_read and counts_clock_events(counters):
         plain.append(CLOCK_EVENTS_FIELD)
-    energy = stand_ins.get(ENERGY_FIELD, ENERGY_FIELD)
-    if integrates and energy not in (*plain, *labels, *sampled):
-        plain.append(energy)
+    if integrates and ENERGY_FIELD not in (*plain, *labels, *sampled):
+        plain.append(ENERGY_FIELD)
     return FieldPlan(kind, tuple(plain), labels, profiling, sampled)
 
 

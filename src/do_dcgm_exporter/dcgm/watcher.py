@@ -111,11 +111,11 @@ class Watcher:
         chosen = tuple(entity for entity in entities if (entity, field_id) not in self.ended)
         if not chosen:
             return
-        self.ended.update((entity, field_id) for entity in chosen)
         try:
             field_group = self.engine.create_field_group([field_id])
             try:
-                self._unwatch(chosen, [Watch(None, field_group, chosen, (field_id,))])
+                taken = self._unwatch(chosen, [Watch(None, field_group, chosen, (field_id,))])
+                self.ended.update((entity, field_id) for entity in taken)
             finally:
                 self.engine.destroy_field_group(field_group)
         except CallRefused as error:

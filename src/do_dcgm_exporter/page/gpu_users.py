@@ -44,7 +44,7 @@ class GpuUsers:
         return {
             gpu.id: tuple(use for use in ranked if use.gpu == gpu.uuid)
             for gpu in machine.roster.gpus
-            if gpu.id not in machine.lost_gpus and gpu.uuid not in report.unknown
+            if gpu.id not in machine.lost_gpus and gpu.uuid in report.looked_at
         }
 
 
@@ -54,7 +54,7 @@ def _time_and_report(text: bytes) -> tuple[float, UsageReport]:
 
 
 def families(uses: GpuUses, topology: Topology) -> Iterator[Metric]:
-    """Yield the families. A GPU that nobody uses has 0 processes."""
+    """Yield the families. A GPU that was looked at and that nobody uses has 0 processes."""
     processes: dict[Labels, int] = {}
     memory: dict[Labels, int] = {}
     for gpu, its_uses in uses.items():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from do_dcgm_exporter.usage_report import NOT_A_REPORT
+
 _log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content")
@@ -59,6 +61,6 @@ class ReportFile(Generic[_Content]):
     def _take(self, text: bytes) -> None:
         try:
             self._time, self._content = self._parse(text)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except NOT_A_REPORT as error:
             self._content = None
             _log.warning("cannot understand %s: %s", self._path, error)

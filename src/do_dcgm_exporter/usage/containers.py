@@ -43,10 +43,10 @@ def _in_docker(root: Path, identity: str) -> Iterator[str]:
 
 
 def _docker_directories(root: Path) -> Iterator[str]:
+    yield from _DOCKERS
     configuration = root / _DOCKERS_CONFIGURATION
     if configuration.is_file() and (moved := _json(configuration).get("data-root")):
         yield str(moved).lstrip("/")
-    yield from _DOCKERS
 
 
 def _in_containerd(root: Path, identity: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Look at the driver's GPUs, and at which of them some process has open.
 
-This asks neither the driver nor a GPU for anything, so it wakes none.
+For a GPU's file in /proc the driver may ask the GPU itself, which would wake one that is suspended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 _UUID = re.compile(r"^GPU UUID:\s*(\S+)", re.MULTILINE)
 _MINOR = re.compile(r"^Device Minor:\s*(\d+)", re.MULTILINE)
-_DEVICE = re.compile(r"/nvidia(\d+)$")
+_DEVICE = re.compile(r"/nvidia(\d+)(?: \(deleted\))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,12 @@ class DriverGpu:
     minor: int
 
 
-def open_gpus(proc: Path) -> tuple[DriverGpu, ...]:
+def open_gpus(root: Path) -> tuple[DriverGpu, ...]:
     """Return the GPUs that some process has open, by bus id; none if no driver is loaded."""
-    gpus = tuple(_gpus(proc / "driver" / "nvidia" / "gpus"))
+    proc = root / "proc"
+    gpus = tuple(
+        _gpus(proc / "driver" / "nvidia" / "gpus", root / "sys" / "bus" / "pci" / "devices")
+    )
     wanted = {gpu.minor for gpu in gpus}
     held: set[int] = set()
     # The engine holds all of them, so this rarely looks at every descriptor.
@@ -42,14 +45,23 @@ def open_gpus(proc: Path) -> tuple[DriverGpu, ...]:
     return tuple(gpu for gpu in gpus if gpu.minor in held)
 
 
-def _gpus(directory: Path) -> Iterator[DriverGpu]:
+def _gpus(directory: Path, devices: Path) -> Iterator[DriverGpu]:
     if not directory.is_dir():
         return
     for gpu in sorted(directory.iterdir()):
+        if _is_suspended(devices / gpu.name):
+            continue
         text = (gpu / "information").read_text(encoding="utf-8", errors="replace")
         uuid, minor = _UUID.search(text), _MINOR.search(text)
         if uuid and minor:
             yield DriverGpu(gpu.name, uuid[1], int(minor[1]))
+
+
+def _is_suspended(device: Path) -> bool:
+    try:
+        return (device / "power" / "runtime_status").read_text().strip() == "suspended"
+    except OSError:
+        return False  # a kernel without power management of devices
 
 
 def _open_minors(proc: Path) -> Iterator[int]:

@@ -99,7 +99,8 @@ class Nvml:
         for name in _LISTS:
             for info in self._list(name, device):
                 key = (info.pid, info.gpu_instance, info.compute_instance)
-                memory[key] = max(memory.get(key, 0), info.used_memory)
+                known = (memory.get(key, _NO_VALUE), info.used_memory)
+                memory[key] = max((used for used in known if used != _NO_VALUE), default=_NO_VALUE)
         return tuple(
             GpuProcess(
                 gpu=gpu.uuid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pwd
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from do_dcgm_exporter.process_owners import OwnerKind, control_groups, owner_of
@@ -18,8 +19,10 @@ _REAL_UID = re.compile(rb"^Uid:\s*(\d+)", re.MULTILINE)
 
 _SHORT_ID = 12
 NO_UNIT = "(none)"
-# A session's number would make new series of every login.
+# The numbers of sessions, and those that systemd-run(1) makes up, would make new series for ever.
 LOGIN_SESSION = "(login session)"
+TRANSIENT = "(systemd-run)"
+_TRANSIENT = re.compile(r"run-[pru][0-9a-f][0-9a-fi-]*\.service")
 
 
 def workload_of(proc: Path, process: str, container_name: Callable[[str], str | None]) -> Workload:
@@ -34,12 +37,13 @@ def workload_of(proc: Path, process: str, container_name: Callable[[str], str | 
     if owner.kind is OwnerKind.CONTAINER:
         name = container_name(owner.name) or owner.name[:_SHORT_ID]
         return Workload(WorkloadKind.CONTAINER, name)
-    if owner.kind is OwnerKind.SESSION or owner.name.startswith("session-"):
+    if owner.kind is OwnerKind.SESSION or owner.name.startswith(("session-", "user@")):
         return Workload(WorkloadKind.UNIT, LOGIN_SESSION)
     # A service may have a PID namespace of its own without being anybody's guest.
     if owner.kind is OwnerKind.GUEST and owner.name and not owner.name.endswith(".service"):
         return Workload(WorkloadKind.CONTAINER, owner.name.removeprefix(_LXC))
-    return Workload(WorkloadKind.UNIT, owner.name or NO_UNIT)
+    name = TRANSIENT if _TRANSIENT.fullmatch(owner.name) else owner.name or NO_UNIT
+    return Workload(WorkloadKind.UNIT, name)
 
 
 def user_of(proc: Path, process: str) -> str:
@@ -50,7 +54,12 @@ def user_of(proc: Path, process: str) -> str:
     found = _REAL_UID.search((proc / process / "status").read_bytes())
     if not found:
         raise ProcessLookupError(f"process {process} has no user")
+    return _user_name(int(found[1]))
+
+
+@cache
+def _user_name(uid: int) -> str:
     try:
-        return pwd.getpwuid(int(found[1])).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return found[1].decode()
+        return str(uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import pwd
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def test_a_user_without_a_name_is_a_number(proc: Proc) -> None:
 
 def test_everybody_may_read_the_file_and_nothing_else_is_left(proc: Proc, directory: Path) -> None:
     run(proc, busy(proc))
-    (file,) = directory.iterdir()
-    assert 0o644 == file.stat().st_mode & 0o777
+    modes = {file.name: file.stat().st_mode & 0o777 for file in directory.iterdir()}
+    assert {REPORT.name: 0o644, ".lock": 0o600} == modes
 
 
 @pytest.mark.parametrize("has_driver", [True, False])
@@ -94,7 +95,7 @@ def test_a_lost_gpu_hides_no_other(proc: Proc) -> None:
     library.lost = (BUS_IDS[1],)
     report = run(proc, library)
     assert report.uses
-    assert report.unknown == (f"GPU-{BUS_IDS[1]}",)
+    assert report.looked_at == (f"GPU-{BUS_IDS[0]}",)
     assert f"GPU {BUS_IDS[1]}: nvmlDeviceGetHandleByPciBusId_v2: GPU is lost (15)" == (
         report.complaint
     )
@@ -107,8 +108,17 @@ def test_a_complaint_is_told_once_and_again_after_it_was_gone(
     for broken, told in ((True, 1), (True, 0), (False, 0), (True, 1)):
         library.failures = {"nvmlInit_v2": 9} if broken else {}
         report = run(proc, library)
-        assert bool(report.unknown) == bool(not report.uses) == broken
+        assert bool(report.looked_at) == bool(report.uses) != broken
         assert told == capsys.readouterr().err.count("Driver Not Loaded (9)")
+
+
+def test_while_an_earlier_run_hangs_in_the_driver_nothing_is_asked(
+    proc: Proc, directory: Path
+) -> None:
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert 0 == main(proc.root, lambda _: pytest.fail("NVML was loaded"))
+    assert not (directory / REPORT.name).exists()
 
 
 def test_a_file_of_another_version_is_replaced(proc: Proc, directory: Path) -> None:

@@ -57,6 +57,13 @@ def test_a_process_in_two_lists_is_one() -> None:
     assert [(100, 7), (101, 8), (102, 9)] == [(one.pid, one.memory) for one in found]
 
 
+@pytest.mark.parametrize("memory", [(7, UNKNOWN), (UNKNOWN, 7)])
+def test_memory_that_one_list_knows_is_known(memory: tuple[int, int]) -> None:
+    lists = {(COMPUTE, BUS_ID): [row(100, memory[0])], (GRAPHICS, BUS_ID): [row(100, memory[1])]}
+    (found,) = processes(Library(lists))
+    assert 7 == found.memory
+
+
 def test_long_lists_are_read_whole() -> None:
     rows = [row(pid) for pid in range(1, 1001)]
     assert 1000 == len(processes(Library({(COMPUTE, BUS_ID): rows})))

@@ -99,6 +99,10 @@ def test_a_container_is_called_by_its_name(proc: Proc) -> None:
             "(login session)",
         ),
         ("0::/system.slice/run-u7.scope\n", "(none)"),
+        ("0::/system.slice/run-u123.service\n", "(systemd-run)"),
+        ("0::/system.slice/run-p1-i2.service\n", "(systemd-run)"),
+        ("0::/system.slice/run-rfe0c41.service\n", "(systemd-run)"),
+        ("0::/system.slice/run-training.service\n", "run-training.service"),
         ("0::/\n", "(none)"),
         ("", "(none)"),
         ("nonsense\n", "(none)"),
@@ -118,6 +122,7 @@ def test_system_containers(workload: Look, path: str) -> None:
     [
         ("/system.slice/a.service", "a.service"),  # PrivatePIDs=, or a sandbox
         ("/user.slice/user-1000.slice/session-3.scope", "(login session)"),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope", "(login session)"),
     ],
 )
 def test_a_pid_namespace_makes_no_container(proc: Proc, group: str, name: str) -> None:
