@@ -85,12 +85,15 @@ test-coverage: test-unit test-contract test-smoke test-e2e
 test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault-simulation, soak and fuzz
 	@tools/part faults $(PYTHON) $(PYTEST) $(FAULTS)
 
-# Everything with the oldest libraries; with those in between what has to do with libraries.
-NO_LIBRARY := $(wildcard $(addprefix tests/unit/,integration dcgm_simulator $(patsubst %,test_%.py,\
+# With the oldest libraries everything but the longest, in which no library has a part; with those
+# in between what has to do with libraries.
+LONGEST := $(patsubst %,tests/unit/%.py,dcgm_simulator/test_recordings integration/test_interruptions \
+	integration/test_wrapper_script)
+NO_LIBRARY := $(wildcard $(addprefix tests/unit/,integration dcgm_simulator usage $(patsubst %,test_%.py,\
 	bindings_api conversions discovery engine_log generations hostengine profiling_lasts session xid)))
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
 	@tools/part $* .venv-$*/bin/python $(PYTEST) tests/unit \
-	$(if $(filter $(OLDEST),$*),tests/e2e,$(NO_LIBRARY:%=--ignore=%))
+	$(if $(filter $(OLDEST),$*),tests/e2e $(LONGEST:%=--ignore=%),$(NO_LIBRARY:%=--ignore=%))
 
 test-$(NEWEST): .venv/test
 	@tools/part $(NEWEST) $(PYTHON) -m pytest tests/package/test_newest_python.py
