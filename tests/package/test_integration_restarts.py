@@ -47,6 +47,11 @@ def hurry(system: System, unit: str) -> None:
     system.run("systemctl", "daemon-reload")
 
 
+def rests(system: System, unit: str) -> bool:
+    """Whether a unit stops being started again."""
+    return system.becomes(lambda: system.property(unit, "ActiveState") in ("failed", "inactive"))
+
+
 def gives_up(system: System, unit: str) -> bool:
     """Whether a unit comes to rest, failed, and what is done about that is done."""
     return system.becomes(lambda: system.property(unit, "ActiveState") == "failed") and finished(
@@ -120,7 +125,7 @@ def test_an_exporter_that_is_purged_while_it_runs_loses_its_drop_in(
     assert installed.property(UNIT, "MainPID") == pid, "nobody has stopped it"
     installed.systemctl("restart", NAME)
     assert installed.becomes(lambda: not engine_of(installed, 9400))
-    assert installed.property(UNIT, "ActiveState") in ("failed", "inactive")
+    assert rests(installed, UNIT)
     assert "203/EXEC" not in installed.journal(UNIT)
 
 
@@ -137,4 +142,4 @@ def test_an_exporter_that_is_deleted_by_hand_is_not_started_for_ever(
 
     assert new_system.becomes(lambda: not new_system.exists(drop_in(BY_HAND)))
     assert finished(new_system)
-    assert new_system.property(BY_HAND, "ActiveState") in ("failed", "inactive")
+    assert rests(new_system, BY_HAND)
