@@ -149,7 +149,7 @@ def test_time_in_which_nothing_was_sampled_is_not_counted(bench: StartBench) -> 
     started.pass_time(10.0)
     started.engine.control("thaw", str(POWER))
     started.pass_time(10.0)
-    assert 800 <= joules(started.read(session))["0"] - before <= 1000
+    assert 800 <= joules(started.read(session))["0"] - before <= 1100, "all of it would be 2000"
 
 
 def test_a_lost_gpu_has_none_and_goes_on_where_it_was(bench: StartBench) -> None:
