@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+from tests.builders import Clock
 from tests.waiting import wait_until
 
 from do_dcgm_exporter.config.settings import ListenAddress
@@ -26,15 +27,6 @@ HUGE = b"a 1\n" * 4_000_000  # more than the kernel buffers for one connection
 
 def page(text: bytes = TEXT, *, reason: str = "") -> Page:
     return Page(Body(text), Body(OPENMETRICS), b"", Health(not reason, reason))
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Harness:

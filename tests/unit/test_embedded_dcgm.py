@@ -9,28 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.builders import NOW, Clock
 
 from do_dcgm_exporter.dcgm.call_count import CallCount
 from do_dcgm_exporter.page.embedded_dcgm import EmbeddedDcgm
 from do_dcgm_exporter.page.forwarding import ForwardStatistics
 from do_dcgm_exporter.page.own_metrics import Telemetry
 
-NOW = 1_800_000_000.0
 FAMILY = "do_dcgm_exporter_embedded_dcgm_processes"
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

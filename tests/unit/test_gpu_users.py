@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from tests.builders import NOW, Clock
 
 from do_dcgm_exporter.collect.machine import MachineState, Roster
 from do_dcgm_exporter.collect.result import CycleResult
@@ -21,7 +22,6 @@ from do_dcgm_exporter.page.gpu_users import GpuUsers
 from do_dcgm_exporter.page.own_metrics import Telemetry, TelemetryRegistry
 from do_dcgm_exporter.usage_report import UsageReport, Use, Workload, WorkloadKind, encode
 
-NOW = 1_800_000_000.0
 PROCESSES = "do_dcgm_exporter_gpu_processes"
 MEMORY = "do_dcgm_exporter_gpu_process_memory_bytes"
 # DCGM's ids are not in the order of the UUIDs, and GPU 2 was lost before the start.
@@ -30,18 +30,9 @@ INSTANCES = (GpuInstance(7, 1, 9, "1g.10gb"),)
 TRAINER = Workload(WorkloadKind.UNIT, "trainer.service")
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from typing import Any
 
 import pytest
-from tests.builders import DATA
+from tests.unit.dcgm_simulator.replay import Clock, load_recording
 
 from dcgm_simulator.codes import is_sentinel
 from dcgm_simulator.host import Host
@@ -41,21 +39,10 @@ OF_INJECTED_GPUS_ON_3 = {
 VGPU_LICENSE_STATUS = 526
 
 
-class Clock:
-    """A time that only the test moves."""
-
-    now = 1_700_000_000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
 @pytest.fixture(params=RECORDINGS)
 def recording(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Each recording, with the scenario that should repeat it."""
-    with gzip.open(DATA / "recordings" / f"{request.param}.json.gz", "rt") as stream:
-        content: dict[str, Any] = json.load(stream)
-    return content | {"scenario": RECORDINGS[request.param]}
+    return load_recording(request.param) | {"scenario": RECORDINGS[request.param]}
 
 
 def kind_of(value: Any) -> str:
