@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.package import exporter_kinds
 from tests.package.exporter_kinds import Left
 from tests.package.packages import Package
-from tests.package.system import System
+from tests.package.system import PATIENCE, System
 
 SOURCE = Path(__file__).with_name("stand_in_exporter.c")
 LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
@@ -198,6 +198,11 @@ def finished(system: System) -> bool:
 def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tool, whatever its exit status."""
     return system.run("do-dcgm-exporter-integrate", *arguments, check=False)
+
+
+def checked(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run its check, however busy this computer is."""
+    return integrate(system, "check", "--wait", f"{PATIENCE:g}", *arguments)
 
 
 def put_all_kinds(system: System, vendor: Path) -> None:

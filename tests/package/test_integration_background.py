@@ -11,9 +11,9 @@ from tests.package.conftest import system_over
 from tests.package.exporters import (
     SERVICE,
     UNIT,
+    checked,
     engine_of,
     finished,
-    integrate,
     put_enabled_exporter,
     put_one,
     put_program,
@@ -105,7 +105,7 @@ def test_what_came_of_it_is_in_the_journal_the_check_and_the_status(
 
     assert new_system.property(SERVICE, "ExecMainStatus") == "1"
     assert "exporter-9402.service" in new_system.journal(SERVICE)
-    assert "exporter-9402.service" in integrate(new_system, "check").stdout
+    assert "exporter-9402.service" in checked(new_system).stdout
     assert engine_of(new_system, 9402) == "embedded"
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.package.conftest import system_over
 from tests.package.exporters import (
     asked,
+    checked,
     engine_of,
     finished,
     integrate,
@@ -86,30 +87,30 @@ def test_containers_are_only_looked_at_and_reported(with_containers: System) -> 
     for tool in ("docker", "podman"):
         system.write(f"/var/log/stand-in/{tool}/asked", "")
     said = integrate(system, "apply")
-    checked = integrate(system, "check")
+    report = checked(system)
 
     assert {
         command[0] for tool in ("docker", "podman") for command in asked(system, tool)
     } <= READING
     assert settings(system) == before
-    assert checked.returncode == 1
+    assert report.returncode == 1
     for _, name, *_ in (*STARTED_BY_HAND, *SCHEDULED):
         assert name in said.stdout + said.stderr, name
-        assert name in checked.stdout, name
-    assert REMOTE in checked.stdout
+        assert name in report.stdout, name
+    assert REMOTE in report.stdout
     for tool, name, *_ in SCHEDULED:
-        assert not re.search(rf"{tool} (stop|rm|kill|rename) {name}", checked.stdout)
-    assert not re.search(r"\bkill \d+", checked.stdout)
+        assert not re.search(rf"{tool} (stop|rm|kill|rename) {name}", report.stdout)
+    assert not re.search(r"\bkill \d+", report.stdout)
 
 
 def test_a_docker_that_hangs_keeps_nobody_waiting(with_containers: System) -> None:
     system = with_containers
     system.write("/var/log/stand-in/docker/hangs", "")
-    checked = system.run("timeout", "20", "do-dcgm-exporter-integrate", "check", check=False)
+    report = system.run("timeout", "20", "do-dcgm-exporter-integrate", "check", check=False)
 
-    assert checked.returncode in (1, 2)
-    assert "docker" in checked.stdout
-    assert "by-podman" in checked.stdout
+    assert report.returncode in (1, 2)
+    assert "docker" in report.stdout
+    assert "by-podman" in report.stdout
     assert (
         system.run("timeout", "60", "do-dcgm-exporter-integrate", "apply", check=False).returncode
         != 124
@@ -156,11 +157,11 @@ def test_the_snaps_second_engine_is_named_with_the_commands_and_goes_on(
     before = snap_settings(system)
     system.install(exporter)
     assert finished(system)
-    checked = integrate(system, "check")
+    report = checked(system)
 
-    assert checked.returncode == 1
-    assert "snap set dcgm nv-hostengine-port=5555" in checked.stdout
-    assert "snap stop --disable dcgm.nv-hostengine" in checked.stdout
+    assert report.returncode == 1
+    assert "snap set dcgm nv-hostengine-port=5555" in report.stdout
+    assert "snap stop --disable dcgm.nv-hostengine" in report.stdout
     assert snap_settings(system) == before
     assert engine_of(system, 9400) == "localhost:5577"
     assert {command[0] for command in asked(system, "snap")} <= SNAP_READING

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from tests.package.conftest import system_over
-from tests.package.exporters import SERVICE, engine_of, finished, integrate, is_served, put_one
+from tests.package.exporters import (
+    SERVICE,
+    checked,
+    engine_of,
+    finished,
+    integrate,
+    is_served,
+    put_one,
+)
 from tests.package.system import CONF, NAME, System
 
 ENGINE = "localhost:5555"
@@ -94,7 +102,7 @@ def test_clients_are_put_back_when_their_engine_will_not_come(
         ),
     )
     is_told = f"{UNIT}, a client of the engine, does not run"
-    assert new_system.becomes(lambda: is_told in integrate(new_system, "check").stdout)
+    assert new_system.becomes(lambda: is_told in checked(new_system).stdout)
     said = integrate(new_system, "apply")
     assert said.returncode == 1
     assert f"{UNIT} keeps its embedded DCGM: the engine at {ENGINE} cannot be used" in said.stderr

@@ -13,7 +13,7 @@ import pytest
 from tests.package import exporters, packages, strangers
 from tests.package.conftest import system_over
 from tests.package.exporter_kinds import KINDS, Fate, Kind, Left
-from tests.package.exporters import engine_of, finished, integrate
+from tests.package.exporters import checked, engine_of, finished, integrate
 from tests.package.layers import DEPENDENCIES, system_with
 from tests.package.stranger import RAN, Stranger
 from tests.package.strangers import STRANGERS
@@ -163,8 +163,8 @@ def life(
         step("install", system.install(exporter).stderr)
         journal = system.journal(exporters.SERVICE)
         dormant = try_dormant(system)
-        report = complete_report(system)
-        problems = json.loads(complete_report(system, "--json"))["problems"]
+        report = checked(system).stdout
+        problems = json.loads(checked(system, "--json").stdout)["problems"]
         step("apply", "".join(outcome(system, "apply")))
         step("stop", "".join(outcome(system, "apply", "--choice", "stop")))
         step("reconfigure", system.reconfigure().stderr)
@@ -175,19 +175,6 @@ def life(
         step("purge", system.run("dpkg", "--purge", "do-dcgm-exporter").stderr)
         said["install"] += journal
         yield Life(before, after, said, problems, report, dormant, afterwards)
-
-
-def complete_report(system: System, *arguments: str) -> str:
-    """Return a report without a look that came too late, as it may on a busy machine."""
-    report = ""
-
-    def is_complete() -> bool:
-        nonlocal report
-        report = integrate(system, "check", *arguments).stdout
-        return "no answer in time" not in report
-
-    assert system.becomes(is_complete), report
-    return report
 
 
 def outcome(system: System, *arguments: str) -> tuple[str, str]:

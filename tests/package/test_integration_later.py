@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.package import exporter_kinds, exporters, packages
 from tests.package.exporter_kinds import VENDOR
-from tests.package.exporters import UNIT, engine_of, finished, integrate, vendor_package
+from tests.package.exporters import UNIT, checked, engine_of, finished, integrate, vendor_package
 from tests.package.system import EXPORTER, System
 
 ENGINE = "localhost:5555"
@@ -38,7 +38,7 @@ def test_it_is_connected_stays_so_and_is_forgotten(
     installed.run("dpkg", "--remove", "datacenter-gpu-manager-exporter")
     assert finished(installed)
     assert not installed.exists(str(Path(VENDOR.drop_ins[0]).parent))
-    assert UNIT not in integrate(installed, "check").stdout
+    assert UNIT not in checked(installed).stdout
     # None of this was any reason to restart our own service.
     assert installed.property(EXPORTER, "MainPID") == ours
 
@@ -75,9 +75,9 @@ def test_a_command_that_we_had_to_replace_is_made_anew_when_it_changes(installed
 
     installed.write(path, installed.read(path).replace("9425", "9435"))
     installed.run("systemctl", "daemon-reload")
-    checked = integrate(installed, "check")
-    assert checked.returncode == 1
-    assert "in-docker.service" in checked.stdout
+    report = checked(installed)
+    assert report.returncode == 1
+    assert "in-docker.service" in report.stdout
     assert integrate(installed, "apply").returncode == 0
     assert (engine_of(installed, 9425), engine_of(installed, 9435)) == ("", ENGINE)
     assert integrate(installed, "restore").returncode == 0

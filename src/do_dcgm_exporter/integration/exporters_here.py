@@ -19,7 +19,7 @@ from do_dcgm_exporter.integration.looking.engine_probe import is_expected
 from do_dcgm_exporter.integration.looking.our_files import look_at_our_files
 from do_dcgm_exporter.integration.looking.processes import scan
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.survey import survey
+from do_dcgm_exporter.integration.looking.survey import PATIENCE, survey
 from do_dcgm_exporter.integration.looking.units import look_at_units
 
 
@@ -44,10 +44,10 @@ def exporters_here(
     return exporters_in(units, processes.dcgm, containers, programs, str(address))
 
 
-def situation(host: Host) -> Situation:
+def situation(host: Host, patience: float = PATIENCE) -> Situation:
     """Look at everything that ``check`` reports on, and decide about each exporter."""
     records = records_in(look_at_our_files(host))
-    found = survey(host, os.environ, records.units)
+    found = survey(host, os.environ, records.units, patience)
     settings, seen = found.settings, (found.units, found.processes.dcgm, found.containers)
     exporters = exporters_in(*seen, Programs(host), str(settings.local_engine))
     expected = is_expected(found.engine_unit, settings.engine_unit)

@@ -30,11 +30,11 @@ class NoBundle(ExporterError):
     exit_status = 2
 
 
-def write_bundle(path: Path, host: Host) -> str:
+def write_bundle(path: Path, host: Host, patience: float) -> str:
     """Write the bundle, for its owner's eyes alone, and return what to tell. Raises NoBundle."""
     if os.path.lexists(path):  # before anybody waits for the rest
         raise NoBundle(_EXISTS.format(path))
-    content = "\n".join(_text(situation(host), host)).encode("utf-8", "backslashreplace")
+    content = "\n".join(_text(situation(host, patience), host)).encode("utf-8", "backslashreplace")
     try:
         _write_new(path, content)
     except FileExistsError as error:

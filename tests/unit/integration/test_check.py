@@ -29,8 +29,6 @@ STATE = "var/lib/do-dcgm-exporter/integration.json"
 # podman is asked only where it has been used.
 STORAGE = "var/lib/containers/storage/overlay"
 CONF = "etc/do-dcgm-exporter/do-dcgm-exporter.conf"
-# As they are; with_engine sets others.
-FIRST_LOOK, LOOK = survey._LONGEST_FIRST_LOOK, survey._LONGEST_LOOK
 
 
 def listens(machine: Machine, port: int, inode: int) -> None:
@@ -49,9 +47,6 @@ def with_engine(machine: Machine, bench: StartBench, monkeypatch: pytest.MonkeyP
     machine.program(
         "dpkg-query", "#!/bin/sh\nprintf 'ii \\tdatacenter-gpu-manager-4-core\\t1:4.5.3-1\\n'\n"
     )
-    # A slow machine is no hanging one.
-    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", 60.0)
-    monkeypatch.setattr(survey, "_LONGEST_LOOK", 60.0)
     return machine
 
 
@@ -71,8 +66,14 @@ def run(machine: Machine, *arguments: str) -> int:
 
 
 def checked(machine: Machine, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    return said(machine, capsys, "--wait", "300")  # a slow machine is no hanging one
+
+
+def said(
+    machine: Machine, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
-    status = run(machine, "check", "--json")
+    status = run(machine, "check", "--json", *options)
     return status, json.loads(capsys.readouterr().out)
 
 
@@ -88,7 +89,7 @@ def test_a_clean_machine(with_engine: Machine, capsys: pytest.CaptureFixture[str
         data["engine"][key] for key in ("condition", "engine", "gpus")
     )
     assert files == with_engine.files()
-    assert 0 == run(with_engine, "check")
+    assert 0 == run(with_engine, "check", "--wait", "300")
     assert "no problems" in capsys.readouterr().out
 
 
@@ -106,7 +107,7 @@ def test_an_exporter_before_and_after(
     status, data = checked(with_engine, capsys)
     assert (0, [], []) == (status, data["problems"], data["embedded_processes"])
     assert data["exporters"][0]["drop_in"]["proven"]
-    assert 0 == run(with_engine, "check")
+    assert 0 == run(with_engine, "check", "--wait", "300")
     assert ", by our drop-in\n" in capsys.readouterr().out
 
     assert 0 == run(with_engine, "restore")
@@ -185,7 +186,7 @@ def test_a_forbidden_drop_in_is_the_admins_wish(
     with_engine.link(f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf", "/dev/null")
     with_engine.put_unit(UNIT, with_engine.ports[0])
     with_engine.systemctl("start", UNIT)
-    assert 1 == run(with_engine, "check")
+    assert 1 == run(with_engine, "check", "--wait", "300")
     said = capsys.readouterr().out
     assert "embedded DCGM, you forbid it by /etc/systemd" in said
     assert "client of" not in said
@@ -259,8 +260,6 @@ def put_container(machine: Machine) -> None:
 def test_everything_may_hang(
     with_engine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "_LONGEST_FIRST_LOOK", FIRST_LOOK)
-    monkeypatch.setattr(survey, "_LONGEST_LOOK", LOOK)
     with_engine.put_unit(UNIT, with_engine.ports[0])
     put_container(with_engine)
     sleeps = "#!/bin/sh\nsleep 3600\n"
@@ -270,14 +269,35 @@ def test_everything_may_hang(
         port = silent.getsockname()[1]
         listens(with_engine, port, 7)
         configure(with_engine, f"localhost:{port}")
-        status, data = checked(with_engine, capsys)
+        status, data = said(with_engine, capsys)
     assert 1 == status
     assert ["no-driver", "engine-hung"] == identities(data)
     unseen = " ".join(data["unseen"])
     for name in ("services", "docker", "podman", "packages", "own service"):
         assert name in unseen, name
     # It ended, so nothing is waited for that is not limited; and five seconds are promised.
-    assert FIRST_LOOK + LOOK < 5.0
+    assert (survey._FIRST_LOOK + survey._LOOKS) * survey.PATIENCE < 5.0
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.5", "-1", "nan", "inf", "3601", "a minute"])
+def test_a_wait_that_is_none_is_refused(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(with_engine, "check", f"--wait={seconds}")
+    assert f"{seconds} is no number from 1 to 3600" in capsys.readouterr().err
+
+
+def test_a_look_may_be_given_more_time(
+    with_engine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that takes longer than the default allows is waited for, if one asks for that."""
+    slow = "#!/bin/sh\nsleep 4\nprintf 'ii \\tdatacenter-gpu-manager-4-core\\t1:4.5.3-1\\n'\n"
+    with_engine.program("dpkg-query", slow)
+    (unseen,) = said(with_engine, capsys)[1]["unseen"]
+    assert unseen.startswith("packages: ")
+    assert unseen.endswith("; --wait 60 waits longer")
+    assert checked(with_engine, capsys)[1]["unseen"] == []
 
 
 def test_what_could_not_be_looked_at_is_told(

@@ -17,7 +17,7 @@ RUNTIMES = ("docker", "podman")
 # Exists if the runtime is in use. Otherwise, asking docker would start its daemon through its
 # socket, and asking podman would create its storage.
 _SIGNS = {"docker": "/run/docker.pid", "podman": "/var/lib/containers/storage"}
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS = 3.0  # unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Container:
     processes: tuple[DcgmProcess, ...] = ()
 
 
-def find_containers(host: Host, runtime: str, processes: Processes) -> tuple[Container, ...]:
+def find_containers(
+    host: Host, runtime: str, processes: Processes, seconds: float = _ANSWER_SECONDS
+) -> tuple[Container, ...]:
     """Find the containers of one runtime by the processes inside.
 
     Raises CommandFailed if the runtime does not answer.
@@ -45,11 +47,11 @@ def find_containers(host: Host, runtime: str, processes: Processes) -> tuple[Con
     is_in_use = shutil.which(runtime) and host.path(_SIGNS[runtime]).exists()
     if not sought or not is_in_use:
         return ()
-    running = run(runtime, "ps", "--quiet", "--no-trunc", timeout=_ANSWER_SECONDS).split()
+    running = run(runtime, "ps", "--quiet", "--no-trunc", timeout=seconds).split()
     ids = sorted(sought.intersection(running))
     if not ids:
         return ()
-    answer = run(runtime, "inspect", "--type=container", *ids, timeout=_ANSWER_SECONDS)
+    answer = run(runtime, "inspect", "--type=container", *ids, timeout=seconds)
     try:
         found: list[Mapping[str, Any]] = json.loads(answer)
     except ValueError as error:

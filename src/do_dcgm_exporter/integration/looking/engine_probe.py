@@ -18,7 +18,6 @@ from do_dcgm_exporter.integration.looking.commands import CommandFailed, Command
 from do_dcgm_exporter.integration.looking.configuration import IntegrationSettings
 from do_dcgm_exporter.integration.looking.systemd import UnitView
 
-# Keeps "check" within its five seconds.
 PROBE_SECONDS = 3.2
 # NVIDIA's unit has no Type=, so it is active long before the port is open.
 _LONGEST_START = 30.0

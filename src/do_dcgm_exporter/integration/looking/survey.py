@@ -1,4 +1,4 @@
-"""Look at everything in parallel, for no longer than a person would wait."""
+"""Look at everything in parallel, for no longer than a person would wait, or wants to."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ from do_dcgm_exporter.integration.looking.web import Answer
 from do_dcgm_exporter.process_owners import owner_of
 from do_dcgm_exporter.sockets import Holder, find_holder, listens
 
-# "check" has five seconds in total. The first look comes before all others, which need it.
-_LONGEST_FIRST_LOOK = 0.8
-_LONGEST_LOOK = 3.4
+# What a person waits for without being told.
+PATIENCE = 5.0
+# Shares of it. The first look comes before all others, which need it; the rest is for starting,
+# for looking at processes and for the report. Servers that hang are named, not left unseen.
+_FIRST_LOOK, _LOOKS, _ANSWERS = 0.16, 0.68, 0.64
 
+_MORE_TIME = "--wait 60 waits longer"
 _NOBODY = EngineAnswer(Condition.FAILED, "it was not asked")
 _PACKAGES = re.compile(r"datacenter-gpu-manager|dcgm-simulator|libdcgm$|nv-hostengine$")
 
@@ -74,20 +77,22 @@ class Findings:
     unseen: tuple[str, ...] = ()
 
 
-def survey(host: Host, environ: Mapping[str, str], known: Iterable[str] = ()) -> Findings:
-    """Look at everything, within about four seconds.
+def survey(
+    host: Host, environ: Mapping[str, str], known: Iterable[str] = (), patience: float = PATIENCE
+) -> Findings:
+    """Look at everything, in less than ``patience`` seconds.
 
     ``known`` are units that we have changed; they are looked at in any case.
     """
-    service, unseen = own_service(host, _LONGEST_FIRST_LOOK)
+    service, unseen = own_service(host, _FIRST_LOOK * patience)
     try:
         settings, wrong = read_as_service(host, service, environ), ""
     except ConfigurationError as error:
         settings, wrong = IntegrationSettings(), str(error)
     address = settings.local_engine
     processes = scan(host, address.port)
-    looks = _looks(host, settings, processes, known)
-    seen, failures = _take(looks, _LONGEST_LOOK)
+    looks = _looks(host, settings, processes, known, patience)
+    seen, failures = _take(looks, _LOOKS * patience)
     units, odd_units = seen.pop("services", ((), ()))
     containers = [one for runtime in RUNTIMES for one in seen.pop(runtime, ())]
     if address == settings.engine and "engine" in seen:
@@ -108,24 +113,28 @@ def survey(host: Host, environ: Mapping[str, str], known: Iterable[str] = ()) ->
 
 
 def _looks(
-    host: Host, settings: IntegrationSettings, processes: Processes, known: Iterable[str]
+    host: Host,
+    settings: IntegrationSettings,
+    processes: Processes,
+    known: Iterable[str],
+    patience: float,
 ) -> dict[str, Callable[[], Any]]:
     """Return the looks to take, named as in Findings or as people call them."""
-    address = settings.local_engine
+    address, seconds, for_answer = settings.local_engine, _LOOKS * patience, _ANSWERS * patience
     looks: dict[str, Callable[[], Any]] = {
-        "engine": partial(ask_engine, settings.engine, settings.bindings),
-        "packages": _dcgm_packages,
-        "health": partial(web.ask_exporter, settings.address),
+        "engine": partial(ask_engine, settings.engine, settings.bindings, for_answer),
+        "packages": partial(_dcgm_packages, seconds),
+        "health": partial(web.ask_exporter, settings.address, seconds=for_answer),
         "engine_port": partial(_port_use, host, address.port),
         "own_port": partial(_port_use, host, settings.address.port),
     }
     for runtime in RUNTIMES:
-        looks[runtime] = partial(find_containers, host, runtime, processes)
+        looks[runtime] = partial(find_containers, host, runtime, processes, seconds)
     if address != settings.engine:
-        looks["local_engine"] = partial(ask_engine, address, settings.bindings)
+        looks["local_engine"] = partial(ask_engine, address, settings.bindings, for_answer)
     if host.runs_systemd:
-        looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE)
-        looks["services"] = partial(look_at_units, host, Programs(host), processes, known)
+        looks["engine_unit"] = partial(systemd.view, ENGINE_SERVICE, seconds)
+        looks["services"] = partial(look_at_units, host, Programs(host), processes, known, seconds)
     return looks
 
 
@@ -134,11 +143,13 @@ def _take(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what was seen, and a sentence for each thing that could not be looked at."""
     seen: dict[str, Any] = {}
-    failures = dict.fromkeys(looks, "no answer in time")
+    failures = dict.fromkeys(looks, f"no answer in time; {_MORE_TIME}")
 
     def look(name: str) -> None:
         try:
             seen[name] = looks[name]()
+        except commands.CommandTimedOut as error:
+            failures[name] = f"{error}; {_MORE_TIME}"
         except ExporterError as error:
             failures[name] = str(error)
 
@@ -155,11 +166,11 @@ def _take(
     return in_time, [f"{name.replace('_', ' ')}: {failures[name]}" for name in missing]
 
 
-def _dcgm_packages() -> dict[str, str]:
+def _dcgm_packages(seconds: float) -> dict[str, str]:
     """Return the versions of the installed packages of DCGM, by name. Raises CommandFailed."""
     form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
     # Without a pattern, since one that matches nothing is an error.
-    lines = commands.run("dpkg-query", "--show", "-f", form, timeout=_LONGEST_LOOK).splitlines()
+    lines = commands.run("dpkg-query", "--show", "-f", form, timeout=seconds).splitlines()
     fields = (line.split("\t") for line in lines if line.startswith("ii"))
     return {name: version for _, name, version in fields if _PACKAGES.match(name)}
 

@@ -102,20 +102,20 @@ def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
     return _read(unit, answer)
 
 
-def services() -> Iterator[tuple[str, str]]:
+def services(timeout: float = ANSWER_SECONDS) -> Iterator[tuple[str, str]]:
     """Yield the names of all services, with their commands and variables as printed by systemctl.
 
     Instances of templates are included if they are loaded, that is running or enabled.
     """
     files = run(
         "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
-        timeout=ANSWER_SECONDS,
+        timeout=timeout,
     )  # fmt: skip
     names = [line.split()[0] for line in files.splitlines() if line.strip()]
     shown = run(
         "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
         "--", "*.service", *(name for name in names if "@." not in name),
-        timeout=ANSWER_SECONDS,
+        timeout=timeout,
     )  # fmt: skip
     # Id= comes last for each unit. An empty line is no separator: commands may contain some.
     text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, Host
@@ -16,7 +17,7 @@ from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.systemd import UnitView, environment_file
+from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, UnitView, environment_file
 
 # Each question costs a process, which spends most of its time starting.
 _AT_ONCE = 4
@@ -47,16 +48,20 @@ class SeenUnit:
 
 
 def look_at_units(
-    host: Host, programs: Programs, processes: Processes, known: Iterable[str] = ()
+    host: Host,
+    programs: Programs,
+    processes: Processes,
+    known: Iterable[str] = (),
+    seconds: float = ANSWER_SECONDS,
 ) -> tuple[tuple[SeenUnit, ...], tuple[str, ...]]:
     """Look at the units that may be exporters, judging by what they run, and at those ``known``.
 
     Return them, and a sentence for each that could not be looked at. Raises CommandFailed if
-    the manager does not answer at all.
+    the manager does not answer within ``seconds``.
     """
     sought = {*known, *(process.owner.unit for process in processes.dcgm)} - {""}
     # Stopped and disabled instances of templates are not listed.
-    services, paths = dict(systemd.services()), dict[str, bool]()
+    services, paths = dict(systemd.services(seconds)), dict[str, bool]()
     names = {
         name
         for name in {*sought, *services}
@@ -64,7 +69,7 @@ def look_at_units(
         and (name in sought or _speaks_of_exporter(services[name], programs, paths, _DEEPEST))
     }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(_view, sorted(names)))
+        answers = list(pool.map(partial(_view, seconds=seconds), sorted(names)))
     views = [answer for answer in answers if isinstance(answer, UnitView)]
     return (
         tuple(
@@ -76,9 +81,9 @@ def look_at_units(
     )
 
 
-def _view(name: str) -> UnitView | CommandFailed:
+def _view(name: str, seconds: float) -> UnitView | CommandFailed:
     try:
-        return systemd.view(name)
+        return systemd.view(name, seconds)
     except CommandTimedOut:
         raise
     except CommandFailed as error:
