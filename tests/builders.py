@@ -81,6 +81,7 @@ def settings(**changes: object) -> Settings:
         "replace_blanks_in_model_name": False,
         "label_fields_as_info": False,
         "hpc_job_mapping_dir": None,
+        "hpc_job_from_usage": False,
         "forward": True,
         "forward_url": "http://169.254.169.254:80/v1/gpu_metrics",
         "forward_interval": 20.0,

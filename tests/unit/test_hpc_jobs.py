@@ -15,10 +15,6 @@ def jobs(tmp_path: Path) -> JobDirectory:
     return JobDirectory(tmp_path)
 
 
-def test_without_a_directory_there_are_no_jobs() -> None:
-    assert {} == JobDirectory(None).read()
-
-
 @pytest.mark.parametrize(
     ("content", "names"),
     [

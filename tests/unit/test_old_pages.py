@@ -49,7 +49,7 @@ PLACES = (
     "do_dcgm_exporter.page.own_metrics.Telemetry.collect",
     "do_dcgm_exporter.page.own_metrics.TelemetryRegistry.families",
     "do_dcgm_exporter.page.embedded_dcgm.EmbeddedDcgm.count",
-    "do_dcgm_exporter.page.report_file.ReportFile._take",
+    "do_dcgm_exporter.collect.report_file.ReportFile._take",
     "do_dcgm_exporter.page.gpu_users.GpuUsers.on",
     "do_dcgm_exporter.page.own_metrics.families",
     "do_dcgm_exporter.collect.jobs.JobDirectory.read",

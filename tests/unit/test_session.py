@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builders import Bench, Clock, labels_of
+from tests.builders import NOW, Bench, Clock, labels_of
 
 from do_dcgm_exporter.collect.readings import Readings
 from do_dcgm_exporter.collect.runner import CollectorRunner
 from do_dcgm_exporter.collect.samples import Family, MetricType, Sample
 from do_dcgm_exporter.collect.session import Session
+from do_dcgm_exporter.collect.usage_file import usage_file
 from do_dcgm_exporter.config.counters import CounterSet
 from do_dcgm_exporter.config.device_selection import parse_device_selection
 from do_dcgm_exporter.dcgm.decoding import Absence
@@ -22,6 +23,7 @@ from do_dcgm_exporter.dcgm.entities import EntityKind
 from do_dcgm_exporter.dcgm.errors import EngineUnavailable
 from do_dcgm_exporter.dcgm.fields import EntityLevel, ValueType, field_by_id
 from do_dcgm_exporter.dcgm.watcher import Watcher
+from do_dcgm_exporter.usage_report import UsageReport, Use, Workload, WorkloadKind, encode
 
 StartBench = Callable[..., Bench]
 every_version = pytest.mark.parametrize("version", ["3.3.9", "4.2.3", "4.6.0"])
@@ -119,6 +121,57 @@ def test_jobs_double_a_series_and_an_instance_has_its_own(
     jobs = [(labels["gpu"], labels.get("GPU_I_ID"), labels["hpc_job"]) for labels in found]
     assert [("2", None, "one"), ("2", None, "two"), ("1", str(number), "mig")] == jobs
     assert blocks[0].endswith(',hpc_job="one"')
+
+
+def test_jobs_that_were_found_stand_where_no_file_names_any(
+    bench: StartBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = UsageFile(tmp_path / "report", monkeypatch)
+    started = bench("h100x8-mig")
+    session = started.session(TEMPERATURE, hpc_job_mapping_dir=tmp_path, hpc_job_from_usage=True)
+    uuids = {gpu.id: gpu.uuid for gpu in session.topology.gpus}
+    number = session.topology.gpu_instance(7).instance_id
+
+    def jobs() -> list[tuple[str, str | None, str]]:
+        blocks = map(labels_of, started.series(session, name_of(TEMPERATURE)))
+        return [
+            (labels["gpu"], labels.get("GPU_I_ID"), labels["hpc_job"])
+            for labels in blocks
+            if "hpc_job" in labels
+        ]
+
+    assert jobs() == []
+    (tmp_path / "3").write_text("told\n")
+    report.write(
+        (uuids[2], None, "42"), (uuids[2], None, "7"), (uuids[1], number, "43"),
+        (uuids[3], None, "44"), ("GPU-of-another-host", None, "45"),
+    )  # fmt: skip
+    assert jobs() == [
+        ("2", None, "42"), ("2", None, "7"), ("3", None, "told"), ("1", str(number), "43")
+    ]  # fmt: skip
+    report.age(181.0)
+    assert jobs() == [("3", None, "told")]
+
+
+class UsageFile:
+    """The report of who uses the GPUs, of Slurm jobs and a service."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        self.clock = Clock(NOW)
+        file = usage_file(path, clock=self.clock)
+        monkeypatch.setattr("do_dcgm_exporter.collect.opening.usage_file", lambda: file)
+
+    def write(self, *uses: tuple[str, int | None, str]) -> None:
+        jobs = [
+            Use(gpu, instance, Workload(WorkloadKind.SLURM_JOB, name), "alice", 1, None)
+            for gpu, instance, name in uses
+        ]
+        service = Use(uses[0][0], None, Workload(WorkloadKind.UNIT, "x.service"), "bob", 1, None)
+        self.path.write_bytes(encode(UsageReport(self.clock(), (service, *jobs))))
+
+    def age(self, seconds: float) -> None:
+        self.clock.now += seconds
 
 
 # What is asked of the engine.

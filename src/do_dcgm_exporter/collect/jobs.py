@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -23,21 +24,28 @@ _LONGEST_NAME = 256  # characters
 _MAX_BYTES = 65536
 
 
+class JobSource(Protocol):
+    """Something that knows which jobs run where."""
+
+    def read(self) -> Mapping[str, tuple[str, ...]]:
+        """Return job names by ``gpu`` or ``gpu.instance``, as labels name them."""
+
+
 class _NoMapping(Exception):
     """Raised when a file holds something other than job names; the message says what."""
 
 
 @dataclass(slots=True)
 class JobDirectory:
-    """The directory of mapping files. Without a path there are no jobs."""
+    """The directory of mapping files."""
 
-    path: Path | None
+    path: Path
     _complaints: frozenset[str] = frozenset()
 
     def read(self) -> Mapping[str, tuple[str, ...]]:
         """Return job names by ``gpu`` or ``gpu.instance``, skipping files that cannot be read."""
         complaints: set[str] = set()
-        jobs = dict(self._read(self.path, complaints)) if self.path else {}
+        jobs = dict(self._read(self.path, complaints))
         # Log each complaint once, not every cycle.
         for complaint in sorted(complaints - self._complaints):
             _log.warning("%s", complaint)

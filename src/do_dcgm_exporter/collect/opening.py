@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from do_dcgm_exporter.collect.event_logs import EventLogs
 from do_dcgm_exporter.collect.identity import entity_labels
-from do_dcgm_exporter.collect.jobs import JobDirectory
+from do_dcgm_exporter.collect.jobs import JobDirectory, JobSource
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.machine import Roster
 from do_dcgm_exporter.collect.plan import (
@@ -30,6 +30,7 @@ from do_dcgm_exporter.collect.sample_text import Label
 from do_dcgm_exporter.collect.sampling import Sampling
 from do_dcgm_exporter.collect.selection import Selection, select
 from do_dcgm_exporter.collect.session import Collector, Session, host_name
+from do_dcgm_exporter.collect.slurm_jobs import SlurmJobs
 from do_dcgm_exporter.collect.sources.clock_events import ClockEventCollector
 from do_dcgm_exporter.collect.sources.energy import EnergyCollector
 from do_dcgm_exporter.collect.sources.fields import FieldCollector, carriers
@@ -39,10 +40,11 @@ from do_dcgm_exporter.collect.sources.nvlink import NvLinkCollector
 from do_dcgm_exporter.collect.sources.p2p import P2PCollector
 from do_dcgm_exporter.collect.sources.peaks import PeakCollector
 from do_dcgm_exporter.collect.sources.xid import XidCollector
+from do_dcgm_exporter.collect.usage_file import usage_file
 from do_dcgm_exporter.collect.valueless import Valueless
 from do_dcgm_exporter.collect.xid_reader import KEPT_FOR, XidReader
 from do_dcgm_exporter.config.counters import CounterType
-from do_dcgm_exporter.config.settings import Configuration, DeviceSelection
+from do_dcgm_exporter.config.settings import Configuration, DeviceSelection, Settings
 from do_dcgm_exporter.dcgm.answers import Watch
 from do_dcgm_exporter.dcgm.batch_reader import BatchReader
 from do_dcgm_exporter.dcgm.connection import HostEngine
@@ -114,7 +116,7 @@ def _session(
         valueless=Valueless(engine.versions.engine_release, clock),
         profiling=begun.profiling,
         labels=labels,
-        jobs=JobDirectory(configuration.settings.hpc_job_mapping_dir),
+        jobs=tuple(_job_sources(configuration.settings, topology)),
         ages=logs.ages,
         collectors=scope.collectors(engine, labels, logs, begun, xids, health),
         xids=xids,
@@ -335,6 +337,14 @@ class _Scope:
             lambda: profiling.unoffered,
             self.clock,
         )
+
+
+def _job_sources(settings: Settings, topology: Topology) -> Iterator[JobSource]:
+    """Yield where job names are from; what a later source says of a GPU counts."""
+    if settings.hpc_job_from_usage:
+        yield SlurmJobs(topology, usage_file())
+    if settings.hpc_job_mapping_dir:
+        yield JobDirectory(settings.hpc_job_mapping_dir)
 
 
 def _label_blocks(topology: Topology, configuration: Configuration, shown_name: str) -> LabelBlocks:

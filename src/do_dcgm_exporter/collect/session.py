@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from do_dcgm_exporter.collect.batches import batches_of
-from do_dcgm_exporter.collect.jobs import JobDirectory
+from do_dcgm_exporter.collect.jobs import JobSource
 from do_dcgm_exporter.collect.labels import LabelBlocks
 from do_dcgm_exporter.collect.lost_gpus import Losses, engine_stalled, stalled_gpus
 from do_dcgm_exporter.collect.machine import Roster, machine_state
@@ -87,7 +87,7 @@ class Session:
     valueless: Valueless
     profiling: ProfilingWatch
     labels: LabelBlocks
-    jobs: JobDirectory
+    jobs: Sequence[JobSource]
     ages: SampleAges
     collectors: Sequence[Collector]
     xids: XidCollector
@@ -257,7 +257,10 @@ class Session:
 
     def _jobs(self) -> Mapping[str, tuple[str, ...]]:
         none: Mapping[str, tuple[str, ...]] = {}
-        return self.runner.run("jobs", self.jobs.read, none) if self.jobs.path else none
+        return self.runner.run("jobs", self._jobs_of_all_sources, none) if self.jobs else none
+
+    def _jobs_of_all_sources(self) -> Mapping[str, tuple[str, ...]]:
+        return {place: names for source in self.jobs for place, names in source.read().items()}
 
     def _families_of(self, collector: Collector, readings: Readings) -> list[Family]:
         counters = self.configuration.counters

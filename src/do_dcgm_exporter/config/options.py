@@ -108,6 +108,11 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             parse_directory,
             "DIR",
         ),
+        Option(
+            ("--hpc-job-from-usage", "--no-hpc-job-from-usage"),
+            "label hpc_job with the Slurm jobs that do-dcgm-exporter-usage(8) finds",
+            "off",
+        ),
     ),
     "Devices": (
         Option(

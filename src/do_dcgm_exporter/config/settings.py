@@ -85,6 +85,7 @@ class Settings:
     replace_blanks_in_model_name: bool
     label_fields_as_info: bool
     hpc_job_mapping_dir: Path | None
+    hpc_job_from_usage: bool
     forward: bool
     forward_url: str
     forward_interval: float

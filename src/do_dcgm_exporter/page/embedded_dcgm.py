@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from do_dcgm_exporter.page.report_file import ReportFile
+from do_dcgm_exporter.collect.report_file import ReportFile
 
 REPORT = Path("/run/do-dcgm-exporter-integration/embedded-dcgm.json")
 

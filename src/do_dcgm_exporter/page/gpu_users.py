@@ -10,12 +10,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from do_dcgm_exporter.collect.machine import MachineState
+from do_dcgm_exporter.collect.usage_file import usage_file
 from do_dcgm_exporter.dcgm.topology import Topology
-from do_dcgm_exporter.page.report_file import ReportFile
-from do_dcgm_exporter.usage_report import LARGEST, REPORT, UsageReport, Use, decode
-
-# Three runs of the timer: nobody is looking any more.
-_OLDEST = 3 * 60.0
+from do_dcgm_exporter.usage_report import REPORT, Use
 
 _PROCESSES = "do_dcgm_exporter_gpu_processes"
 _MEMORY = "do_dcgm_exporter_gpu_process_memory_bytes"
@@ -29,9 +26,7 @@ class GpuUsers:
     """The report. Each cycle costs one stat of its file."""
 
     def __init__(self, path: Path = REPORT, *, clock: Callable[[], float] = time.time) -> None:
-        self._file = ReportFile(
-            path, _time_and_report, largest=LARGEST, oldest=_OLDEST, clock=clock
-        )
+        self._file = usage_file(path, clock=clock)
 
     def on(self, machine: MachineState) -> GpuUses | None:
         """Return the uses of each GPU for which they are known, None if nobody is looking."""
@@ -46,11 +41,6 @@ class GpuUsers:
             for gpu in machine.roster.gpus
             if gpu.id not in machine.lost_gpus and gpu.uuid in report.looked_at
         }
-
-
-def _time_and_report(text: bytes) -> tuple[float, UsageReport]:
-    report = decode(text)
-    return report.time, report
 
 
 def families(uses: GpuUses, topology: Topology) -> Iterator[Metric]:
