@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.package import exporter_kinds
 from tests.package.exporter_kinds import Left
 from tests.package.packages import Package
-from tests.package.system import PATIENCE, System
+from tests.package.system import System
 
 SOURCE = Path(__file__).with_name("stand_in_exporter.c")
 LIBRARIES = Path("/usr/lib") / str(sysconfig.get_config_var("MULTIARCH"))
@@ -202,7 +202,7 @@ def integrate(system: System, *arguments: str) -> subprocess.CompletedProcess[st
 
 def checked(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run its check, however busy this computer is."""
-    return integrate(system, "check", "--wait", f"{PATIENCE:g}", *arguments)
+    return integrate(system, "check", "--wait", *arguments)
 
 
 def put_all_kinds(system: System, vendor: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.package import exporters
 from tests.package.conftest import system_over
 from tests.package.exporters import is_served
-from tests.package.system import EXPORTER, NAME, PATIENCE, System
+from tests.package.system import EXPORTER, NAME, System
 
 COMMAND = ("do-dcgm-exporter-integrate", "check")
 # What hangs would never end by itself; a check that waits for it does not end either.
@@ -41,7 +41,7 @@ def check(system: System, *, hangs: bool = False) -> Checked:
 
     Unless something ``hangs``, the check has the time that a busy computer needs.
     """
-    command = ("timeout", LONGEST, *COMMAND) if hangs else (*COMMAND, "--wait", f"{PATIENCE:g}")
+    command = ("timeout", LONGEST, *COMMAND) if hangs else (*COMMAND, "--wait")
     text, data = (system.run(*command, *form, check=False) for form in ((), ("--json",)))
     assert text.returncode == data.returncode, text.stdout + text.stderr
     return Checked(text.returncode, text.stdout + text.stderr, json.loads(data.stdout))

@@ -25,7 +25,7 @@ from do_dcgm_exporter.integration.host import COMMAND, CONFIGURATION, Host
 from do_dcgm_exporter.integration.looking.configuration import Choice, own_service, read_as_service
 from do_dcgm_exporter.integration.looking.engine_probe import ask_engine, ask_starting_engine
 from do_dcgm_exporter.integration.looking.processes import scan
-from do_dcgm_exporter.integration.looking.survey import PATIENCE
+from do_dcgm_exporter.integration.looking.survey import LONG_PATIENCE, PATIENCE
 from do_dcgm_exporter.integration.reporting.check_report import as_json, as_text
 from do_dcgm_exporter.integration.reporting.embedded_count import write_count
 from do_dcgm_exporter.support.bundle import write_bundle
@@ -34,7 +34,6 @@ _IN_BACKGROUND = f"{COMMAND}.service"
 _NOT_FOR_EVER = f"this lasts until the next boot or exporter package, unless set in {CONFIGURATION}"
 # For dpkg, which must not be kept waiting.
 _SHORT_ANSWER = 1.0
-_LONGEST_WAIT = 3600.0
 
 
 def main(argv: Sequence[str] | None = None, host: Host | None = None) -> int:
@@ -97,32 +96,21 @@ def _parser() -> argparse.ArgumentParser:
         if run is _check:
             what = "write all that support needs to know into a new file"
             group.add_argument("--bundle", metavar="FILE", type=Path, help=what)
-            what = f"how long to wait for what does not answer; by default {PATIENCE:g}"
-            command.add_argument(
-                "--wait", metavar="SECONDS", type=_seconds, default=PATIENCE, help=what
-            )
+            what = "give it a minute instead of five seconds, on a busy machine"
+            command.add_argument("--wait", action="store_true", help=what)
         if run is _apply:
             what = "instead of embedded-exporters in the configuration"
             command.add_argument("--choice", choices=[one.value for one in Choice], help=what)
     return parser
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1.0 <= seconds <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to {_LONGEST_WAIT:g}")
-    return seconds
-
-
 def _check(arguments: argparse.Namespace, means: Means) -> int:
     """Print the report; return 1 if there are problems, 2 if something could not be looked at."""
+    patience = LONG_PATIENCE if arguments.wait else PATIENCE
     if arguments.bundle:
-        write(f"{write_bundle(arguments.bundle, means.host, arguments.wait)}\n")
+        write(f"{write_bundle(arguments.bundle, means.host, patience)}\n")
         return 0
-    now = situation(means.host, arguments.wait)
+    now = situation(means.host, patience)
     wrong, good_to_know = tuple(problems(now)), tuple(notes(now))
     write((as_json if arguments.json else as_text)(now, wrong, good_to_know) + "\n")
     return 1 if wrong else 2 if now.found.unseen else 0

@@ -19,7 +19,7 @@ STATE = "var/lib/do-dcgm-exporter"
 CLIENT = "localhost:5555"
 TOLD = f"DCGM_REMOTE_HOSTENGINE_INFO={CLIENT}"
 # What systemctl is asked for that changes nothing.
-READING = {"list-units", "list-unit-files", "show"}
+READING = {"list-units", "show"}
 
 
 def means(machine: Machine, **more: Any) -> Means:

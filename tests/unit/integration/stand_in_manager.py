@@ -9,13 +9,13 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import sys
 import time
 
 sys.path.insert(0, "@HERE@")
 
 from stand_in_tree import (
+    DIRECTORIES,
     HOME,
     aliases,
     assignments,
@@ -26,7 +26,6 @@ from stand_in_tree import (
     read_unit,
     remove_process,
     triggers,
-    unit_files,
     wanted,
 )
 
@@ -180,12 +179,11 @@ def systemctl(manager: Manager, arguments: list) -> None:
     verb, *names = [argument for argument in arguments if not argument.startswith("-")]
     if verb == "daemon-reload":
         manager.reload()
-    elif verb == "list-unit-files":
-        print("".join(f"{name} static -\n" for name in unit_files()), end="")
-    elif verb == "show":
-        loaded = {*manager.loaded, *manager.running, *wanted()} if "*.service" in names else ()
-        shown = sorted({canonical(name) for name in {*names, *loaded} - {"*.service"}})
-        print("\n".join(show(manager, name) for name in shown), end="")
+    elif verb == "list-units":
+        loaded = {*manager.loaded, *manager.running, *wanted()}
+        print("".join(f"{name} loaded\n" for name in sorted(loaded) if "@" in name), end="")
+    elif verb == "show":  # the manager's UnitPath=
+        print(" ".join(f"/{directory}" for directory in DIRECTORIES))
     elif verb == "reset-failed":
         for name in names:
             run = manager.running.get(name)
@@ -197,17 +195,6 @@ def systemctl(manager: Manager, arguments: list) -> None:
                 manager.stop(name)
             if verb in ("start", "restart"):
                 manager.start(name)
-
-
-def show(manager: Manager, name: str) -> str:
-    """Return what `systemctl show` prints about a unit."""
-    unit = manager.unit(name)
-    lines = []
-    if words := unit["argv"]:
-        lines.append(f"ExecStart={{ path={words[0]} ; argv[]={' '.join(words)} ; code=(null) }}")
-    lines.append("Environment=" + shlex.join(f"{k}={v}" for k, v in unit["environment"].items()))
-    lines += [f"EnvironmentFiles={path} (ignore_errors=no)" for path in unit["files"]]
-    return "\n".join([*lines, f"Id={name}", ""])
 
 
 def busctl(manager: Manager, arguments: list) -> None:

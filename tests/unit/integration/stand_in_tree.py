@@ -107,13 +107,6 @@ def file_state(name: str) -> str:
     return "enabled" if any(links) else "disabled"
 
 
-def unit_files() -> list:
-    """Return the files with a valid unit name: unit_name_is_valid() in systemd's sources."""
-    valid = r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*\.service"
-    names = {path.name for each in DIRECTORIES for path in (ROOT / each).glob("*.service")}
-    return sorted(name for name in names if re.fullmatch(valid, name))
-
-
 def wanted() -> list:
     """Return the units that targets pull in, which are loaded with them."""
     links = (ROOT / "etc/systemd/system").glob("*.wants/*.service")

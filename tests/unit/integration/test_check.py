@@ -66,7 +66,7 @@ def run(machine: Machine, *arguments: str) -> int:
 
 
 def checked(machine: Machine, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
-    return said(machine, capsys, "--wait", "300")  # a slow machine is no hanging one
+    return said(machine, capsys, "--wait")  # a slow machine is no hanging one
 
 
 def said(
@@ -89,7 +89,7 @@ def test_a_clean_machine(with_engine: Machine, capsys: pytest.CaptureFixture[str
         data["engine"][key] for key in ("condition", "engine", "gpus")
     )
     assert files == with_engine.files()
-    assert 0 == run(with_engine, "check", "--wait", "300")
+    assert 0 == run(with_engine, "check", "--wait")
     assert "no problems" in capsys.readouterr().out
 
 
@@ -107,7 +107,7 @@ def test_an_exporter_before_and_after(
     status, data = checked(with_engine, capsys)
     assert (0, [], []) == (status, data["problems"], data["embedded_processes"])
     assert data["exporters"][0]["drop_in"]["proven"]
-    assert 0 == run(with_engine, "check", "--wait", "300")
+    assert 0 == run(with_engine, "check", "--wait")
     assert ", by our drop-in\n" in capsys.readouterr().out
 
     assert 0 == run(with_engine, "restore")
@@ -186,7 +186,7 @@ def test_a_forbidden_drop_in_is_the_admins_wish(
     with_engine.link(f"{ETC}/{UNIT}.d/zz-do-dcgm-exporter.conf", "/dev/null")
     with_engine.put_unit(UNIT, with_engine.ports[0])
     with_engine.systemctl("start", UNIT)
-    assert 1 == run(with_engine, "check", "--wait", "300")
+    assert 1 == run(with_engine, "check", "--wait")
     said = capsys.readouterr().out
     assert "embedded DCGM, you forbid it by /etc/systemd" in said
     assert "client of" not in said
@@ -279,15 +279,6 @@ def test_everything_may_hang(
     assert (survey._FIRST_LOOK + survey._LOOKS) * survey.PATIENCE < 5.0
 
 
-@pytest.mark.parametrize("seconds", ["0", "0.5", "-1", "nan", "inf", "3601", "a minute"])
-def test_a_wait_that_is_none_is_refused(
-    with_engine: Machine, capsys: pytest.CaptureFixture[str], seconds: str
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        run(with_engine, "check", f"--wait={seconds}")
-    assert f"{seconds} is no number from 1 to 3600" in capsys.readouterr().err
-
-
 def test_a_look_may_be_given_more_time(
     with_engine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,7 +287,7 @@ def test_a_look_may_be_given_more_time(
     with_engine.program("dpkg-query", slow)
     (unseen,) = said(with_engine, capsys)[1]["unseen"]
     assert unseen.startswith("packages: ")
-    assert unseen.endswith("; --wait 60 waits longer")
+    assert unseen.endswith("; --wait waits longer")
     assert checked(with_engine, capsys)[1]["unseen"] == []
 
 

@@ -80,16 +80,27 @@ def test_instances_are_known_once_they_are_enabled_or_run(machine: Machine) -> N
     assert {"gpu@0.service", "gpu@1.service"} == names_on(machine)
 
 
-def test_what_a_command_with_an_empty_line_runs_is_not_taken_for_anothers(machine: Machine) -> None:
-    machine.program(
-        "systemctl",
-        "#!/bin/sh\ncat <<END\n"
-        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c a\n\nX=1 ; }\nId=a.service\n\n"
-        "Environment=\nId=b.service\nEND\n",
-    )
-    assert [("a.service", "X=1"), ("b.service", "")] == [
-        (name, "X=1" if "X=1" in text else "") for name, text in systemd.services()
-    ]  # fmt: skip
+def test_what_only_the_manager_or_a_search_finds_is_a_candidate(machine: Machine) -> None:
+    machine.write("usr/local/bin/metrics", "#!/bin/sh\nexec dcgm-exporter\n", 0o755)
+    machine.write(f"{LIB}/bare.service", unit("ExecStart=-metrics --port 9400"))
+    machine.write(f"{LIB}/specifier.service", unit("ExecStart=/opt/%p/run"))
+    machine.write(f"{LIB}/prefix-a.service", unit("ExecStart=/bin/true"))
+    machine.write(f"{ETC}/prefix-.service.d/x.conf", unit(f"ExecStart={PROGRAM}"))
+    machine.write(f"{LIB}/commented.service", unit(f"ExecStart=/bin/true \\\n# {PROGRAM}\n x"))
+    machine.write(f"{LIB}/percent.service", unit("ExecStart=/bin/date +%%s"))
+    assert {"bare.service", "specifier.service", "prefix-a.service"} == names_on(machine)
+
+
+def test_drop_ins_for_all_services_count_for_each(machine: Machine) -> None:
+    machine.write(f"{LIB}/a.service", unit("ExecStart=/bin/true"))
+    machine.write(f"{ETC}/service.d/x.conf", unit(f"Environment=PROGRAM={PROGRAM}"))
+    assert {"a.service"} == names_on(machine)
+
+
+def test_a_file_whose_name_no_unit_can_have_is_none(machine: Machine) -> None:
+    for name in ("Copy of exporter.service", "exporter-ä.service", "@.service", ".service"):
+        machine.write(f"{ETC}/{name}", unit(f"ExecStart={PROGRAM}"))
+    assert set() == names_on(machine)
 
 
 def test_an_alias_is_not_another_exporter(machine: Machine) -> None:

@@ -56,7 +56,7 @@ _POD = (
 _NOMAD = ('config { network_mode = "host" }', f'env {{ {REMOTE_VARIABLE} = "%(engine)s" }}')
 _ECS_VARIABLE = f'{{"name": "{REMOTE_VARIABLE}", "value": "%(engine)s"}}'
 _ECS = ('"networkMode": "host"', f'"environment": [{_ECS_VARIABLE}]')
-_LOOK_AGAIN = (f"{COMMAND} check --wait 60  # the unit itself could not be looked at in time",)
+_LOOK_AGAIN = (f"{COMMAND} check --wait  # the unit itself could not be looked at in time",)
 _SWARM = (f"docker service update --env-add {_SETTING} %(service.name)s",)
 
 # How the labels of each orchestrator begin, where it describes a container, and the lines

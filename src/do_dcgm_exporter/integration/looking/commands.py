@@ -10,6 +10,9 @@ from contextlib import suppress
 
 from do_dcgm_exporter.errors import ExporterError
 
+# The machine may be busy on all cores; "check" ends all that take longer than it has.
+ANSWER_SECONDS = 15.0
+
 
 class CommandFailed(ExporterError):
     """Raised if a program fails, does not answer in time or cannot be started."""
@@ -27,7 +30,7 @@ class CommandTimedOut(CommandFailed):
 _running: set[subprocess.Popen[str]] = set()
 
 
-def run(*command: str, timeout: float) -> str:
+def run(*command: str, timeout: float = ANSWER_SECONDS) -> str:
     """Run a program without a shell and return what it printed.
 
     It gets a process group of its own, which is killed as a whole after ``timeout`` seconds.

@@ -19,8 +19,8 @@ from do_dcgm_exporter.dcgm.engine_address import EngineAddress
 from do_dcgm_exporter.errors import ConfigurationError
 from do_dcgm_exporter.integration.host import OWN_SERVICE, Host
 from do_dcgm_exporter.integration.looking import systemd
-from do_dcgm_exporter.integration.looking.commands import CommandFailed
-from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, UnitView
+from do_dcgm_exporter.integration.looking.commands import ANSWER_SECONDS, CommandFailed
+from do_dcgm_exporter.integration.looking.systemd import UnitView
 from do_dcgm_exporter.integration.looking.units import environment_of
 
 _PROGRAM = "do-dcgm-exporter"

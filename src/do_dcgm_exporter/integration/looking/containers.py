@@ -17,7 +17,6 @@ RUNTIMES = ("docker", "podman")
 # Exists if the runtime is in use. Otherwise, asking docker would start its daemon through its
 # socket, and asking podman would create its storage.
 _SIGNS = {"docker": "/run/docker.pid", "podman": "/var/lib/containers/storage"}
-_ANSWER_SECONDS = 3.0  # unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,7 @@ class Container:
     processes: tuple[DcgmProcess, ...] = ()
 
 
-def find_containers(
-    host: Host, runtime: str, processes: Processes, seconds: float = _ANSWER_SECONDS
-) -> tuple[Container, ...]:
+def find_containers(host: Host, runtime: str, processes: Processes) -> tuple[Container, ...]:
     """Find the containers of one runtime by the processes inside.
 
     Raises CommandFailed if the runtime does not answer.
@@ -47,11 +44,11 @@ def find_containers(
     is_in_use = shutil.which(runtime) and host.path(_SIGNS[runtime]).exists()
     if not sought or not is_in_use:
         return ()
-    running = run(runtime, "ps", "--quiet", "--no-trunc", timeout=seconds).split()
+    running = run(runtime, "ps", "--quiet", "--no-trunc").split()
     ids = sorted(sought.intersection(running))
     if not ids:
         return ()
-    answer = run(runtime, "inspect", "--type=container", *ids, timeout=seconds)
+    answer = run(runtime, "inspect", "--type=container", *ids)
     try:
         found: list[Mapping[str, Any]] = json.loads(answer)
     except ValueError as error:

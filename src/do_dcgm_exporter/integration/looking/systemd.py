@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut, run
+from do_dcgm_exporter.integration.looking.commands import (
+    ANSWER_SECONDS,
+    CommandFailed,
+    CommandTimedOut,
+    run,
+)
 
 _MANAGER = "org.freedesktop.systemd1"
 _OBJECTS = "/org/freedesktop/systemd1/unit/"
-# The machine may be busy on all cores; "check" has shorter limits of its own.
-ANSWER_SECONDS = 15.0
 _RELOAD_SECONDS = 90.0
 # A unit may take TimeoutStopSec= and TimeoutStartSec=, by default 90 s each.
 _JOB_SECONDS = 200.0
@@ -102,26 +105,16 @@ def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
     return _read(unit, answer)
 
 
-def services(timeout: float = ANSWER_SECONDS) -> Iterator[tuple[str, str]]:
-    """Yield the names of all services, with their commands and variables as printed by systemctl.
+def unit_path() -> list[str]:
+    """Return the folders of unit files, by precedence: systemd.unit(5)."""
+    return run("systemctl", "show", "--property=UnitPath", "--value").split()
 
-    Instances of templates are included if they are loaded, that is running or enabled.
-    """
-    files = run(
-        "systemctl", "list-unit-files", "--type=service", "--full", "--no-legend",
-        timeout=timeout,
-    )  # fmt: skip
-    names = [line.split()[0] for line in files.splitlines() if line.strip()]
-    shown = run(
-        "systemctl", "show", "--all", "--property=Id,ExecStart,Environment,EnvironmentFiles",
-        "--", "*.service", *(name for name in names if "@." not in name),
-        timeout=timeout,
-    )  # fmt: skip
-    # Id= comes last for each unit. An empty line is no separator: commands may contain some.
-    text, *others = re.split(r"^Id=(.*)$", shown, flags=re.MULTILINE)
-    for name, following in zip(others[::2], others[1::2], strict=True):
-        yield name, text
-        text = following
+
+def loaded_instances() -> list[str]:
+    """Return the services that are instances of templates and are loaded: running or enabled."""
+    form = ("--all", "--full", "--plain", "--no-legend")
+    units = run("systemctl", "list-units", *form, "*@*.service")
+    return [line.split()[0] for line in units.splitlines() if line.strip()]
 
 
 def reload() -> None:
@@ -138,13 +131,13 @@ def restart(unit: str, seconds: float = _JOB_SECONDS) -> None:
     except CommandFailed:
         # It may have hit StartLimitIntervalSec= (systemd.unit(5)). Not reset beforehand: if we
         # were killed in between, systemd would not start the unit again.
-        run("systemctl", "reset-failed", unit, timeout=ANSWER_SECONDS)
+        run("systemctl", "reset-failed", unit)
         run("systemctl", "restart", unit, timeout=seconds)
 
 
 def start_later(unit: str) -> None:
     """Start a unit without waiting for it."""
-    run("systemctl", "start", "--no-block", unit, timeout=ANSWER_SECONDS)
+    run("systemctl", "start", "--no-block", unit)
 
 
 def stop(unit: str) -> None:

@@ -7,9 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE, WORD
 from do_dcgm_exporter.integration.host import DROP_IN_NAME, Host
@@ -17,15 +15,17 @@ from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed, CommandTimedOut
 from do_dcgm_exporter.integration.looking.processes import DcgmProcess, Processes, only_children
 from do_dcgm_exporter.integration.looking.programs import Programs
-from do_dcgm_exporter.integration.looking.systemd import ANSWER_SECONDS, UnitView, environment_file
+from do_dcgm_exporter.integration.looking.systemd import UnitView, environment_file
+from do_dcgm_exporter.integration.looking.unit_files import texts_of_services
 
-# Each question costs a process, which spends most of its time starting.
-_AT_ONCE = 4
 _OURS_AND_ENGINES = re.compile(
     r"(do-dcgm-exporter(-integrate|-embedded)?|do-nv-hostengine|nvidia-dcgm|dcgm|snap\..*)\.service"
 )
 # Paths in a command line or script: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
+# The first word of a command, after the prefixes of systemd.service(5), if it is no path.
+_BARE_PROGRAM = re.compile(r"(?m)^\s*[-@:+!|]*([\w.+-]+)(?=\s|$)")
+_SPECIFIER = re.compile(r"(?<!%)(?:%%)*%[^%\s]")  # systemd.unit(5)
 _DEEPEST = 3
 
 
@@ -48,46 +48,40 @@ class SeenUnit:
 
 
 def look_at_units(
-    host: Host,
-    programs: Programs,
-    processes: Processes,
-    known: Iterable[str] = (),
-    seconds: float = ANSWER_SECONDS,
+    host: Host, programs: Programs, processes: Processes, known: Iterable[str] = ()
 ) -> tuple[tuple[SeenUnit, ...], tuple[str, ...]]:
     """Look at the units that may be exporters, judging by what they run, and at those ``known``.
 
     Return them, and a sentence for each that could not be looked at. Raises CommandFailed if
-    the manager does not answer within ``seconds``.
+    the manager does not answer at all.
     """
     sought = {*known, *(process.owner.unit for process in processes.dcgm)} - {""}
     # Stopped and disabled instances of templates are not listed.
-    services, paths = dict(systemd.services(seconds)), dict[str, bool]()
+    folders, instances = systemd.unit_path(), systemd.loaded_instances()
+    services, paths = dict(texts_of_services(host, folders, instances)), dict[str, bool]()
     names = {
         name
         for name in {*sought, *services}
         if not _OURS_AND_ENGINES.fullmatch(name)
-        and (name in sought or _speaks_of_exporter(services[name], programs, paths, _DEEPEST))
+        and (name in sought or _may_speak_of_exporter(services[name], programs, paths))
     }
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(partial(_view, seconds=seconds), sorted(names)))
-    views = [answer for answer in answers if isinstance(answer, UnitView)]
+    views, unseen = dict[str, UnitView](), list[str]()
+    for name in sorted(names):
+        try:
+            view = systemd.view(name)
+            views[view.name] = view  # of a unit and its aliases one
+        except CommandTimedOut:
+            raise
+        except CommandFailed as error:
+            unseen.append(f"{name}: {error.reason}")
     return (
         tuple(
             _seen(host, replace(view, log=log_of(host, view)), processes)
-            for view in views
+            for view in views.values()
             if view.fragment and os.path.lexists(host.path(view.fragment))  # otherwise it is gone
         ),
-        tuple(str(answer) for answer in answers if isinstance(answer, CommandFailed)),
+        tuple(unseen),
     )
-
-
-def _view(name: str, seconds: float) -> UnitView | CommandFailed:
-    try:
-        return systemd.view(name, seconds)
-    except CommandTimedOut:
-        raise
-    except CommandFailed as error:
-        return CommandFailed((name,), error.reason)
 
 
 def log_of(host: Host, view: UnitView) -> str:
@@ -100,6 +94,14 @@ def log_of(host: Host, view: UnitView) -> str:
     kind, _, path = target.partition(":")
     is_file = kind in ("append", "file", "truncate")
     return f"tail {path}" if is_file else f"journalctl -u {view.name}"
+
+
+def _may_speak_of_exporter(text: str, programs: Programs, known: dict[str, bool]) -> bool:
+    """Whether a unit's directives do, or have a specifier, which only the manager can resolve."""
+    with_paths = "\n".join([text, *map(programs.find, _BARE_PROGRAM.findall(text))])
+    return _SPECIFIER.search(text) is not None or _speaks_of_exporter(
+        with_paths, programs, known, _DEEPEST
+    )
 
 
 def _speaks_of_exporter(text: str, programs: Programs, known: dict[str, bool], depth: int) -> bool:

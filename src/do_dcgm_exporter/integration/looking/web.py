@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from do_dcgm_exporter.config.settings import ListenAddress
 
-ANSWER_SECONDS = 2.0
+_SECONDS = 3.0
 # An exporter may be waiting for its engine, and nobody is waiting for our answer.
 _EXPORTER_SECONDS = 5.0
 _LARGEST_PAGE = 1 << 20
@@ -42,16 +42,10 @@ def scrape(address: str, port: int, *, tls: bool) -> Served:
     return Served.METRICS if has_samples else Served.EMPTY_PAGE
 
 
-def ask_exporter(
-    address: ListenAddress,
-    path: str = "/health",
-    *,
-    tls: bool = False,
-    seconds: float = ANSWER_SECONDS,
-) -> Answer:
+def ask_exporter(address: ListenAddress, path: str = "/health", *, tls: bool = False) -> Answer:
     """Get ``path`` from our own exporter."""
     host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-    return _get(host, address.port, path, seconds, tls=tls)
+    return _get(host, address.port, path, _SECONDS, tls=tls)
 
 
 def _get(host: str, port: int, path: str, seconds: float, *, tls: bool = False) -> Answer:
