@@ -2,7 +2,7 @@
 _do_dcgm_exporter_integrate() {
     local words
     case ${COMP_WORDS[1]} in
-        check) words='--json --bundle --help' ;;
+        check) words='--json --bundle --wait --help' ;;
         apply) words='--choice --retry --no-restart --help' ;;
         restore) words='--help' ;;
     esac

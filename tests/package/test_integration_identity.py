@@ -35,7 +35,7 @@ OTHERS_WORK = re.compile(
     r" | .*\.(slice|target|mount|automount|swap|device|path|socket)"
 )
 # Ours alone, and links that deb-systemd-helper makes and removes with the package.
-OURS = ("etc/do-dcgm-exporter", "etc/systemd/system-preset", "var/lib/do-dcgm-exporter")
+OURS = ("etc/do-dcgm-exporter", "var/lib/do-dcgm-exporter")
 LINKS = ("etc/systemd/system/multi-user.target.wants/do-dcgm-exporter.service",
          "etc/systemd/system/paths.target.wants",
          "etc/systemd/system/timers.target.wants")  # fmt: skip
