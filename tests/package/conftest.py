@@ -1,4 +1,4 @@
-"""Booted systems for the tests of the Debian package: bookworm and trixie.
+"""Booted systems for the tests of the Debian package: bookworm and trixie, or DISTRIBUTIONS.
 
 They need root, on Debian or, with DEBIAN_ARCHIVE=URL, on Ubuntu; elsewhere they are skipped.
 """
@@ -28,7 +28,7 @@ from tests.package.machine import booted, root_over, switched_on
 from tests.package.packages import CLONE
 from tests.package.system import System
 
-DISTRIBUTIONS = ("bookworm", "trixie")
+DISTRIBUTIONS = tuple(os.environ.get("DISTRIBUTIONS", "bookworm trixie").split())
 # Also on Debian testing: what a new systemd, apt, dpkg or Python would break first.
 ALSO_ON_TESTING = {"test_install", "test_integration_cycle", "test_removal", "test_service"}
 BUILD_TOOLS = ("apt-utils", "bash-completion", "debhelper", "dh-python", "dpkg-dev", "gcc", "git",
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that needs a distribution on all, and the main scenarios on testing."""
     if "distribution" in metafunc.fixturenames:
         also = ("testing",) if metafunc.definition.path.stem in ALSO_ON_TESTING else ()
-        names = (*DISTRIBUTIONS, *also)
+        names = dict.fromkeys((*DISTRIBUTIONS, *also))
         metafunc.parametrize("distribution", names, indirect=True, scope="session")
 
 
