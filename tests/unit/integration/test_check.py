@@ -285,9 +285,8 @@ def test_a_look_may_be_given_more_time(
     """A command that takes longer than the default allows is waited for, if one asks for that."""
     slow = "#!/bin/sh\nsleep 4\nprintf 'ii \\tdatacenter-gpu-manager-4-core\\t1:4.5.3-1\\n'\n"
     with_engine.program("dpkg-query", slow)
-    (unseen,) = said(with_engine, capsys)[1]["unseen"]
-    assert unseen.startswith("packages: ")
-    assert unseen.endswith("; --wait waits longer")
+    too_late = "packages: no answer in time; --wait waits longer"
+    assert too_late in said(with_engine, capsys)[1]["unseen"]
     assert checked(with_engine, capsys)[1]["unseen"] == []
 
 

@@ -83,12 +83,17 @@ def test_instances_are_known_once_they_are_enabled_or_run(machine: Machine) -> N
 def test_what_only_the_manager_or_a_search_finds_is_a_candidate(machine: Machine) -> None:
     machine.write("usr/local/bin/metrics", "#!/bin/sh\nexec dcgm-exporter\n", 0o755)
     machine.write(f"{LIB}/bare.service", unit("ExecStart=-metrics --port 9400"))
+    machine.write(f"{LIB}/quoted.service", unit('ExecStart="metrics"'))
+    machine.write(f"{LIB}/escaped.service", unit(r"ExecStart=/opt/dcgm\x2dexporter"))
     machine.write(f"{LIB}/specifier.service", unit("ExecStart=/opt/%p/run"))
     machine.write(f"{LIB}/prefix-a.service", unit("ExecStart=/bin/true"))
     machine.write(f"{ETC}/prefix-.service.d/x.conf", unit(f"ExecStart={PROGRAM}"))
     machine.write(f"{LIB}/commented.service", unit(f"ExecStart=/bin/true \\\n# {PROGRAM}\n x"))
     machine.write(f"{LIB}/percent.service", unit("ExecStart=/bin/date +%%s"))
-    assert {"bare.service", "specifier.service", "prefix-a.service"} == names_on(machine)
+    assert {
+        "bare.service", "quoted.service", "escaped.service", "specifier.service",
+        "prefix-a.service",
+    } == names_on(machine)  # fmt: skip
 
 
 def test_drop_ins_for_all_services_count_for_each(machine: Machine) -> None:

@@ -24,8 +24,9 @@ _OURS_AND_ENGINES = re.compile(
 # Paths in a command line or script: programs, and files of variables.
 _PATH = re.compile(r"(?<![\w./])/[\w./+@:-]+")
 # The first word of a command, after the prefixes of systemd.service(5), if it is no path.
-_BARE_PROGRAM = re.compile(r"(?m)^\s*[-@:+!|]*([\w.+-]+)(?=\s|$)")
-_SPECIFIER = re.compile(r"(?<!%)(?:%%)*%[^%\s]")  # systemd.unit(5)
+_BARE_PROGRAM = re.compile(r"""(?m)^\s*[-@:+!|]*["']?([\w.+-]+)(?=["'\s]|$)""")
+# Specifiers, systemd.unit(5), and escapes, systemd.syntax(7).
+_FOR_THE_MANAGER = re.compile(r"(?<!%)(?:%%)*%[^%\s]|\\[xuU0-7]")
 _DEEPEST = 3
 
 
@@ -97,9 +98,9 @@ def log_of(host: Host, view: UnitView) -> str:
 
 
 def _may_speak_of_exporter(text: str, programs: Programs, known: dict[str, bool]) -> bool:
-    """Whether a unit's directives do, or have a specifier, which only the manager can resolve."""
+    """Whether a unit's directives do, or have something that only the manager can resolve."""
     with_paths = "\n".join([text, *map(programs.find, _BARE_PROGRAM.findall(text))])
-    return _SPECIFIER.search(text) is not None or _speaks_of_exporter(
+    return _FOR_THE_MANAGER.search(text) is not None or _speaks_of_exporter(
         with_paths, programs, known, _DEEPEST
     )
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from do_dcgm_exporter.config.settings import ListenAddress
 
-_SECONDS = 3.0
+_SECONDS = 3.0  # less than "check" gives a look
 # An exporter may be waiting for its engine, and nobody is waiting for our answer.
 _EXPORTER_SECONDS = 5.0
 _LARGEST_PAGE = 1 << 20
