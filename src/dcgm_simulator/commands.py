@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -260,10 +261,15 @@ def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
     Raises WrongCommand.
     """
+    arguments = vars(_parser().parse_args(words))
+    return arguments.pop("command"), arguments
+
+
+@functools.cache
+def _parser() -> _Parser:
     parser = _Parser(prog="control", add_help=False)
     add_commands(parser)
-    arguments = vars(parser.parse_args(words))
-    return arguments.pop("command"), arguments
+    return parser
 
 
 def carry_out(engine: Engine, name: str, arguments: dict[str, Any]) -> Any:

@@ -92,6 +92,10 @@ class GpmEntity:
             return max(2 * longest, by_watches)
         return 2 * longest + min(longest, SECOND)
 
+    def is_settled(self, until: int) -> bool:
+        """Return whether all readings due up to a time have been taken."""
+        return all(own.read_until >= until for own in self.fields.values())
+
     def settle(self, series: Mapping[int, Series], until: int) -> None:
         """Take all readings due up to a time, except those too old to matter."""
         for time, field_id in sorted(self._due(series, until)):

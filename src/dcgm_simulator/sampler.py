@@ -73,8 +73,8 @@ class Sampler:
 
     def settle_gpm(self, entity: Entity, until: int) -> None:
         """Read profiling as often as it was due."""
-        if entity in self.gpm:
-            known = self.gpm[entity]
+        known = self.gpm.get(entity)
+        if known is not None and not known.is_settled(until):
             known.settle({id_: self._series[entity, id_] for id_ in known.fields}, until)
 
     def span(self, entity: Entity, field: Field, time: int, now: int) -> Span | None:

@@ -125,6 +125,8 @@ class Series:
     def taken(self, after: int, until: int) -> Iterator[int]:
         """Yield the times of all samples later than `after` up to `until`, kept or not."""
         for segment in self.segments:
+            if segment.end <= after:
+                continue
             skipped = max(0, (after - segment.start) // segment.interval + 1)
             first = segment.start + skipped * segment.interval
             yield from range(first, min(until, segment.end) + 1, segment.interval)
