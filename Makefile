@@ -2,6 +2,9 @@
 
 PYTHON := .venv/bin/python
 SCENARIO ?= h100x8
+# The tests start thousands of processes, each of which would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Each with the libraries it ships and with its Python.
 RELEASES := ubuntu-22.04 debian-12 ubuntu-24.04 debian-13
 # With the Python of Debian testing, in a root of that: hardly a machine has it.
