@@ -85,8 +85,9 @@ class Machine:
 
     def stand_in(self, name: str, what: str) -> None:
         """Put a stand-in on the PATH."""
-        text = (HERE / f"stand_in_{what}.py").read_text().replace("@HERE@", str(HERE))
-        self.program(name, f"#!{sys.executable} -IBS\n{text}")
+        lines = ["import sys", f"sys.path.insert(0, {str(HERE)!r})", f"import stand_in_{what}"]
+        lines += [f"stand_in_{what}.main()", ""]
+        self.program(name, "\n".join([f"#!{sys.executable} -IS", *lines]))
 
     def program(self, name: str, text: str) -> None:
         """Put a program on the PATH."""

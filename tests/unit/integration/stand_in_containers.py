@@ -10,8 +10,6 @@ import sys
 import time
 import uuid
 
-sys.path.insert(0, "@HERE@")
-
 from stand_in_tree import HOME, named, put_process, remove_process
 
 NAME = os.path.basename(sys.argv[0])
@@ -147,6 +145,3 @@ def main() -> None:
     new = CONTAINERS.with_suffix(".new")
     new.write_text(json.dumps(containers))
     new.replace(CONTAINERS)
-
-
-main()

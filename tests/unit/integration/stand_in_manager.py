@@ -12,8 +12,6 @@ import re
 import sys
 import time
 
-sys.path.insert(0, "@HERE@")
-
 from stand_in_tree import (
     DIRECTORIES,
     HOME,
@@ -226,7 +224,3 @@ def main() -> None:
         manager.save()
     if never_returns(manager, program, arguments):
         time.sleep(3600)
-
-
-if __name__ == "__main__":
-    main()
