@@ -21,6 +21,8 @@ PEOPLE = 1200  # a user with a service manager
 GUEST = "gpu-guest"
 SCOPE = r"machine-gpu\x2dguest.scope"  # systemd-escape(1)
 CONTAINER = "4f5d" * 16
+# For a systemd that no longer brings it.
+RC_LOCAL = "/usr/lib/strangers/rc-local.service"
 
 # An exporter among the processes of something else.
 HOSTS = (
@@ -47,8 +49,14 @@ HOSTS = (
     Stranger(
         "rc.local",
         "rc-local.service",
-        {"/etc/rc.local": noting("rc.local", f"{PROGRAM} -a :9503 &", "exit 0")},
-        ("systemctl start rc-local.service",),
+        {
+            "/etc/rc.local": noting("rc.local", f"{PROGRAM} -a :9503 &", "exit 0"),
+            RC_LOCAL: unit("/etc/rc.local start", "Type=forking", "RemainAfterExit=yes"),
+        },
+        (
+            f"systemctl cat rc-local.service >/dev/null 2>&1 || systemctl link {RC_LOCAL}",
+            "systemctl start rc-local.service",
+        ),
         9503,
     ),
     script(
