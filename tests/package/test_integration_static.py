@@ -14,12 +14,13 @@ from tests.package.test_static import plain, unpacked
 __all__ = ["unpacked"]  # a fixture
 
 DEBIAN = CLONE / "debian"
-INTEGRATE = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-integrate.service"
-EMBEDDED = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-embedded.service"
-USAGE = DEBIAN / "do-dcgm-exporter.do-dcgm-exporter-usage.service"
+UNITS = DEBIAN / "units"
+INTEGRATE = UNITS / "do-dcgm-exporter-integrate.service"
+EMBEDDED = UNITS / "do-dcgm-exporter-embedded.service"
+USAGE = UNITS / "do-dcgm-exporter-usage.service"
 # In tenths: what is left is being root, seeing all processes and, for the first, writing.
 EXPOSURES = {INTEGRATE: 43, EMBEDDED: 25, USAGE: 25}
-TIMERS = sorted(DEBIAN.glob("*.timer"))
+TIMERS = sorted(UNITS.glob("*.timer"))
 TRIGGERED = ("nvidia-dcgm-exporter.service", "dcgm-exporter.service")
 
 
@@ -35,7 +36,7 @@ def test_no_target_can_wait_for_the_work() -> None:
     assert len(TIMERS) == len(EXPOSURES)
     for unit in EXPOSURES:
         assert "[Install]" not in unit.read_text()
-    for starter in (*TIMERS, *DEBIAN.glob("*.path")):
+    for starter in (*TIMERS, *UNITS.glob("*.path")):
         kind = starter.suffix.lstrip(".")
         assert re.findall("(?m)^WantedBy=(.*)$", starter.read_text()) == [f"{kind}s.target"]
 

@@ -8,17 +8,11 @@ import pytest
 from tests.builders import REPOSITORY
 from tests.systemd_249 import not_understood, settings_in
 
-UNITS = sorted(
-    path
-    for path in (REPOSITORY / "debian").rglob("*")
-    if path.name.endswith((".service", ".timer", ".path", "engine.conf", "exporter.conf"))
-)
+UNITS = sorted(path for path in (REPOSITORY / "debian" / "units").iterdir())
 
 
 def test_the_units_are_found() -> None:
-    assert {"do-dcgm-exporter.do-dcgm-exporter.service", "10-engine.conf"} <= {
-        unit.name for unit in UNITS
-    }
+    assert {"do-dcgm-exporter.service", "10-engine.conf"} <= {unit.name for unit in UNITS}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
