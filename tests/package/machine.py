@@ -38,6 +38,11 @@ STOP_TIMEOUT = 90.0
 COMMAND_TIMEOUT = 900.0
 CLONE_NEWNET = 0x40000000  # sched.h
 
+# Of systemd's generators, the ones that may find something in a container; the rest costs half of
+# the time of a reload.
+GENERATORS = Path("usr/lib/systemd/system-generators")
+USEFUL_GENERATORS = {"systemd-rc-local-generator", "systemd-sysv-generator"}
+
 _numbers = itertools.count(1)
 
 
@@ -106,6 +111,7 @@ class Machine:
     def __init__(self, root: Root) -> None:
         """Boot ``root``. Raises NotBooted."""
         self.root = root
+        _mask_generators(root.path)
         self.name = f"{NAME_PREFIX}-{os.getpid()}-{next(_numbers)}"
         self._network = Path("/run/netns", self.name)
         self._leader = 0
@@ -264,6 +270,15 @@ def booted(layers: Sequence[Path]) -> Iterator[Machine]:
     """Boot a machine over these layers; it is gone afterwards."""
     with root_over(layers) as root, switched_on(root) as machine:
         yield machine
+
+
+def _mask_generators(root: Path) -> None:
+    masks = root / "etc" / "systemd" / "system-generators"
+    masks.mkdir(parents=True, exist_ok=True)
+    for generator in (root / GENERATORS).iterdir():
+        mask = masks / generator.name
+        if generator.name not in USEFUL_GENERATORS and not mask.is_symlink():
+            mask.symlink_to("/dev/null")
 
 
 def _env(environ: Mapping[str, str] | None) -> list[str]:
