@@ -105,7 +105,7 @@ test-browser: .venv/browser ## the status page in chromium and w3m (root on Debi
 	@tools/need-packages $(BROWSERS)
 	@tools/part browser $(PYTHON) -m pytest -n 2 --dist loadfile tests/browser
 
-test-package: .venv/test ## the packages in booted Debian systems (root; DISTRIBUTIONS="trixie testing"; on Ubuntu DEBIAN_ARCHIVE=URL)
+test-package: .venv/test ## the packages in booted Debian systems (root; DISTRIBUTIONS=trixie; on Ubuntu DEBIAN_ARCHIVE=URL)
 	@tools/part package $(PYTHON) -m pytest -n 3 --dist loadgroup tests/package \
 	--ignore=tests/package/test_newest_python.py
 

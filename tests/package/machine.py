@@ -241,7 +241,8 @@ class Machine:
         return bool(self._leader)
 
     def _is_up(self) -> bool:
-        state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
+        # Waits by itself from when the manager answers.
+        state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
         return state in ("running", "degraded")
 
 

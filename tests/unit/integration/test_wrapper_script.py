@@ -89,7 +89,7 @@ def understood(place: Path, script: str) -> list[str]:
 
 
 @pytest.mark.parametrize("shell", [shell for shell in ("dash", "bash") if shutil.which(shell)])
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts)
 def test_a_script_that_is_understood_does_just_that(place: Path, shell: str, script: str) -> None:
     try:
