@@ -24,11 +24,7 @@ from do_dcgm_exporter.integration.looking.units import look_at_units
 
 
 def exporters_here(
-    host: Host,
-    address: EngineAddress,
-    known: Iterable[str] = (),
-    *,
-    with_containers: bool = True,
+    host: Host, address: EngineAddress, known: Iterable[str] = (), *, with_containers: bool = True
 ) -> Exporters:
     """Find the exporters; units in ``known`` are looked at in any case.
 

@@ -9,6 +9,7 @@ from tests.unit.integration.runs import (
     DROP_IN,
     apply,
     falls,
+    record,
     restarts,
     told,
 )
@@ -108,6 +109,35 @@ def test_a_client_that_does_not_run_though_its_engine_does_is_no_success(exporte
     assert [
         f"{UNIT}, which is a client by our drop-in, does not run: journalctl -u {UNIT}"
     ] == exporter.said
+
+
+def test_an_engine_that_is_restarted_meanwhile_is_not_held_against_an_exporter(
+    exporter: Machine,
+) -> None:
+    exporter.write("stand-in/engine-comes-back", "1")
+    assert apply(exporter), told(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+    assert record(exporter).proven
+
+
+def test_what_an_engine_never_stayed_for_is_tried_again_by_the_next_run(exporter: Machine) -> None:
+    before = exporter.files(), exporter.states()
+    exporter.write("stand-in/engine-comes-back", "2")
+    assert not apply(exporter)
+    assert before == (exporter.files(), exporter.states())
+    assert apply(exporter), told(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+
+
+def test_one_that_fell_with_its_engine_before_it_was_proven_is_tried_again(
+    exporter: Machine,
+) -> None:
+    assert apply(exporter, restart=False)
+    exporter.write("stand-in/engine-comes-back", "1")
+    exporter.systemctl("restart", UNIT)
+    assert "failed" == exporter.run_of(UNIT)["active"]
+    assert apply(exporter), told(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
 
 
 def test_its_dcgm_release_has_to_be_known(machine: Machine) -> None:

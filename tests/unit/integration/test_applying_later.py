@@ -86,7 +86,7 @@ def test_one_that_did_not_run_and_fails_as_a_client_is_taken_back(machine: Machi
     assert not apply(machine, engine=EngineAnswer(Condition.HUNG, "it hangs"))
     assert machine.exists(DROP_IN), "without an engine it cannot be blamed"
     assert not apply(machine)
-    assert f"it does not run as a client: journalctl -u {UNIT}" in told(machine)
+    assert f"it exits as a client: journalctl -u {UNIT}" in told(machine)
     assert not machine.exists(f"{ETC}/{UNIT}.d")
     machine.forget_asked()
     assert not apply(machine), "it is not tried again"

@@ -96,7 +96,7 @@ def watched(machine: Machine, port: int, clock: Clock, *more: str) -> Proof:
 def test_a_client_that_serves_is_back_at_once(machine: Machine, serve: Serve, clock: Clock) -> None:
     one = watched(machine, serve([METRICS]), clock)
     assert one.is_given()
-    assert "" == one.restart_and_wait(clock)
+    assert "" == one.restart_and_wait(clock)[0]
     assert 0.0 == clock.now
     assert 2 == machine.run_of(UNIT)["starts"]
 
@@ -109,7 +109,7 @@ def test_one_that_serves_nothing_is_waited_for_two_minutes_whatever_its_interval
     command = f"ExecStart=/usr/bin/dcgm-exporter -c {interval} -a :{port}"
     one = watched(machine, port, clock, command)
     assert not one.is_given()
-    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
+    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)[0]
     assert 120.0 == clock.now
 
 
@@ -120,7 +120,7 @@ def test_what_was_served_before_has_to_be_served_again(
     one = watched(machine, serve(answers), clock)
     restart = lambda *_: answers.__setitem__(0, EMPTY)  # noqa: E731
     monkeypatch.setattr(systemd, "restart", restart)
-    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)
+    assert "it does not serve metrics after 120 s" == one.restart_and_wait(clock)[0]
     assert 120.0 == clock.now
 
 
@@ -128,7 +128,7 @@ def test_an_empty_page_is_enough_in_the_end_where_it_was_empty_before(
     machine: Machine, serve: Serve, clock: Clock
 ) -> None:
     one = watched(machine, serve([EMPTY]), clock)
-    assert "" == one.restart_and_wait(clock)
+    assert "" == one.restart_and_wait(clock)[0]
     assert 120.0 == clock.now
 
 
@@ -140,7 +140,7 @@ def test_an_empty_page_is_enough_in_the_end_for_one_with_a_long_interval(
     command = f"ExecStart=/usr/bin/dcgm-exporter -c 3600000 -a :{port}"
     one = watched(machine, port, clock, command)
     answers[0] = EMPTY
-    assert "" == one.restart_and_wait(clock)
+    assert "" == one.restart_and_wait(clock)[0]
     assert 120.0 == clock.now
 
 
@@ -149,7 +149,7 @@ def test_one_that_has_failed_is_not_waited_for(
 ) -> None:
     one = watched(machine, serve([METRICS]), clock)
     machine.write("stand-in/refuses", UNIT)
-    assert f"it exits as a client: journalctl -u {UNIT}" == one.restart_and_wait(clock)
+    assert f"it exits as a client: journalctl -u {UNIT}" == one.restart_and_wait(clock)[0]
     assert 0.0 == clock.now
 
 
@@ -159,14 +159,14 @@ def test_one_that_systemd_has_to_restart_again_and_again_does_not_stay_up(
 ) -> None:
     one = watched(machine, serve([METRICS]), clock)
     machine.write("stand-in/restarts-from-then-on", f"{UNIT} {restarts}")
-    obstacle = one.restart_and_wait(clock)
+    obstacle = one.restart_and_wait(clock)[0]
     assert obstacle == ("" if stays else f"it exits as a client: journalctl -u {UNIT}")
 
 
 def test_restarts_of_before_do_not_count(machine: Machine, serve: Serve, clock: Clock) -> None:
     one = watched(machine, serve([METRICS]), clock)
     machine.write("stand-in/restarts-before", f"{UNIT} 7")
-    assert "" == one.restart_and_wait(clock)
+    assert "" == one.restart_and_wait(clock)[0]
 
 
 def test_a_manager_that_is_too_busy_is_asked_again(
@@ -175,5 +175,5 @@ def test_a_manager_that_is_too_busy_is_asked_again(
     one = watched(machine, serve([METRICS]), clock)
     # The first question is what it was restarted so far, the second whether it is back.
     machine.write("stand-in/busy", "2")
-    assert "" == one.restart_and_wait(clock)
+    assert "" == one.restart_and_wait(clock)[0]
     assert 10.0 == clock.now

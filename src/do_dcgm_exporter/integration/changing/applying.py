@@ -85,12 +85,15 @@ class Change(Undoing):
         """Make the unit run as a client, or restore it if it does not."""
         text = self.decision.text or (self.ours.text if self.ours else "")
         view, record = self.exporter.view, record_of(text)
-        fell = view.is_in_trouble and record.was_active
+        was_started = record.was_active or view.invocation != record.invocation
+        fell = view.is_in_trouble and was_started
         if view.is_running or fell or (self.stopped and self.stopped.was_active):
             proof = Proof(self.means, self.exporter, self.address.port)
             is_new = self.decision.restart or not proof.is_given()
-            if is_new and (obstacle := proof.restart_and_wait()):
-                replace(self, ours=DropIn(text, record))._take_back(obstacle)
+            obstacle, is_final = proof.restart_and_wait() if is_new else ("", True)
+            if obstacle:
+                ours = DropIn(text, replace(record, was_active=True))
+                replace(self, ours=ours)._take_back(obstacle, is_final)
                 return
             # Unless it has been edited in the meantime.
             if files.is_there(self.means.host, self.unit, text):
@@ -102,12 +105,13 @@ class Change(Undoing):
             self._tell(f"will be a client of {self.address} when it is started")
         files.forget(self.means.host, self.unit)
 
-    def _take_back(self, obstacle: str) -> None:
-        """Undo a drop-in that does not work, and remember not to try it again."""
+    def _take_back(self, obstacle: str, is_final: bool) -> None:
+        """Undo a drop-in that does not work; if that is final, remember not to try it again."""
         Undoing.write(self)
         self.means.reload()
         runs = self.run_as_before()
-        self._remember_refusal(obstacle)
+        if is_final:
+            self._remember_refusal(obstacle)
         how = "runs as before, with an embedded DCGM" if runs else "does not run"
         self.means.fail(f"{self.unit}: {obstacle}; its drop-in was removed, and it {how}")
 
@@ -172,11 +176,8 @@ class Applying:
         new = [one for one in changes if one.decision.text and one.stopped is None]
         if [one for one in new if self._means.attempt(one.unit, one.write)]:
             self._means.reload()
-        return [
-            one.unit
-            for one in changes
-            if one.is_needed or one.decision.reason is plan.Reason.ENGINE
-        ]
+        absent = plan.Reason.ENGINE
+        return [one.unit for one in changes if one.is_needed or one.decision.reason is absent]
 
     def _change(self, one: UnitExporter) -> Change:
         records, now = self._records, self._now

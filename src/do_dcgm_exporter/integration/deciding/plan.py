@@ -156,12 +156,11 @@ class _Judge:
         return Decision(view.name, Goal.CLIENT)
 
     def _in_trouble(self, record: Record) -> Decision:
-        """Give up a client that never worked, or that waits for an engine that will not start."""
+        """Try one again that never worked; give up one whose engine will not start."""
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
-            if record.proven or view.invocation == record.invocation:
-                return Decision(view.name, Goal.CLIENT, Reason.DOWN)
-            return self._give_up(Reason.REFUSED, f"it does not run as a client: {view.log}")
+            is_known = record.proven or view.invocation == record.invocation
+            return Decision(view.name, Goal.CLIENT, Reason.DOWN if is_known else Reason.NONE)
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
             return self._give_up(Reason.ENGINE, self._unusable())
         return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())

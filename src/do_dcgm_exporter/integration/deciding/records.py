@@ -18,12 +18,7 @@ from do_dcgm_exporter.integration.deciding.exporter import ExporterCommand, Form
 from do_dcgm_exporter.integration.exporter_arguments import REMOTE_VARIABLE
 from do_dcgm_exporter.integration.host import COMMAND, ENGINE_SERVICE
 from do_dcgm_exporter.integration.looking import our_files
-from do_dcgm_exporter.integration.looking.systemd import (
-    ExecCommand,
-    UnitView,
-    command_line,
-    quoted,
-)
+from do_dcgm_exporter.integration.looking.systemd import ExecCommand, UnitView, command_line, quoted
 
 _FORMAT = 1
 _RECORD = re.compile(r"^# Record: (.*)\n", re.MULTILINE)
