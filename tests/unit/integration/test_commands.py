@@ -39,6 +39,20 @@ def test_why_it_fails_is_its_last_line() -> None:
         run("sh", "-c", "echo x; echo first >&2; echo the reason >&2; exit 3", timeout=60)
 
 
+# As systemctl of systemd 257 says it while systemd restarts itself.
+REFUSED = "Failed to connect to system scope bus via local transport: Connection refused"
+
+
+def test_one_whose_server_is_just_starting_is_run_again(tmp_path: Path) -> None:
+    script = f'[ -e "$1" ] && exec echo up; touch "$1"; echo "{REFUSED}" >&2; exit 1'
+    assert "up\n" == run("sh", "-c", script, "sh", str(tmp_path / "is-up"), timeout=60)
+
+
+def test_one_whose_server_stays_away_fails_within_its_time() -> None:
+    with pytest.raises(CommandFailed, match="Connection refused"):
+        run("sh", "-c", f'echo "{REFUSED}" >&2; exit 1', timeout=1.2)
+
+
 def test_a_program_that_is_not_there_fails() -> None:
     with pytest.raises(CommandFailed, match="No such file"):
         run("/nothing/here", timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from do_dcgm_exporter.errors import ExporterError
 
 # The machine may be busy on all cores; "check" ends all that take longer than it has.
 ANSWER_SECONDS = 15.0
+# The manager accepts no connection while it restarts itself, as at each upgrade of systemd.
+_RETRY_SECONDS = 0.5
 
 
 class CommandFailed(ExporterError):
@@ -39,15 +42,9 @@ def run(*command: str, timeout: float = ANSWER_SECONDS) -> str:
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     try:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, start_new_session=True, text=True, errors="replace",
+        )  # fmt: skip
     except OSError as error:
         raise CommandFailed(command, error.strerror or str(error)) from error
     _running.add(process)
@@ -65,6 +62,9 @@ def run(*command: str, timeout: float = ANSWER_SECONDS) -> str:
         _running.discard(process)
     if process.returncode:
         reason = (complained or printed).strip() or f"exit status {process.returncode}"
+        if reason.endswith("Connection refused") and timeout > _RETRY_SECONDS:
+            time.sleep(_RETRY_SECONDS)
+            return run(*command, timeout=timeout - _RETRY_SECONDS)
         raise CommandFailed(command, reason.splitlines()[-1])
     return printed
 
