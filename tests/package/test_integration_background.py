@@ -19,8 +19,9 @@ from tests.package.exporters import (
     put_program,
     vendor_package,
 )
+from tests.package.layers import DEPENDENCIES, system_with
 from tests.package.machine import root_over, switched_on
-from tests.package.system import CONF, NAME, System
+from tests.package.system import CONF, EXPORTER, NAME, System
 
 ENGINE = "localhost:5555"
 SLOW = "slow.service"
@@ -45,10 +46,22 @@ def put_slow_one(system: System) -> None:
 def with_dcgm3(dependencies: list[Path], dcgm3: Path) -> Iterator[System]:
     """A system with an engine of DCGM 3 that runs."""
     with system_over(dependencies) as system:
-        system.install(dcgm3)
-        system.run("systemctl", "start", NAME)
-        assert system.becomes(lambda: exporters.is_served(system, 5555))
+        start_dcgm3(system, dcgm3)
         yield system
+
+
+@pytest.fixture
+def with_needrestart(distribution: str, dcgm3: Path) -> Iterator[System]:
+    """A system that also restarts whatever runs outdated code."""
+    with system_over(system_with(distribution, "needrestart", *DEPENDENCIES)) as system:
+        start_dcgm3(system, dcgm3)
+        yield system
+
+
+def start_dcgm3(system: System, dcgm3: Path) -> None:
+    system.install(dcgm3)
+    system.run("systemctl", "start", NAME)
+    assert system.becomes(lambda: exporters.is_served(system, 5555))
 
 
 def is_working(system: System) -> bool:
@@ -93,6 +106,28 @@ def test_a_package_that_comes_meanwhile_is_not_missed(
     assert system.becomes(lambda: engine_of(system, 9400) == ENGINE), system.journal(SERVICE)
     assert engine_of(system, SLOW_PORT) == ENGINE
     assert system.journal(UNIT).count("Started ") == 2
+
+
+def test_a_restart_of_everything_in_the_middle_costs_nobody_anything(
+    with_needrestart: System, exporter: Path
+) -> None:
+    """The engine, the run and the exporter that it tests restart at once, and systemd itself."""
+    system = with_needrestart
+    put_slow_one(system)
+    system.install(exporter)
+    assert is_working(system), system.journal(SERVICE)
+    restarted = (NAME, SERVICE, EXPORTER)
+    before = [system.property(unit, "InvocationID") for unit in restarted]
+    # As an upgrade of the C library leaves it: every process still has the old one.
+    library = system.run("sh", "-c", "readlink -f /lib/*/libc.so.6").stdout.strip()
+    system.run("sh", "-c", f"cp -a {library} {library}.new && mv {library}.new {library}")
+    system.run("needrestart", "-r", "a")
+
+    assert finished(system)
+    assert all(map(str.__ne__, before, (system.property(u, "InvocationID") for u in restarted)))
+    assert engine_of(system, SLOW_PORT) == ENGINE, system.journal(SERVICE)
+    assert system.has_full_metrics()
+    assert system.systemctl("--failed", "--plain", "--no-legend") == ""
 
 
 def test_what_came_of_it_is_in_the_journal_the_check_and_the_status(
