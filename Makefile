@@ -78,13 +78,13 @@ test-smoke: .venv/test
 	$(call pytest,smoke,$(SMOKE))
 
 test-e2e: .venv/test build/prometheus/usr/bin/promtool ## the end-to-end tests that make test leaves out
-	$(call pytest,e2e,tests/e2e $(SMOKE:%=--ignore=%))
+	@tools/part e2e $(PYTHON) $(PYTEST) tests/e2e $(SMOKE:%=--ignore=%)
 
-test-coverage: test-unit test-contract test-smoke test-e2e
+test-coverage: test-unit test-contract test-smoke
 	@.venv/bin/coverage combine --quiet --keep --data-file=build/coverage/data build/coverage/*/
 	@tools/part coverage .venv/bin/coverage report --data-file=build/coverage/data --fail-under=90 --skip-covered
 
-# Not measured: that would double the time of schedules that go over the same lines again.
+# Neither these nor the end-to-end tests are measured: that costs minutes and adds one percent.
 test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault-simulation, soak and fuzz
 	@tools/part faults $(PYTHON) $(PYTEST) $(FAULTS)
 
