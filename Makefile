@@ -93,7 +93,8 @@ test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault
 LONGEST := $(patsubst %,tests/unit/%.py,dcgm_simulator/test_recordings integration/test_interruptions \
 	integration/test_wrapper_script)
 NO_LIBRARY := $(wildcard $(addprefix tests/unit/,integration dcgm_simulator usage $(patsubst %,test_%.py,\
-	bindings_api conversions discovery engine_log generations hostengine profiling_lasts session xid)))
+	batch_reader bindings_api compute_instances conversions discovery engine_log generations hostengine \
+	nvlink one_refusal p2p peaks profiling_lasts recording sampled_energy session watcher xid)))
 $(RELEASES:%=test-%): test-%: .venv-%/test build/prometheus/usr/bin/promtool
 	@tools/part $* .venv-$*/bin/python $(PYTEST) tests/unit \
 	$(if $(filter $(OLDEST),$*),tests/e2e $(LONGEST:%=--ignore=%),$(NO_LIBRARY:%=--ignore=%))
