@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,9 +49,13 @@ def test_one_whose_server_is_just_starting_is_run_again(tmp_path: Path) -> None:
     assert "up\n" == run("sh", "-c", script, "sh", str(tmp_path / "is-up"), timeout=60)
 
 
-def test_one_whose_server_stays_away_fails_within_its_time() -> None:
+def test_one_whose_server_stays_away_fails_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(commands, "_RETRY_SECONDS", 20.0)
+    monkeypatch.setattr(commands, "time", SimpleNamespace(sleep=pauses.append))
     with pytest.raises(CommandFailed, match="Connection refused"):
-        run("sh", "-c", f'echo "{REFUSED}" >&2; exit 1', timeout=1.2)
+        run("sh", "-c", f'echo "{REFUSED}" >&2; exit 1', timeout=60)
+    assert [20.0, 20.0] == pauses
 
 
 def test_a_program_that_is_not_there_fails() -> None:
