@@ -142,6 +142,10 @@ def test_a_client_that_does_not_run(active: str, sub: str) -> None:
     problem = only(with_exporter(down, misfit, ours()))
     assert "another DCGM" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
+    untested = Decision(UNIT, Goal.CLIENT, why="it fell before its test")
+    problem = only(with_exporter(down, untested, ours(proven=False)))
+    assert "it fell before its test" in problem.what
+    assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
 
 
 @pytest.mark.parametrize(("active", "sub"), DOWN)

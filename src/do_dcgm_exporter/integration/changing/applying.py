@@ -85,8 +85,7 @@ class Change(Undoing):
         """Make the unit run as a client, or restore it if it does not."""
         text = self.decision.text or (self.ours.text if self.ours else "")
         view, record = self.exporter.view, record_of(text)
-        was_started = record.was_active or view.invocation != record.invocation
-        fell = view.is_in_trouble and was_started
+        fell = view.is_in_trouble and (record.was_active or view.invocation != record.invocation)
         if view.is_running or fell or (self.stopped and self.stopped.was_active):
             proof = Proof(self.means, self.exporter, self.address.port)
             is_new = self.decision.restart or not proof.is_given()

@@ -159,8 +159,9 @@ class _Judge:
         """Try one again that never worked; give up one whose engine will not start."""
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
-            is_known = record.proven or view.invocation == record.invocation
-            return Decision(view.name, Goal.CLIENT, Reason.DOWN if is_known else Reason.NONE)
+            if record.proven or view.invocation == record.invocation:
+                return Decision(view.name, Goal.CLIENT, Reason.DOWN)
+            return Decision(view.name, Goal.CLIENT, why=f"it fell before its test: {view.log}")
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
             return self._give_up(Reason.ENGINE, self._unusable())
         return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())

@@ -193,7 +193,7 @@ def _client_down(
     found: Findings, exporter: UnitExporter, decision: plan.Decision
 ) -> Iterator[Problem]:
     what = f"{exporter.name}, a client of the engine, does not run"
-    if decision.goal is plan.Goal.ORIGINAL:
+    if decision.goal is plan.Goal.ORIGINAL or decision.reason is plan.Reason.NONE:
         yield Problem("client-down", f"{what}: {decision.why}", (_APPLY,))
     elif found.local_engine.answers:
         start = f"systemctl start {exporter.name}"
