@@ -91,7 +91,8 @@ test-faults: .venv/test build/prometheus/usr/bin/promtool ## short runs of fault
 # With the oldest libraries everything but the longest, in which no library has a part; with those
 # in between what has to do with libraries.
 LONGEST := $(patsubst %,tests/unit/%.py,dcgm_simulator/test_recordings integration/test_interruptions \
-	integration/test_wrapper_script test_engine_log test_profiling_lasts test_recording test_session)
+	integration/test_wrapper_script test_engine_log test_profiling_lasts test_recording test_session) \
+	$(patsubst %,tests/e2e/test_%.py,alerts dashboards dcgm_upgrade gpu_faults peaks prometheus_examples)
 NO_LIBRARY := $(wildcard $(addprefix tests/unit/,integration dcgm_simulator usage $(patsubst %,test_%.py,\
 	batch_reader bindings_api compute_instances conversions discovery engine_log generations hostengine \
 	nvlink one_refusal p2p peaks profiling_lasts recording sampled_energy session watcher xid)))
