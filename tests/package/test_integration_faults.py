@@ -69,6 +69,16 @@ def forget(system: System) -> None:
     system.systemctl("reset-failed", "run.service")
 
 
+def test_a_manager_that_restarts_itself_again_and_again_stops_no_run(three: System) -> None:
+    """As it does once in each upgrade of systemd."""
+    again_and_again = "while sleep 0.5; do systemctl daemon-reexec; done"
+    three.run("systemd-run", "--quiet", "--unit=restarts", "sh", "-c", again_and_again)
+    for command, engine in (("apply", ENGINE), ("restore", "embedded")):
+        said = integrate(three, command)
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert engines(three) == {engine}
+
+
 MOMENTS = ("at once", "at the first drop-in", "at the last drop-in", "at the first restart",
            "when all are restarted")  # fmt: skip
 

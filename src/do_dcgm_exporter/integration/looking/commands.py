@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,7 +14,9 @@ from do_dcgm_exporter.errors import ExporterError
 
 # The machine may be busy on all cores; "check" ends all that take longer than it has.
 ANSWER_SECONDS = 15.0
-# The manager accepts no connection while it restarts itself, as at each upgrade of systemd.
+# What systemctl and busctl say while the manager restarts itself, as at each upgrade of systemd
+# (tried on systemd 252, 257 and 262). All that they are asked for may be asked twice.
+_AWAY = re.compile(r"Connection re(fused|set by peer)|is not connected|Broken pipe|disconnected")
 _RETRY_SECONDS = 0.5
 
 
@@ -62,7 +65,7 @@ def run(*command: str, timeout: float = ANSWER_SECONDS) -> str:
         _running.discard(process)
     if process.returncode:
         reason = (complained or printed).strip() or f"exit status {process.returncode}"
-        if reason.endswith("Connection refused") and timeout > _RETRY_SECONDS:
+        if _AWAY.search(reason) and timeout > _RETRY_SECONDS:
             time.sleep(_RETRY_SECONDS)
             return run(*command, timeout=timeout - _RETRY_SECONDS)
         raise CommandFailed(command, reason.splitlines()[-1])

@@ -99,8 +99,7 @@ def view(unit: str, timeout: float = ANSWER_SECONDS) -> UnitView:
     """Look at a unit. Raises CommandFailed if the manager does not answer."""
     answer = run(
         "busctl", "--json=short", "call", _MANAGER, _OBJECTS + _escaped(unit),
-        "org.freedesktop.DBus.Properties", "GetAll", "s", "",
-        timeout=timeout,
+        "org.freedesktop.DBus.Properties", "GetAll", "s", "", timeout=timeout,
     )  # fmt: skip
     return _read(unit, answer)
 
