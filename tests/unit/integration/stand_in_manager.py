@@ -31,6 +31,7 @@ from stand_in_tree import (
 # Files by which a test tells the manager what is to go wrong. Most hold names of units.
 REFUSES = HOME / "refuses"  # exit when told of an engine
 ENGINE_COMES_BACK = HOME / "engine-comes-back"  # how often it is replaced under a client
+ENGINE_GOES = HOME / "engine-goes"  # it goes under the next client
 FAILS = HOME / "fails"  # always exit
 AUTO_RESTARTS = HOME / "auto-restarts"  # are started again by systemd when they exit
 SERVES_NOTHING = HOME / "serves-nothing-as-client"  # as clients, serve another port
@@ -153,7 +154,11 @@ def command_of(name: str, unit: dict) -> tuple:
 
 
 def loses_engine() -> bool:
-    """Return whether the engine is replaced while a client starts, as often as a file says."""
+    """Return whether the engine goes or is replaced while a client starts, by the files above."""
+    if ENGINE_GOES.exists():
+        for table in ROOT.glob("proc/net/tcp"):
+            table.write_text("")
+        return True
     left = int(ENGINE_COMES_BACK.read_text()) if ENGINE_COMES_BACK.exists() else 0
     if left:
         ENGINE_COMES_BACK.write_text(str(left - 1))

@@ -129,6 +129,17 @@ def test_what_an_engine_never_stayed_for_is_tried_again_by_the_next_run(exporter
     assert CLIENT == exporter.engine_of(UNIT)
 
 
+def test_an_engine_that_goes_meanwhile_is_not_held_against_an_exporter(exporter: Machine) -> None:
+    before, listening = (exporter.files(), exporter.states()), exporter.read("proc/net/tcp")
+    exporter.write("stand-in/engine-goes", "")
+    assert not apply(exporter)
+    assert before == (exporter.files(), exporter.states())
+    exporter.remove("stand-in/engine-goes")
+    exporter.write("proc/net/tcp", listening)
+    assert apply(exporter), told(exporter)
+    assert CLIENT == exporter.engine_of(UNIT)
+
+
 def test_one_that_fell_with_its_engine_before_it_was_proven_is_tried_again(
     exporter: Machine,
 ) -> None:

@@ -76,10 +76,9 @@ class Change(Undoing):
             Undoing.finish(self)
             if self.decision.reason is plan.Reason.REFUSED:
                 self._remember_refusal(self.decision.why)
-        elif self.decision.goal is plan.Goal.STOPPED:
-            self.means.attempt(self.unit, self._stop)
         else:
-            self.means.attempt(self.unit, self._prove)
+            stops = self.decision.goal is plan.Goal.STOPPED
+            self.means.attempt(self.unit, self._stop if stops else self._prove)
 
     def _prove(self) -> None:
         """Make the unit run as a client, or restore it if it does not."""

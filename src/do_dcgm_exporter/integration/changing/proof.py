@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from do_dcgm_exporter.integration.changing.running import Means
 from do_dcgm_exporter.integration.deciding.exporter import Form, UnitExporter
@@ -17,7 +18,7 @@ from do_dcgm_exporter.integration.looking import systemd
 from do_dcgm_exporter.integration.looking.commands import CommandFailed
 from do_dcgm_exporter.integration.looking.processes import processes_of_unit, scan
 from do_dcgm_exporter.integration.looking.web import Served, scrape
-from do_dcgm_exporter.sockets import Holder, find_holder, ports_of
+from do_dcgm_exporter.sockets import find_holder, ports_of
 
 _POLL_SECONDS = 0.5
 # After so many restarts by systemd, it will not stay up.
@@ -39,16 +40,14 @@ class Proof:
     def restart_and_wait(self, clock: Callable[[], float] = time.monotonic) -> tuple[str, bool]:
         """Restart it and wait until it is back; return why it is not, and whether that is final.
 
-        Clients end with their engine, so one that was replaced meanwhile gives another chance.
+        Clients end with their engine: if that went or was replaced meanwhile, nothing is proven.
         """
+        engine = partial(find_holder, self.engine_port, self.means.host.proc)
         for _ in range(2):
-            engine, obstacle = self._engine(), self._restarted(clock)
-            if not obstacle or engine == self._engine():
+            before, obstacle = engine(), self._restarted(clock)
+            if not obstacle or (before and before == engine()):
                 return obstacle, True
         return obstacle, False
-
-    def _engine(self) -> Holder | None:
-        return find_holder(self.engine_port, self.means.host.proc)
 
     def _restarted(self, clock: Callable[[], float]) -> str:
         """Restart it and wait; if time allows, it has to serve as much as before."""
