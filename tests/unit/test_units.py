@@ -8,7 +8,7 @@ import pytest
 from tests.builders import REPOSITORY
 from tests.systemd_249 import not_understood, settings_in
 
-UNITS = sorted(path for path in (REPOSITORY / "debian" / "units").iterdir())
+UNITS = sorted((REPOSITORY / "debian" / "units").iterdir())
 
 
 def test_the_units_are_found() -> None:

@@ -142,9 +142,9 @@ def test_a_client_that_does_not_run(active: str, sub: str) -> None:
     problem = only(with_exporter(down, misfit, ours()))
     assert "another DCGM" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
-    untested = Decision(UNIT, Goal.CLIENT, why="it fell before its test")
+    untested = Decision(UNIT, Goal.CLIENT, why="it failed before its test")
     problem = only(with_exporter(down, untested, ours(proven=False)))
-    assert "it fell before its test" in problem.what
+    assert "it failed before its test" in problem.what
     assert ("do-dcgm-exporter-integrate apply",) == problem.remedy
 
 

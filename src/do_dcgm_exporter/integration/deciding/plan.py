@@ -156,12 +156,12 @@ class _Judge:
         return Decision(view.name, Goal.CLIENT)
 
     def _in_trouble(self, record: Record) -> Decision:
-        """Try one again that never worked; give up one whose engine will not start."""
+        """Test a client again that never worked; give up one whose engine will not start."""
         engine, view = self.now.engine, self.exporter.view
         if engine and engine.answers:
             if record.proven or view.invocation == record.invocation:
                 return Decision(view.name, Goal.CLIENT, Reason.DOWN)
-            return Decision(view.name, Goal.CLIENT, why=f"it fell before its test: {view.log}")
+            return Decision(view.name, Goal.CLIENT, why=f"it failed before its test: {view.log}")
         if engine and engine.condition is Condition.ABSENT and not self.now.engine_is_expected:
             return self._give_up(Reason.ENGINE, self._unusable())
         return Decision(view.name, Goal.CLIENT, Reason.DOWN, self._unusable())
