@@ -36,6 +36,7 @@ from dcgm_simulator.wire import (
 )
 
 CHUNK = 1 << 18
+_NAMES = {function.value: function.name.lower() for function in Function}
 
 
 def control_address(address: str) -> str:
@@ -231,8 +232,7 @@ class Server:
                 self._reply(client, *frame)
 
     def _delay(self, code: int) -> float:
-        names = {function.value: function.name.lower() for function in Function}
-        return self.host.faults.slow.get(names.get(code, ""), 0.0)
+        return self.host.faults.slow.get(_NAMES.get(code, ""), 0.0)
 
     def _reply(self, client: Client, number: int, code: int, body: bytes) -> None:
         status, answer = self._answer(client, code, body)
