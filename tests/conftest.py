@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import hypothesis
@@ -21,6 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the pages in tests/golden anew"
     )
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often: each look goes through thousands of tests."""
+    gc.set_threshold(100_000)
 
 
 @pytest.fixture
