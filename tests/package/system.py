@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 import subprocess
 from collections.abc import Callable, Mapping
@@ -130,8 +132,13 @@ class System:
 
     def page(self, port: int = 9401) -> str:
         """Return the page at /metrics, empty if there is no answer."""
-        command = ("curl", "--silent", "--max-time", "5", f"http://127.0.0.1:{port}/metrics")
-        return self.run(*command, check=False).stdout
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            try:
+                connection.sock = self.machine.connect(port)
+                connection.request("GET", "/metrics")
+                return connection.getresponse().read().decode()
+            except (OSError, http.client.HTTPException):
+                return ""
 
     def has_full_metrics(self, port: int = 9401) -> bool:
         """Whether the page eventually has a family of every kind."""
