@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def archives(machine: Machine, **directories: Path) -> Iterator[None]:
     """Serve directories by name, and the distribution, at port 8000 of a machine."""
-    listener = machine.listen("127.0.0.1", PORT)
+    listener = machine.network.listen("127.0.0.1", PORT)
     handler = type("Handler", (Handler,), {"directories": directories})
     server = http.server.ThreadingHTTPServer(("", 0), handler, bind_and_activate=False)
     server.socket.close()

@@ -8,18 +8,17 @@ host: a cgroup, a network namespace and a mount.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.package.network import Network
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -36,20 +35,11 @@ SCRATCH_PREFIX = "do-dcgm-exporter-test"
 BOOT_TIMEOUT = 300.0
 STOP_TIMEOUT = 90.0
 COMMAND_TIMEOUT = 900.0
-CLONE_NEWNET = 0x40000000  # sched.h
 
 # Of systemd's generators, the ones that may find something in a container; the rest costs half of
 # the time of a reload.
 GENERATORS = Path("usr/lib/systemd/system-generators")
 USEFUL_GENERATORS = {"systemd-rc-local-generator", "systemd-sysv-generator"}
-
-# With its own, small table of connections: else each look at who listens on a port walks through
-# the host's, of a quarter of a million entries. Kernels before 6.1 have no such setting.
-NEW_NETWORK = """
-setting=/proc/sys/net/ipv4/tcp_child_ehash_entries
-[ ! -w $setting ] || echo 1024 >$setting
-exec ip netns add "$1"
-"""
 
 _numbers = itertools.count(1)
 
@@ -114,22 +104,19 @@ class Root:
 
 
 class Machine:
-    """A booted system with its own network: loopback, with the metadata address."""
+    """A booted system with its own network."""
 
     def __init__(self, root: Root) -> None:
         """Boot ``root``. Raises NotBooted."""
         self.root = root
         _mask_generators(root.path)
         self.name = f"{NAME_PREFIX}-{os.getpid()}-{next(_numbers)}"
-        self._network = Path("/run/netns", self.name)
         self._leader = 0
         self._console = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._cgroups = [path / self.name for path in cgroup_roots()]
         for path in self._cgroups:
             path.mkdir()
-        _host("unshare", "--net", "sh", "-c", NEW_NETWORK, "sh", self.name)
-        _host("ip", "-n", self.name, "link", "set", "lo", "up")
-        _host("ip", "-n", self.name, "addr", "add", "169.254.169.254/32", "dev", "lo")
+        self.network = Network(self.name)
         self._nspawn = subprocess.Popen(
             ["sh", "-c", self._script(), "sh", *map(str, self._cgroups)],
             stdin=subprocess.DEVNULL,
@@ -143,26 +130,6 @@ class Machine:
         except BaseException:
             self.stop()
             raise
-
-    def listen(self, address: str, port: int) -> socket.socket:
-        """Return a socket of this process that listens on an address of the machine."""
-        return self._in_its_network(lambda: socket.create_server((address, port)))
-
-    def connect(self, port: int) -> socket.socket:
-        """Return a connection of this process to a port of the machine. Raises OSError."""
-        return self._in_its_network(lambda: socket.create_connection(("127.0.0.1", port), 5.0))
-
-    def _in_its_network(self, make: Callable[[], socket.socket]) -> socket.socket:
-        def make_there() -> socket.socket:
-            with self._network.open() as namespace:
-                libc = ctypes.CDLL(None, use_errno=True)
-                if libc.setns(namespace.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
-            return make()
-
-        # Only its thread moves there.
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            return executor.submit(make_there).result()
 
     def run(
         self,
@@ -214,7 +181,7 @@ class Machine:
         self._nspawn.kill()
         self._nspawn.wait()
         self._console.close()
-        subprocess.run(["ip", "netns", "delete", self.name], check=False)
+        self.network.delete()
         shutil.rmtree(Path("/run/systemd/nspawn/propagate", self.name), ignore_errors=True)
         for path in self._cgroups:
             until(lambda path=path: remove_cgroup(path), 5.0)
@@ -229,7 +196,7 @@ class Machine:
         return (
             'for cgroup; do echo $$ >"$cgroup/cgroup.procs"; done;'
             f" exec systemd-nspawn {options} --machine={self.name}"
-            f" --directory={self.root.path} --network-namespace-path={self._network}"
+            f" --directory={self.root.path} --network-namespace-path={self.network.path}"
         )
 
     def _wait_until_booted(self) -> None:

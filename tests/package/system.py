@@ -134,7 +134,7 @@ class System:
         """Return the page at /metrics, empty if there is no answer."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
             try:
-                connection.sock = self.machine.connect(port)
+                connection.sock = self.machine.network.connect(port)
                 connection.request("GET", "/metrics")
                 return connection.getresponse().read().decode()
             except (OSError, http.client.HTTPException):

@@ -23,7 +23,7 @@ OTHER_ADDRESS = "192.0.2.1"  # one of the machine's own, RFC 5737
 def endpoint_of(system: System) -> Iterator[Endpoint]:
     """Serve DigitalOcean's endpoint in the machine, and let the engine pass for a real one."""
     (system.root / MARKER).unlink()
-    with Endpoint(system.machine.listen(*ENDPOINT_ADDRESS)) as endpoint:
+    with Endpoint(system.machine.network.listen(*ENDPOINT_ADDRESS)) as endpoint:
         yield endpoint
 
 
@@ -247,7 +247,7 @@ def test_no_proxy_of_the_environment_gets_the_metrics(installed: System, variabl
     set_keys(installed, "forward-interval = 1000")
     with (
         endpoint_of(installed) as endpoint,
-        Endpoint(installed.machine.listen("127.0.0.1", 3128)) as proxy,
+        Endpoint(installed.machine.network.listen("127.0.0.1", 3128)) as proxy,
     ):
         add_to_unit(installed, f"Environment={variable}=http://127.0.0.1:3128")
         assert endpoint.wait_for_posts(1)
